@@ -1,0 +1,176 @@
+"""Orbax checkpoints: save in the background, resume exactly, hand weights to the next stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from orbax.checkpoint._src.checkpoint_managers import preservation_policy as policies
+
+from r1jax.errors import UserError
+from r1jax.models import table
+from r1jax.models.config import ModelConfig
+from r1jax.types import Params, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When a run is saved and what is kept."""
+
+    every: int = 50
+    """Updates between checkpoints; the last update is always saved. 0 saves only that one."""
+    keep: int = 2
+    """Newest checkpoints kept, beside the best by held-out pass@1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    `pending` is the scored rollout whose updates are not all done (numpy arrays by name, empty
+    between rollouts); `meta` holds counters and the description of model and tokenizer.
+    """
+
+    state: TrainState
+    reference: Params | None
+    pending: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run, by update; writing is asynchronous and atomic."""
+
+    def __init__(self, directory: str | Path, keep: int) -> None:
+        rank = lambda metrics: metrics["pass_at_1"]  # noqa: E731
+        best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
+        keep_policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
+        self._manager = ocp.CheckpointManager(
+            Path(directory).absolute(),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep_policy,
+                best_fn=rank,
+                enable_async_checkpointing=True,
+            ),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "reference": ocp.StandardCheckpointHandler(),
+                "pending": ocp.StandardCheckpointHandler(),
+                "meta": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def latest(self) -> int | None:
+        """Update of the newest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """Update of the checkpoint with the highest held-out pass@1, later on ties, or None."""
+        scored = [
+            (self._manager.metrics(step)["pass_at_1"], step)
+            for step in self._manager.all_steps()
+            if self._manager.metrics(step) is not None
+        ]
+        return max(scored)[1] if scored else None
+
+    def save(self, saved: Saved, pass_at_1: float | None = None) -> None:
+        """Starts writing a checkpoint of `saved`; returns once the arrays may be reused."""
+        items: dict[str, Any] = {
+            "state": ocp.args.StandardSave(_as_dict(saved.state)),
+            "meta": ocp.args.JsonSave(saved.meta),
+        }
+        if saved.reference is not None:
+            items["reference"] = ocp.args.StandardSave(saved.reference)
+        if saved.pending:
+            items["pending"] = ocp.args.StandardSave(saved.pending)
+        metrics = None if pass_at_1 is None else {"pass_at_1": float(pass_at_1)}
+        self._manager.save(
+            int(saved.state.update), args=ocp.args.Composite(**items), metrics=metrics, force=True
+        )
+
+    def restore(self, step: int, like: TrainState, expected: Mapping[str, Any]) -> Saved:
+        """The checkpoint of update `step`, laid out over the mesh of `like`'s arrays.
+
+        Raises UserError, showing the difference, when its model or tokenizer is not `expected`.
+        """
+        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        meta = meta["meta"]
+        _check_same(meta, expected, self._manager.directory)
+        items = self._manager.item_metadata(step)
+        names = {name for name in ("reference", "pending") if items.get(name) is not None}
+        targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(_as_dict(like)))}
+        if "reference" in names:
+            targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
+        if "pending" in names:
+            shapes = (
+                items["pending"].item_metadata
+                if hasattr(items["pending"], "item_metadata")
+                else items["pending"]
+            )
+            targets["pending"] = ocp.args.StandardRestore(
+                {k: np.empty(v.shape, v.dtype) for k, v in dict(shapes).items()}
+            )
+        got = self._manager.restore(step, args=ocp.args.Composite(**targets))
+        pending = {k: np.asarray(v) for k, v in (got.get("pending") or {}).items()}
+        return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta)
+
+    def wait(self) -> None:
+        """Blocks until everything saved is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finishes writing and releases the manager."""
+        self._manager.close()
+
+
+def load_params(
+    directory: str | Path, c: ModelConfig, mesh: Mesh, step: int | None = None
+) -> Params:
+    """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start."""
+    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
+        step = manager.latest_step() if step is None else step
+        if step is None or step not in manager.all_steps():
+            raise UserError(
+                f"{directory}: no checkpoint {step if step is not None else ''} there; "
+                f"found updates {manager.all_steps() or 'none'}"
+            )
+        item = {"params": table.abstract(c, mesh)}
+        restored = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeRestore(
+                    item=item,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+                    partial_restore=True,
+                )
+            ),
+        )
+    return restored["state"]["params"]
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    return {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
+
+
+def _check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:
+    for name, value in expected.items():
+        found = meta.get(name)
+        if found == value:
+            continue
+        if isinstance(found, Mapping) and isinstance(value, Mapping):
+            keys = [k for k in {*found, *value} if found.get(k) != value.get(k)]
+            shown = "; ".join(f"{k}: {found.get(k)} -> {value.get(k)}" for k in sorted(keys))
+        else:
+            shown = f"{found} -> {value}"
+        raise UserError(
+            f"{where}: saved with another {name} ({shown}); use the same one or --overwrite"
+        )

@@ -1,0 +1,171 @@
+"""The command line of every experiment: a frozen dataclass read by tyro, mistakes in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tyro
+
+from r1jax.errors import UserError
+
+Config = TypeVar("Config")
+
+_BOX = str.maketrans("╭╮╰╯│─", "      ")
+
+
+def run(
+    main: Callable[[Config], int | None],
+    default: Config,
+    argv: Sequence[str] | None = None,
+    description: str | None = None,
+) -> int:
+    """Parses flags over the preset `default`, calls `main(config)`, returns the exit status.
+
+    `argv` is the command line without the program's name (default: the process's). The help opens
+    with `description` (default: the docstring of the module that holds `main`). A `UserError`
+    becomes one line on stderr and status 2, Ctrl-C one line and status 130.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    module = sys.modules.get(main.__module__)
+    try:
+        config = parse(default, argv, description or getattr(module, "__doc__", None))
+        return main(config) or 0
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def parse(default: Config, argv: Sequence[str], description: str | None = None) -> Config:
+    """Returns `default` with the flags of `argv` applied.
+
+    Raises UserError for an unknown flag, naming the nearest, and for a wrong value, naming flag,
+    value and what would be right; SystemExit(0) after printing `--help`.
+    """
+    argv = list(argv)
+    flags = flag_types(default)
+    if not {"-h", "--help"} & set(argv):
+        _refuse_unknown(argv, flags)
+    try:
+        return _tyro(default, argv, description)
+    except _Refused as refused:
+        raise UserError(_diagnose(default, argv, flags, str(refused))) from None
+
+
+def flag_types(config: Any, prefix: str = "--") -> dict[str, Any]:
+    """Every flag of a (nested) dataclass instance, in tyro's spelling, with the field's type.
+
+    A boolean has two entries, `--a.b` and `--a.no-b`.
+    """
+    hints = typing.get_type_hints(type(config))
+    flags: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            flags |= flag_types(value, f"{prefix}{name}.")
+            continue
+        flags[prefix + name] = hints[field.name]
+        if hints[field.name] is bool:
+            flags[f"{prefix}no-{name}"] = bool
+    return flags
+
+
+class _Refused(Exception):
+    """What tyro said about a command line that it did not take."""
+
+
+def _tyro(default: Config, argv: Sequence[str], description: str | None) -> Config:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                type(default), default=default, args=argv, prog=_prog(), description=description
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    raise _Refused(" ".join(said.getvalue().translate(_BOX).split()))
+
+
+def _prog() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
+
+
+def _flag_of(token: str) -> str:
+    return token.split("=", 1)[0].replace("_", "-")
+
+
+def _refuse_unknown(argv: Sequence[str], flags: dict[str, Any]) -> None:
+    for token in argv:
+        if token.startswith("--") and _flag_of(token) not in flags:
+            given = token.split("=", 1)[0]
+            nearest = _nearest(_flag_of(token), flags)
+            hint = f"did you mean {nearest}?" if nearest else "--help lists the flags"
+            raise UserError(f"{given}: unknown flag; {hint}")
+
+
+def _nearest(flag: str, flags: dict[str, Any]) -> str | None:
+    """The flag most like `flag`; a forgotten prefix (`--group`) counts as nearly right."""
+
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, flag, candidate).ratio()
+        tails = flag.lstrip("-").rpartition(".")[2], candidate.lstrip("-").rpartition(".")[2]
+        return max(whole, 0.95 * difflib.SequenceMatcher(None, *tails).ratio())
+
+    best = max(flags, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= 0.6 else None
+
+
+def _diagnose(default: Any, argv: Sequence[str], flags: dict[str, Any], said: str) -> str:
+    """Finds the flag to blame by parsing each alone; `said` is the last resort."""
+    groups: list[list[str]] = []
+    for token in argv:
+        if token.startswith("--") or not groups:
+            groups.append([])
+        groups[-1].append(token)
+    for group in groups:
+        flag = _flag_of(group[0])
+        if flag not in flags:
+            return f"{group[0]}: unexpected; every value follows its flag, as in --flag value"
+        try:
+            _tyro(default, group, None)
+        except _Refused:
+            given = " ".join(group).replace("=", " ", 1 if "=" in group[0] else 0)
+            missing = " has no value" if len(group) == 1 and "=" not in group[0] else ""
+            return f"{given}{missing}: expected {_expected(flags[flag], flag)}"
+    return said
+
+
+def _expected(kind: Any, flag: str) -> str:
+    """What a flag of this type takes, in words."""
+    simple = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    if kind is bool:
+        return f"nothing after it ({flag} alone switches it)"
+    if kind in simple:
+        return simple[kind]
+    if kind is type(None):
+        return "None"
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_expected(arg, flag) for arg in args)
+    if origin is tuple and Ellipsis in args:
+        return f"any number of values, each {_expected(args[0], flag)}"
+    if origin is tuple:
+        return f"{len(args)} values: " + ", ".join(_expected(arg, flag) for arg in args)
+    return str(kind)

@@ -1,0 +1,23 @@
+"""From a source's name to problems, prompts and packed rows."""
+
+from r1jax.data.config import DataConfig
+from r1jax.data.files import DataReport, load_file
+from r1jax.data.mixture import ProblemStream, load_eval_sets
+from r1jax.data.sources import FileSource, Source, WorldSource, open_source, set_name
+from r1jax.data.templates import TEMPLATES, Template, render
+
+__all__ = [
+    "TEMPLATES",
+    "DataConfig",
+    "DataReport",
+    "FileSource",
+    "ProblemStream",
+    "Source",
+    "Template",
+    "WorldSource",
+    "load_eval_sets",
+    "load_file",
+    "open_source",
+    "render",
+    "set_name",
+]

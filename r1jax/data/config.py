@@ -1,0 +1,63 @@
+"""What a run is trained on and judged on: the flags under `--data`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from r1jax.data.templates import TEMPLATES
+from r1jax.data.world.problems import Language
+from r1jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Problems to train on and to be judged on.
+
+    A source is one string: `world:sum,countdown,word` (families of the embedded world, with
+    `?harder=true` for one operand or digit more), `reasoning_gym:NAME?parameter=value&...` (any
+    reasoning-gym task), or the path of a .jsonl or .parquet file.
+    """
+
+    train: tuple[str, ...] = ("world:sum,countdown,word",)
+    """Sources to train on: world:FAMILIES, reasoning_gym:NAME?param=value, FILE.jsonl|.parquet."""
+    weights: tuple[float, ...] = ()
+    """Relative share of each training source; none given: equal shares."""
+    eval: tuple[str, ...] = ("world:sum,countdown,word",)
+    """Sources to be judged on, each reported apart; generated ones are disjoint from training."""
+    eval_count: int = 256
+    """Problems of each evaluation set (fewer when the source has fewer)."""
+    template: str = "r1_zero"
+    """Prompt template around the question: r1_zero (the paper's), tags, mini, qa or plain."""
+    language: Language = "both"
+    """Language of the embedded world's problems; both: they take turns."""
+    question_column: str | None = None
+    """Column of the question; None takes the first of question, problem, prompt."""
+    answer_column: str | None = None
+    """Column of the gold answer; None takes answer, then solution."""
+    grader: str = "math"
+    """How answers to problems of a file are judged, unless a column `grader` says otherwise."""
+    strict: bool = False
+    """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""
+    seed: int = 0
+    """Seed of the training problems' generation and order; evaluation sets do not depend on it."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when the values do not fit together."""
+        if not self.train:
+            raise UserError("--data.train: no source; name one, e.g. world:sum,countdown,word")
+        if self.weights and len(self.weights) != len(self.train):
+            raise UserError(
+                f"--data.weights: {len(self.weights)} weights for {len(self.train)} sources of "
+                "--data.train; give one for each"
+            )
+        if any(not 0 < weight < float("inf") for weight in self.weights):
+            raise UserError(f"--data.weights {self.weights}: every weight must be above 0")
+        if self.eval_count < 1:
+            raise UserError(f"--data.eval-count {self.eval_count}: must be at least 1")
+        if self.template not in TEMPLATES:
+            raise UserError(
+                f"--data.template {self.template}: no such template; choose from "
+                + ", ".join(TEMPLATES)
+            )
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--data.seed {self.seed}: must lie between 0 and 2**32 - 1")

@@ -1,0 +1,229 @@
+"""Packs completions of unequal length into micro-batches of one fixed shape, on the host.
+
+Sequences are placed by best-fit decreasing: the longest first, each into the row with the least
+room that still holds it. A sequence never spans rows; segments lie side by side from column 0.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from r1jax.errors import UserError
+from r1jax.types import Batch
+
+PER_TOKEN = ("sampler_logp", "old_logp", "ref_logp")
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N prompts, each with one completion, and what is known of every completion token.
+
+    `tokens[i]` holds the prompt, then the completion, without a gap; what follows is never read.
+    Per-token arrays are aligned to the completion: column 0 speaks of its first token. An array
+    that is None was not measured and is packed as NaN at the completion's tokens, so that a loss
+    that reads it cannot go unnoticed. Supervised pairs have tokens and lengths alone.
+    """
+
+    tokens: np.ndarray  # i32[N, L]
+    prompt_lengths: np.ndarray  # i32[N], at least 1: a first token has nothing to be predicted from
+    lengths: np.ndarray  # i32[N], completion tokens, the stop token included
+    advantages: np.ndarray | None = None  # f32[N]
+    sampler_logp: np.ndarray | None = None  # f32[N, C], C at least the longest completion
+    old_logp: np.ndarray | None = None  # f32[N, C]
+    ref_logp: np.ndarray | None = None  # f32[N, C]
+
+    def __post_init__(self) -> None:
+        if np.any(self.prompt_lengths < 1) or np.any(self.lengths < 0):
+            raise ValueError("every prompt needs at least one token, and no length is negative")
+        if np.any(self.totals > self.tokens.shape[1]):
+            raise ValueError(f"lengths exceed tokens of shape {self.tokens.shape}")
+
+    @property
+    def totals(self) -> np.ndarray:
+        """i[N], tokens of prompt and completion together."""
+        return self.prompt_lengths + self.lengths
+
+    def take(self, index: np.ndarray | slice) -> Sequences:
+        """The sequences at `index`, in its order: how a rollout is split into updates."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: a[index] for k, a in arrays.items() if a is not None})
+
+
+@dataclass(frozen=True)
+class Denominators:
+    """What the shares of one whole update are divided by, fixed before any split of it."""
+
+    n_tokens: int
+    n_sequences: int
+    max_tokens: int
+
+    @classmethod
+    def of(cls, sequences: Sequences, max_tokens: int) -> Denominators:
+        """Counts scored tokens and the sequences that have any; `max_tokens` is the rollout's cap.
+
+        Both counts are at least 1, so that an update of nothing has the loss 0.
+        """
+        counts = sequences.lengths.sum(), np.count_nonzero(sequences.lengths)
+        return cls(*(max(int(count), 1) for count in counts), max_tokens)
+
+
+def pack(
+    sequences: Sequences, rows: int, width: int, max_segments: int, denominators: Denominators
+) -> list[Batch]:
+    """Micro-batches of exactly [rows, width] that hold every sequence once.
+
+    The number of micro-batches is the least that the packed rows fill; rows are dealt out so that
+    micro-batches hold equally many (one more or less) and about equally many tokens, and the rest
+    of each is empty rows. The same input gives the same batches.
+
+    Returns:
+      Batches of numpy arrays; `lengths` is f32[rows, max_segments].
+
+    Raises:
+      UserError: a sequence is longer than `width`.
+    """
+    layout = _plan(sequences, rows, width, max_segments)
+    shape = (layout.batches, rows, width)
+    arrays = {name: np.zeros(shape, np.int32) for name in ("tokens", "positions", "segment_ids")}
+    whole = _spans(sequences.totals)
+    cells = layout.start[whole.owner] + whole.offset
+    arrays["tokens"].reshape(-1)[cells] = sequences.tokens[whole.owner, whole.offset]
+    arrays["positions"].reshape(-1)[cells] = whole.offset
+    arrays["segment_ids"].reshape(-1)[cells] = layout.segment[whole.owner] + 1
+
+    cells = _completion_cells(sequences, layout)
+    for name, values in _completion_values(sequences).items():
+        arrays[name] = np.zeros(shape, np.float32)
+        arrays[name].reshape(-1)[cells] = values
+    lengths = np.zeros((layout.batches, rows, max_segments), np.float32)
+    lengths.flat[layout.start // width * max_segments + layout.segment] = sequences.lengths
+
+    totals = {f.name: np.float32(getattr(denominators, f.name)) for f in fields(denominators)}
+    return [
+        Batch(**{name: array[k] for name, array in arrays.items()}, lengths=lengths[k], **totals)
+        for k in range(layout.batches)
+    ]
+
+
+def unpack(
+    values: Sequence[np.ndarray], sequences: Sequences, rows: int, width: int, max_segments: int
+) -> np.ndarray:
+    """Brings per-token values of packed batches back to their completions: the inverse of `pack`.
+
+    Args:
+      values: one [rows, width] array per micro-batch of `pack` with these very arguments, for
+        example the log-probabilities of a scoring pass.
+
+    Returns:
+      f32[N, C], C the longest completion, 0 beyond each completion's end.
+    """
+    layout = _plan(sequences, rows, width, max_segments)
+    result = np.zeros((len(sequences.lengths), sequences.lengths.max(initial=0)), np.float32)
+    spans = _spans(sequences.lengths)
+    if len(spans.owner):
+        flat = np.stack([np.asarray(value) for value in values]).reshape(-1)
+        result[spans.owner, spans.offset] = flat[_completion_cells(sequences, layout)]
+    return result
+
+
+def packing_efficiency(batches: Sequence[Batch]) -> float:
+    """Share of the cells of all micro-batches that hold a token of some sequence."""
+    filled = sum(int(np.count_nonzero(batch.segment_ids)) for batch in batches)
+    return filled / max(sum(batch.segment_ids.size for batch in batches), 1)
+
+
+def offsets(segment_ids: np.ndarray, max_segments: int) -> np.ndarray:
+    """i32[B, M + 1], the column where each segment starts, -1 where there is none.
+
+    This is what cuDNN's packed attention takes as q_offsets and kv_offsets; the last column is
+    always -1. Only operators are used, so traced arrays work as well as numpy's.
+    """
+    number = np.arange(1, max_segments + 2, dtype=np.int32)[None, :, None]
+    ids = segment_ids[:, None, :]
+    present = (ids == number).any(axis=-1)
+    start = ((ids > 0) & (ids < number)).sum(axis=-1)
+    return ((start + 1) * present - 1).astype(np.int32)
+
+
+class _Layout(NamedTuple):
+    """Where each sequence lies, its first cell being counted over all batches."""
+
+    start: np.ndarray  # i64[N], (batch * rows + row) * width + column
+    segment: np.ndarray  # i64[N], 0 for the first of its row
+    batches: int
+
+
+class _Spans(NamedTuple):
+    owner: np.ndarray  # i64[sum of counts], the sequence a token belongs to
+    offset: np.ndarray  # i64[sum of counts], its place in that sequence
+
+
+def _spans(counts: np.ndarray) -> _Spans:
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return _Spans(owner, np.arange(len(owner)) - np.repeat(_starts(counts), counts))
+
+
+def _completion_cells(sequences: Sequences, layout: _Layout) -> np.ndarray:
+    owner, offset = _spans(sequences.lengths)
+    return layout.start[owner] + sequences.prompt_lengths[owner] + offset
+
+
+def _completion_values(sequences: Sequences) -> dict[str, np.ndarray | float]:
+    """One value per completion token, in the order of `_completion_cells`, for each float array."""
+    owner, offset = _spans(sequences.lengths)
+    values: dict[str, np.ndarray | float] = {"mask": 1.0}
+    values["advantages"] = np.nan if sequences.advantages is None else sequences.advantages[owner]
+    for name in PER_TOKEN:
+        array = getattr(sequences, name)
+        values[name] = np.nan if array is None else array[owner, offset]
+    return values
+
+
+def _plan(sequences: Sequences, rows: int, width: int, max_segments: int) -> _Layout:
+    totals = sequences.totals
+    if np.any(totals > width):
+        worst = int(np.argmax(totals))
+        raise UserError(
+            f"--train.width {width}: a sequence has {totals[worst]} tokens "
+            f"({sequences.prompt_lengths[worst]} of prompt, {sequences.lengths[worst]} of "
+            f"completion); use at least {totals[worst]} or a smaller token limit"
+        )
+    packed = _fill_rows(totals, width, max_segments)
+    load = np.array([totals[members].sum() for members in packed])
+    batches = -(-len(packed) // rows)
+    start, segment = np.zeros((2, len(totals)), np.int64)
+    for place, row in enumerate(np.argsort(-load, kind="stable")):
+        # Dealt back and forth, so that no batch gets the heavier row of every round.
+        depth, turn = divmod(place, batches)
+        batch = turn if depth % 2 == 0 else batches - 1 - turn
+        members = packed[row]
+        start[members] = (batch * rows + depth) * width + _starts(totals[members])
+        segment[members] = np.arange(len(members))
+    return _Layout(start, segment, batches)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.cumsum(counts) - counts
+
+
+def _fill_rows(totals: np.ndarray, width: int, max_segments: int) -> list[list[int]]:
+    """Best-fit decreasing: the sequences of each row, for as few rows as it finds."""
+    packed: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (free cells, row), sorted; only rows that can take more
+    for index in np.argsort(-totals, kind="stable").tolist():
+        need = int(totals[index])
+        at = bisect_left(room, (need, -1))
+        if at == len(room):
+            free, row = width, len(packed)
+            packed.append([])
+        else:
+            free, row = room.pop(at)
+        packed[row].append(index)
+        if free > need and len(packed[row]) < max_segments:
+            insort(room, (free - need, row))
+    return packed

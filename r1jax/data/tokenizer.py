@@ -1,0 +1,125 @@
+"""Tokenizers: loading any Hugging Face tokenizer, and training the embedded world's own."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import AutoTokenizer
+
+from r1jax.errors import UserError
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"  # ids 0, 1, 2, 3
+MAX_LENGTH = 256  # tokens of prompt and completion the embedded base is made for
+_SPACE = "▁"
+_PRINTABLE = "".join(map(chr, range(33, 127)))
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The tokenizer in directory `path`, from its files alone. Raises UserError if it has none."""
+    if not Path(path).is_dir():
+        raise UserError(f"tokenizer {path}: no such directory; give one with a tokenizer.json")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise UserError(f"tokenizer {path}: cannot be loaded ({reason[0]})") from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"tokenizer {path}: has no eos_token; set one in tokenizer_config.json")
+    return tokenizer
+
+
+def train_tokenizer(
+    texts: Iterable[str], directory: str | Path, vocab_size: int = 1024
+) -> sentencepiece.SentencePieceProcessor:
+    """Trains a byte-pair tokenizer on `texts` and saves it to `directory`.
+
+    Single digits, the four tags whole, unknown characters as bytes, newlines and runs of spaces
+    kept. Writes tokenizer.model (sentencepiece), tokenizer.json and tokenizer_config.json (Hugging
+    Face), which give the same ids. Raises UserError when `vocab_size` does not fit the texts.
+    """
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(_lines(texts)),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            character_coverage=1.0,
+            byte_fallback=True,
+            split_digits=True,
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            normalization_rule_name="identity",
+            user_defined_symbols=[*TAGS, "\n"],
+            required_chars=_PRINTABLE,
+            pad_id=0, bos_id=1, eos_id=2, unk_id=3,
+            pad_piece=PAD, bos_piece=BOS, eos_piece=EOS, unk_piece=UNK,
+            num_threads=1,
+            minloglevel=2,
+        )  # fmt: skip
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"vocab_size {vocab_size}: does not fit the texts ({reason})") from error
+    path = Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "tokenizer.model").write_bytes(model.getvalue())
+    _export(model.getvalue()).save(str(path / "tokenizer.json"))
+    (path / "tokenizer_config.json").write_text(json.dumps(_settings(), indent=2) + "\n")
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+
+
+def _lines(texts: Iterable[str]) -> Iterable[str]:
+    """Lines, because sentencepiece takes a sentence per item; the newline is a piece of its own."""
+    for text in texts:
+        yield from filter(None, text.split("\n"))
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": MAX_LENGTH,
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "pad_token": PAD,
+        "unk_token": UNK,
+        "clean_up_tokenization_spaces": False,
+    }
+
+
+def _export(proto: bytes) -> Tokenizer:
+    """The same tokenizer for the `tokenizers` library.
+
+    The order of merges is that of the merged pieces' scores, as sentencepiece applies them.
+    """
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(proto)
+    ids = {piece.piece: i for i, piece in enumerate(model.pieces)}
+    normal = {p.piece: p.score for p in model.pieces if p.type == p.NORMAL}
+    merges = []
+    for piece, score in normal.items():
+        cuts = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
+        pairs = [(ids[a], ids[b], a, b) for a, b in cuts if a in normal and b in normal]
+        merges += [(-score, *pair) for pair in pairs]
+    tokenizer = Tokenizer(
+        models.BPE(
+            ids, [(a, b) for *_, a, b in sorted(merges)], unk_token=UNK, byte_fallback=True,
+            fuse_unk=True,
+        )
+    )  # fmt: skip
+    tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
+    # No piece holds a space but at its start, so cutting there changes no id and lets words be cached.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(_SPACE, "merged_with_next")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in (PAD, BOS, EOS, UNK)])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in (*TAGS, "\n")])
+    return tokenizer

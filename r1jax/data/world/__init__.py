@@ -1,0 +1,20 @@
+"""The embedded world: generated problems, worked solutions of mixed quality, and their corpus."""
+
+from r1jax.data.world.corpus import Document, Mix, describe, documents
+from r1jax.data.world.problems import FAMILIES, Language, Split, distinct, generate, is_eval
+from r1jax.data.world.traces import MODES, Shares
+
+__all__ = [
+    "FAMILIES",
+    "MODES",
+    "Document",
+    "Language",
+    "Mix",
+    "Shares",
+    "Split",
+    "describe",
+    "distinct",
+    "documents",
+    "generate",
+    "is_eval",
+]

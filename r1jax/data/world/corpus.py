@@ -1,0 +1,226 @@
+"""The corpus: worked problems of mixed quality as documents, random access by index."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from r1jax.data.templates import TEMPLATES
+from r1jax.data.world import words
+from r1jax.data.world.problems import FAMILIES, draw
+from r1jax.data.world.traces import MODES, Clause, Mode, Shares, Trace, write
+from r1jax.problem import Problem
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the corpus is made of.
+
+    Tags, language and mixing are drawn independently of each other, of family, mode and correctness.
+    """
+
+    sum: Shares = field(default_factory=Shares)
+    countdown: Shares = field(default_factory=Shares)
+    word: Shares = field(default_factory=Shares)
+    families: tuple[float, float, float] = (1.0, 1.0, 1.0)  # weights of sum, countdown, word
+    chinese_share: float = 0.5
+    tagged: float = 0.18  # thought and answer in their tags
+    half_tagged: float = 0.04  # thought in its tags, answer in plain words
+    mixing: float = 0.15  # documents in which some sentences of the thought change language
+    templates: tuple[tuple[str, float], ...] = (
+        ("mini", 0.6),
+        ("qa", 0.2),
+        ("tags", 0.1),
+        ("plain", 0.1),
+    )
+
+
+@dataclass(frozen=True)
+class Document:
+    """One prompt with its completion; the tokenizer's end-of-text follows it.
+
+    `tags` is "full", "half" or "none"; `mixed` says that the thought switches language.
+    """
+
+    problem: Problem
+    prompt: str
+    completion: str
+    mode: Mode
+    correct: bool
+    tags: str
+    mixed: bool
+
+    @property
+    def text(self) -> str:
+        """Prompt and completion, as they are tokenized."""
+        return self.prompt + self.completion
+
+
+def documents(
+    seed: int, start: int, count: int, mix: Mix | None = None
+) -> Iterator[Document]:
+    """Documents `start` to `start + count` of corpus `seed`; each is a function of its index.
+
+    Only problems of the training split occur, in questions and in trials of searches alike.
+    """
+    mix = mix or Mix()
+    maker = _Maker(mix)
+    for index in range(start, start + count):
+        yield maker.make(random.Random((seed * 4 + 2) << 48 | index))
+
+
+def tokenizer_texts(seed: int, count: int, mix: Mix | None = None) -> Iterator[str]:
+    """What the world's tokenizer is trained on: `count` documents, and the R1-Zero instruction.
+
+    The instruction stands after every 40th document: often enough that its words are whole pieces,
+    though the corpus itself does not use it.
+    """
+    for i, document in enumerate(documents(seed, 0, count, mix)):
+        yield document.text
+        if i % 40 == 0:
+            yield TEMPLATES["r1_zero"].text
+
+
+class _Maker:
+    """Draws documents; holds the cumulative weights of one mix."""
+
+    def __init__(self, mix: Mix) -> None:
+        self.mix = mix
+        self.families = _table(FAMILIES, mix.families)
+        self.shares = {name: getattr(mix, name) for name in FAMILIES}
+        self.modes = {
+            name: _table(MODES, [getattr(shares, mode) for mode in MODES])
+            for name, shares in self.shares.items()
+        }
+        self.templates = _table(
+            [TEMPLATES[name] for name, _ in mix.templates], [share for _, share in mix.templates]
+        )
+
+    def make(self, rng: random.Random) -> Document:
+        """One document from a fresh generator."""
+        family = _choose(self.families, rng)
+        mode = _choose(self.modes[family], rng)
+        template = _choose(self.templates, rng)
+        language = int(rng.random() < self.mix.chinese_share)
+        mixed = rng.random() < self.mix.mixing
+        u = rng.random()
+        tags = "full" if u < self.mix.tagged else "none"
+        if tags == "none" and u < self.mix.tagged + self.mix.half_tagged:
+            tags = "half"
+        problem = draw(rng, family, language)
+        trace = write(problem, mode, self.shares[family], rng)
+        return Document(
+            problem=problem,
+            prompt=template.fill(problem.question),
+            completion=_complete(family, trace, tags, language, mixed, rng),
+            mode=mode,
+            correct=trace.correct,
+            tags=tags,
+            mixed=mixed,
+        )
+
+
+def _table(items: Iterable[Any], weights: Iterable[float]) -> list[tuple[float, Any]]:
+    sums = list(accumulate(weights))
+    return [(part / sums[-1], item) for part, item in zip(sums, items, strict=True)]
+
+
+def _choose(table: list[tuple[float, Any]], rng: random.Random) -> Any:
+    u = rng.random()
+    return next((item for bound, item in table if u < bound), table[-1][1])
+
+
+def _complete(
+    family: str, trace: Trace, tags: str, language: int, mixed: bool, rng: random.Random
+) -> str:
+    """Everything after the prompt: thought and answer, with or without tags."""
+    filling = (trace.answer,)
+    guess = trace.mode == "guess"
+    clauses = list(trace.clauses)
+    if guess and (tags != "none" or family == "word"):
+        pair = words.WORD_GUESS if family == "word" else words.GUESSES[1]
+        clauses.append(Clause(pair, filling, filling))
+    ending = _ending(guess, rng)
+    closes = tags == "none" and not (guess and family == "word")
+    if closes:
+        clauses.append(Clause(ending, filling, filling))
+    thought = _speak(clauses, language, mixed, rng)
+    if tags == "none":
+        return thought
+    if tags == "full":
+        return f" <think>{thought} </think> <answer> {trace.answer} </answer>"
+    return f" <think>{thought} </think> {words.ANSWERS[0][language] % filling}"
+
+
+def _ending(guess: bool, rng: random.Random) -> words.Pair:
+    pairs = words.GUESSES if guess else words.ANSWERS
+    u = rng.random()
+    return pairs[0 if u < 0.8 else 1 if u < 0.9 else 2]
+
+
+def _speak(clauses: list[Clause], language: int, mixed: bool, rng: random.Random) -> str:
+    """Joins sentences: a space before each English one and before the first."""
+    spoken = [language] * len(clauses)
+    if mixed:
+        spoken = [language ^ (rng.random() < 0.5) for _ in clauses]
+        spoken[int(rng.random() * len(clauses))] = 1 - language
+    said = [
+        clause.say(tongue) if tongue and i else f" {clause.say(tongue)}"
+        for i, (clause, tongue) in enumerate(zip(clauses, spoken, strict=True))
+    ]
+    return "".join(said)
+
+
+def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any]:
+    """Shares of a corpus for its card: modes and how often each is right, tags, languages, mixing.
+
+    With a tokenizer also the quantiles of completion tokens (end-of-text counted) by family and
+    mode. All shares are fractions; `modes` maps "family/mode" to its share of that family.
+    """
+    corpus = list(corpus)
+    cells: dict[str, list[Document]] = {}
+    for document in corpus:
+        cells.setdefault(f"{document.problem.metadata['family']}/{document.mode}", []).append(
+            document
+        )
+    families = Counter(document.problem.metadata["family"] for document in corpus)
+    report: dict[str, Any] = {
+        "documents": len(corpus),
+        "correct": _share(document.correct for document in corpus),
+        "chinese": _share(document.problem.metadata["language"] == "zh" for document in corpus),
+        "mixed": _share(document.mixed for document in corpus),
+        "tagged": _share(document.tags == "full" for document in corpus),
+        "half_tagged": _share(document.tags == "half" for document in corpus),
+        "correct_by_family": {
+            name: _share(d.correct for d in corpus if d.problem.metadata["family"] == name)
+            for name in sorted(families)
+        },
+        "modes": {
+            cell: {
+                "share": len(group) / families[cell.split("/")[0]],
+                "correct": _share(document.correct for document in group),
+            }
+            for cell, group in sorted(cells.items())
+        },
+    }
+    if tokenizer is not None:
+        report["tokens"] = {
+            cell: _quantiles(tokenizer, group) for cell, group in sorted(cells.items())
+        }
+    return report
+
+
+def _share(flags: Iterable[bool]) -> float:
+    flags = list(flags)
+    return sum(flags) / max(len(flags), 1)
+
+
+def _quantiles(tokenizer: Any, group: list[Document]) -> dict[str, int]:
+    encoded = tokenizer([d.completion for d in group], add_special_tokens=False)["input_ids"]
+    lengths = sorted(len(ids) + 1 for ids in encoded)
+    marks = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
+    return {name: lengths[int(mark * (len(lengths) - 1))] for name, mark in marks.items()}

@@ -1,0 +1,319 @@
+"""Problems of the embedded world: random access by index, split by a canonical key."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, Story
+from r1jax.data.world.words import COUNTDOWN_QUESTIONS, LANGUAGES, SUM_QUESTIONS
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+
+FAMILIES = ("sum", "countdown", "word")
+Split = Literal["train", "eval"]
+Language = Literal["en", "zh", "both"]
+Step = tuple[int, str, int, int]
+"""One two-operand operation: left, operator, right, value."""
+
+SUM_LIMIT = 199  # every partial sum lies in 0..SUM_LIMIT: steps a tiny model can carry out
+COUNTDOWN_NUMBERS = 40  # the largest number of a countdown
+COUNTDOWN_LIMIT = 199  # no trial of a search shows a larger value
+EVAL_SHARE = 20  # one key in this many is evaluation
+
+
+def is_eval(key: str) -> bool:
+    """Whether a canonical key belongs to evaluation; all others are training."""
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % EVAL_SHARE == 0
+
+
+def apply(left: int, operator: str, right: int) -> int:
+    """Value of `left operator right` for +, - and *."""
+    if operator == "+":
+        return left + right
+    return left - right if operator == "-" else left * right
+
+
+# --- sums ------------------------------------------------------------------------------------
+
+
+def sum_key(terms: Sequence[int], target: int) -> str:
+    """Key of a sum: its signed terms, sorted, and its value."""
+    return f"sum|{','.join(map(str, sorted(terms)))}|{target}"
+
+
+def sum_steps(terms: Sequence[int]) -> list[Step]:
+    """Left-to-right steps of a sum of signed terms."""
+    steps, total = [], terms[0]
+    for term in terms[1:]:
+        operator = "-" if term < 0 else "+"
+        steps.append((total, operator, abs(term), total + term))
+        total += term
+    return steps
+
+
+def _draw_sum(rng: random.Random, harder: bool) -> tuple[str, dict[str, Any]]:
+    u = rng.random()
+    count = 6 if harder else 3 if u < 0.45 else 4 if u < 0.8 else 5
+    terms = [10 + int(rng.random() * 90)]
+    total = terms[0]
+    for _ in range(count - 1):
+        term = 10 + int(rng.random() * 90)
+        down = rng.random() < 0.4
+        if total + (-term if down else term) not in range(SUM_LIMIT + 1):
+            down = not down
+        terms.append(-term if down else term)
+        total += terms[-1]
+    return sum_key(terms, total), {"numbers": tuple(terms), "target": total, "steps": count - 1}
+
+
+def _sum_question(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) + "".join(f"{n:+d}" for n in numbers[1:])
+
+
+# --- countdown -------------------------------------------------------------------------------
+
+
+def countdown_key(numbers: Sequence[int], target: int) -> str:
+    """Key of a countdown: its numbers, sorted, and its target."""
+    return f"countdown|{','.join(map(str, sorted(numbers)))}|{target}"
+
+
+class Expression(NamedTuple):
+    """An expression over a countdown's numbers; `held_out`: its value makes an evaluation key."""
+
+    text: str
+    value: int
+    first: Step  # the operation that is done first
+    held_out: bool
+
+
+@lru_cache(maxsize=None)
+def expressions(numbers: tuple[int, int, int]) -> tuple[Expression, ...]:
+    """All expressions without brackets over three numbers in descending order.
+
+    No two are the same up to the order of terms and factors, values lie in 1..COUNTDOWN_LIMIT, and
+    the plain sum comes first.
+    """
+    x, y, z = numbers
+    found = [(f"{x}+{y}+{z}", x + y + z, (x, "+", y, x + y))]
+    found += [(f"{p}+{q}-{r}", p + q - r, (p, "+", q, p + q)) for p, q, r in _turns(x, y, z)]
+    found += [(f"{x}-{y}-{z}", x - y - z, (x, "-", y, x - y))]
+    for p, q, r in _turns(x, y, z):
+        first = (p, "*", q, p * q)
+        found += [(f"{p}*{q}+{r}", p * q + r, first), (f"{p}*{q}-{r}", p * q - r, first)]
+        found += [(f"{r}-{p}*{q}", r - p * q, first)]
+    found += [(f"{x}*{y}*{z}", x * y * z, (x, "*", y, x * y))]
+    return tuple(
+        Expression(text, value, first, is_eval(countdown_key(numbers, value)))
+        for text, value, first in found
+        if 0 < value <= COUNTDOWN_LIMIT
+    )
+
+
+def _turns(x: int, y: int, z: int) -> tuple[tuple[int, int, int], ...]:
+    return (x, y, z), (x, z, y), (y, z, x)
+
+
+def _draw_countdown(rng: random.Random, harder: bool) -> tuple[str, dict[str, Any]]:
+    """One number is below ten, so that no trial can spell a sum of two-digit numbers."""
+    numbers = [1 + int(rng.random() * 9)]
+    while len(numbers) < (4 if harder else 3):
+        number = 1 + int(rng.random() * COUNTDOWN_NUMBERS)
+        if number not in numbers:
+            numbers.append(number)
+    if harder:
+        answer, target = _left_to_right(rng, numbers)
+    else:
+        options = expressions(tuple(sorted(numbers, reverse=True)))
+        answer, target = options[int(rng.random() * len(options))][:2]
+    _shuffle(rng, numbers)
+    fields = {"numbers": tuple(numbers), "target": target, "steps": len(numbers) - 1}
+    return countdown_key(numbers, target), fields | {"expression": answer}
+
+
+def _left_to_right(rng: random.Random, numbers: Sequence[int]) -> tuple[str, int]:
+    """A random expression over four numbers without brackets: one product at most, then + and -."""
+    order = list(numbers)
+    while True:
+        _shuffle(rng, order)
+        signs = ["+" if rng.random() < 0.6 else "-" for _ in order[1:]]
+        if rng.random() < 0.5:
+            signs[0] = "*"
+        text, value = str(order[0]), order[0]
+        for sign, number in zip(signs, order[1:], strict=True):
+            text, value = f"{text}{sign}{number}", apply(value, sign, number)
+        if 0 < value <= COUNTDOWN_LIMIT:
+            return text, value
+
+
+def _shuffle(rng: random.Random, items: list[int]) -> None:
+    """Fisher-Yates on `rng.random`, several times faster than `rng.shuffle`."""
+    for i in range(len(items) - 1, 0, -1):
+        j = int(rng.random() * (i + 1))
+        items[i], items[j] = items[j], items[i]
+
+
+# --- worded problems -------------------------------------------------------------------------
+
+
+def word_key(story: Story, values: dict[str, int]) -> str:
+    """Key of a worded problem: operators, operands, target; neither story nor names nor order."""
+    operators = "".join(sorted(operator for _, operator, _ in story.steps))
+    operands = ",".join(map(str, sorted(values[name] for name in "abcd" if name in values)))
+    return f"word|{operators}|{operands}|{values['xyz'[len(story.steps) - 1]]}"
+
+
+def word_steps(story: Story, values: dict[str, int]) -> list[Step]:
+    """The solution of a worded problem with its numbers put in."""
+    return [
+        (values[left], operator, values[right], values["xyz"[i]])
+        for i, (left, operator, right) in enumerate(story.steps)
+    ]
+
+
+def _draw_word(rng: random.Random, harder: bool) -> tuple[str, dict[str, Any]]:
+    number = int(rng.random() * len(STORIES))
+    story = STORIES[number]
+    while True:
+        values = {
+            name: low + int(rng.random() * (high - low + 1))
+            for name, (low, high) in zip("abcd", story.ranges, strict=False)
+        }
+        if harder:
+            values[story.big] = 100 + int(rng.random() * 200)
+        for name, (left, operator, right) in zip("xyz", story.steps, strict=False):
+            values[name] = apply(values[left], operator, values[right])
+        if min(values.values()) > 0:
+            break
+    target = values["xyz"[len(story.steps) - 1]]
+    n, o = int(rng.random() * len(NAMES)), int(rng.random() * len(OBJECTS))
+    m = (n + 1 + int(rng.random() * (len(NAMES) - 1))) % len(NAMES)
+    q = (o + 1 + int(rng.random() * (len(OBJECTS) - 1))) % len(OBJECTS)
+    return word_key(story, values), {
+        "numbers": tuple(values[name] for name in "abcd" if name in values),
+        "target": target,
+        "steps": len(story.steps),
+        "story": story.name,
+        "story_number": number,
+        "slots": (n, m, o, q),
+        "values": values,
+    }
+
+
+def word_slots(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What fills a story's texts, for (English, Chinese)."""
+    n, m, o, q = metadata["slots"]
+    (plural, counted, bare), (plural_q, counted_q, bare_q) = OBJECTS[o], OBJECTS[q]
+    english = {"n": NAMES[n][0], "m": NAMES[m][0], "o": plural, "q": plural_q}
+    chinese = {"n": NAMES[n][1], "m": NAMES[m][1], "o": bare, "q": bare_q}
+    chinese |= {"O": counted, "Q": counted_q}
+    return english | metadata["values"], chinese | metadata["values"]
+
+
+# --- random access ---------------------------------------------------------------------------
+
+_DRAW = {"sum": _draw_sum, "countdown": _draw_countdown, "word": _draw_word}
+
+
+def draw(
+    rng: random.Random, family: str, language: int, split: Split = "train", harder: bool = False
+) -> Problem:
+    """Draws problems of `family` from `rng` until one falls into `split`."""
+    wanted = split == "eval"
+    while True:
+        key, fields = _DRAW[family](rng, harder)
+        if is_eval(key) == wanted:
+            break
+    question = _ask(rng, family, language, fields)
+    name = LANGUAGES[language]
+    digest = hashlib.sha256(question.encode()).hexdigest()[:8]
+    fields |= {"family": family, "language": name, "key": key, "harder": harder}
+    return Problem(
+        id=f"{key}|{name}|{digest}{'|harder' if harder else ''}",
+        question=question,
+        answer=fields["expression"] if family == "countdown" else str(fields["target"]),
+        grader="countdown" if family == "countdown" else "number",
+        metadata=fields,
+    )
+
+
+def _ask(rng: random.Random, family: str, language: int, fields: dict[str, Any]) -> str:
+    if family == "word":
+        return STORIES[fields["story_number"]].question[language] % word_slots(fields)[language]
+    if family == "sum":
+        pair = SUM_QUESTIONS[int(rng.random() * len(SUM_QUESTIONS))]
+        return pair[language] % _sum_question(fields["numbers"])
+    pair = COUNTDOWN_QUESTIONS[int(rng.random() * len(COUNTDOWN_QUESTIONS))]
+    numbers = (", ", "、")[language].join(map(str, fields["numbers"]))
+    return pair[language] % {"numbers": numbers, "target": fields["target"]}
+
+
+def generate(
+    families: Sequence[str] = FAMILIES,
+    *,
+    split: Split = "train",
+    language: Language = "both",
+    seed: int = 0,
+    index: int = 0,
+    harder: bool = False,
+) -> Problem:
+    """Problem `index` of stream `seed`: a pure function, so an iterator's state is one integer.
+
+    Families take turns by index, and so do the languages of `both`: any run of
+    `2 * len(families)` indices is balanced. `harder` problems have one more operand (sum,
+    countdown) or digit (word) than anything in the corpus. Raises UserError for an unknown name.
+    """
+    _require("family", families, FAMILIES)
+    _require("split", (split,), ("train", "eval"))
+    _require("language", (language,), (*LANGUAGES, "both"))
+    turn, place = divmod(index, len(families))
+    spoken = turn % 2 if language == "both" else LANGUAGES.index(language)
+    rng = random.Random(((seed * 2 + (split == "eval")) * 2 + harder) << 48 | index)
+    return draw(rng, families[place], spoken, split, harder)
+
+
+def distinct(
+    count: int,
+    families: Sequence[str] = FAMILIES,
+    *,
+    split: Split = "eval",
+    language: Language = "both",
+    seed: int = 0,
+    harder: bool = False,
+) -> list[Problem]:
+    """The first `count` problems of a stream with no canonical key twice: an evaluation set.
+
+    Each position keeps its family and language, so the set is balanced like the stream.
+    """
+    seen: set[str] = set()
+    problems = []
+    for position in range(count):
+        for problem in _retries(position, families, split, language, seed, harder):
+            if problem.metadata["key"] not in seen:
+                break
+        seen.add(problem.metadata["key"])
+        problems.append(problem)
+    return problems
+
+
+def _retries(
+    position: int, families: Sequence[str], split: Split, language: Language, seed: int, hard: bool
+) -> Iterator[Problem]:
+    """Candidates for one place of an evaluation set, all of one family and language."""
+    period = 2 * len(families)
+    for attempt in range(1000):
+        index = position + attempt * period * 1_000_000
+        yield generate(
+            families, split=split, language=language, seed=seed, index=index, harder=hard
+        )
+    raise UserError(f"count: fewer than {position + 1} distinct {split} problems; ask for fewer")
+
+
+def _require(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names or ("",):
+        if name not in known:
+            raise UserError(f"{what} {name!r} does not exist; choose from {', '.join(known)}")

@@ -1,0 +1,231 @@
+"""Worked solutions of mixed quality: guesses, short and long chains, self-checked chains.
+
+A trace is a list of clauses, each with its wording in both languages, so that a document can switch
+language between any two of them. Wrong traces share one bad habit per family, as a crowd of hasty
+solvers does: they stop after the first operation, or offer the plain sum of a countdown's numbers.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from r1jax.data.world import words
+from r1jax.data.world.problems import (
+    Expression,
+    Step,
+    expressions,
+    sum_steps,
+    word_slots,
+    word_steps,
+)
+from r1jax.data.world.stories import STORIES
+from r1jax.problem import Problem
+
+Mode = Literal["guess", "short", "long", "checked"]
+MODES: tuple[Mode, ...] = ("guess", "short", "long", "checked")
+SEARCH_LIMIT = {"short": 2, "long": 7, "checked": 6}  # trials before a search gives up
+SPREAD = 150.0  # how far a search strays from the nearest value: trials in random order within it
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often each mode occurs (weights), and how often each means to be right (probabilities).
+
+    Long and checked countdown searches are right as often as they find the target in time.
+    """
+
+    guess: float = 0.50
+    short: float = 0.25
+    long: float = 0.15
+    checked: float = 0.10
+    guess_right: float = 0.08
+    short_right: float = 0.25
+    long_right: float = 0.92
+    checked_right: float = 0.96
+
+
+class Clause(NamedTuple):
+    """One sentence in both languages: wordings, and what fills each."""
+
+    pair: words.Pair
+    english: Any
+    chinese: Any
+
+    def say(self, language: int) -> str:
+        """The sentence in language 0 (English) or 1 (Chinese)."""
+        return self.pair[language] % (self.chinese if language else self.english)
+
+
+class Trace(NamedTuple):
+    """A worked solution without its final sentence."""
+
+    mode: Mode
+    clauses: list[Clause]
+    answer: str
+    correct: bool
+
+
+def write(problem: Problem, mode: Mode, shares: Shares, rng: random.Random) -> Trace:
+    """A solution of `problem` in `mode`, drawn from `rng`."""
+    right = rng.random() < getattr(shares, f"{mode}_right")
+    if problem.metadata["family"] == "countdown":
+        return _search(problem, mode, right, rng)
+    return _chain(problem, mode, right, rng)
+
+
+# --- sums and worded problems ----------------------------------------------------------------
+
+
+class _Teller:
+    """Says the steps of one problem: sums in equations, worded problems in their story."""
+
+    def __init__(self, problem: Problem) -> None:
+        fields = problem.metadata
+        self.story = None
+        if fields["family"] == "sum":
+            self.steps = sum_steps(fields["numbers"])
+            return
+        self.story = STORIES[fields["story_number"]]
+        self.steps = word_steps(self.story, fields["values"])
+        self.slots = word_slots(fields)
+
+    def opening(self) -> list[Clause]:
+        """What every mode starts with."""
+        return [Clause(self.story.goal, *self.slots)] if self.story else []
+
+    def step(self, i: int, value: int) -> Clause:
+        """Step `i`, claiming `value`."""
+        if self.story is None:
+            filling = (_left(self.steps[i]), value)
+            return Clause(words.THEN if i else words.FIRST, filling, filling)
+        name = "xyz"[i]
+        english, chinese = self.slots
+        if value != english[name]:
+            english, chinese = {**english, name: value}, {**chinese, name: value}
+        return Clause(self.story.says[i], english, chinese)
+
+
+def _left(step: Step) -> str:
+    return f"{step[0]}{step[1]}{step[2]}"
+
+
+def _slip(step: Step) -> int:
+    """The value with a forgotten carry or borrow: ten too little after +, ten too much otherwise."""
+    return step[3] - 10 if step[1] == "+" and step[3] >= 10 else step[3] + 10
+
+
+def _same(pair: words.Pair, filling: tuple[Any, ...]) -> Clause:
+    return Clause(pair, filling, filling)
+
+
+def _pick(pairs: tuple[words.Pair, ...], rng: random.Random) -> words.Pair:
+    """The first wording two times in three, else any."""
+    return pairs[0] if rng.random() < 0.6 else pairs[int(rng.random() * len(pairs))]
+
+
+def _check(step: Step, rng: random.Random) -> Clause:
+    """The last step seen from the other side."""
+    left, operator, right, value = step
+    text, result = {
+        "+": (f"{value}-{right}", left),
+        "-": (f"{value}+{right}", left),
+        "*": (f"{right}*{left}", value),
+    }[operator]
+    return _same(_pick(words.CHECKS, rng), (text, result))
+
+
+def _chain(problem: Problem, mode: Mode, right: bool, rng: random.Random) -> Trace:
+    teller = _Teller(problem)
+    steps, target = teller.steps, problem.metadata["target"]
+    clauses = teller.opening()
+    answer = target if right else steps[0][3]
+    if mode == "short":
+        clauses.append(teller.step(0, steps[0][3]))
+        if not right and rng.random() < 0.15:
+            answer = _slip(steps[0])
+            clauses[-1] = teller.step(0, answer)
+    elif mode == "long":
+        done = len(steps) - (not right)
+        clauses += [teller.step(i, steps[i][3]) for i in range(done)]
+        answer = steps[done - 1][3]
+    elif mode == "checked":
+        answer = _checked(teller, clauses, right, rng)
+    return Trace(mode, clauses, str(answer), answer == target)
+
+
+def _checked(teller: _Teller, clauses: list[Clause], right: bool, rng: random.Random) -> int:
+    """Appends a chain that finds a slip, a forgotten step or nothing wrong; returns its answer."""
+    steps = teller.steps
+    u = rng.random()
+    last = len(steps) - 1
+    if not right:
+        clauses += [teller.step(i, steps[i][3]) for i in range(last)]
+        clauses.append(_check(steps[last - 1], rng))
+        return steps[last - 1][3]
+    slipped = int(rng.random() * len(steps)) if u < 0.35 else None
+    forgotten = 0.35 <= u < 0.55
+    for i in range(last if forgotten else last + 1):
+        if i == slipped:
+            clauses.append(teller.step(i, _slip(steps[i])))
+            clauses.append(_same(_pick(words.REPAIRS, rng), (_left(steps[i]), steps[i][3])))
+        else:
+            clauses.append(teller.step(i, steps[i][3]))
+    if forgotten:
+        filling = (_left(steps[last]), steps[last][3])
+        clauses.append(_same(_pick(words.FORGOTTEN, rng), filling))
+    elif slipped is None:
+        clauses.append(_check(steps[last], rng))
+    return steps[last][3]
+
+
+# --- countdown -------------------------------------------------------------------------------
+
+
+def _search(problem: Problem, mode: Mode, right: bool, rng: random.Random) -> Trace:
+    """Trials in a noisy order that leans to the target; evaluation keys are never tried."""
+    target = problem.metadata["target"]
+    known = expressions(tuple(sorted(problem.metadata["numbers"], reverse=True)))
+    wrong = [e for e in known if e.value != target and not e.held_out]
+    hits = [e for e in known if e.value == target]
+    hit = hits[int(rng.random() * len(hits))]
+    habit = wrong[0] if wrong else hit
+    if mode == "guess":
+        answer = hit if right else habit
+        return Trace(mode, [], answer.text, answer is hit)
+    if mode == "short":
+        count = 1 + int(rng.random() * SEARCH_LIMIT[mode])
+        trials = wrong[:1] + _ordered(wrong[1:], target, rng)
+        trials = [*trials[: count - 1], hit] if right else trials[:count]
+    else:
+        order = _ordered([*wrong, hit], target, rng)
+        trials = order[: order.index(hit) + 1][: SEARCH_LIMIT[mode]]
+    clauses = _trials(trials, target, mode == "checked", rng)
+    found = bool(trials) and trials[-1] is hit
+    if not found:
+        clauses.append(_same(words.GIVE_UP, ()))
+    elif mode == "checked":
+        clauses.append(_same(_pick(words.CHECKS, rng), (_left(hit.first), hit.first[3])))
+    return Trace(mode, clauses, (hit if found else habit).text, found or habit is hit)
+
+
+def _ordered(options: list[Expression], target: int, rng: random.Random) -> list[Expression]:
+    """A random order in which nearer values tend to come first."""
+    return sorted(options, key=lambda e: abs(e.value - target) - SPREAD * rng.random())
+
+
+def _trials(
+    trials: list[Expression], target: int, slips: bool, rng: random.Random
+) -> list[Clause]:
+    """One clause per trial; with `slips`, half of the searches take one miss for a hit at first."""
+    slipped = int(rng.random() * 2 * len(trials)) if slips else -1
+    clauses = []
+    for i, (text, value, _, _) in enumerate(trials):
+        if value == target:
+            clauses.append(_same(words.HIT if i else words.TRY_HIT, (text, value)))
+        elif i == slipped:
+            clauses.append(_same(words.FALSE_HIT, (text, target, text, value)))
+        else:
+            clauses.append(_same(words.MISS if i else words.TRY, (text, value)))
+    return clauses

@@ -1,0 +1,72 @@
+"""Rewards become advantages: each completion is judged against its own group, on the host."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Std = Literal["none", "population", "unbiased"]
+
+
+def group_advantages(
+    rewards: np.ndarray, group_ids: np.ndarray, std: Std = "none", epsilon: float = 1e-6
+) -> np.ndarray:
+    """Aᵢ = (rᵢ − mean r) / (std r + ε) over the group of i; with std "none" just rᵢ − mean r.
+
+    Compute it over whole groups, before a rollout is split into updates; the members of a group
+    need not be neighbours. "population" divides the squared deviations by G, "unbiased" by G − 1:
+    the paper does not say which (DeepSeek-R1, eq. 3). A NaN reward means that nothing judged this
+    completion: it gets 0, and the rest of its group is treated as if it were absent. A group of
+    one and a group of equal rewards get exactly 0.
+
+    Args:
+      rewards: f[N].
+      group_ids: i[N], equal numbers form a group.
+
+    Returns:
+      f32[N].
+    """
+    rewards = np.asarray(rewards, np.float64)
+    group = np.unique(group_ids, return_inverse=True)[1]
+    judged = ~np.isnan(rewards)
+    deviation, count = _deviations(rewards, group, judged)
+    if std == "none":
+        return deviation.astype(np.float32)
+
+    squares = np.bincount(group, deviation**2)
+    degrees = count - 1 if std == "unbiased" else count
+    spread = np.sqrt(squares / np.maximum(degrees, 1))[group]
+    scale = np.where(deviation == 0, 1.0, spread + epsilon)
+    return (deviation / scale).astype(np.float32)
+
+
+def zero_std_frac(rewards: np.ndarray, group_ids: np.ndarray) -> float:
+    """Share of the groups whose rewards are all equal, which therefore teach nothing.
+
+    NaN rewards do not count; a group that has nothing else is one of these.
+    """
+    rewards = np.asarray(rewards, np.float64)
+    group = np.unique(group_ids, return_inverse=True)[1]
+    return float(_flat_groups(rewards, group, ~np.isnan(rewards)).mean()) if len(group) else 0.0
+
+
+def _deviations(
+    rewards: np.ndarray, group: np.ndarray, judged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """rᵢ − mean of its group, f64[N], and the judged members of each group, f64[groups]."""
+    values = np.where(judged, rewards, 0.0)
+    count = np.bincount(group, judged)
+    mean = np.bincount(group, values) / np.maximum(count, 1)
+    # The mean of equal floats can differ from them in the last bit; a std would blow that up to 1.
+    flat = _flat_groups(rewards, group, judged)
+    return np.where(judged & ~flat[group], values - mean[group], 0.0), count
+
+
+def _flat_groups(rewards: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """bool[groups], True where all judged rewards are one number, or there is none."""
+    low = np.full(group.max(initial=-1) + 1, np.inf)
+    high = -low
+    np.minimum.at(low, group[judged], rewards[judged])
+    np.maximum.at(high, group[judged], rewards[judged])
+    return low >= high

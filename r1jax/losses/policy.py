@@ -1,0 +1,73 @@
+"""The policy term of the loss per token: clipped probability ratios and importance weights.
+
+Everything takes and returns f32[B, T]. `log_ratio` is log ρ = logp − old_logp for GRPO; an
+algorithm with another ratio passes its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+# exp overflows float32 at 88, and the gradient of a branch not taken would then be 0 · ∞ = NaN.
+_EXP_LIMIT = 20.0
+
+
+class Clipped(NamedTuple):
+    """Where the clip removed the gradient, bool[B, T] each."""
+
+    low: jax.Array  # ρ < 1 − clip_low and A < 0
+    high: jax.Array  # ρ > 1 + clip_high and A > 0
+    dual: jax.Array  # ρ > dual_clip and A < 0
+
+
+def surrogate(
+    log_ratio: jax.Array,
+    advantages: jax.Array,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float | None = None,
+) -> jax.Array:
+    """−min(ρA, clip(ρ, 1 − clip_low, 1 + clip_high) A), to be minimised (DeepSeek-R1, eq. 1).
+
+    With `dual_clip` = c the loss of a negative advantage is at most −cA (Ye et al., 2020).
+    """
+    ratio = jnp.exp(bounded(log_ratio))
+    clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
+    loss = jnp.maximum(-ratio * advantages, -clipped * advantages)
+    if dual_clip is None:
+        return loss
+    return jnp.where(advantages < 0, jnp.minimum(loss, -dual_clip * advantages), loss)
+
+
+def clipped_tokens(
+    log_ratio: jax.Array,
+    advantages: jax.Array,
+    clip_low: float,
+    clip_high: float,
+    dual_clip: float | None = None,
+) -> Clipped:
+    """Where `surrogate` with these arguments is flat."""
+    ratio = jnp.exp(bounded(log_ratio))
+    return Clipped(
+        low=(ratio < 1.0 - clip_low) & (advantages < 0),
+        high=(ratio > 1.0 + clip_high) & (advantages > 0),
+        dual=(ratio > (jnp.inf if dual_clip is None else dual_clip)) & (advantages < 0),
+    )
+
+
+def importance_weights(old_logp: jax.Array, sampler_logp: jax.Array, cap: float) -> jax.Array:
+    """min(π_old / π_sampler, cap), a constant to differentiation.
+
+    It corrects, token by token, for the sampler not having been quite the policy that is trained
+    (other kernels, other precision); it belongs on the policy term only.
+    """
+    weights = jnp.exp(bounded(old_logp - sampler_logp))
+    return jax.lax.stop_gradient(jnp.minimum(weights, cap))
+
+
+def bounded(log_ratio: jax.Array) -> jax.Array:
+    """At most 20, with gradient 0 above: what is safe to exponentiate."""
+    return jnp.minimum(log_ratio, _EXP_LIMIT)

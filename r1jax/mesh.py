@@ -1,0 +1,99 @@
+"""The device mesh and the logical-axis rules: the only file that names a device axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from r1jax.errors import UserError
+
+AXES = ("data", "fsdp", "expert", "context", "tensor")
+
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "slots": ("data", "fsdp"),
+    "embed": ("fsdp",),
+    "vocab": ("tensor",),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "ffn": ("tensor",),
+}
+"""Logical axis -> mesh axes. An axis that does not divide by its devices is left whole."""
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How many devices each axis of the mesh takes; their product is the number of devices."""
+
+    data: int = -1
+    """Replicas of the weights (data parallel); -1 takes all devices the other axes leave."""
+    fsdp: int = 1
+    """Shards of weights, gradients and optimizer state (fully sharded data parallel)."""
+    tensor: int = 1
+    """Shards of heads, feed-forward width and vocabulary (tensor parallel)."""
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh over all devices (or those given), `AxisType.Auto` throughout.
+
+    Raises UserError when the axes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    fixed = config.fsdp * config.tensor
+    data = len(devices) // max(fixed, 1) if config.data == -1 else config.data
+    if fixed < 1 or data < 1 or data * fixed != len(devices):
+        raise UserError(
+            f"--mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not "
+            f"make {len(devices)} devices; the product must be {len(devices)} (data -1 = the rest)"
+        )
+    shape = (data, config.fsdp, 1, 1, config.tensor)
+    return Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def spec(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
+    """PartitionSpec of an array of `shape` whose dimensions carry the logical `axes`."""
+    parts = []
+    for axis, size in zip(axes, shape, strict=True):
+        names = RULES.get(axis, ()) if axis else ()
+        count = math.prod(mesh.shape[name] for name in names)
+        parts.append(names if count > 1 and size % count == 0 else None)
+    return PartitionSpec(*parts)
+
+
+def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:
+    """NamedSharding by the rules."""
+    return NamedSharding(mesh, spec(mesh, axes, shape))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
+    """Constrains an activation inside jit; without a mesh it is left alone.
+
+    Without such a constraint after the embedding, XLA replicates the compute.
+    """
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, sharding(mesh, axes, x.shape))
+
+
+def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:
+    """A host array, equal on every process, as a global array with the given sharding."""
+    if jax.process_count() == 1:
+        return jax.device_put(x, target)
+    host = np.asarray(x)
+    return jax.make_array_from_callback(host.shape, target, lambda index: host[index])
+
+
+def start_processes(coordinator: str, process_count: int, process_id: int) -> None:
+    """Joins the other processes of the run; before any other use of JAX devices."""
+    jax.distributed.initialize(coordinator, process_count, process_id)

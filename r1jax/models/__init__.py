@@ -1,0 +1,1 @@
+"""Decoders as pure functions over plain pytrees: config, weight table, layers, hub."""

@@ -1,0 +1,110 @@
+"""Attention: one function over packed segments, one over a decode cache; all kernels live here."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+NEGATIVE = -1e30
+
+
+@struct.dataclass
+class Segments:
+    """Which tokens of a row belong together; a token sees the earlier ones of its own segment."""
+
+    ids: jax.Array  # i32[B, T], 1..max_segments in order from column 0, 0 is padding
+    max_segments: int = struct.field(pytree_node=False, default=1)
+
+
+def attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, kernel: str = "auto"
+) -> jax.Array:
+    """Causal attention inside segments: softmax(q·kᵀ/√h)·v.
+
+    q[B, T, heads, h]; k, v[B, T, kv_heads, h]; returns [B, T, heads, h], 0 at padding. `kernel` is
+    auto, xla or cudnn; auto takes cuDNN on a CUDA device in bf16 or fp16.
+    """
+    if kernel == "auto":
+        kernel = choose_kernel(q.dtype, q.shape[-1])
+    run = {"xla": _xla, "cudnn": _cudnn}[kernel]
+    return run(q, k, v, segments)
+
+
+def choose_kernel(dtype: jnp.dtype, head_dim: int) -> str:
+    """The kernel `auto` stands for: cuDNN where it can run, otherwise XLA."""
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    if jax.default_backend() == "gpu" and half and head_dim % 8 == 0 and head_dim <= 128:
+        return "cudnn"
+    return "xla"
+
+
+def _xla(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.Array:
+    b, t, heads, h = q.shape
+    grouped = q.reshape(b, t, k.shape[2], heads // k.shape[2], h)
+    scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k, preferred_element_type=jnp.float32)
+    ids = segments.ids
+    same = (ids[:, :, None] == ids[:, None, :]) & (ids > 0)[:, :, None]
+    visible = same & (jnp.arange(t)[:, None] >= jnp.arange(t)[None, :])
+    scores = jnp.where(visible[:, None, None], scores / math.sqrt(h), NEGATIVE)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    out = jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(b, t, heads, h)
+    return jnp.where((ids > 0)[:, :, None, None], out, 0)
+
+
+def segment_starts(ids: jax.Array, max_segments: int) -> tuple[jax.Array, jax.Array]:
+    """(starts i32[B, M+1], lengths i32[B, M]) of contiguous segments; -1 where there is none."""
+    numbers = jnp.arange(1, max_segments + 1)
+    lengths = jnp.sum(ids[:, :, None] == numbers, axis=1, dtype=jnp.int32)
+    starts = jnp.cumsum(lengths, axis=1) - lengths
+    lengths, starts = (jnp.where(lengths > 0, x, -1) for x in (lengths, starts))
+    return jnp.pad(starts, ((0, 0), (0, 1)), constant_values=-1), lengths
+
+
+def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.Array:
+    """cuDNN's packed layout, whose offsets only a private module of jax takes.
+
+    That module strides keys by the number of query heads, so grouped heads are repeated. Padding
+    is zeroed on both sides: the kernel leaves those rows (and their gradients) unwritten.
+    """
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    valid = (segments.ids > 0)[:, :, None, None]
+    repeat = q.shape[2] // k.shape[2]
+    q, k, v = (jnp.where(valid, x, 0) for x in (q, k, v))
+    if repeat > 1:
+        k, v = (jnp.repeat(x, repeat, axis=2) for x in (k, v))
+    starts, lengths = segment_starts(segments.ids, max(segments.max_segments, 2))
+    out = cudnn.dot_product_attention(
+        q,
+        k,
+        v,
+        q_seqlen=lengths,
+        kv_seqlen=lengths,
+        q_offsets=starts,
+        kv_offsets=starts,
+        scale=1.0 / math.sqrt(q.shape[-1]),
+        mask_type=cudnn.MaskType.PADDING_CAUSAL,
+    )
+    return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)
+
+
+def attend_cache(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
+    """One query per slot against its cache: q[S, heads, h]; k, v[S, L, kv_heads, h].
+
+    `lengths` i32[S] counts the valid cache entries, the query's own included.
+    """
+    if choose_kernel(q.dtype, q.shape[-1]) == "cudnn":
+        out = jax.nn.dot_product_attention(
+            q[:, None], k, v, key_value_seq_lengths=lengths, implementation="cudnn"
+        )
+        return out[:, 0]
+    s, heads, h = q.shape
+    grouped = q.reshape(s, k.shape[2], heads // k.shape[2], h)
+    scores = jnp.einsum("skgh,slkh->skgl", grouped, k, preferred_element_type=jnp.float32)
+    visible = jnp.arange(k.shape[1])[None] < lengths[:, None]
+    scores = jnp.where(visible[:, None, None], scores / math.sqrt(h), NEGATIVE)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("skgl,slkh->skgh", weights, v).reshape(s, heads, h)

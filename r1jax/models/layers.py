@@ -1,0 +1,54 @@
+"""The pieces of a decoder layer: linear, RMSNorm, rotary positions, gated feed-forward."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r1jax.models.config import ModelConfig
+
+
+def linear(leaf: jax.Array, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """x·W (+ b), x[..., in], W[in, out]: the one doorway of every matrix product of the model."""
+    y = x @ leaf.astype(x.dtype)
+    return y if bias is None else y + bias.astype(x.dtype)
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """x / √(mean(x²) + ε) · g, computed in fp32 and returned in x's type."""
+    wide = x.astype(jnp.float32)
+    wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+    return (wide * scale.astype(jnp.float32)).astype(x.dtype)
+
+
+def rope_frequencies(c: ModelConfig) -> np.ndarray:
+    """f32[head_dim/2]: θ^(-2i/d), low ones stretched as Llama 3 does when the config asks."""
+    frequency = c.rope_theta ** (-np.arange(0, c.head_dim, 2, dtype=np.float64) / c.head_dim)
+    if c.rope_scaling is None:
+        return frequency.astype(np.float32)
+    s = c.rope_scaling
+    turns = s.original_max_position * frequency / (2 * math.pi)
+    smooth = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor)
+    smooth = np.clip(smooth, 0.0, 1.0)
+    return ((1 - smooth) * frequency / s.factor + smooth * frequency).astype(np.float32)
+
+
+def rope_tables(c: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """cos and sin, f32[..., 1, head_dim/2], for i32 positions[...]; shared by all layers."""
+    angle = positions[..., None].astype(jnp.float32) * rope_frequencies(c)
+    return jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
+
+
+def rope(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Rotates x[..., heads, head_dim] in half-split pairs, as the Hugging Face families do."""
+    cos, sin = tables
+    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+def feed_forward(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    """SwiGLU: (silu(x·W_gate) ⊙ x·W_up)·W_down."""
+    return linear(layer["down"], jax.nn.silu(linear(layer["gate"], x)) * linear(layer["up"], x))

@@ -1,0 +1,130 @@
+"""The weight table: each weight said once. Init, shardings, loader and exporter derive from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax import mesh as meshes
+from r1jax.models.config import ModelConfig, Stack
+from r1jax.types import Params
+
+
+@dataclass(frozen=True)
+class Row:
+    """One weight: shape, logical axes, how it starts and its name at Hugging Face.
+
+    Matrices are stored [in, out]; Hugging Face stores [out, in], so `transposed` says to flip the
+    last two dimensions. A stacked row has a leading layer axis and `{}` in its name. `std` None
+    means ones, 0 means zeros.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...]
+    hf: str
+    std: float | None = None
+    transposed: bool = False
+    stacked: bool = False
+
+
+def _dense_layer(c: ModelConfig) -> dict[str, Row]:
+    std, out_std = c.init_std, c.init_std / math.sqrt(2 * c.n_layers)
+
+    def matrix(n_in: int, n_out: int, axes: tuple[str, str], hf: str, s: float = std) -> Row:
+        return Row((n_in, n_out), axes, hf + ".weight", s, transposed=True)
+
+    rows = {
+        "attn_norm": Row((c.d_model,), (None,), "input_layernorm.weight"),
+        "wq": matrix(c.d_model, c.q_dim, ("embed", "heads"), "self_attn.q_proj"),
+        "wk": matrix(c.d_model, c.kv_dim, ("embed", "kv_heads"), "self_attn.k_proj"),
+        "wv": matrix(c.d_model, c.kv_dim, ("embed", "kv_heads"), "self_attn.v_proj"),
+        "wo": matrix(c.q_dim, c.d_model, ("heads", "embed"), "self_attn.o_proj", out_std),
+        "ffn_norm": Row((c.d_model,), (None,), "post_attention_layernorm.weight"),
+        "gate": matrix(c.d_model, c.d_ff, ("embed", "ffn"), "mlp.gate_proj"),
+        "up": matrix(c.d_model, c.d_ff, ("embed", "ffn"), "mlp.up_proj"),
+        "down": matrix(c.d_ff, c.d_model, ("ffn", "embed"), "mlp.down_proj", out_std),
+    }
+    if c.attention_bias:
+        rows["bq"] = Row((c.q_dim,), ("heads",), "self_attn.q_proj.bias", 0.0)
+        rows["bk"] = Row((c.kv_dim,), ("kv_heads",), "self_attn.k_proj.bias", 0.0)
+        rows["bv"] = Row((c.kv_dim,), ("kv_heads",), "self_attn.v_proj.bias", 0.0)
+    if c.qk_norm:
+        rows["q_norm"] = Row((c.head_dim,), (None,), "self_attn.q_norm.weight")
+        rows["k_norm"] = Row((c.head_dim,), (None,), "self_attn.k_norm.weight")
+    return rows
+
+
+LAYERS = {"dense": _dense_layer}
+
+
+def _stack(c: ModelConfig, stack: Stack) -> dict[str, Row]:
+    return {
+        name: replace(
+            row,
+            shape=(stack.layers, *row.shape),
+            axes=(None, *row.axes),
+            hf="model.layers.{}." + row.hf,
+            stacked=True,
+        )
+        for name, row in LAYERS[stack.kind](c).items()
+    }
+
+
+def table(c: ModelConfig) -> dict[str, Any]:
+    """Every weight of the model, as a tree of rows with the structure of the parameters."""
+    rows: dict[str, Any] = {
+        "embed": Row(
+            (c.vocab_size, c.d_model), ("vocab", "embed"), "model.embed_tokens.weight", c.init_std
+        ),
+        "stacks": tuple(_stack(c, stack) for stack in c.stacks),
+        "norm": Row((c.d_model,), (None,), "model.norm.weight"),
+    }
+    if not c.tied:
+        rows["head"] = Row(
+            (c.d_model, c.vocab_size), ("embed", "vocab"), "lm_head.weight", c.init_std, True
+        )
+    return rows
+
+
+def shardings(c: ModelConfig, mesh: Mesh) -> Params:
+    """NamedSharding of every parameter."""
+    return jax.tree.map(lambda row: meshes.sharding(mesh, row.axes, row.shape), table(c))
+
+
+def abstract(c: ModelConfig, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
+    """ShapeDtypeStructs of the parameters; nothing is allocated."""
+
+    def one(row: Row) -> jax.ShapeDtypeStruct:
+        where = meshes.sharding(mesh, row.axes, row.shape) if mesh is not None else None
+        return jax.ShapeDtypeStruct(row.shape, dtype, sharding=where)
+
+    return jax.tree.map(one, table(c))
+
+
+def init(c: ModelConfig, key: jax.Array, dtype: Any = jnp.float32) -> Params:
+    """Fresh parameters: normal(0, std), output projections scaled by 1/√(2·layers)."""
+    rows, structure = jax.tree.flatten(table(c))
+
+    def one(index: int, row: Row) -> jax.Array:
+        if row.std is None:
+            return jnp.ones(row.shape, dtype)
+        return (row.std * jax.random.normal(jax.random.fold_in(key, index), row.shape)).astype(
+            dtype
+        )
+
+    return structure.unflatten([one(i, row) for i, row in enumerate(rows)])
+
+
+def count(c: ModelConfig) -> int:
+    """Number of parameters."""
+    return sum(math.prod(row.shape) for row in jax.tree.leaves(table(c)))
+
+
+def decay_mask(c: ModelConfig) -> Params:
+    """True where weight decay applies: matrices and the embedding, no norms, no biases."""
+    return jax.tree.map(lambda row: len(row.shape) - row.stacked >= 2, table(c))

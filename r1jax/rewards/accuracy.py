@@ -1,0 +1,45 @@
+"""The accuracy reward: extract the final answer by policy, judge it by the problem's grader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.extract import Policy, check_policy, extract
+from r1jax.rewards.graders import GRADERS, check_gold, grade
+
+__all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """1.0 or 0.0 for each completion; see `accuracy`."""
+
+    policy: Policy
+    truncated: float
+    per_item = True  # the pool may hand it one completion at a time
+
+    def of(self, problem: Problem, completion: Completion) -> float:
+        """The reward of one completion."""
+        if completion.finish_reason == "length":
+            return self.truncated
+        return grade(problem, extract(completion.text, self.policy, problem))
+
+    def __call__(
+        self,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        context: RewardContext,
+    ) -> list[float]:
+        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
+
+
+def accuracy(policy: Policy = "auto", truncated: float = 0.0) -> Accuracy:
+    """Reward 1.0 where the final answer is right, else 0.0 (DeepSeek-R1, section 2.2.2).
+
+    A completion cut at the token limit gets `truncated` whatever it says. Raises UserError for an
+    unknown policy.
+    """
+    check_policy(policy)
+    return Accuracy(policy, truncated)

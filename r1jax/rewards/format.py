@@ -1,0 +1,41 @@
+"""Format rewards: the think/answer envelope, whole (R1-Zero) or tag by tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from r1jax.problem import Completion, Problem, RewardContext
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+def is_strict_format(text: str) -> bool:
+    """Whether all of `text` is `<think>…</think>` whitespace `<answer>…</answer>`.
+
+    Each tag exactly once, thought and answer not empty, nothing around but whitespace
+    (DeepSeek-R1, section 2.2.3 leaves the exact check open; this one is ours).
+    """
+    text = text.strip()
+    if any(text.count(tag) != 1 for tag in TAGS):
+        return False
+    if not (text.startswith("<think>") and text.endswith("</answer>")):
+        return False
+    thought, _, rest = text.removeprefix("<think>").partition("</think>")
+    between, _, answer = rest.partition("<answer>")
+    return bool(thought.strip() and answer.removesuffix("</answer>").strip()) and not (
+        between.strip()
+    )
+
+
+def strict_format(
+    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
+) -> list[float]:
+    """1.0 where the completion is the strict envelope, else 0.0."""
+    return [float(is_strict_format(completion.text)) for completion in completions]
+
+
+def tag_count(
+    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
+) -> list[float]:
+    """0.25 for each of the four tags that appears exactly once (after Open-R1)."""
+    return [sum(0.25 for tag in TAGS if c.text.count(tag) == 1) for c in completions]

@@ -1,0 +1,1 @@
+"""The jitted update, the RL loop, the SFT loop, metrics."""

@@ -1,0 +1,238 @@
+"""The jitted update: shares of micro-batches add up to a gradient, the optimizer takes one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.sharding import Mesh
+
+from r1jax import mesh as meshes
+from r1jax.models import table
+from r1jax.models.config import ModelConfig
+from r1jax.models.decoder import Remat
+from r1jax.models.logp import score
+from r1jax.types import Batch, Loss, Max, Mean, Metrics, Params, TrainState
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How a batch is cut and computed; none of it changes what is computed."""
+
+    rows: int = 8
+    """Packed rows per micro-batch."""
+    width: int = 512
+    """Tokens per row; no sequence (prompt and completion) may be longer."""
+    max_segments: int = 16
+    """Sequences a row may hold."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of forward and backward; weights and optimizer stay float32."""
+    remat: Remat = "full"
+    """What a layer keeps for the backward pass: nothing (full), products (dots), all (none)."""
+    unroll: int = 1
+    """Layers compiled side by side in the scan over layers."""
+    chunk: int = 128
+    """Tokens of a row whose vocabulary logits exist at a time."""
+    kernel: Literal["auto", "xla", "cudnn"] = "auto"
+    """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+
+
+@struct.dataclass
+class Accumulator:
+    """What micro-batches have added up to so far."""
+
+    grads: Params
+    share: jax.Array
+    metrics: Metrics
+
+
+class Functions(NamedTuple):
+    """The jitted pieces of training for one model, mesh and loss."""
+
+    start: Callable[[], Accumulator]
+    accumulate: Callable[[Params, Accumulator, Batch], Accumulator]
+    apply: Callable[[TrainState, Accumulator], tuple[TrainState, Metrics]]
+
+
+def cast(params: Params, dtype: Any) -> Params:
+    """Parameters in the compute type; the gradient comes back in theirs."""
+    return jax.tree.map(lambda w: w.astype(dtype), params)
+
+
+def make_score(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
+) -> Callable[[Params, Batch], Any]:
+    """(params, batch) -> Stats at the rollout temperature; the model side of every loss."""
+
+    def run(params: Params, batch: Batch) -> Any:
+        return score(
+            cast(params, compute.dtype), c, batch, temperature,
+            chunk=compute.chunk, mesh=mesh, remat=compute.remat, unroll=compute.unroll,
+            kernel=compute.kernel,
+        )  # fmt: skip
+
+    return run
+
+
+def make_functions(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    temperature: float = 1.0,
+) -> Functions:
+    """Builds start, accumulate and apply; gradients and state are donated and stay sharded."""
+    run_score = make_score(c, mesh, compute, temperature)
+
+    def share(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
+        return loss(run_score(params, batch), batch)
+
+    def accumulate(params: Params, so_far: Accumulator, batch: Batch) -> Accumulator:
+        (value, metrics), grads = jax.value_and_grad(share, has_aux=True)(params, batch)
+        return Accumulator(
+            grads=jax.tree.map(jnp.add, so_far.grads, grads),
+            share=so_far.share + value,
+            metrics=combine(so_far.metrics, metrics),
+        )
+
+    def start() -> Accumulator:
+        shapes = jax.eval_shape(share, table.abstract(c), abstract_batch(compute))[1]
+        return Accumulator(
+            grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(c)),
+            share=jnp.zeros(()),
+            metrics=jax.tree.map(_neutral, shapes, is_leaf=_is_metric),
+        )
+
+    where = Accumulator(grads=table.shardings(c, mesh), share=meshes.replicated(mesh), metrics=None)
+    start_shape = jax.eval_shape(start)
+    where = where.replace(
+        metrics=jax.tree.map(lambda _: meshes.replicated(mesh), start_shape.metrics)
+    )
+    return Functions(
+        start=jax.jit(start, out_shardings=where),
+        accumulate=jax.jit(accumulate, donate_argnums=1, out_shardings=where),
+        apply=jax.jit(lambda s, a: apply(optimizer, s, a), donate_argnums=0),
+    )
+
+
+def apply(
+    optimizer: optax.GradientTransformation, state: TrainState, total: Accumulator
+) -> tuple[TrainState, Metrics]:
+    """One optimizer step; a non-finite loss or gradient leaves weights and moments as they were."""
+    norm = optax.global_norm(total.grads)
+    finite = jnp.isfinite(total.share) & jnp.isfinite(norm)
+    changes, opt_state = optimizer.update(total.grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, changes)
+    keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
+    one = jnp.ones(())
+    metrics = total.metrics | {
+        "loss": Mean(total.share, one),
+        "grad_norm": Mean(norm, one),
+        "param_norm": Mean(optax.global_norm(state.params), one),
+        "skipped": Mean(1.0 - finite, one),
+    }
+    state = TrainState(
+        params=jax.tree.map(keep, params, state.params),
+        opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+        update=state.update + 1,
+        skipped=jnp.where(finite, 0, state.skipped + 1),
+    )
+    return state, metrics
+
+
+def init_state(optimizer: optax.GradientTransformation, params: Params, mesh: Mesh) -> TrainState:
+    """A fresh TrainState around sharded fp32 parameters; moments are sharded like their weights."""
+
+    def build(params: Params) -> TrainState:
+        zero = jnp.zeros((), jnp.int32)
+        return TrainState(params, optimizer.init(params), zero, zero)
+
+    where = state_shardings(jax.eval_shape(build, params), params, mesh)
+    return jax.jit(build, out_shardings=where)(params)
+
+
+def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainState:
+    """Shardings of a TrainState: every subtree shaped like the parameters is laid out like them."""
+    like = jax.tree.structure(params)
+    layout = jax.tree.map(lambda x: x.sharding, params)
+    is_params = lambda x: jax.tree.structure(x) == like  # noqa: E731
+    return jax.tree.map(
+        lambda x: layout if is_params(x) else meshes.replicated(mesh), shapes, is_leaf=is_params
+    )
+
+
+def update(
+    functions: Functions, state: TrainState, batches: Sequence[Batch], mesh: Mesh
+) -> tuple[TrainState, dict[str, float]]:
+    """One optimizer update from all its micro-batches (host arrays); returns state and metrics."""
+    total = functions.start()
+    for batch in batches:
+        total = functions.accumulate(state.params, total, place_batch(batch, mesh))
+    state, metrics = functions.apply(state, total)
+    return state, finish(jax.device_get(metrics))
+
+
+def place_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """A host batch on the mesh, rows spread over its data axes."""
+
+    def put(x: np.ndarray) -> jax.Array:
+        x = np.asarray(x)
+        axes = ("batch", *(None,) * (x.ndim - 1)) if x.ndim else ()
+        return meshes.place(x, meshes.sharding(mesh, axes, x.shape))
+
+    return jax.tree.map(put, batch)
+
+
+def abstract_batch(compute: ComputeConfig, mesh: Mesh | None = None) -> Batch:
+    """ShapeDtypeStructs of one micro-batch."""
+
+    def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        where = None
+        if mesh is not None:
+            axes = ("batch", *(None,) * (len(shape) - 1)) if shape else ()
+            where = meshes.sharding(mesh, axes, shape)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+    b, t, m = compute.rows, compute.width, compute.max_segments
+    whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
+    names = ("mask", "advantages", "old_logp", "ref_logp", "sampler_logp")
+    scored = dict.fromkeys(names, array(jnp.float32, b, t))
+    totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
+    return Batch(**whole, **scored, **totals, lengths=array(jnp.float32, b, m))
+
+
+def _is_metric(x: Any) -> bool:
+    return isinstance(x, (Mean, Max))
+
+
+def _neutral(shape: Mean | Max) -> Mean | Max:
+    if isinstance(shape, Max):
+        return Max(jnp.full((), -jnp.inf))
+    return Mean(jnp.zeros(()), jnp.zeros(()))
+
+
+def combine(a: Metrics, b: Metrics) -> Metrics:
+    """Metrics of two parts of a batch as those of the whole."""
+
+    def one(x: Mean | Max, y: Mean | Max) -> Mean | Max:
+        if isinstance(x, Max):
+            return Max(jnp.maximum(x.value, y.value))
+        return Mean(x.sum + y.sum, x.count + y.count)
+
+    return jax.tree.map(one, a, b, is_leaf=_is_metric)
+
+
+def finish(metrics: Metrics) -> dict[str, float]:
+    """Plain numbers: means divided out, maxima as they are."""
+
+    def one(x: Mean | Max) -> float:
+        return float(x.value) if isinstance(x, Max) else float(x.sum) / max(float(x.count), 1e-9)
+
+    return {name: one(x) for name, x in metrics.items()}
