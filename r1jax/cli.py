@@ -37,10 +37,11 @@ def run(
     argv = sys.argv[1:] if argv is None else list(argv)
     module = sys.modules.get(main.__module__)
     try:
-        config = parse(default, argv, description or getattr(module, "__doc__", None))
+        try:
+            config = parse(default, argv, description or getattr(module, "__doc__", None))
+        except SystemExit:  # after --help
+            return 0
         return main(config) or 0
-    except SystemExit as stop:  # --help
-        return int(stop.code or 0)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         return 2
@@ -52,13 +53,13 @@ def run(
 def parse(default: Config, argv: Sequence[str], description: str | None = None) -> Config:
     """Returns `default` with the flags of `argv` applied.
 
-    Raises UserError for an unknown flag, naming the nearest, and for a wrong value, naming flag,
-    value and what would be right; SystemExit(0) after printing `--help`.
+    Raises UserError for an unknown flag, naming the nearest, for a list given twice, and for a
+    wrong value, naming flag, value and what would be right; SystemExit(0) after printing `--help`.
     """
     argv = list(argv)
     flags = flag_types(default)
     if not {"-h", "--help"} & set(argv):
-        _refuse_unknown(argv, flags)
+        _check_names(argv, flags)
     try:
         return _tyro(default, argv, description)
     except _Refused as refused:
@@ -109,13 +110,20 @@ def _flag_of(token: str) -> str:
     return token.split("=", 1)[0].replace("_", "-")
 
 
-def _refuse_unknown(argv: Sequence[str], flags: dict[str, Any]) -> None:
+def _check_names(argv: Sequence[str], flags: dict[str, Any]) -> None:
+    seen: set[str] = set()
     for token in argv:
-        if token.startswith("--") and _flag_of(token) not in flags:
-            given = token.split("=", 1)[0]
-            nearest = _nearest(_flag_of(token), flags)
+        if not token.startswith("--"):
+            continue
+        given, flag = token.split("=", 1)[0], _flag_of(token)
+        if flag not in flags:
+            nearest = _nearest(flag, flags)
             hint = f"did you mean {nearest}?" if nearest else "--help lists the flags"
             raise UserError(f"{given}: unknown flag; {hint}")
+        # The last of several wins, as anywhere; but values of a list were meant to add up.
+        if flag in seen and typing.get_origin(flags[flag]) is tuple:
+            raise UserError(f"{given}: given twice; put all its values after one {given}")
+        seen.add(flag)
 
 
 def _nearest(flag: str, flags: dict[str, Any]) -> str | None:

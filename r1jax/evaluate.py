@@ -1,24 +1,19 @@
 """Judging a policy: pass@1 over several samples, majority votes, pass@k, intervals, tables.
 
-Every completion is judged twice. The lenient judge takes the last number or expression and ignores
-tags, so that a base model is not marked down for its format; the strict judge wants the answer
-inside <answer> and the whole envelope. A completion cut at the token limit is wrong for both and
-does not vote. Imports no jax: whoever owns the engine hands in the sampler.
+Completions are read as `r1jax.judging` describes; accuracy without further word is the lenient one.
+Imports no jax: whoever owns the engine hands in the sampler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, Reward, RewardContext
-from r1jax.rewards.choice import choice_letter
-from r1jax.rewards.extract import extract, unwrap
-from r1jax.rewards.format import is_strict_format
-from r1jax.rewards.graders import grade
-from r1jax.rewards.numeric import parse_number, plain
+from r1jax.judging import Grader, Judged, judge
+from r1jax.problem import Completion, Problem
+from r1jax.rewards.pool import RewardPool
 from r1jax.statistics import (
     bootstrap_interval,
     mixes_languages,
@@ -30,8 +25,6 @@ from r1jax.statistics import (
 
 Sampler = Callable[[Sequence[Problem], int, float, float, int], list[list[Completion]]]
 """(problems, samples, temperature, top_p, seed) -> the samples of each problem."""
-
-Score = Callable[[Reward, Sequence[Problem], Sequence[Completion]], Sequence[float | None]]
 
 
 @dataclass(frozen=True)
@@ -68,56 +61,170 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One completion with what both judges made of it."""
-
-    completion: Completion
-    lenient_answer: str | None
-    strict_answer: str | None
-    lenient: bool
-    strict: bool
-    format: bool
-    vote: Hashable | None
-    """Equivalence class of the lenient answer among the answers to its problem; None: no vote."""
-
-    @property
-    def length(self) -> int:
-        """Tokens."""
-        return len(self.completion.token_ids)
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the token limit cut it."""
-        return self.completion.finish_reason == "length"
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """The record (JSON) of one set, and the judged completions behind it.
 
     `judged[i]` are the samples of `problems[i]`, `greedy[i]` is its greedy completion; `greedy` is
-    empty when none was drawn.
+    empty when none was drawn. `lost` answers could not be graded within the pool's limits and count
+    as wrong.
     """
 
     record: dict[str, Any]
     problems: tuple[Problem, ...]
     judged: tuple[tuple[Judged, ...], ...]
     greedy: tuple[Judged, ...]
+    lost: int = 0
 
 
-class AnswerGrade(NamedTuple):
-    """Reward that grades `completion.answer` as it stands; extraction has already happened."""
+def evaluate(
+    problems: Sequence[Problem],
+    sampler: Sampler,
+    config: EvalConfig,
+    pool: RewardPool | None = None,
+    set_name: str = "eval",
+    seed: int = 0,
+    fields: Sequence[str] = ("family", "language"),
+) -> Evaluation:
+    """Draws and judges completions; `fields` are the metadata that get a table of their own.
 
-    per_item: bool = True
+    Without a `pool` answers are graded in this process, which a hostile one can hang. Raises
+    UserError for an empty set, an id that occurs twice and an unknown grader.
+    """
+    problems = tuple(problems[: config.count or None])
+    if not problems:
+        raise UserError(f"evaluation set {set_name!r} is empty; name one with problems")
+    if len({problem.id for problem in problems}) < len(problems):
+        raise UserError(f"evaluation set {set_name!r} holds a problem id twice; ids must differ")
+    drawn = sampler(problems, config.samples, config.temperature, config.top_p, seed)
+    grader = Grader(pool)
+    judged = judge(problems, drawn, grader)
+    greedy: list[Judged] = []
+    if config.greedy:
+        drawn = sampler(problems, 1, 0.0, 1.0, seed)
+        greedy = [samples[0] for samples in judge(problems, drawn, grader)]
+    record = {
+        "set": set_name,
+        "problems": len(problems),
+        "samples": config.samples,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        **measures(judged),
+        "pass_at_1_greedy": _mean(j.lenient for j in greedy),
+        "by": {name: table for name in fields if (table := _table(name, problems, judged))},
+        "per_problem": [
+            {
+                "id": problem.id,
+                "correct": _mean(j.lenient for j in samples),
+                "strict": _mean(j.strict for j in samples),
+            }
+            for problem, samples in zip(problems, judged, strict=True)
+        ],
+    }
+    return Evaluation(record, problems, tuple(map(tuple, judged)), tuple(greedy), grader.lost)
 
-    def of(self, problem: Problem, completion: Completion) -> float:
-        """1.0 where the answer is right, else 0.0."""
-        return grade(problem, completion.answer)
 
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
+def measures(judged: Sequence[Sequence[Judged]]) -> dict[str, Any]:
+    """The numbers of a set of problems with the same number of samples each; accuracy is lenient.
+
+    Lengths are in tokens; a length of no completion at all is None.
+    """
+    every = [j for samples in judged for j in samples]
+    k = len(judged[0])
+    correct = [sum(j.lenient for j in samples) for samples in judged]
+    passes = {n: _mean(pass_at_k(k, c, n) for c in correct) for n in powers_of_two(k)}
+    tokens = max(1, sum(j.length for j in every))
+    texts = [j.completion.text for j in every]
+    return {
+        "pass_at_1": _mean(j.lenient for j in every),
+        "pass_at_1_ci": list(bootstrap_interval([c / k for c in correct])),
+        "pass_at_1_strict": _mean(j.strict for j in every),
+        f"cons_at_{k}": _mean(_majority(samples) for samples in judged),
+        "pass_at": {str(n): value for n, value in passes.items()},
+        f"pass_at_{k}": passes[k],
+        "format": _mean(j.format for j in every),
+        "length_mean": _mean(j.length for j in every),
+        "length_mean_correct": _mean(j.length for j in every if j.lenient),
+        "length_mean_wrong": _mean(j.length for j in every if not j.lenient),
+        "truncated": _mean(j.truncated for j in every),
+        "reflection_per_1k": 1000 * sum(map(reflection_count, texts)) / tokens,
+        "reflection_zh_per_1k": 1000 * sum(reflection_count(t, "zh") for t in texts) / tokens,
+        "mixed": _mean(mixes_languages(_thought(j.completion)) for j in every),
+    }
+
+
+def paired_gain(
+    before: Mapping[str, Any], after: Mapping[str, Any], resamples: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
+    """Difference of two records' pass@1 on the same problems, with its paired 95 % interval.
+
+    Raises UserError where the records do not hold the same problem ids.
+    """
+    old = {row["id"]: row["correct"] for row in before["per_problem"]}
+    new = {row["id"]: row["correct"] for row in after["per_problem"]}
+    if old.keys() != new.keys():
+        raise UserError(
+            f"evaluations of {before['set']!r} and {after['set']!r} judge different problems "
+            f"({len(old.keys() ^ new.keys())} ids in one only); a gain needs the same set"
+        )
+    differences = [new[name] - old[name] for name in old]
+    return {
+        "gain": _mean(differences),
+        "ci": list(bootstrap_interval(differences, resamples, seed)),
+    }
+
+
+def completions_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One JSON row for each completion; `sample` counts from 0, the greedy one is "greedy"."""
+    greedy = evaluation.greedy or (None,) * len(evaluation.problems)
+    return [
+        {
+            "set": evaluation.record["set"],
+            "id": problem.id,
+            "question": problem.question,
+            "gold": problem.answer,
+            "sample": sample,
+            "text": j.completion.text,
+            "extracted": j.lenient_answer,
+            "extracted_strict": j.strict_answer,
+            "lenient": j.lenient,
+            "strict": j.strict,
+            "length": j.length,
+            "finish_reason": j.completion.finish_reason,
+        }
+        for problem, samples, best in zip(
+            evaluation.problems, evaluation.judged, greedy, strict=True
+        )
+        for sample, j in [*enumerate(samples), *([("greedy", best)] if best else [])]
+    ]
+
+
+def _majority(samples: Sequence[Judged]) -> float:
+    return vote([j.vote for j in samples], [j.lenient for j in samples])
+
+
+def _table(
+    field: str, problems: Sequence[Problem], judged: Sequence[Sequence[Judged]]
+) -> dict[str, dict[str, Any]]:
+    """Measures of the problems that share a value of the metadata `field`, by value."""
+    groups: dict[str, list[Sequence[Judged]]] = {}
+    for problem, samples in zip(problems, judged, strict=True):
+        if field in problem.metadata:
+            groups.setdefault(str(problem.metadata[field]), []).append(samples)
+    k = len(judged[0])
+    shown = ("pass_at_1", "pass_at_1_strict", f"cons_at_{k}", "format", "length_mean", "truncated")
+    return {
+        value: {"problems": len(group)} | {key: measures(group)[key] for key in shown}
+        for value, group in sorted(groups.items())
+    }
+
+
+def _thought(completion: Completion) -> str:
+    """The thought, or, where no tag marks one, what stands before the answer."""
+    if completion.thought is not None:
+        return completion.thought
+    return completion.text.partition("<answer>")[0]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return sum(values) / len(values) if values else None

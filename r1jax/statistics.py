@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, as pure functions: pass@k, majority votes, intervals, word counts."""
+"""The numbers of an evaluation as pure functions: pass@k, votes, intervals, word counts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def bootstrap_interval(
 
 
 def reflection_count(text: str, language: Literal["en", "zh"] = "en") -> int:
-    """Reflection words in `text`: the paper's ten as whole words in any case, or the Chinese ones."""
+    """Reflection words in `text`: the paper's ten (whole words, any case), or the Chinese ones."""
     return len((_REFLECTION if language == "en" else _REFLECTION_ZH).findall(text))
 
 

@@ -74,25 +74,50 @@ def test_wandb_is_continued_under_the_same_id(tmp_path, monkeypatch):
     assert wandb.calls[1:3] == [("log", 3, {"reward/mean": 0.5}), ("finish",)]
 
 
-def test_tensorboard_event_files_hold_the_scalars(tmp_path):
-    pytest.importorskip("tensorboardX")
+def events(folder):
+    """Every event in the files of `folder`, oldest file first."""
     from tensorboardX.proto.event_pb2 import Event
 
+    found = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        data = path.read_bytes()
+        while data:  # TFRecord: u64 length, u32 crc, payload, u32 crc
+            length = int.from_bytes(data[:8], "little")
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_tensorboard_event_files_hold_the_scalars(tmp_path):
+    pytest.importorskip("tensorboardX")
     run = RunDirectory.start(tmp_path, Config())
     (sink,) = open_sinks(LogConfig(tensorboard=True), run, Config())
     sink.log(1, {"reward/mean": 0.25})
     sink.log(2, {"reward/mean": 0.75, "policy/entropy": 1.5})
     sink.close()
-    (path,) = (tmp_path / "tensorboard").iterdir()
-    scalars = []
-    data = path.read_bytes()
-    while data:  # TFRecord: u64 length, u32 crc, payload, u32 crc
-        length = int.from_bytes(data[:8], "little")
-        event = Event.FromString(data[12 : 12 + length])
-        scalars += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
-        data = data[16 + length :]
+    scalars = [
+        (event.step, value.tag, value.simple_value)
+        for event in events(tmp_path / "tensorboard")
+        for value in event.summary.value
+    ]
     assert scalars == [
         (1, "reward/mean", 0.25),
         (2, "reward/mean", 0.75),
         (2, "policy/entropy", 1.5),
     ]
+
+
+def test_a_resumed_run_purges_later_events(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    RunDirectory.start(tmp_path, Config())
+    run = RunDirectory.start(tmp_path, Config())
+    (sink,) = open_sinks(LogConfig(tensorboard=True), run, Config(), update=7)
+    sink.close()
+    starts = [
+        event.step
+        for event in events(tmp_path / "tensorboard")
+        if event.session_log.status == SessionLog.START
+    ]
+    assert starts == [8]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1jax.data import DataConfig, ProblemStream, load_eval_sets, load_file, open_source, set_name
-from r1jax.data.world import is_eval
+from r1jax.data.gym import held_out
 from r1jax.errors import UserError
 from r1jax.rewards.graders import grade
 
@@ -203,8 +203,8 @@ def test_reasoning_gym_train_and_eval_are_disjoint_by_id():
     source, _ = open_source(spec, DataConfig(), seed=0)
     train = {source[i].id for i in range(600)}
     judged = [problem.id for problem in source.evaluation(5)]
-    assert len(set(judged)) == 5 and all(map(is_eval, judged))
-    assert not any(map(is_eval, train))
+    assert len(set(judged)) == 5 and all(map(held_out, judged))
+    assert not any(map(held_out, train))
 
 
 def test_size_and_seed_are_parameters_too():

@@ -13,9 +13,9 @@ from r1jax.errors import UserError
 class DataConfig:
     """Problems to train on and to be judged on.
 
-    A source is one string: `world:sum,countdown,word` (families of the embedded world, with
-    `?harder=true` for one operand or digit more), `reasoning_gym:NAME?parameter=value&...` (any
-    reasoning-gym task), or the path of a .jsonl or .parquet file.
+    A source is one string. `world:sum,countdown,word` names families of the embedded world;
+    `?harder=true` after them asks for one operand or digit more. `reasoning_gym:NAME?a=1&b=2`
+    names any reasoning-gym task. Anything else is the path of a .jsonl or .parquet file.
     """
 
     train: tuple[str, ...] = ("world:sum,countdown,word",)

@@ -115,7 +115,7 @@ def _export(proto: bytes) -> Tokenizer:
         )
     )  # fmt: skip
     tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
-    # No piece holds a space but at its start, so cutting there changes no id and lets words be cached.
+    # A piece holds a space only at its start: cutting there changes no id, and words are cached.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(_SPACE, "merged_with_next")
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]

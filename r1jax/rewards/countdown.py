@@ -28,8 +28,8 @@ _OPERATORS = {
 def evaluate(expression: str) -> tuple[Fraction, list[Fraction]] | None:
     """(value, numbers used from left to right) of `expression`; None where it is not one.
 
-    Allowed: decimal numbers, + - * /, unary signs, parentheses. Refused: `**`, `//`, names, calls,
-    division by zero, more than MAX_CHARACTERS characters.
+    Allowed: decimal numbers, + - * /, one unary minus, parentheses. Refused: `**`, `//`, names,
+    calls, division by zero, more than MAX_CHARACTERS characters.
     """
     if len(expression) > MAX_CHARACTERS or not _ALLOWED.fullmatch(expression):
         return None
@@ -65,9 +65,11 @@ def _value(node: ast.expr, used: list[Fraction]) -> Fraction:
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         used.append(Fraction(str(node.value)))
         return used[-1]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        if isinstance(node.operand, ast.UnaryOp):
+            raise ValueError("stacked signs")
         value = _value(node.operand, used)
-        return -value if isinstance(node.op, ast.USub) else value
+        return -value
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _value(node.left, used), _value(node.right, used)
         return _OPERATORS[type(node.op)](left, right)

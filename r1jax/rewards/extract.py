@@ -68,9 +68,9 @@ def kind(problem: Problem) -> Kind:
 
 def answer_tag(text: str) -> str | None:
     """The stripped content of the last closed <answer> block."""
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, end) if end >= 0 else -1
-    return text[start + len("<answer>") : end].strip() if start >= 0 else None
+    closed = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, closed) if closed >= 0 else -1
+    return text[start + 8 : text.find("</answer>", start)].strip() if start >= 0 else None
 
 
 def boxed(text: str) -> str | None:
@@ -132,8 +132,7 @@ def _trim(part: str) -> str:
     part = _BULLET.sub("", part.lstrip(), count=1) if _BULLET.match(part.lstrip()) else part
     part = part.strip(" \t").lstrip("+*/) .").rstrip("+-*/( .\t")
     surplus = part.count("(") - part.count(")")
-    while surplus > 0 and part.startswith("("):
-        part, surplus = part[1:], surplus - 1
-    while surplus < 0 and part.endswith(")"):
-        part, surplus = part[:-1], surplus + 1
-    return part.strip()
+    opening = len(part) - len(part.lstrip("("))
+    closing = len(part) - len(part.rstrip(")"))
+    end = len(part) - min(max(-surplus, 0), closing)
+    return part[min(max(surplus, 0), opening) : end].strip()

@@ -27,10 +27,13 @@ MAX_ANSWER_CHARACTERS = 4096
 GOLD_TIMEOUT_SECONDS = 5
 """What `check_gold` gives math-verify; only the main thread can keep it (SIGALRM)."""
 
-# Words that are part of a formula; any other word marks prose, read as text and not as LaTeX.
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox) ?\{([^{}\\]*)\}")
+# Words that are part of a formula, or inside a command (\text{...}, \begin{...}); any other word
+# marks prose.
+_NAMED = re.compile(r"\\[A-Za-z]+ ?\{[A-Za-z ,.]*\}")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log exp sqrt max min gcd lcm".split()
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log exp sqrt max min".split()
 )
 
 
@@ -44,14 +47,14 @@ def grade(problem: Problem, answer: str | None) -> float:
 
 def number(problem: Problem, answer: str) -> bool:
     """Equal as exact rational numbers; units, currency and thousands commas ignored."""
-    gold = parse_number(problem.answer)
+    gold = parse_number(problem.answer, only=True)
     return gold is not None and parse_number(unwrap(answer)) == gold
 
 
 def math(problem: Problem, answer: str) -> bool:
     """Equivalent by math-verify, gold first; equal text and equal numbers are decided before."""
     gold, answer = unwrap(problem.answer), unwrap(answer)
-    if gold == answer:
+    if _TEXT.sub(r"\1", gold).strip() == _TEXT.sub(r"\1", answer).strip():
         return True
     value = bare_number(gold)
     if value is not None and bare_number(answer) == value:
@@ -68,7 +71,7 @@ def choice(problem: Problem, answer: str) -> bool:
 
 
 def countdown_answer(problem: Problem, answer: str) -> bool:
-    """An expression over metadata["numbers"] that makes metadata["target"] (see countdown.solves)."""
+    """An expression over metadata "numbers" that makes metadata "target" (countdown.solves)."""
     data = problem.metadata
     target = data.get("target", problem.answer)
     return countdown.solves(answer, data["numbers"], target, data.get("use", "all"))
@@ -108,7 +111,7 @@ def check_gold(problem: Problem) -> str | None:
 
 
 def warm(graders: Iterable[str]) -> None:
-    """Imports what these graders need and fills their parsers' caches, ahead of the first answer."""
+    """Imports what these graders need and fills their caches, ahead of the first answer."""
     graders = set(graders)
     if "math" in graders:
         math(Problem(id="warm", question="", answer="\\frac{x}{2}"), "$x/3$")
@@ -131,13 +134,26 @@ def _gold(gold: str) -> list[Any]:
 
 
 def _parsed(text: str, mode: str, timeout: int | None = None) -> list[Any]:
-    """math-verify's reading of a bare answer: prose as it stands, anything else as LaTeX."""
-    prose = any(word.lower() not in _FUNCTIONS for word in _WORD.findall(text))
+    """A bare answer as expressions: prose by the number that it states, a formula by math-verify.
+
+    math-verify alone would take "42 + anything else" for 42.
+    """
+    words = _WORD.findall(_NAMED.sub("", text))
+    prose = any(word.lower() not in _FUNCTIONS for word in words)
+    if prose and not ("$" in text or "\\" in text):
+        value = parse_number(text, only=mode == "first_match")
+        return [] if value is None else [_rational(value)]
     if not prose and "$" not in text:
         text = f"${text}$"
     return _math_verify().parse(
         text, fallback_mode="no_fallback", extraction_mode=mode, parsing_timeout=timeout
     )
+
+
+def _rational(value: Fraction) -> Any:
+    from sympy import Rational
+
+    return Rational(value.numerator, value.denominator)
 
 
 def _math_gold(problem: Problem) -> str | None:
@@ -150,7 +166,7 @@ def _math_gold(problem: Problem) -> str | None:
 
 
 def _number_gold(problem: Problem) -> str | None:
-    if parse_number(problem.answer) is None:
+    if parse_number(problem.answer, only=True) is None:
         return f"the gold answer {_short(problem.answer)} is not a number"
     return None
 

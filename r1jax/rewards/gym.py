@@ -20,7 +20,7 @@ from r1jax.rewards.countdown import solves
 
 _EVALUATORS = frozenset({"eval", "exec", "compile", "parse_expr", "sympify", "S", "parse_latex"})
 
-# These scorers evaluate a field of the problem, never the answer; only such characters may be in it.
+# These scorers evaluate a field of the problem, never the answer; it may hold only these.
 _REVIEWED: dict[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
     "bitwise_arithmetic": (("metadata", "problem"), re.compile(r"[0-9a-fA-Fx+\-*<>() ]{1,2000}")),
     "number_sorting": (("answer",), re.compile(r"[\[\]0-9'\", .eE+\-]{1,20000}")),

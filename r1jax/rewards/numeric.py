@@ -56,11 +56,12 @@ def last_number(text: str) -> str | None:
     return None if last is None else _spelled(text, last)
 
 
-def parse_number(text: str) -> Fraction | None:
+def parse_number(text: str, only: bool = False) -> Fraction | None:
     """The one number that `text` states, exactly; None where it states none or hedges.
 
     Units, currency and percent signs are ignored; after an equals sign only what follows it
     counts. An unevaluated expression ("5+3") and a list of guesses ("3, 4", "3 or 4") state none.
+    Of several numbers in prose the last one counts, or none where `only` one is allowed.
     """
     text = _bare_fractions(plain(text)).rpartition("=")[2]
     previous = last = None
@@ -68,13 +69,13 @@ def parse_number(text: str) -> Fraction | None:
         previous, last = last, match
     if last is None or _calculated(text, last):
         return None
-    if previous is not None and _joined(text[previous.end() : last.start()]):
+    if previous is not None and (only or _joined(text[previous.end() : last.start()])):
         return None
     return to_fraction(_spelled(text, last))
 
 
 def bare_number(text: str) -> Fraction | None:
-    """The exact value where `text` is a number and nothing else (a dollar sign and full stop aside)."""
+    """The exact value where `text` is one number and nothing else but $ and a full stop."""
     text = _bare_fractions(plain(text)).strip().removesuffix(".").strip("$ ")
     match = _BARE.fullmatch(text)
     return to_fraction(match.group().replace(",", "").replace(" ", "")) if match else None

@@ -94,7 +94,7 @@ def run_unit(
         return [(Status.MEMORY, 0.0)] * n, "MemoryError"
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # a grader's sys.exit or timeout costs one answer, like any error
+    except BaseException as error:  # sys.exit and timeouts too cost one answer, like any error
         return [(Status.ERROR, 0.0)] * n, describe(error)
 
 

@@ -20,7 +20,8 @@ from r1jax.problem import Problem
 class Mix:
     """What the corpus is made of.
 
-    Tags, language and mixing are drawn independently of each other, of family, mode and correctness.
+    Tags, language and mixing are drawn independently of each other, of family, mode and
+    correctness.
     """
 
     sum: Shares = field(default_factory=Shares)
@@ -28,8 +29,8 @@ class Mix:
     word: Shares = field(default_factory=Shares)
     families: tuple[float, float, float] = (1.0, 1.0, 1.0)  # weights of sum, countdown, word
     chinese_share: float = 0.5
-    tagged: float = 0.18  # thought and answer in their tags
-    half_tagged: float = 0.04  # thought in its tags, answer in plain words
+    tagged: float = 0.16  # thought and answer in their tags
+    half_tagged: float = 0.03  # thought in its tags, answer in plain words
     mixing: float = 0.15  # documents in which some sentences of the thought change language
     templates: tuple[tuple[str, float], ...] = (
         ("mini", 0.6),
@@ -60,9 +61,7 @@ class Document:
         return self.prompt + self.completion
 
 
-def documents(
-    seed: int, start: int, count: int, mix: Mix | None = None
-) -> Iterator[Document]:
+def documents(seed: int, start: int, count: int, mix: Mix | None = None) -> Iterator[Document]:
     """Documents `start` to `start + count` of corpus `seed`; each is a function of its index.
 
     Only problems of the training split occur, in questions and in trials of searches alike.

@@ -47,7 +47,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how much %(n)s has to pay in total.",
-            "题目要我们求出%(n)s一共要付多少元。",
+            "先看题目：%(n)s一共要付多少元，要算出来。",
         ),
         (
             ("The %(o)s cost %(a)d*%(b)d=%(x)d yuan.", "买%(o)s花了%(a)d*%(b)d=%(x)d元。"),
@@ -63,7 +63,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how much money %(n)s has left at the end.",
-            "题目要我们求出%(n)s最后还剩多少元。",
+            "先看题目：%(n)s最后还剩多少元，要算出来。",
         ),
         (
             ("The %(o)s cost %(a)d*%(b)d=%(x)d yuan.", "买%(o)s花了%(a)d*%(b)d=%(x)d元。"),
@@ -80,7 +80,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how much %(n)s has to pay in total.",
-            "题目要我们求出%(n)s一共要付多少元。",
+            "先看题目：%(n)s一共要付多少元，要算出来。",
         ),
         (
             ("The %(o)s cost %(a)d*%(b)d=%(x)d yuan.", "买%(o)s花了%(a)d*%(b)d=%(x)d元。"),
@@ -97,7 +97,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how old %(m)s will be after some years.",
-            "题目要我们求出几年后%(m)s是多少岁。",
+            "先看题目：几年后%(m)s是多少岁，要算出来。",
         ),
         (
             ("Now %(m)s is %(a)d+%(b)d=%(x)d years old.", "今年%(m)s是%(a)d+%(b)d=%(x)d岁。"),
@@ -113,7 +113,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how old %(m)s was some years before now.",
-            "题目要我们求出几年前%(m)s是多少岁。",
+            "先看题目：几年前%(m)s是多少岁，要算出来。",
         ),
         (
             ("Now %(m)s is %(a)d*%(b)d=%(x)d years old.", "今年%(m)s是%(a)d*%(b)d=%(x)d岁。"),
@@ -130,7 +130,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how old the three people are together.",
-            "题目要我们求出三个人一共是多少岁。",
+            "先看题目：三个人一共是多少岁，要算出来。",
         ),
         (
             ("Now %(m)s is %(a)d*%(b)d=%(x)d years old.", "今年%(m)s是%(a)d*%(b)d=%(x)d岁。"),
@@ -147,7 +147,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how many of the %(o)s are left at the end.",
-            "题目要我们求出最后还剩下多少%(o)s。",
+            "先看题目：最后还剩下多少%(o)s，要算出来。",
         ),
         (
             ("The days make %(a)d*%(b)d=%(x)d %(o)s.", "这几天做了%(a)d*%(b)d=%(x)d%(O)s。"),
@@ -165,7 +165,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how far %(n)s has to go in total.",
-            "题目要我们求出%(n)s一共走多少公里。",
+            "先看题目：%(n)s一共走多少公里，要算出来。",
         ),
         (
             ("The first part is %(a)d*%(b)d=%(x)d km.", "第一段是%(a)d*%(b)d=%(x)d公里。"),
@@ -182,7 +182,7 @@ STORIES: tuple[Story, ...] = (
         ),
         (
             "We want to know how many pages the two of them read.",
-            "题目要我们求出两个人一共看多少页。",
+            "先看题目：两个人一共看多少页，要算出来。",
         ),
         (
             ("In a day they read %(a)d+%(b)d=%(x)d pages.", "一天两人看%(a)d+%(b)d=%(x)d页。"),

@@ -12,21 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from r1jax.data.world import words
-from r1jax.data.world.problems import (
-    Expression,
-    Step,
-    expressions,
-    sum_steps,
-    word_slots,
-    word_steps,
-)
+from r1jax.data.world.countdown import Expression, Step, expressions
+from r1jax.data.world.problems import sum_steps, word_slots, word_steps
 from r1jax.data.world.stories import STORIES
 from r1jax.problem import Problem
 
 Mode = Literal["guess", "short", "long", "checked"]
 MODES: tuple[Mode, ...] = ("guess", "short", "long", "checked")
 SEARCH_LIMIT = {"short": 2, "long": 7, "checked": 6}  # trials before a search gives up
-SPREAD = 150.0  # how far a search strays from the nearest value: trials in random order within it
+SPREAD = 300.0  # how far a search strays: the larger, the less its order leans to the target
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ def _left(step: Step) -> str:
 
 
 def _slip(step: Step) -> int:
-    """The value with a forgotten carry or borrow: ten too little after +, ten too much otherwise."""
+    """The value with a forgotten carry or borrow: ten too little after +, else ten too much."""
     return step[3] - 10 if step[1] == "+" and step[3] >= 10 else step[3] + 10
 
 
@@ -121,7 +115,7 @@ def _same(pair: words.Pair, filling: tuple[Any, ...]) -> Clause:
 
 
 def _pick(pairs: tuple[words.Pair, ...], rng: random.Random) -> words.Pair:
-    """The first wording two times in three, else any."""
+    """The first wording more often than not, else any."""
     return pairs[0] if rng.random() < 0.6 else pairs[int(rng.random() * len(pairs))]
 
 
@@ -215,9 +209,7 @@ def _ordered(options: list[Expression], target: int, rng: random.Random) -> list
     return sorted(options, key=lambda e: abs(e.value - target) - SPREAD * rng.random())
 
 
-def _trials(
-    trials: list[Expression], target: int, slips: bool, rng: random.Random
-) -> list[Clause]:
+def _trials(trials: list[Expression], target: int, slips: bool, rng: random.Random) -> list[Clause]:
     """One clause per trial; with `slips`, half of the searches take one miss for a hit at first."""
     slipped = int(rng.random() * 2 * len(trials)) if slips else -1
     clauses = []

@@ -1,4 +1,4 @@
-"""Wordings of questions, steps and answers, English beside Chinese; stories have their own table."""
+"""Wordings of questions, steps and answers, English beside Chinese."""
 
 from __future__ import annotations
 

@@ -1,0 +1,37 @@
+"""Rewards: text in, numbers out. Plain Python; jax is never imported here."""
+
+from r1jax.rewards.accuracy import Accuracy, accuracy
+from r1jax.rewards.adapters import load_reward, per_answer, per_completion, random_reward
+from r1jax.rewards.extract import Policy, extract
+from r1jax.rewards.format import is_strict_format, strict_format, tag_count
+from r1jax.rewards.graders import GRADERS, check_gold, grade
+from r1jax.rewards.gym import unsafe_reasoning_gym_tasks
+from r1jax.rewards.length import soft_overlong
+from r1jax.rewards.pool import RewardPool
+from r1jax.rewards.repetition import repetition_penalty
+from r1jax.rewards.score import Term, score
+from r1jax.rewards.unit import Counts
+
+__all__ = [
+    "GRADERS",
+    "Accuracy",
+    "Counts",
+    "Policy",
+    "RewardPool",
+    "Term",
+    "accuracy",
+    "check_gold",
+    "extract",
+    "grade",
+    "is_strict_format",
+    "load_reward",
+    "per_answer",
+    "per_completion",
+    "random_reward",
+    "repetition_penalty",
+    "score",
+    "soft_overlong",
+    "strict_format",
+    "tag_count",
+    "unsafe_reasoning_gym_tasks",
+]

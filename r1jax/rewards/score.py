@@ -1,0 +1,61 @@
+"""The reward of a rollout: weighted terms, summed for each completion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, Reward, RewardContext
+from r1jax.rewards.adapters import RandomReward
+from r1jax.rewards.format import strict_format, tag_count
+from r1jax.rewards.length import SoftOverlong
+from r1jax.rewards.pool import RewardPool
+from r1jax.rewards.repetition import Repetition
+from r1jax.rewards.unit import Counts
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of the total: `weight` x `reward`, logged as `reward/<name>` without weight."""
+
+    name: str
+    reward: Reward
+    weight: float = 1.0
+
+
+def score(
+    terms: Sequence[Term],
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    context: RewardContext,
+    pool: RewardPool | None = None,
+) -> tuple[list[float], dict[str, list[float | None]], dict[str, Counts]]:
+    """(total of each completion, each term's values, each term's losses by reason).
+
+    total[i] = sum of weight x value over the terms whose value is not None; 0.0 where all are None.
+    Without a pool everything runs in this process without limits. Raises UserError for two terms of
+    one name and for a reward that returns a list of the wrong length.
+    """
+    names = [term.name for term in terms]
+    if len(set(names)) < len(names):
+        raise UserError(f"reward terms {', '.join(names)}: each needs a name of its own")
+    here = RewardPool(workers=0)
+    parts: dict[str, list[float | None]] = {}
+    counts: dict[str, Counts] = {}
+    for term in terms:
+        place = here if pool is None or _linear(term.reward) else pool
+        parts[term.name], counts[term.name] = place.map(
+            term.reward, problems, completions, context, term.name
+        )
+    total = [
+        sum(t.weight * value for t in terms if (value := parts[t.name][i]) is not None)
+        for i in range(len(completions))
+    ]
+    return [float(value) for value in total], parts, counts
+
+
+def _linear(reward: Reward) -> bool:
+    """Whether a reward is ours and linear in the text, so that it needs no worker."""
+    kinds = (SoftOverlong, Repetition, RandomReward)
+    return reward in (strict_format, tag_count) or isinstance(reward, kinds)

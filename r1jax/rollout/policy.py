@@ -1,0 +1,137 @@
+"""A policy as text sees it: model, tokenizer and template; problems in, completions out."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.data.templates import TEMPLATES, Template, render
+from r1jax.data.tokenizer import load_tokenizer
+from r1jax.errors import UserError
+from r1jax.models import hub
+from r1jax.models.config import ModelConfig
+from r1jax.problem import Completion, Problem
+from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
+from r1jax.rollout.sampling import Sampling
+from r1jax.types import Params
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything about a model but its weights and devices."""
+
+    directory: Path
+    config: ModelConfig
+    tokenizer: Any
+    template: Template
+    stop_ids: tuple[int, ...]
+
+    def prompt(self, problem: Problem) -> tuple[int, ...]:
+        """Token ids of a problem's prompt; BOS only as the tokenizer sets it, and only once."""
+        ids = self.tokenizer(render(self.template, problem))["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        while bos is not None and ids[:2] == [bos, bos]:
+            ids = ids[1:]
+        return tuple(ids)
+
+    def completion(self, generated: Generated) -> Completion:
+        """Text of a generated completion, without its stop token, split into thought and answer."""
+        ids = generated.tokens.tolist()
+        shown = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
+        return Completion.parse(self.tokenizer.decode(shown), ids, generated.finish_reason)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: shape of the model and of the tokenizer."""
+        shape = hub.to_hf(self.config)
+        return {
+            "model": json.loads(json.dumps(shape)),
+            "tokenizer": {"size": len(self.tokenizer), "eos": self.tokenizer.eos_token_id},
+        }
+
+
+def model_directory(name: str) -> Path:
+    """The directory behind `--model`: the embedded base, or a path. UserError if it is none."""
+    if name == EMBEDDED:
+        return Path(str(files("r1jax") / "assets" / "base"))
+    path = Path(name)
+    if not path.is_dir():
+        raise UserError(f"--model {name}: no such directory; name one, or {EMBEDDED}")
+    return path
+
+
+def load_policy(model: str, template: str) -> Policy:
+    """Reads config, tokenizer and stop tokens of a model directory (`embedded` or a path)."""
+    directory = model_directory(model)
+    config = hub.read_config(directory)
+    tokenizer = load_tokenizer(directory)
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(
+            f"{directory}: the tokenizer has {len(tokenizer)} tokens, the model's vocabulary "
+            f"{config.vocab_size}; they do not belong together"
+        )
+    stops = {tokenizer.eos_token_id, *config.eos_ids, *_generation_eos(directory)}
+    return Policy(directory, config, tokenizer, TEMPLATES[template], tuple(sorted(stops)))
+
+
+def _generation_eos(directory: Path) -> list[int]:
+    path = directory / "generation_config.json"
+    if not path.is_file():
+        return []
+    eos = json.loads(path.read_text()).get("eos_token_id")
+    return eos if isinstance(eos, list) else [] if eos is None else [eos]
+
+
+def load_weights(policy: Policy, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
+    """The policy's weights as sharded arrays."""
+    return hub.load(policy.directory, policy.config, mesh, dtype)
+
+
+def make_engine(
+    policy: Policy,
+    mesh: Mesh,
+    config: EngineConfig,
+    *,
+    stop_strings: Sequence[str] = (),
+    dtype: Any = jnp.float32,
+) -> Engine:
+    """The generation engine of a policy."""
+    return Engine(
+        policy.config,
+        mesh,
+        config,
+        stop_ids=policy.stop_ids,
+        stop_strings=stop_strings,
+        detokenize=policy.tokenizer.decode,
+        dtype=dtype,
+    )
+
+
+def make_sampler(
+    engine: Engine, policy: Policy, weights: Params, max_tokens: int | None = None
+) -> Callable[[Sequence[Problem], int, float, float, int], list[list[Completion]]]:
+    """The sampler that `r1jax.evaluate` wants, over weights from `engine.prepare`."""
+
+    def sample(
+        problems: Sequence[Problem], samples: int, temperature: float, top_p: float, seed: int
+    ) -> list[list[Completion]]:
+        prompts = [Prompt(policy.prompt(p), p.number, samples) for p in problems]
+        found: dict[int, dict[int, Completion]] = defaultdict(dict)
+        sampling = Sampling(temperature, top_p)
+        for generated in engine.generate(
+            weights, prompts, sampling, seed=seed, rollout=0, max_tokens=max_tokens
+        ):
+            found[generated.prompt][generated.sample] = policy.completion(generated)
+        return [[found[i][j] for j in range(samples)] for i in range(len(problems))]
+
+    return sample
