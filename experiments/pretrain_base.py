@@ -55,6 +55,10 @@ class Config:
     """Seed of the corpus and of the first weights."""
     tokenizer: str = "embedded"
     """Directory whose tokenizer is taken over; new: train one on the corpus."""
+    habit: float = 0.22
+    """Share of wrong guesses and short chains that make their family's usual mistake."""
+    mixing: float = 0.3
+    """Share of documents whose thought switches language."""
     vocab: int = 1024
     """Pieces of a new tokenizer."""
     d_model: int = 192
@@ -83,10 +87,16 @@ class Config:
     """How a batch is cut and computed."""
 
 
-def encode(tokenizer_path: str, seed: int, start: int, count: int) -> tuple[np.ndarray, ...]:
+def mix(config: Config) -> corpus.Mix:
+    """What the corpus is made of."""
+    shares = corpus.Shares(habit=config.habit)
+    return corpus.Mix(sum=shares, countdown=shares, word=shares, mixing=config.mixing)
+
+
+def encode(config: Config, tokenizer_path: str, start: int, count: int) -> tuple[np.ndarray, ...]:
     """Tokens of documents as one flat array, their lengths, and their prompts' lengths."""
     tokenizer = load_tokenizer(tokenizer_path)
-    documents = list(corpus.documents(seed, start, count))
+    documents = list(corpus.documents(config.seed, start, count, mix(config)))
     prompts = tokenizer([d.prompt for d in documents], add_special_tokens=False)["input_ids"]
     rest = tokenizer([d.completion for d in documents], add_special_tokens=False)["input_ids"]
     eos = tokenizer.eos_token_id
@@ -105,7 +115,7 @@ def read_corpus(config: Config, tokenizer_path: str) -> tuple[np.ndarray, np.nda
         parts = list(
             pool.map(
                 encode,
-                *zip(*((tokenizer_path, config.seed, s, step) for s in starts), strict=True),
+                *zip(*((config, tokenizer_path, s, step) for s in starts), strict=True),
             )
         )
     lengths = np.concatenate([part[1] for part in parts])
@@ -128,7 +138,7 @@ def batches(config: Config, tokens: np.ndarray, lengths: np.ndarray) -> Iterator
 def make_tokenizer(config: Config, out: Path) -> None:
     """Puts the tokenizer's files into `out`: trained on the corpus, or another model's."""
     if config.tokenizer == "new":
-        train_tokenizer(corpus.tokenizer_texts(config.seed, 60_000), out, config.vocab)
+        train_tokenizer(corpus.tokenizer_texts(config.seed, 60_000, mix(config)), out, config.vocab)
         return
     out.mkdir(parents=True, exist_ok=True)
     source = model_directory(config.tokenizer)
@@ -195,7 +205,9 @@ def main(config: Config) -> None:
         "documents_per_update": config.batch,
         "nats_per_token": metrics["sft/nll"],
         "seed": config.seed,
-        "corpus": corpus.describe(corpus.documents(config.seed, 0, 20_000), tokenizer),
+        "habit": config.habit,
+        "mixing": config.mixing,
+        "corpus": corpus.describe(corpus.documents(config.seed, 0, 20_000, mix(config)), tokenizer),
     }
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(f"{out}: {table.count(c):,} parameters, {time.time() - started:.0f} s")

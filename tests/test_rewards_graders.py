@@ -124,16 +124,12 @@ def test_evaluate_lists_the_numbers_in_order():
     assert evaluate("1" + "+1" * 200) is None
 
 
-@given(
-    st.recursive(st.integers(0, 99), lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner))
-)
-def test_evaluate_agrees_with_python(tree):
-    def spell(node):
-        return (
-            str(node) if isinstance(node, int) else f"({spell(node[0])}{node[1]}{spell(node[2])})"
-        )
+def branch(inner):
+    return st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda t: f"({t[0]}{t[1]}{t[2]})")
 
-    text = spell(tree)
+
+@given(st.recursive(st.integers(0, 99).map(str), branch))
+def test_evaluate_agrees_with_python(text):
     found = evaluate(text)
     if len(text) <= 300 and text.count("(") < 90:
         assert found is not None and found[0] == eval(text)
@@ -184,11 +180,12 @@ def gym_problem(name: str, **config: object) -> Problem:
     return Problem("p", entry["question"], str(entry["answer"]), "reasoning_gym", metadata)
 
 
-def test_exactly_three_tasks_of_this_version_are_refused():
+def test_exactly_these_tasks_of_this_version_are_refused():
     import reasoning_gym.factory as factory
 
     refused = set(unsafe_reasoning_gym_tasks()) & set(factory.DATASETS)
     assert refused == {
+        "composite",
         "intermediate_integration",
         "polynomial_multiplication",
         "simple_integration",
@@ -204,14 +201,11 @@ def test_every_scorer_that_names_an_evaluator_is_accounted_for():
 
     import reasoning_gym.factory as factory
 
-    evaluating = {
-        name
+    sources = {
+        name: inspect.getsource(dataset.score_answer)
         for name, (dataset, _) in factory.DATASETS.items()
-        if any(
-            f"{word}(answer" in inspect.getsource(dataset.score_answer)
-            for word in ("eval", "parse_expr")
-        )
     }
+    evaluating = {n for n, s in sources.items() if "eval(answer" in s or "parse_expr(answer" in s}
     assert len(evaluating) == 9
     assert evaluating == set(OWN_SCORERS) | (set(unsafe_reasoning_gym_tasks()) & evaluating)
 

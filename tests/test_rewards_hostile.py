@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from r1jax.rewards import RewardPool, accuracy, per_answer
 
 LONG = 100_000
 NUMBERS = {"numbers": (25, 3, 4), "target": 37}
-MARK = "/tmp/r1jax_hostile_mark_" + str(os.getpid())
+MARK = os.path.join(tempfile.gettempdir(), f"r1jax-hostile-{os.getpid()}")
 SYSTEM = f"__import__('os').system('touch {MARK}')"
 
 # name -> (grader, answer). Right answers: 42 for number and math, 25+3*4 for countdown, B.
@@ -107,7 +108,7 @@ def make(name: str, grader: str, answer: str) -> tuple[Problem, Completion]:
 
 @pytest.fixture(scope="module")
 def pool():
-    with RewardPool(workers=2, cpu_seconds=0.4, wall_seconds=3.0, memory_mb=512) as pool:
+    with RewardPool(workers=2, cpu_seconds=0.4, wall_seconds=6.0, memory_mb=512) as pool:
         yield pool
 
 
@@ -140,7 +141,7 @@ def test_the_batch_ends_within_its_limits(judged):
     assert values["first"] == 1.0
     assert 1 <= counts.cpu <= 20
     assert counts.died + counts.wall <= 2
-    assert seconds < 0.4 * len(HOSTILE) / 2 + 10
+    assert seconds < 0.4 * len(HOSTILE)
 
 
 def test_no_hostile_answer_was_run_as_code(judged):
@@ -238,7 +239,7 @@ def test_misbehaving_graders_cost_one_answer_each():
         answers += [name, "fine"]
     completions = [Completion.parse(f"<answer>{answer}</answer>") for answer in answers]
     problems = [Problem(str(i), "?", "Paris", "math") for i in range(len(answers))]
-    with RewardPool(workers=2, cpu_seconds=0.4, wall_seconds=1.0, memory_mb=256) as pool:
+    with RewardPool(workers=2, cpu_seconds=0.4, wall_seconds=2.5, memory_mb=256) as pool:
         values, counts = pool.map(per_answer(misbehave), problems, completions, RewardContext())
     assert values == [float(answer == "fine") for answer in answers]
     for reason in ("cpu", "wall", "memory", "died", "errors"):

@@ -1,14 +1,12 @@
-"""The pool: order, groups, what workers may see, limits, replacement, and that they die with us."""
+"""The pool: order, groups, what is sent to workers, and who pays for a violation."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 
 import numpy as np
-import psutil
 import pytest
 
 from r1jax.errors import UserError
@@ -28,7 +26,7 @@ def batch(answers, grader="number"):
 
 @pytest.fixture(scope="module")
 def pool():
-    with RewardPool(workers=2, cpu_seconds=0.3, wall_seconds=0.6, memory_mb=256) as pool:
+    with RewardPool(workers=2, cpu_seconds=0.3, wall_seconds=1.5, memory_mb=256) as pool:
         yield pool
 
 
@@ -202,126 +200,6 @@ def test_a_sleeper_gets_a_second_chance_in_a_fresh_worker(pool, tmp_path):
     values, counts = pool.map(per_answer(slow_once), *batch([0, 1, 2]), CONTEXT)
     assert values == [1.0, 1.0, 1.0]
     assert (counts.retried, counts.wall) == (1, 0)
-
-
-def test_waiting_is_not_cpu_time(pool):
-    def wait(problem, answer):
-        time.sleep(0.4)  # over the CPU limit of 0.3 s, under the wall-clock limit of 0.6 s
-        return 1.0
-
-    values, counts = pool.map(per_answer(wait), *batch([0, 1]), CONTEXT)
-    assert values == [1.0, 1.0]
-    assert counts.lost == 0
-
-
-def test_workers_ignore_ctrl_c_and_block_no_signal(pool):
-    def signals(problem, answer):
-        os.kill(os.getpid(), signal.SIGINT)
-        ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        default = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        return float(ignored and default and not signal.pthread_sigmask(signal.SIG_BLOCK, []))
-
-    assert pool.map(per_answer(signals), *batch([0]), CONTEXT)[0] == [1.0]
-
-
-def test_a_signal_mask_of_the_trainer_is_not_inherited():
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGALRM])
-    try:
-        with RewardPool(workers=1) as blocked:
-
-            def mask(problem, answer):
-                return float(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
-
-            assert blocked.map(per_answer(mask), *batch([0]), CONTEXT)[0] == [0.0]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-
-
-def test_it_works_from_several_threads_at_once(pool):
-    found = {}
-
-    def judge(k):
-        found[k] = pool.map(accuracy(), *batch([i + (i % k == 0) for i in range(50)]), CONTEXT)[0]
-
-    threads = [threading.Thread(target=judge, args=(k,)) for k in (2, 3, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == {k: [float(i % k > 0) for i in range(50)] for k in (2, 3, 5)}
-
-
-def test_workers_are_replaced_after_max_tasks():
-    def pid(problem, answer):
-        return float(os.getpid())
-
-    with RewardPool(workers=1, max_tasks=4) as pool:
-        values, _ = pool.map(per_answer(pid), *batch(range(8)), CONTEXT)  # chunks of 2
-    assert len(set(values)) == 2
-    assert values[:4] == [values[0]] * 4
-
-
-def test_a_killed_forking_process_is_replaced():
-    with RewardPool(workers=1) as pool:
-        assert pool.map(accuracy(), *batch([0]), CONTEXT)[0] == [1.0]
-        os.kill(pool._launcher._process.pid, signal.SIGKILL)
-        pool._launcher._process.wait()
-        assert pool.map(accuracy(), *batch([0, 5, 2]), CONTEXT)[0] == [1.0, 0.0, 1.0]
-
-
-def test_reasoning_gym_is_judged_in_workers(pool):
-    import reasoning_gym
-
-    entry = reasoning_gym.create_dataset("chain_sum", size=1, seed=1)[0]
-    problem = Problem(
-        "g", "?", entry["answer"], "reasoning_gym", {"dataset": "chain_sum", "entry": entry}
-    )
-    completions = [Completion.parse(f"<answer>{a}</answer>") for a in (entry["answer"], "x")]
-    values, counts = pool.map(accuracy(), [problem] * 2, completions, CONTEXT)
-    assert values == [1.0, 0.0]
-    assert counts.lost == 0
-
-
-ORPHAN = """
-import os, sys, time
-from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards import RewardPool, per_answer
-@per_answer
-def tell(problem, answer):
-    print(os.getpid(), os.getppid(), flush=True)
-    while answer == "loop": pass
-    return 1.0
-pool = RewardPool(workers=1, cpu_seconds=60, wall_seconds=60)
-pool.map(tell, [Problem("p", "?", "")], [Completion.parse("<answer>loop</answer>")], RewardContext())
-"""
-
-
-def test_workers_die_with_a_killed_trainer():
-    trainer = subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True)
-    pids = [int(pid) for pid in trainer.stdout.readline().split()]
-    assert len(pids) == 2 and all(psutil.pid_exists(pid) for pid in pids)
-    trainer.kill()
-    trainer.wait()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and any(map(alive, pids)):
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
-
-
-def alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_closing_ends_every_process():
-    pool = RewardPool(workers=2)
-    pool.map(accuracy(), *batch(range(64)), CONTEXT)
-    pids = [pool._launcher._process.pid, *(worker.pid for worker in pool._team)]
-    pool.close()
-    assert len(pids) == 3
-    assert not any(map(alive, pids))
 
 
 def test_an_empty_batch_is_empty(pool):

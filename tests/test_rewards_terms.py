@@ -144,9 +144,8 @@ def test_random_reward_is_a_fair_coin_fixed_by_its_key():
 
 
 def test_load_reward(tmp_path, monkeypatch):
-    (tmp_path / "my_rewards_module.py").write_text(
-        "def half(p, c, x): return [0.5] * len(c)\nN = 3\n"
-    )
+    source = "def half(p, c, x): return [0.5] * len(c)\nN = 3\n"
+    (tmp_path / "my_rewards_module.py").write_text(source)
     (tmp_path / "my_broken_module.py").write_text("import no_such_module_at_all\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_rewards_module", raising=False)

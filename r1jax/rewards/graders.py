@@ -56,9 +56,10 @@ def math(problem: Problem, answer: str) -> bool:
     gold, answer = unwrap(problem.answer), unwrap(answer)
     if _TEXT.sub(r"\1", gold).strip() == _TEXT.sub(r"\1", answer).strip():
         return True
-    value = bare_number(gold)
-    if value is not None and bare_number(answer) == value:
-        return True
+    right, given = bare_number(gold), bare_number(answer)
+    if right is not None and given is not None:
+        if right == given or right.denominator == given.denominator == 1:
+            return right == given  # a decimal may still stand for a fraction, rounded
     target = _parsed(answer, "any_match")
     # No timeouts: theirs count wall time through SIGALRM and fail outside the main thread.
     return bool(target) and _math_verify().verify(_gold(gold), target, timeout_seconds=None)

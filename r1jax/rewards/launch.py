@@ -165,6 +165,9 @@ class Launcher:
             answer = self._socket.recv(8, socket.MSG_WAITALL)
         except OSError:
             answer = b""
+        except BaseException:  # Ctrl-C between order and answer: the next answer would be this one
+            self.close()
+            raise
         if len(answer) < 8:
             raise LauncherEnded("the process that starts reward workers has ended")
         return int(struct.unpack("<q", answer)[0])

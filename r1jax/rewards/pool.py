@@ -54,6 +54,7 @@ class RewardPool:
                 "workers must be at least 0 and the limits above 0"
             )
         self._lock = threading.Lock()
+        self._closed = False
         self._team: list[Worker] = []
         self._warm = {"math"}
         self._tokenizer: tuple[Any, bytes] = (None, b"")
@@ -101,6 +102,7 @@ class RewardPool:
     def close(self) -> None:
         """Ends the workers; the pool cannot be used afterwards."""
         with self._lock:
+            self._closed = True
             for worker in self._team:
                 worker.close()
             self._team.clear()
@@ -131,7 +133,12 @@ class RewardPool:
 
     def _alive(self) -> Launcher:
         """The forking process; a new one where the old one was killed from outside."""
-        if self._launcher is None or self._launcher.ended():
+        if self._closed:
+            raise RuntimeError("the reward pool is closed")
+        if self._launcher is not None and self._launcher.ended():
+            self._launcher.close()
+            self._launcher = None
+        if self._launcher is None:
             self._launcher = Launcher(tuple(sorted(self._warm)))
         return self._launcher
 

@@ -31,7 +31,7 @@ class Mix:
     chinese_share: float = 0.5
     tagged: float = 0.16  # thought and answer in their tags
     half_tagged: float = 0.03  # thought in its tags, answer in plain words
-    mixing: float = 0.15  # documents in which some sentences of the thought change language
+    mixing: float = 0.3  # documents in which some sentences of the thought change language
     templates: tuple[tuple[str, float], ...] = (
         ("mini", 0.6),
         ("qa", 0.2),

@@ -1,8 +1,9 @@
 """Worked solutions of mixed quality: guesses, short and long chains, self-checked chains.
 
 A trace is a list of clauses, each with its wording in both languages, so that a document can switch
-language between any two of them. Wrong traces share one bad habit per family, as a crowd of hasty
-solvers does: they stop after the first operation, or offer the plain sum of a countdown's numbers.
+language between any two of them. Part of the wrong guesses and short chains share one bad habit
+per family, as a crowd of hasty solvers does: they stop after the first operation, or offer the
+plain sum of a countdown's numbers. The others err each in its own way.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from r1jax.problem import Problem
 Mode = Literal["guess", "short", "long", "checked"]
 MODES: tuple[Mode, ...] = ("guess", "short", "long", "checked")
 SEARCH_LIMIT = {"short": 2, "long": 7, "checked": 6}  # trials before a search gives up
+ASTRAY = 30  # how far off a wrong answer is that follows no habit
 SPREAD = 300.0  # how far a search strays: the larger, the less its order leans to the target
 
 
@@ -27,6 +29,7 @@ SPREAD = 300.0  # how far a search strays: the larger, the less its order leans 
 class Shares:
     """How often each mode occurs (weights), and how often each means to be right (probabilities).
 
+    `habit` is the share of wrong guesses and short chains that make their family's usual mistake.
     Long and checked countdown searches are right as often as they find the target in time.
     """
 
@@ -38,6 +41,7 @@ class Shares:
     short_right: float = 0.25
     long_right: float = 0.92
     checked_right: float = 0.96
+    habit: float = 0.22
 
 
 class Clause(NamedTuple):
@@ -64,9 +68,10 @@ class Trace(NamedTuple):
 def write(problem: Problem, mode: Mode, shares: Shares, rng: random.Random) -> Trace:
     """A solution of `problem` in `mode`, drawn from `rng`."""
     right = rng.random() < getattr(shares, f"{mode}_right")
+    usual = rng.random() < shares.habit
     if problem.metadata["family"] == "countdown":
-        return _search(problem, mode, right, rng)
-    return _chain(problem, mode, right, rng)
+        return _search(problem, mode, right, usual, rng)
+    return _chain(problem, mode, right, usual, rng)
 
 
 # --- sums and worded problems ----------------------------------------------------------------
@@ -130,16 +135,19 @@ def _check(step: Step, rng: random.Random) -> Clause:
     return _same(_pick(words.CHECKS, rng), (text, result))
 
 
-def _chain(problem: Problem, mode: Mode, right: bool, rng: random.Random) -> Trace:
+def _astray(target: int, rng: random.Random) -> int:
+    """A wrong answer of no particular kind: up to ASTRAY off."""
+    off = 1 + int(rng.random() * ASTRAY)
+    return target - off if target > off and rng.random() < 0.5 else target + off
+
+
+def _chain(problem: Problem, mode: Mode, right: bool, usual: bool, rng: random.Random) -> Trace:
     teller = _Teller(problem)
     steps, target = teller.steps, problem.metadata["target"]
     clauses = teller.opening()
-    answer = target if right else steps[0][3]
+    answer = target if right else steps[0][3] if usual else _astray(target, rng)
     if mode == "short":
         clauses.append(teller.step(0, steps[0][3]))
-        if not right and rng.random() < 0.15:
-            answer = _slip(steps[0])
-            clauses[-1] = teller.step(0, answer)
     elif mode == "long":
         done = len(steps) - (not right)
         clauses += [teller.step(i, steps[i][3]) for i in range(done)]
@@ -177,16 +185,17 @@ def _checked(teller: _Teller, clauses: list[Clause], right: bool, rng: random.Ra
 # --- countdown -------------------------------------------------------------------------------
 
 
-def _search(problem: Problem, mode: Mode, right: bool, rng: random.Random) -> Trace:
+def _search(problem: Problem, mode: Mode, right: bool, usual: bool, rng: random.Random) -> Trace:
     """Trials in a noisy order that leans to the target; evaluation keys are never tried."""
     target = problem.metadata["target"]
     known = expressions(tuple(sorted(problem.metadata["numbers"], reverse=True)))
     wrong = [e for e in known if e.value != target and not e.held_out]
     hits = [e for e in known if e.value == target]
     hit = hits[int(rng.random() * len(hits))]
-    habit = wrong[0] if wrong else hit
+    offers = wrong[:1] if usual else wrong
+    miss = offers[int(rng.random() * len(offers))] if offers else hit
     if mode == "guess":
-        answer = hit if right else habit
+        answer = hit if right else miss
         return Trace(mode, [], answer.text, answer is hit)
     if mode == "short":
         count = 1 + int(rng.random() * SEARCH_LIMIT[mode])
@@ -201,7 +210,7 @@ def _search(problem: Problem, mode: Mode, right: bool, rng: random.Random) -> Tr
         clauses.append(_same(words.GIVE_UP, ()))
     elif mode == "checked":
         clauses.append(_same(_pick(words.CHECKS, rng), (_left(hit.first), hit.first[3])))
-    return Trace(mode, clauses, (hit if found else habit).text, found or habit is hit)
+    return Trace(mode, clauses, (hit if found else miss).text, found or miss is hit)
 
 
 def _ordered(options: list[Expression], target: int, rng: random.Random) -> list[Expression]:
