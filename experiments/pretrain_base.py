@@ -55,7 +55,7 @@ class Config:
     """Seed of the corpus and of the first weights."""
     tokenizer: str = "embedded"
     """Directory whose tokenizer is taken over; new: train one on the corpus."""
-    habit: float = 0.22
+    habit: float = 0.25
     """Share of wrong guesses and short chains that make their family's usual mistake."""
     mixing: float = 0.3
     """Share of documents whose thought switches language."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
 
-_THOUGHT = re.compile(r"<think>(.*?)(?:</think>|<answer>|\Z)", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+def split_envelope(text: str) -> tuple[str | None, str | None]:
+    """(thought, answer): what follows the first <think>, and the last closed <answer> block.
+
+    Linear in the length of the text, whatever it holds.
+    """
+    thought = answer = None
+    opened = text.find("<think>")
+    if opened >= 0:
+        ends = (text.find(tag, opened) for tag in ("</think>", "<answer>"))
+        end = min((e for e in ends if e >= 0), default=len(text))
+        thought = text[opened + len("<think>") : end].strip()
+    closed = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, closed) if closed >= 0 else -1
+    if start >= 0:
+        answer = text[start + len("<answer>") : text.find("</answer>", start)].strip()
+    return thought, answer
 
 
 @dataclass(frozen=True)
@@ -49,16 +63,8 @@ class Completion:
     def parse(
         cls, text: str, token_ids: Sequence[int] = (), finish_reason: FinishReason = "stop"
     ) -> Completion:
-        """Splits `text`: thought = the first <think> block, answer = the last <answer> block."""
-        thought = _THOUGHT.search(text)
-        answers = _ANSWER.findall(text)
-        return cls(
-            text=text,
-            token_ids=tuple(token_ids),
-            finish_reason=finish_reason,
-            thought=thought.group(1).strip() if thought else None,
-            answer=answers[-1].strip() if answers else None,
-        )
+        """A completion with its text split by `split_envelope`."""
+        return cls(text, tuple(token_ids), finish_reason, *split_envelope(text))
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,5 @@ class RewardContext:
     tokenizer: Any = None
 
 
-Reward = Callable[
-    [Sequence[Problem], Sequence[Completion], RewardContext], Sequence[float | None]
-]
+Reward = Callable[[Sequence[Problem], Sequence[Completion], RewardContext], Sequence[float | None]]
 """The reward contract: one number per completion; None leaves this term out of the sum."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from r1jax.errors import UserError
 
 FAMILIES = ("qwen2", "qwen3", "llama")
+REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,12 @@ def _ids(value: Any) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
 
 
+def _require(raw: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    for key in keys:
+        if key not in raw:
+            raise UserError(f"{where}: key {key!r} is missing")
+
+
 def _rope(raw: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None]:
     """Rotary base and scaling from either layout: `rope_parameters` or the older pair of keys."""
     nested = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
@@ -83,6 +96,8 @@ def _rope(raw: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None
         return theta, None
     if kind != "llama3":
         raise UserError(f"{where}: rope type {kind!r} is not supported; use default or llama3")
+    stretch = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    _require(nested, stretch, where)
     return theta, RopeScaling(
         factor=float(nested["factor"]),
         low_freq_factor=float(nested["low_freq_factor"]),
@@ -99,9 +114,7 @@ def from_hf(raw: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
     family = raw.get("model_type")
     if family not in FAMILIES:
         raise UserError(f"{where}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    for key in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"):
-        if key not in raw:
-            raise UserError(f"{where}: key {key!r} is missing")
+    _require(raw, REQUIRED, where)
     if raw.get("hidden_act", "silu") != "silu":
         raise UserError(f"{where}: hidden_act {raw['hidden_act']!r} is not supported; use silu")
     if raw.get("use_sliding_window"):

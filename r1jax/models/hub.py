@@ -29,11 +29,17 @@ def read_config(directory: str | Path) -> ModelConfig:
     path = Path(directory) / "config.json"
     if not path.is_file():
         raise UserError(f"--model {directory}: no config.json there; name a model directory")
+    return from_hf(_json_object(path), str(path))
+
+
+def _json_object(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
-    return from_hf(raw, str(path))
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds a {type(raw).__name__}, not a JSON object")
+    return raw
 
 
 def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
@@ -50,7 +56,9 @@ def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.flo
 def _files(directory: Path) -> dict[str, Path]:
     """Tensor name -> the file that holds it."""
     if (directory / INDEX).is_file():
-        weight_map = json.loads((directory / INDEX).read_text())["weight_map"]
+        weight_map = _json_object(directory / INDEX).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise UserError(f"{directory / INDEX}: has no weight_map (tensor name -> file)")
         paths = {name: directory / file for name, file in weight_map.items()}
         for path in set(paths.values()):
             if not path.is_file():
@@ -92,6 +100,8 @@ def _load_row(row: Row, files: dict[str, Path], mesh: Mesh, dtype: Any) -> jax.A
 
     def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
         with _open(files[name]) as file:
+            if name not in file.keys():
+                raise UserError(f"{files[name]}: tensor {name} is missing, though {INDEX} names it")
             view = file.get_slice(name)
             if tuple(view.get_shape()) != stored:
                 raise UserError(

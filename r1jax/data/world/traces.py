@@ -41,7 +41,7 @@ class Shares:
     short_right: float = 0.25
     long_right: float = 0.92
     checked_right: float = 0.96
-    habit: float = 0.22
+    habit: float = 0.25
 
 
 class Clause(NamedTuple):

@@ -1,0 +1,87 @@
+"""Makes the golden models of this folder with transformers and torch: python tests/golden/make.py.
+
+Each family gets a random toy model (config.json, model.safetensors) and expected.npz: tokens, the
+logits transformers computes for them, and a greedy continuation of each of two prompts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+FAMILIES = ("qwen2", "qwen3", "llama")
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+
+def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrainedModel:
+    """A random toy model of a family, its biases and norms moved off their neutral values."""
+    names = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}
+    rope = {"rope_theta": 10000.0, **(LLAMA3 if family == "llama" else {"rope_type": "default"})}
+    shape = dict(
+        vocab_size=61,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8 if family == "qwen3" else 4,
+        max_position_embeddings=128,
+        tie_word_embeddings=family == "qwen2",
+        rope_parameters=rope,
+        initializer_range=0.3,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    config = getattr(transformers, f"{names[family]}Config")(**(shape | changes))
+    torch.manual_seed(seed)
+    model = getattr(transformers, f"{names[family]}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
+
+
+@torch.no_grad()
+def logits(model: transformers.PreTrainedModel, tokens: np.ndarray) -> np.ndarray:
+    """f32[B, T, V] for i64[B, T]."""
+    return model(torch.from_numpy(tokens)).logits.numpy()
+
+
+def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) -> np.ndarray:
+    """The `new` most likely tokens after a prompt i64[T], one after the other."""
+    tokens = prompt
+    for _ in range(new):
+        tokens = np.append(tokens, logits(model, tokens[None])[0, -1].argmax())
+    return tokens[len(prompt) :]
+
+
+def main() -> None:
+    """Writes one folder per family."""
+    for family in FAMILIES:
+        folder = Path(__file__).parent / family
+        shutil.rmtree(folder, ignore_errors=True)
+        model = build(family)
+        model.save_pretrained(folder)
+        tokens = np.random.default_rng(0).integers(0, 61, (2, 24))
+        continuations = [greedy(model, row[:n], 64) for row, n in zip(tokens, (5, 9), strict=True)]
+        np.savez_compressed(
+            folder / "expected.npz",
+            tokens=tokens,
+            logits=logits(model, tokens),
+            greedy=np.stack(continuations),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Toy models, meshes and rollouts that several test files share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r1jax.data.packing import Denominators, Sequences, pack
+from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.models import table
+from r1jax.models.config import ModelConfig, RopeScaling
+
+FAMILIES = ("qwen2", "qwen3", "llama")
+
+
+def tiny_config(family="qwen2", **changes):
+    """A decoder of 3 layers; every family brings its peculiarity, and qwen3 an untied head."""
+    config = ModelConfig(
+        family=family,
+        vocab_size=97,
+        d_model=32,
+        d_ff=48,
+        n_layers=3,
+        n_heads=4,
+        n_kv_heads=2,
+        head_dim=8,
+        max_position=256,
+        rope_scaling=RopeScaling(4.0, 1.0, 4.0, 32) if family == "llama" else None,
+        attention_bias=family == "qwen2",
+        qk_norm=family == "qwen3",
+        tied=family != "qwen3",
+        eos_ids=(1,),
+        init_std=0.2,
+    )
+    return replace(config, **changes)
+
+
+def tiny_params(config, seed=0):
+    """Random weights, with norms and biases off their neutral start so that they matter."""
+    leaves, structure = jax.tree.flatten(table.init(config, jax.random.key(seed)))
+    rng = np.random.default_rng(seed)
+    moved = [x + jnp.asarray(rng.normal(0, 0.1, x.shape), x.dtype) for x in leaves]
+    return structure.unflatten(moved)
+
+
+def mesh_of(data=1, fsdp=1, tensor=1):
+    """A mesh over the first devices."""
+    devices = jax.devices()[: data * fsdp * tensor]
+    return make_mesh(MeshConfig(data, fsdp, tensor), devices)
+
+
+def placed(params, config, mesh):
+    """The parameters laid out over a mesh."""
+    return jax.device_put(params, table.shardings(config, mesh))
+
+
+def random_sequences(prompt_lengths, lengths, vocab=97, seed=0):
+    """A scored rollout of random tokens, with plausible log-probabilities."""
+    rng = np.random.default_rng(seed)
+    prompt_lengths, lengths = np.asarray(prompt_lengths, np.int32), np.asarray(lengths, np.int32)
+    n, longest = len(lengths), int(lengths.max())
+    logp = rng.uniform(-6, -3, (n, longest)).astype(np.float32)
+    near = lambda: logp + rng.normal(0, 0.1, logp.shape).astype(np.float32)  # noqa: E731
+    return Sequences(
+        tokens=rng.integers(2, vocab, (n, int((prompt_lengths + lengths).max()))).astype(np.int32),
+        prompt_lengths=prompt_lengths,
+        lengths=lengths,
+        advantages=rng.normal(size=n).astype(np.float32),
+        sampler_logp=near(),
+        old_logp=near(),
+        ref_logp=near(),
+    )
+
+
+def packed(sequences, rows, width, max_segments, max_tokens=16):
+    """Micro-batches of one update."""
+    denominators = Denominators.of(sequences, max_tokens)
+    return pack(sequences, rows, width, max_segments, denominators)
+
+
+def largest_difference(a, b):
+    """max |a - b| over two equal trees."""
+    return max(
+        float(np.max(np.abs(np.asarray(x) - np.asarray(y))))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def gradient_difference(a, b):
+    """The largest difference of two gradients, leaf by leaf, over the largest entry of the leaf."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(float(jnp.max(jnp.abs(x - y)) / jnp.max(jnp.abs(y))) for x, y in pairs)
+
+
+def identical(a, b):
+    """Whether two trees hold the same bits."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in pairs)
