@@ -9,7 +9,7 @@ import io
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,9 +27,11 @@ def run(
     default: Config,
     argv: Sequence[str] | None = None,
     description: str | None = None,
+    presets: Mapping[str, Config] | None = None,
 ) -> int:
     """Parses flags over the preset `default`, calls `main(config)`, returns the exit status.
 
+    With `presets`, `--preset NAME` puts another default in its place, whatever its position.
     `argv` is the command line without the program's name (default: the process's). The help opens
     with `description` (default: the docstring of the module that holds `main`). A `UserError`
     becomes one line on stderr and status 2, Ctrl-C one line and status 130.
@@ -38,6 +40,8 @@ def run(
     module = sys.modules.get(main.__module__)
     try:
         try:
+            if presets:
+                default, argv = _choose_preset(default, argv, presets)
             config = parse(default, argv, description or getattr(module, "__doc__", None))
         except SystemExit:  # after --help
             return 0
@@ -48,6 +52,23 @@ def run(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _choose_preset(
+    default: Config, argv: list[str], presets: Mapping[str, Config]
+) -> tuple[Config, list[str]]:
+    """Takes `--preset NAME` out of the command line; the last one counts."""
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word != "--preset" and not word.startswith("--preset="):
+            rest.append(word)
+            continue
+        name = word.partition("=")[2] or next(words, "")
+        if name not in presets:
+            raise UserError(f"--preset {name}: no such preset; choose from {', '.join(presets)}")
+        default = presets[name]
+    return default, rest
 
 
 def parse(default: Config, argv: Sequence[str], description: str | None = None) -> Config:

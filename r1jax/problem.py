@@ -32,9 +32,9 @@ def split_envelope(text: str) -> tuple[str | None, str | None]:
 class Problem:
     """One verifiable question.
 
-    `id` is canonical and stable: randomness, resume and disjointness are keyed on it. `grader` names
-    how an answer is judged (`r1jax.rewards.accuracy.GRADERS`); `metadata` carries further columns of
-    the data, for graders, for tables by field and for users' own rewards.
+    `id` is canonical and stable: randomness, resume and disjointness are keyed on it. `grader`
+    names how an answer is judged (`r1jax.rewards.GRADERS`); `metadata` carries further columns of
+    the data, for graders, for tables by field and for users' own rewards; it must be picklable.
     """
 
     id: str

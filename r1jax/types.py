@@ -62,7 +62,14 @@ class Max:
     value: jax.Array
 
 
-Metrics = dict[str, Mean | Max]
+@struct.dataclass
+class Quantile:
+    """A metric of which the 99th percentile counts: a histogram, whose counts add up."""
+
+    counts: jax.Array  # f32[bins], see `r1jax.losses.quantile`
+
+
+Metrics = dict[str, Mean | Max | Quantile]
 Loss = Callable[[Stats, Batch], tuple[jax.Array, Metrics]]
 """The loss contract: (stats, batch) -> (additive share of the update's loss, metrics)."""
 

@@ -7,6 +7,7 @@ into single rows; the shares must sum to the oracle's loss.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, PRESETS, grpo
-from r1jax.types import Max, Stats
+from r1jax.training.update import combine, finish
+from r1jax.types import Stats
 
 MAX_TOKENS = 12
 SHAPES = [(1, 16, 2), (2, 18, 3), (3, 24, 8)]  # rows, width, max_segments; few, as each compiles
@@ -131,13 +133,7 @@ def test_shares_sum_to_the_loss_of_the_update(config, data):
 
 def combined(loss, scored):
     """Metrics of an update from those of its micro-batches, as a trainer combines them."""
-    parts = [loss(*pair)[1] for pair in scored]
-    return {
-        name: max(float(p[name].value) for p in parts)
-        if isinstance(first, Max)
-        else sum(float(p[name].sum) for p in parts) / sum(float(p[name].count) for p in parts)
-        for name, first in parts[0].items()
-    }
+    return finish(functools.reduce(combine, (loss(*pair)[1] for pair in scored)))
 
 
 def test_metrics_add_up_and_mean_what_they_say():
@@ -165,6 +161,8 @@ def test_metrics_add_up_and_mean_what_they_say():
     loss = grpo(GRPO(beta=0.1, kl_estimator="k1", importance_cap=1.1))
     for shape in SHAPES:
         got = combined(loss, pack_scored(rollout, shape))
+        p99 = np.quantile(difference, 0.99, method="inverted_cdf")
+        assert p99 <= got.pop("policy/logp_diff_p99") <= p99 * 10**0.05
         assert got == pytest.approx(wanted, rel=1e-5)
 
 

@@ -14,8 +14,8 @@ from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 
 pytest.importorskip("torch", reason="needs torch: pip install -e '.[parity]'")
-import transformers  # noqa: E402
-from golden.make import build, greedy, logits  # noqa: E402
+import transformers
+from golden.make import build, greedy, logits
 
 pytestmark = pytest.mark.parity
 

@@ -12,6 +12,7 @@ from r1jax.errors import UserError
 from r1jax.losses.advantages import Std
 from r1jax.losses.kl import ESTIMATORS, k3
 from r1jax.losses.policy import bounded, clipped_tokens, importance_weights, surrogate
+from r1jax.losses.quantile import quantile
 from r1jax.losses.reduce import REDUCTIONS, masked, masked_sum
 from r1jax.types import Batch, Loss, Max, Mean, Metrics, Stats
 
@@ -111,6 +112,7 @@ def _difference_metrics(old_logp: jax.Array, sampler_logp: jax.Array, batch: Bat
     difference = jnp.abs(old_logp - sampler_logp)
     return {
         "policy/logp_diff_mean": _mean(difference, batch),
+        "policy/logp_diff_p99": quantile(difference, batch),
         "policy/logp_diff_max": Max(jnp.max(masked(difference, batch))),
     }
 

@@ -32,18 +32,27 @@ class Cache:
 
 
 def _project(
-    c: ModelConfig, layer: Layer, x: jax.Array, tables: tuple[jax.Array, jax.Array]
+    c: ModelConfig,
+    layer: Layer,
+    x: jax.Array,
+    tables: tuple[jax.Array, jax.Array],
+    mesh: Mesh | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """q[..., heads, h], k and v[..., kv_heads, h] of normed activations, rotated."""
+    """q[..., heads, h], k and v[..., kv_heads, h] of activations x[..., d_model], rotated."""
+    x = rms_norm(x, layer["attn_norm"], c.rms_eps)
 
-    def heads(weight: str, bias: str, n: int) -> jax.Array:
-        return linear(layer[weight], x, layer.get(bias)).reshape(*x.shape[:-1], n, c.head_dim)
+    def heads(weight: str, bias: str, axis: str, n: int) -> jax.Array:
+        y = linear(layer[weight], x, layer.get(bias)).reshape(*x.shape[:-1], n, c.head_dim)
+        # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
+        return constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
 
-    q, k = heads("wq", "bq", c.n_heads), heads("wk", "bk", c.n_kv_heads)
+    q = heads("wq", "bq", "heads", c.n_heads)
+    k = heads("wk", "bk", "kv_heads", c.n_kv_heads)
+    v = heads("wv", "bv", "kv_heads", c.n_kv_heads)
     if c.qk_norm:
         q = rms_norm(q, layer["q_norm"], c.rms_eps)
         k = rms_norm(k, layer["k_norm"], c.rms_eps)
-    return rope(q, tables), rope(k, tables), heads("wv", "bv", c.n_kv_heads)
+    return rope(q, tables), rope(k, tables), v
 
 
 def _finish(c: ModelConfig, layer: Layer, x: jax.Array, mixed: jax.Array) -> jax.Array:
@@ -73,7 +82,7 @@ def forward(
     x = constrain(params["embed"][tokens], mesh, "batch", None, None)
 
     def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, None]:
-        q, k, v = _project(c, layer, rms_norm(x, layer["attn_norm"], c.rms_eps), tables)
+        q, k, v = _project(c, layer, x, tables, mesh)
         x = _finish(c, layer, x, attn.attention(q, k, v, segments, kernel))
         return constrain(x, mesh, "batch", None, None), None
 
@@ -136,7 +145,7 @@ def prefill(
     x = constrain(weights["embed"][tokens], mesh, "batch", None, None)
     keys, values = [], []
     for layer in weights["stacks"]:
-        q, k, v = _project(c, layer, rms_norm(x, layer["attn_norm"], c.rms_eps), tables)
+        q, k, v = _project(c, layer, x, tables, mesh)
         x = _finish(c, layer, x, attn.attention(q, k, v, segments))
         keys.append(k)
         values.append(v)
@@ -159,7 +168,7 @@ def decode_step(
     x = constrain(weights["embed"][tokens], mesh, "slots", None)
     keys, values = [], []
     for layer, k_cache, v_cache in zip(weights["stacks"], cache.k, cache.v, strict=True):
-        q, k, v = _project(c, layer, rms_norm(x, layer["attn_norm"], c.rms_eps), tables)
+        q, k, v = _project(c, layer, x, tables, mesh)
         k_cache, v_cache = k_cache.at[rows, positions].set(k), v_cache.at[rows, positions].set(v)
         x = _finish(c, layer, x, attn.attend_cache(q, k_cache, v_cache, positions + 1))
         x = constrain(x, mesh, "slots", None)

@@ -117,10 +117,10 @@ class Engine:
     ) -> Iterator[Generated]:
         """Yields every completion as it finishes, in no fixed order.
 
-        `weights` come from `prepare(params)`. Raises UserError for a prompt longer than
-        `max_prompt` and for `max_tokens` above the configured one.
+        `weights` come from `prepare(params)`. Raises UserError for a prompt that is empty or longer
+        than `max_prompt` and for `max_tokens` below 1 or above the configured one.
         """
-        limit = max_tokens or self.config.max_tokens
+        limit = self.config.max_tokens if max_tokens is None else max_tokens
         self._check(prompts, limit)
         waiting = _parts(prompts, self.config.slots)
         slots = self._empty()
@@ -139,14 +139,20 @@ class Engine:
                 f"--rollout.max-prompt {self.config.max_prompt}: a prompt has {longest} tokens; "
                 f"raise it to {longest} or drop the problem"
             )
+        if min((len(p.tokens) for p in prompts), default=1) == 0:
+            raise UserError(
+                "a prompt has no tokens; check the template and the problems' questions"
+            )
         if limit > self.config.max_tokens:
             raise UserError(
                 f"max_tokens {limit} is above the engine's {self.config.max_tokens}; "
                 "raise --rollout.max-tokens"
             )
+        if limit < 1:
+            raise UserError(f"max_tokens {limit}: a completion has at least 1 token")
 
     def _steps(self) -> jax.Array:
-        return jnp.int32(16 if self.stop_strings else self.config.steps)
+        return jnp.int32(min(self.config.steps, 16) if self.stop_strings else self.config.steps)
 
     def _enough_free(self, waiting: list, owner: list) -> jax.Array:
         """Free slots at which decoding pauses: room for the next group, or never."""

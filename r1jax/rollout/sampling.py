@@ -62,7 +62,8 @@ def kept(z: jax.Array, sampling: Sampling) -> jax.Array:
 
 def _at_least(z: jax.Array, weight: jax.Array, target: jax.Array) -> jax.Array:
     """z ≥ t for the largest t with Σ weight[z ≥ t] ≥ target, by bisection over float bits."""
-    bits = jax.lax.bitcast_convert_type(z, jnp.int32)
+    # -0.0 ties with 0.0, but its bits do not.
+    bits = jax.lax.bitcast_convert_type(jnp.where(z == 0, 0.0, z), jnp.int32)
     order = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

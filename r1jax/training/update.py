@@ -14,11 +14,12 @@ from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
+from r1jax.losses.quantile import p99
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.models.logp import score
-from r1jax.types import Batch, Loss, Max, Mean, Metrics, Params, TrainState
+from r1jax.types import Batch, Loss, Max, Mean, Metrics, Params, Quantile, TrainState
 
 
 @dataclass(frozen=True)
@@ -209,30 +210,32 @@ def abstract_batch(compute: ComputeConfig, mesh: Mesh | None = None) -> Batch:
 
 
 def _is_metric(x: Any) -> bool:
-    return isinstance(x, (Mean, Max))
+    return isinstance(x, (Mean, Max, Quantile))
 
 
-def _neutral(shape: Mean | Max) -> Mean | Max:
+def _neutral(shape: Mean | Max | Quantile) -> Mean | Max | Quantile:
     if isinstance(shape, Max):
         return Max(jnp.full((), -jnp.inf))
-    return Mean(jnp.zeros(()), jnp.zeros(()))
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
 
 def combine(a: Metrics, b: Metrics) -> Metrics:
     """Metrics of two parts of a batch as those of the whole."""
 
-    def one(x: Mean | Max, y: Mean | Max) -> Mean | Max:
+    def one(x: Any, y: Any) -> Any:
         if isinstance(x, Max):
             return Max(jnp.maximum(x.value, y.value))
-        return Mean(x.sum + y.sum, x.count + y.count)
+        return jax.tree.map(jnp.add, x, y)
 
     return jax.tree.map(one, a, b, is_leaf=_is_metric)
 
 
 def finish(metrics: Metrics) -> dict[str, float]:
-    """Plain numbers: means divided out, maxima as they are."""
+    """Plain numbers: means divided out, maxima as they are, percentiles read off."""
 
-    def one(x: Mean | Max) -> float:
+    def one(x: Mean | Max | Quantile) -> float:
+        if isinstance(x, Quantile):
+            return p99(x.counts)
         return float(x.value) if isinstance(x, Max) else float(x.sum) / max(float(x.count), 1e-9)
 
     return {name: one(x) for name, x in metrics.items()}

@@ -1,0 +1,19 @@
+"""R1-Zero on any base model and any problems (paper, section 2).
+
+    python -m experiments.zero --model DIRECTORY --data.train FILE.jsonl --data.eval TEST.jsonl
+
+GRPO straight on the base with rule-based rewards; `--preset r1-zero` takes the paper's numbers,
+`research` (the default) what a careful user would want today. Leaves runs/zero with curves,
+samples, checkpoints and report.html.
+"""
+
+from __future__ import annotations
+
+from r1jax import cli
+from r1jax.stages import zero
+from r1jax.stages.presets import PRESETS
+
+main = zero.run
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, PRESETS["research"], presets=PRESETS, description=__doc__))

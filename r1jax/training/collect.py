@@ -1,0 +1,204 @@
+"""One rollout: problems, completions, rewards, advantages; everything its updates are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from r1jax.data.packing import Sequences
+from r1jax.errors import UserError
+from r1jax.losses import zero_std_frac
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import (
+    RewardPool,
+    Term,
+    accuracy,
+    load_reward,
+    random_reward,
+    repetition_penalty,
+    score,
+    soft_overlong,
+    strict_format,
+    tag_count,
+)
+from r1jax.rollout.engine import Engine, Generated, Prompt
+from r1jax.rollout.policy import Policy
+from r1jax.rollout.sampling import Sampling
+from r1jax.statistics import reflection_count
+from r1jax.training.config import RewardConfig
+from r1jax.types import Params
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A judged rollout of N completions; `order` deals them to updates at random.
+
+    Advantages are computed over whole groups, before that split.
+    """
+
+    sequences: Sequences
+    order: np.ndarray  # i64[N]
+    metrics: dict[str, float]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint in mid-rollout has to hold, beside `metrics`."""
+        found = {f.name: getattr(self.sequences, f.name) for f in fields(Sequences)}
+        return {k: v for k, v in found.items() if v is not None} | {"order": self.order}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], metrics: dict[str, float]) -> Scored:
+        """Inverse of `arrays`."""
+        arrays = dict(arrays)
+        order = arrays.pop("order")
+        return cls(Sequences(**arrays), order, metrics)
+
+
+def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
+    """The reward's terms of non-zero weight, the user's own last."""
+    own = [
+        Term("accuracy", accuracy(config.answer), config.accuracy),
+        Term("format", strict_format, config.format),
+        Term("tag_count", tag_count, config.tag_count),
+        Term("overlong", soft_overlong(max_tokens, config.overlong_cache), config.overlong),
+        Term("repetition", repetition_penalty(), config.repetition),
+        Term("random", random_reward(seed), config.random),
+    ]
+    terms = [term for term in own if term.weight]
+    for name in config.user:
+        place, _, weight = name.partition("=")
+        try:
+            terms.append(Term(place.split(":")[-1], load_reward(place), float(weight or 1)))
+        except ValueError:
+            raise UserError(f"--reward.user {name}: {weight!r} is not a number") from None
+    if not terms:
+        raise UserError("--reward: every weight is 0; give at least one term a weight")
+    return terms
+
+
+def generate(
+    engine: Engine,
+    policy: Policy,
+    weights: Params,
+    problems: Sequence[Problem],
+    group: int,
+    sampling: Sampling,
+    seed: int,
+    rollout: int,
+) -> list[Generated]:
+    """`group` completions of each problem, in the order of the problems.
+
+    A problem that occurs twice in a rollout goes on counting its samples, so that the second group
+    is no copy of the first.
+    """
+    seen: Counter[int] = Counter()
+    prompts = []
+    for problem in problems:
+        first = seen[problem.number] * group
+        prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
+        seen[problem.number] += 1
+    found = engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout)
+    return sorted(found, key=lambda g: (g.prompt, g.sample))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Rewards of a rollout: totals f32[N], parts f32[N] by name (NaN where a term was left out)."""
+
+    total: np.ndarray
+    parts: dict[str, np.ndarray]
+    lost: dict[str, int]
+
+
+def judge(
+    terms: Sequence[Term],
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    context: RewardContext,
+    pool: RewardPool,
+) -> Judgement:
+    """Rewards by the first process, told to all others: grading may time out, runs may not part."""
+    n = len(completions)
+    table = np.zeros((len(terms) + 1, n), np.float32)
+    lost = np.zeros(len(terms), np.int32)
+    if jax.process_index() == 0:
+        total, parts, counts = score(terms, problems, completions, context, pool)
+        rows = [[np.nan if v is None else v for v in parts[t.name]] for t in terms]
+        table = np.asarray([total, *rows], np.float32)
+        lost = np.asarray([counts[t.name].lost for t in terms], np.int32)
+    if jax.process_count() > 1:
+        table, lost = multihost_utils.broadcast_one_to_all((table, lost))
+    names = [term.name for term in terms]
+    return Judgement(
+        np.asarray(table[0]),
+        dict(zip(names, np.asarray(table[1:]), strict=True)),
+        dict(zip(names, np.asarray(lost).tolist(), strict=True)),
+    )
+
+
+def to_sequences(
+    prompts: Sequence[Sequence[int]], generated: Sequence[Generated], advantages: np.ndarray
+) -> Sequences:
+    """Prompts and completions side by side, with what the sampler said of each token."""
+    n = len(generated)
+    prompt_lengths = np.asarray([len(p) for p in prompts], np.int64)
+    lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
+    tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
+    sampler = np.zeros((n, int(lengths.max())), np.float32)
+    for i, (prompt, g) in enumerate(zip(prompts, generated, strict=True)):
+        tokens[i, : len(prompt)] = prompt
+        tokens[i, len(prompt) : len(prompt) + len(g.tokens)] = g.tokens
+        sampler[i, : len(g.tokens)] = g.logp - g.log_mass
+    return Sequences(tokens, prompt_lengths, lengths, advantages, sampler)
+
+
+def rollout_metrics(
+    completions: Sequence[Completion], judgement: Judgement, groups: np.ndarray
+) -> dict[str, float]:
+    """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
+    lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
+    metrics: dict[str, float] = {"reward/mean": float(judgement.total.mean())}
+    for name, part in judgement.parts.items():
+        if not np.isnan(part).all():
+            metrics[f"reward/{name}"] = float(np.nanmean(part))
+        metrics[f"reward_lost/{name}"] = float(judgement.lost[name])
+    metrics["completion/length_mean"] = float(lengths.mean())
+    if "accuracy" in judgement.parts:
+        right = judgement.parts["accuracy"] == 1
+        for name, rows in (("correct", right), ("wrong", ~right)):
+            if rows.any():
+                metrics[f"completion/length_mean_{name}"] = float(lengths[rows].mean())
+    metrics["completion/truncated_frac"] = float(
+        np.mean([c.finish_reason == "length" for c in completions])
+    )
+    words = sum(reflection_count(c.text) for c in completions)
+    metrics["completion/reflection_per_1k"] = 1000 * words / max(lengths.sum(), 1)
+    metrics["group/zero_std_frac"] = zero_std_frac(judgement.total, groups)
+    return metrics
+
+
+def sample_rows(
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    judgement: Judgement,
+    count: int,
+) -> list[dict[str, Any]]:
+    """The first `count` completions with their rewards, for samples.jsonl."""
+    return [
+        {
+            "id": problems[i].id,
+            "question": problems[i].question,
+            "gold": problems[i].answer,
+            "text": completions[i].text,
+            "finish_reason": completions[i].finish_reason,
+            "length": len(completions[i].token_ids),
+            "reward": float(judgement.total[i]),
+            **{f"reward/{name}": float(part[i]) for name, part in judgement.parts.items()},
+        }
+        for i in range(min(count, len(completions)))
+    ]

@@ -1,0 +1,165 @@
+"""The flags of a reinforcement-learning run, one frozen dataclass per part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.data.config import DataConfig
+from r1jax.errors import UserError
+from r1jax.evaluate import EvalConfig
+from r1jax.losses import GRPO
+from r1jax.mesh import MeshConfig
+from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rollout.engine import EngineConfig
+from r1jax.rollout.sampling import Sampling
+from r1jax.sinks import LogConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.update import ComputeConfig
+
+
+@dataclass(frozen=True)
+class RolloutConfig(EngineConfig):
+    """What is sampled from the policy at each rollout, and the shapes it is sampled in."""
+
+    prompts: int = 32
+    """Different problems per rollout."""
+    group: int = 8
+    """Completions per problem; their mean reward is the baseline."""
+    temperature: float = 1.0
+    """Sampling temperature; scoring divides by the same."""
+    top_p: float = 1.0
+    """Nucleus; must stay 1 in training, where scoring sees the whole vocabulary."""
+    top_k: int = 0
+    """Tokens kept; must stay 0 in training."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion, beside the model's own stop tokens."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic and cache of generation."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that cannot train."""
+        if self.top_p < 1 or self.top_k:
+            raise UserError(
+                f"--rollout.top-p {self.top_p} --rollout.top-k {self.top_k}: training needs the "
+                "whole vocabulary (1 and 0); evaluation has its own --eval.top-p"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
+        if self.prompts < 1 or self.group < 1:
+            raise UserError(
+                f"--rollout.prompts {self.prompts} --rollout.group {self.group}: both at least 1"
+            )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How training samples are drawn."""
+        return Sampling(self.temperature)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """The terms of the reward; a term of weight 0 is not computed."""
+
+    accuracy: float = 1.0
+    """Weight of the right answer (1 or 0)."""
+    answer: AnswerPolicy = "auto"
+    """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    format: float = 0.1
+    """Weight of the strict <think>...</think> <answer>...</answer> envelope (1 or 0)."""
+    tag_count: float = 0.0
+    """Weight of a quarter point for each tag that stands exactly once."""
+    overlong: float = 0.0
+    """Weight of DAPO's soft punishment (0 to -1) of completions near the token limit."""
+    overlong_cache: int = 16
+    """Tokens before the limit over which that punishment grows."""
+    repetition: float = 0.0
+    """Weight of the repetition penalty (0 to -1) on 3-grams of words."""
+    random: float = 0.0
+    """Weight of a coin flip that knows nothing of the answer: the control."""
+    user: tuple[str, ...] = ()
+    """Your own terms: package.module:function or package.module:function=WEIGHT."""
+    workers: int | None = None
+    """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
+    cpu_seconds: float = 2.0
+    """CPU time an answer may take to grade; beyond it costs that answer its reward."""
+    wall_seconds: float = 10.0
+    """Wall clock after which a grader that does not even compute is ended."""
+    memory_mb: int = 1024
+    """Memory a grading process may ask for, in MiB."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(ComputeConfig):
+    """How a rollout becomes updates, and the shapes they are computed in."""
+
+    updates_per_rollout: int = 1
+    """Equal parts a rollout is split into, at random; each is one optimizer update."""
+    reference_every: int = 0
+    """Updates after which the policy becomes the new reference of the KL term; 0: never."""
+    max_skipped: int = 5
+    """Non-finite updates in a row after which the run stops and saves the batch."""
+
+
+@dataclass(frozen=True)
+class RLConfig:
+    """A reinforcement-learning run."""
+
+    run: str = "runs/zero"
+    """Run directory; an unfinished one with the same flags is resumed."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    model: str = "embedded"
+    """Model directory (Hugging Face layout), or embedded: the small base in the package."""
+    updates: int = 100
+    """Optimizer updates in all."""
+    seed: int = 0
+    """Seed of sampling, of the split into updates and of evaluation."""
+    user_loss: str = ""
+    """Your own loss in place of GRPO's: package.module:function, as r1jax.types.Loss says."""
+    export: bool = False
+    """Write the final weights to <run>/hf in the Hugging Face layout."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Problems."""
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    """Sampling from the policy."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Judging completions."""
+    loss: GRPO = field(default_factory=GRPO)
+    """The objective."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The update."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """Held-out evaluation."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Saving."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    memory: Literal["error", "warn", "off"] = "warn"
+    """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Further places for the metrics."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when parts do not fit together."""
+        size, parts = self.rollout.prompts * self.rollout.group, self.train.updates_per_rollout
+        if parts < 1 or size % parts:
+            raise UserError(
+                f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
+                f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
+            )
+        if self.updates < 1:
+            raise UserError(f"--updates {self.updates}: must be at least 1")
+
+    @property
+    def plan(self) -> str:
+        """The run's arithmetic in one line."""
+        r, parts = self.rollout, self.train.updates_per_rollout
+        size = r.prompts * r.group
+        return (
+            f"{r.prompts} prompts x {r.group} = {size} completions -> {parts} update"
+            f"{'s' if parts > 1 else ''} of {size // parts}; {self.updates} updates"
+        )

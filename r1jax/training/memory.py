@@ -1,0 +1,76 @@
+"""The memory plan of a run, made before its first rollout from the compiled programs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import psutil
+
+from r1jax.errors import UserError
+from r1jax.models import table
+from r1jax.training.setup import Parts
+from r1jax.training.update import abstract_batch
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of a tree of ShapeDtypeStructs on its fullest device."""
+
+    def one(x: jax.ShapeDtypeStruct) -> int:
+        shape = x.sharding.shard_shape(x.shape) if x.sharding is not None else x.shape
+        return math.prod(shape) * x.dtype.itemsize
+
+    return sum(map(one, jax.tree.leaves(tree)))
+
+
+def plan(parts: Parts) -> dict[str, int]:
+    """Bytes per device by what holds them, and the peak of both phases."""
+    c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
+    params = table.abstract(c, mesh)
+    held = nbytes(params)
+    total = jax.eval_shape(parts.functions.start)
+    program = parts.functions.accumulate.lower(
+        params, total, abstract_batch(parts.config.train, mesh)
+    ).compile()
+    used = program.memory_analysis()
+    width = jnp.dtype(r.dtype).itemsize
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    kv = 2 * c.n_layers * c.kv_dim * width * (r.max_prompt + r.max_tokens)
+    rows = {
+        "weights": held,
+        "optimizer": 2 * held,
+        "reference": held if parts.needs_reference else 0,
+        "gradients": held,
+        "update": int(used.temp_size_in_bytes),
+        "rollout weights": held * width // 4,
+        "cache": kv * -(-r.slots // shards),
+        "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
+    }
+    base = rows["weights"] + rows["optimizer"] + rows["reference"]
+    learning = base + rows["gradients"] + rows["update"]
+    sampling = base + rows["rollout weights"] + rows["cache"] + rows["rollout logits"]
+    return rows | {"peak": max(learning, sampling)}
+
+
+def capacity() -> int:
+    """Bytes one device may use: what its allocator says, or the machine's free memory."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", psutil.virtual_memory().available))
+
+
+def check(parts: Parts) -> str:
+    """The plan in one line; UserError, or a warning in the line, when it exceeds the device."""
+    mode = parts.config.memory
+    if mode == "off":
+        return "memory plan: off"
+    rows, limit = plan(parts), capacity()
+    shown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in rows.items() if size)
+    line = f"memory plan per device (MiB): {shown}, of {limit / 2**20:,.0f}"
+    if rows["peak"] <= limit:
+        return line
+    advice = "lower --train.rows, --train.chunk or --rollout.slots, or use --train.remat full"
+    if mode == "error":
+        raise UserError(f"--memory error: {line}; {advice}")
+    return f"warning: {line}; {advice}"

@@ -1,0 +1,257 @@
+"""The reinforcement-learning loop: rollout, rewards, advantages, updates; resumed exactly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from r1jax.checkpoint import Checkpoints, Saved
+from r1jax.data.packing import Denominators, pack, unpack
+from r1jax.errors import UserError
+from r1jax.evaluate import Evaluation, evaluate
+from r1jax.losses import group_advantages
+from r1jax.problem import RewardContext
+from r1jax.progress import Progress
+from r1jax.rollout.policy import make_sampler
+from r1jax.run import RunDirectory
+from r1jax.sinks import Sink
+from r1jax.training import collect
+from r1jax.training.collect import Scored
+from r1jax.training.optimizer import schedule
+from r1jax.training.setup import Parts, copy, initial_state
+from r1jax.training.update import place_batch, update
+from r1jax.types import Params, TrainState
+
+SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
+
+
+@dataclass
+class Loop:
+    """Where a run stands. `rollout` counts from 1 and is the one whose updates come next."""
+
+    state: TrainState
+    reference: Params | None
+    rollout: int = 1
+    scored: Scored | None = None  # the rollout being learnt from
+    done: int = 0  # its updates already made
+    judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def update(self) -> int:
+        """Updates made so far."""
+        return int(self.state.update)
+
+    @contextmanager
+    def clock(self, phase: str) -> Iterator[None]:
+        """Adds the wall time of a block to time/<phase> of the next row of metrics."""
+        began = time.perf_counter()
+        yield
+        spent = time.perf_counter() - began
+        self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a run writes."""
+
+    run: RunDirectory
+    checkpoints: Checkpoints
+    sinks: tuple[Sink, ...]
+    progress: Progress
+
+
+def train(parts: Parts, loop: Loop, files: Files) -> Loop:
+    """Runs until the configured number of updates is made."""
+    while loop.update < parts.config.updates:
+        if loop.scored is None:
+            loop.scored = new_rollout(parts, loop, files)
+        metrics = learn(parts, loop)
+        record(parts, loop, files, metrics)
+        score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
+        if checkpoint_is_due(parts, loop, score):
+            with loop.clock("checkpoint"):
+                files.checkpoints.save(saved(parts, loop), score)
+    return loop
+
+
+def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
+    """Samples groups from the policy and judges them."""
+    config, r = parts.config, parts.config.rollout
+    problems = parts.stream.take((loop.rollout - 1) * r.prompts, r.prompts)
+    files.progress.phase("rollout")
+    with loop.clock("rollout"):
+        weights = parts.engine.prepare(loop.state.params)
+        generated = collect.generate(
+            parts.engine, parts.policy, weights, problems,
+            r.group, r.sampling, config.seed, loop.rollout,
+        )  # fmt: skip
+    files.progress.phase("rewards")
+    with loop.clock("reward"):
+        completions = [parts.policy.completion(g) for g in generated]
+        asked = [problems[g.prompt] for g in generated]
+        groups = np.asarray([g.prompt for g in generated])
+        context = RewardContext(loop.update, tuple(groups.tolist()), parts.policy.tokenizer)
+        judgement = collect.judge(parts.terms, asked, completions, context, parts.pool)
+    advantages = group_advantages(
+        judgement.total, groups, config.loss.advantage_std, config.loss.advantage_epsilon
+    )
+    sequences = collect.to_sequences([parts.policy.prompt(p) for p in asked], generated, advantages)
+    rows = collect.sample_rows(asked, completions, judgement, SAMPLES)
+    files.run.samples(loop.update, loop.rollout, rows)
+    metrics = collect.rollout_metrics(completions, judgement, groups)
+    tokens = float(sequences.lengths.sum())
+    metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
+    order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(groups))
+    files.progress.phase("update")
+    with loop.clock("score"):
+        return score_rollout(parts, loop, Scored(sequences, order, metrics))
+
+
+def score_rollout(parts: Parts, loop: Loop, scored: Scored) -> Scored:
+    """Adds the old policy's and the reference's log-probabilities where the loss needs them."""
+    sequences, t = scored.sequences, parts.config.train
+    wanted = {}
+    if parts.needs_old:
+        wanted["old_logp"] = loop.state.params
+    if parts.needs_reference:
+        wanted["ref_logp"] = loop.reference
+    if not wanted:
+        return scored
+    shape = (t.rows, t.width, t.max_segments)
+    batches = pack(sequences, *shape, Denominators.of(sequences, 1))
+    placed = [place_batch(batch, parts.mesh) for batch in batches]
+    for name, params in wanted.items():
+        values = [np.asarray(parts.logp(params, batch)) for batch in placed]
+        sequences = replace(sequences, **{name: unpack(values, sequences, *shape)})
+    return replace(scored, sequences=sequences)
+
+
+def learn(parts: Parts, loop: Loop) -> dict[str, float]:
+    """One optimizer update on the next part of the rollout."""
+    t = parts.config.train
+    size = len(loop.scored.order) // t.updates_per_rollout
+    chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
+    sequences = loop.scored.sequences.take(chosen)
+    totals = Denominators.of(sequences, parts.config.rollout.max_tokens)
+    with loop.clock("update"):
+        batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
+        loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh)
+    metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / loop.seconds["time/update"]
+    if loop.done == 0:
+        metrics = loop.scored.metrics | metrics
+    every = t.reference_every
+    if parts.needs_reference and every and loop.update % every == 0:
+        loop.reference = copy(loop.state.params)
+    if int(loop.state.skipped) >= t.max_skipped:
+        stop_on_nonfinite(parts, loop, batches)
+    return metrics
+
+
+def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+    """Writes the row of an update everywhere and moves the counters on."""
+    config = parts.config
+    rate = schedule(config.optimizer, config.updates)(loop.update - 1)
+    metrics = metrics | loop.seconds | {"lr": float(rate)}
+    loop.seconds = {}
+    files.run.metrics(loop.update, loop.rollout, metrics)
+    for sink in files.sinks:
+        sink.log(loop.update, metrics)
+    files.progress.update(loop.update, metrics)
+    warn_on_mismatch(config, files, metrics)
+    loop.done += 1
+    if loop.done == config.train.updates_per_rollout:
+        loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
+
+
+def warn_on_mismatch(config: Any, files: Files, metrics: dict[str, float]) -> None:
+    """Says so when sampler and trainer disagree by more than their arithmetic explains."""
+    exact = config.rollout.dtype == config.train.dtype == "float32"
+    limits = {"max": 1e-3} if exact else {"mean": 0.01, "p99": 0.1}
+    for name, limit in limits.items():
+        value = metrics.get(f"policy/logp_diff_{name}", 0.0)
+        if value > limit:
+            files.progress.note(
+                f"warning: sampler and trainer differ: logp_diff_{name} {value:.2g} > {limit}"
+            )
+
+
+def evaluation_is_due(parts: Parts, loop: Loop) -> bool:
+    """Every so many updates, and after the last."""
+    every = parts.config.eval.every
+    return loop.update == parts.config.updates or bool(every and loop.update % every == 0)
+
+
+def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
+    """Evaluates the policy on every held-out set; returns pass@1 of the first."""
+    files.progress.phase("evaluation")
+    with loop.clock("eval"):
+        found = held_out(parts, loop.state.params)
+        loop.judged = loop.update, found
+        for evaluation in found:
+            files.run.evaluation(loop.update, evaluation.record)
+    score = found[0].record["pass_at_1"]
+    files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
+    return score
+
+
+def held_out(parts: Parts, params: Params) -> list[Evaluation]:
+    """Samples and judges the evaluation sets, in their order."""
+    config = parts.config
+    weights = parts.engine.prepare(params)
+    sampler = make_sampler(parts.engine, parts.policy, weights, config.eval.max_tokens or None)
+    return [
+        evaluate(problems, sampler, config.eval, pool=parts.pool, set_name=name, seed=config.seed)
+        for name, problems in parts.eval_sets.items()
+    ]
+
+
+def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:
+    """Every so many updates, with every evaluation, and after the last update."""
+    every = parts.config.checkpoint.every
+    last = loop.update == parts.config.updates
+    return last or score is not None or bool(every and loop.update % every == 0)
+
+
+def saved(parts: Parts, loop: Loop) -> Saved:
+    """What a checkpoint of this moment holds."""
+    pending = loop.scored.arrays() if loop.scored else {}
+    meta = parts.policy.identity | {
+        "rollout": loop.rollout,
+        "done": loop.done,
+        "rollout_metrics": loop.scored.metrics if loop.scored else {},
+    }
+    return Saved(loop.state, loop.reference, pending, meta)
+
+
+def begin(parts: Parts, files: Files) -> Loop:
+    """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
+    state = initial_state(parts)
+    step = files.checkpoints.latest()
+    if step is None:
+        files.run.cut(0, 0)
+        return Loop(state, copy(state.params) if parts.needs_reference else None)
+    got = files.checkpoints.restore(step, state, parts.policy.identity)
+    scored = Scored.from_arrays(got.pending, got.meta["rollout_metrics"]) if got.pending else None
+    loop = Loop(got.state, got.reference, got.meta["rollout"], scored, got.meta["done"])
+    files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
+    files.progress.note(f"resumed after update {loop.update}")
+    return loop
+
+
+def stop_on_nonfinite(parts: Parts, loop: Loop, batches: list[Any]) -> None:
+    """Saves the batch that could not be learnt from and ends the run."""
+    path = f"{parts.config.run}/nonfinite_batch.npz"
+    if jax.process_index() == 0:
+        arrays = {f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()}
+        np.savez(path, **arrays)
+    raise UserError(
+        f"update {loop.update}: loss or gradient was not finite {parts.config.train.max_skipped} "
+        f"times in a row; the batch is in {path}; lower --optimizer.lr or check --user-loss"
+    )
