@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,37 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     """
     if mesh is None:
         return x
-    return jax.lax.with_sharding_constraint(x, sharding(mesh, axes, x.shape))
+    where = spec(mesh, axes, x.shape)
+    inside_over_rows = bool(jax.sharding.get_abstract_mesh().manual_axes)
+    return jax.lax.with_sharding_constraint(
+        x, where if inside_over_rows else NamedSharding(mesh, where)
+    )
+
+
+def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[..., Any]:
+    """`f(weight, *arrays)` with each device on its own rows (first dimension) of the arrays.
+
+    The weight is collected, and its gradient summed over devices, once, outside any loop of f;
+    left to XLA, both happen in every turn. Where f constrains, rows are None. Rows that do not
+    divide by the devices leave f as it is.
+    """
+    names = RULES["batch"]
+    devices = math.prod(mesh.shape[name] for name in names) if mesh is not None else 1
+    if devices == 1 or rows % devices:
+        return f
+
+    def local(weight: jax.Array, *arrays: jax.Array) -> Any:
+        return f(jax.lax.pcast(weight, names, to="varying"), *arrays)
+
+    def run(weight: jax.Array, *arrays: jax.Array) -> Any:
+        own = PartitionSpec(names)
+        specs = (PartitionSpec(), *(own for _ in arrays))
+        mapped = jax.shard_map(
+            local, mesh=mesh, in_specs=specs, out_specs=own, axis_names=set(names)
+        )
+        return mapped(weight, *arrays)
+
+    return run
 
 
 def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:

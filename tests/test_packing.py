@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from r1jax.data.packing import (
     Denominators,
     Sequences,
-    offsets,
     pack,
     packing_efficiency,
     unpack,
@@ -214,12 +212,3 @@ def test_impossible_lengths_are_refused(prompts, lengths):
 def test_lengths_beyond_the_tokens_are_refused():
     with pytest.raises(ValueError, match=r"exceed tokens of shape \(1, 4\)"):
         Sequences(np.zeros((1, 4), np.int32), np.array([2]), np.array([3]))
-
-
-def test_offsets_are_starts_and_minus_one_where_nothing_is():
-    ids = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
-    wanted = [[0, 2, 3, -1], [0, -1, -1, -1], [-1, -1, -1, -1]]
-    np.testing.assert_array_equal(offsets(ids, 3), wanted)
-    assert offsets(ids, 3).dtype == np.int32
-    traced = jax.jit(offsets, static_argnums=1)(ids, 3)
-    np.testing.assert_array_equal(traced, wanted)

@@ -6,17 +6,16 @@ import re
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec
 from tiny import mesh_of, packed, placed, random_sequences, tiny_config, tiny_params
 
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh, spec
 from r1jax.models import table
-from r1jax.rollout import slots as device
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.training import update
@@ -25,22 +24,31 @@ from r1jax.training import update
 CONFIG = tiny_config("qwen3", vocab_size=96, n_layers=2, n_heads=8, n_kv_heads=2)
 COMPUTE = update.ComputeConfig(rows=8, width=24, max_segments=3, chunk=10)
 ENGINE = EngineConfig(slots=8, max_prompt=8, max_tokens=16, prefill=2)
-BATCHES = packed(random_sequences([3, 1, 6, 2, 4, 5, 2, 3, 4, 1], [8, 3, 9, 7, 2, 6, 9, 4, 8, 8], 96), 8, 24, 3)
-PROMPTS = [Prompt(tuple(range(2, 2 + n)), n, 2) for n in (1, 4, 7, 8, 3)]
+LENGTHS = np.random.default_rng(0).integers(2, 10, (2, 20))
+BATCHES = packed(random_sequences(*LENGTHS, vocab=96), 8, 24, 3)
+PROMPTS = [Prompt(tuple(range(2, 2 + n)), n, 3) for n in (7, 8, 7, 8)]
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (4, 2, 1), (2, 1, 4), (1, 4, 2), (1, 2, 4)]
 
 
+def mesh_id(axes):
+    return "x".join(map(str, axes))
+
+
 def measure(mesh):
-    """Loss, gradient norm and greedy texts of the toy model on a mesh."""
+    """Loss, gradient norm, entropy and greedy texts of the toy model on a mesh."""
     params = placed(tiny_params(CONFIG), CONFIG, mesh)
-    loss = grpo(GRPO(beta=0.01))
-    functions = update.make_functions(CONFIG, mesh, COMPUTE, loss, optax.sgd(0.1))
-    state = update.init_state(optax.sgd(0.1), params, mesh)
+    functions = update.make_functions(
+        CONFIG, mesh, COMPUTE, grpo(GRPO(beta=0.01)), optax.identity()
+    )
+    total = functions.start()
+    for batch in BATCHES:
+        total = functions.accumulate(params, total, update.place_batch(batch, mesh))
+    numbers = update.finish(jax.device_get(total.metrics))
+    numbers |= {"loss": float(total.share), "grad_norm": float(optax.global_norm(total.grads))}
+
     engine = Engine(CONFIG, mesh, ENGINE, stop_ids=(1, 2))
     found = engine.generate(engine.prepare(params), PROMPTS, Sampling(0.0), seed=0, rollout=0)
-    texts = {(g.prompt, g.sample): g.tokens.tolist() for g in found}
-    _, metrics = update.update(functions, state, BATCHES, mesh)
-    return metrics, texts
+    return numbers, {(g.prompt, g.sample): g.tokens.tolist() for g in found}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +56,7 @@ def one_device():
     return measure(mesh_of())
 
 
-@pytest.mark.parametrize("axes", MESHES, ids=lambda axes: "x".join(map(str, axes)))
+@pytest.mark.parametrize("axes", MESHES, ids=mesh_id)
 def test_every_mesh_gives_the_loss_gradient_and_text_of_one_device(one_device, axes):
     metrics, texts = measure(mesh_of(*axes))
     want, want_texts = one_device
@@ -75,9 +83,7 @@ def collectives(text, kind):
 
 
 def compiled_accumulate(mesh, remat="full"):
-    compute = update.ComputeConfig(
-        rows=ROWS, width=WIDTH, max_segments=3, chunk=CHUNK, remat=remat
-    )
+    compute = update.ComputeConfig(rows=ROWS, width=WIDTH, max_segments=3, chunk=CHUNK, remat=remat)
     functions = update.make_functions(WIDE, mesh, compute, grpo(GRPO()), optax.sgd(0.1))
     lowered = functions.accumulate.lower(
         table.abstract(WIDE, mesh),
@@ -87,15 +93,41 @@ def compiled_accumulate(mesh, remat="full"):
     return lowered.compile().as_text()
 
 
-@pytest.mark.parametrize("axes", [(1, 2, 4), (2, 1, 4), (1, 2, 2)])
-def test_the_update_gathers_neither_hidden_states_nor_head_nor_logits(axes):
+@pytest.mark.parametrize("axes", [(1, 2, 4), (2, 2, 2), (4, 2, 1)], ids=mesh_id)
+def test_the_update_gathers_weights_only(axes):
     text = compiled_accumulate(mesh_of(*axes))
     gathered = collectives(text, "all-gather")
-    assert gathered, "the pattern finds the gathers of the weights"
-    local = ROWS // (axes[0] * axes[1])
+    weights = {(64, 352 // axes[2]), (64, 80 // axes[2]), (64, 64 // axes[2])}
+    assert weights <= set(gathered), "the pattern finds the gathers of the weights"
     for shape in gathered:
-        size = int(np.prod(shape))
-        assert WIDE.vocab_size not in shape, f"the vocabulary is gathered: {shape}"
-        assert not (WIDTH in shape or CHUNK in shape), f"activations are gathered: {shape}"
-        assert size <= WIDE.vocab_size // axes[2] * WIDE.d_model, f"{shape}"
-    del local
+        assert axes[2] == 1 or WIDE.vocab_size not in shape, f"the vocabulary is whole: {shape}"
+        hidden = {WIDTH, CHUNK} & set(shape) and WIDE.d_model in shape
+        assert not hidden, f"hidden states are gathered: {shape}"
+
+
+@pytest.mark.parametrize("axes", [(1, 2, 4), (8, 1, 1)], ids=mesh_id)
+def test_the_head_travels_once_per_micro_batch(axes):
+    """Not once per chunk: its gather and the sum of its gradient lie outside the loops."""
+    text = compiled_accumulate(mesh_of(*axes))
+    local = {(64, 352 // axes[2]), (352 // axes[2], 64)}
+    for kind in ("all-gather", "all-reduce", "reduce-scatter"):
+        lines = [x for x in text.splitlines() if f" {kind}" in x and "/while/" in x]
+        assert lines or axes == (8, 1, 1)
+        assert not [s for s in collectives("\n".join(lines), kind) if s in local]
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [MeshConfig(3), MeshConfig(2, 2, 4), MeshConfig(-1, 3, 1), MeshConfig(-1, 0, 1)],
+)
+def test_axes_that_do_not_make_the_devices_are_refused(axes):
+    with pytest.raises(UserError, match="does not make 8 devices"):
+        make_mesh(axes, jax.devices()[:8])
+
+
+def test_what_does_not_divide_is_left_whole():
+    mesh = mesh_of(fsdp=2, tensor=4)
+    assert spec(mesh, ("vocab", "embed"), (97, 32)) == PartitionSpec(None, ("fsdp",))
+    assert spec(mesh, ("batch", None), (6, 5)) == PartitionSpec(("data", "fsdp"), None)
+    assert spec(mesh, ("batch", None), (5, 5)) == PartitionSpec(None, None)
+    assert spec(mesh_of(data=2), ("embed", "ffn"), (8, 8)) == PartitionSpec(None, None)

@@ -137,19 +137,6 @@ def packing_efficiency(batches: Sequence[Batch]) -> float:
     return filled / max(sum(batch.segment_ids.size for batch in batches), 1)
 
 
-def offsets(segment_ids: np.ndarray, max_segments: int) -> np.ndarray:
-    """i32[B, M + 1], the column where each segment starts, -1 where there is none.
-
-    This is what cuDNN's packed attention takes as q_offsets and kv_offsets; the last column is
-    always -1. Only operators are used, so traced arrays work as well as numpy's.
-    """
-    number = np.arange(1, max_segments + 2, dtype=np.int32)[None, :, None]
-    ids = segment_ids[:, None, :]
-    present = (ids == number).any(axis=-1)
-    start = ((ids > 0) & (ids < number)).sum(axis=-1)
-    return ((start + 1) * present - 1).astype(np.int32)
-
-
 class _Layout(NamedTuple):
     """Where each sequence lies, its first cell being counted over all batches."""
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import constrain
+from r1jax.mesh import constrain, over_rows
 from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
@@ -56,25 +56,32 @@ def token_stats(
     The time axis is cut into chunks of `chunk` tokens, whose logits are recomputed in the backward
     pass: at most [B, chunk, V] lives at a time. Batch and vocabulary stay sharded.
     """
-    b, t, _ = hidden.shape
+    t = hidden.shape[1]
     pieces = -(-t // chunk)
-    pad = pieces * chunk - t
-    hidden = jnp.pad(hidden, ((0, 0), (0, pad), (0, 0))).reshape(b, pieces, chunk, -1)
-    targets = jnp.pad(targets, ((0, 0), (0, pad))).reshape(b, pieces, chunk)
-    weight = head.astype(hidden.dtype)
+    cut = (
+        lambda x: (
+            jnp.pad(  # noqa: E731
+                x, ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (x.ndim - 2))
+            )
+            .reshape(x.shape[0], pieces, chunk, *x.shape[2:])
+            .swapaxes(0, 1)
+        )
+    )
 
     @jax.checkpoint
-    def piece(h: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def piece(weight: jax.Array, h: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         z = jnp.dot(h, weight, preferred_element_type=jnp.float32) / temperature
-        z = constrain(z, mesh, "batch", None, "vocab")
-        return logp_and_entropy(z, y)
+        return logp_and_entropy(constrain(z, mesh, None, None, "vocab"), y)
 
-    def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple]:
-        return None, piece(*xs)
+    def all_pieces(weight: jax.Array, hidden: jax.Array, targets: jax.Array) -> Stats:
+        def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple]:
+            return None, piece(weight, *xs)
 
-    _, (logp, entropy) = jax.lax.scan(step, None, (hidden.swapaxes(0, 1), targets.swapaxes(0, 1)))
-    join = lambda x: x.swapaxes(0, 1).reshape(b, pieces * chunk)[:, :t]  # noqa: E731
-    return Stats(logp=join(logp), entropy=join(entropy))
+        _, stats = jax.lax.scan(step, None, (cut(hidden), cut(targets)))
+        return Stats(*(x.swapaxes(0, 1).reshape(x.shape[1], -1)[:, :t] for x in stats))
+
+    run = over_rows(all_pieces, mesh, hidden.shape[0])
+    return run(head.astype(hidden.dtype), hidden, targets)
 
 
 def logp_and_entropy(z: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -13,12 +13,13 @@ from r1jax.evaluate import Evaluation, paired_gain
 from r1jax.models import hub
 from r1jax.progress import Progress
 from r1jax.report import write_report
+from r1jax.rollout.policy import load_weights
 from r1jax.run import RunDirectory
 from r1jax.sinks import open_sinks
 from r1jax.training import memory
 from r1jax.training.config import RLConfig
 from r1jax.training.rl import Files, Loop, begin, held_out, train
-from r1jax.training.setup import Parts, build, initial_state
+from r1jax.training.setup import Parts, build
 
 FREE = ("overwrite", "run", "log", "memory")  # flags that may differ when a run is resumed
 
@@ -36,7 +37,9 @@ def run(config: RLConfig) -> None:
     parts = build(config, note=print)
     if first:
         print(config.plan)
-        print(memory.check(parts))
+    planned = None if config.memory == "off" else memory.plan(parts)
+    if first and planned:
+        print(memory.check(planned, config.memory))
     checkpoints = Checkpoints(directory.checkpoints, config.checkpoint.keep)
     start = checkpoints.latest() or 0
     sinks = open_sinks(config.log, directory, config, start)
@@ -44,7 +47,7 @@ def run(config: RLConfig) -> None:
         files = Files(directory, checkpoints, sinks, progress)
         loop = begin(parts, files)
         progress.phase("evaluation")
-        before = held_out(parts, initial_state(parts).params)
+        before = held_out(parts, load_weights(parts.policy, parts.mesh))
         if loop.update == 0:
             for evaluation in before:
                 directory.evaluation(0, evaluation.record)
@@ -54,7 +57,12 @@ def run(config: RLConfig) -> None:
     checkpoints.close()
     for sink in sinks:
         sink.close()
-    finish(parts, loop, directory, before, after, time.time() - started)
+    extra = {
+        "wall_seconds": time.time() - started,
+        "memory_plan": planned,
+        "memory_peak": memory.measured(),
+    }
+    finish(parts, loop, directory, before, after, extra)
 
 
 def finish(
@@ -63,7 +71,7 @@ def finish(
     directory: RunDirectory,
     before: list[Evaluation],
     after: list[Evaluation],
-    seconds: float,
+    extra: dict[str, Any],
 ) -> None:
     """Digest, export and report."""
     if parts.config.export:
@@ -71,19 +79,17 @@ def finish(
         parts.policy.tokenizer.save_pretrained(directory.path / "hf")
     if not directory.write:
         return
-    directory.finish(digest(loop, before, after, seconds))
+    directory.finish(digest(loop, before, after) | extra)
     gain = paired_gain(before[0].record, after[0].record)
     low, high = gain["ci"]
     print(
         f"held-out pass@1 {before[0].record['pass_at_1']:.3f} -> "
         f"{after[0].record['pass_at_1']:.3f} (gain {gain['gain']:+.3f}, 95 % {low:+.3f} to "
-        f"{high:+.3f}), {seconds:.0f} s\n{write_report(directory.path)}"
+        f"{high:+.3f}), {extra['wall_seconds']:.0f} s\n{write_report(directory.path)}"
     )
 
 
-def digest(
-    loop: Loop, before: list[Evaluation], after: list[Evaluation], seconds: float
-) -> dict[str, Any]:
+def digest(loop: Loop, before: list[Evaluation], after: list[Evaluation]) -> dict[str, Any]:
     """What summary.json says: before, after, gain, transcripts; further sets beside the first."""
     gain = paired_gain(before[0].record, after[0].record)
     sets = {
@@ -95,7 +101,6 @@ def digest(
         "after": _short(after[0]),
         "gain": {"pass_at_1": gain["gain"], "ci": gain["ci"]},
         "sets": sets,
-        "wall_seconds": seconds,
         "updates": loop.update,
         "rollouts": loop.rollout - 1,
         "environment": environment(),

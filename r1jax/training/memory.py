@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -60,12 +60,16 @@ def capacity() -> int:
     return int(stats.get("bytes_limit", psutil.virtual_memory().available))
 
 
-def check(parts: Parts) -> str:
-    """The plan in one line; UserError, or a warning in the line, when it exceeds the device."""
-    mode = parts.config.memory
-    if mode == "off":
-        return "memory plan: off"
-    rows, limit = plan(parts), capacity()
+def measured() -> int | None:
+    """Most bytes the fullest local device has held so far; None where it does not say (CPU)."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    return max(peaks) if peaks else None
+
+
+def check(rows: dict[str, int], mode: Literal["error", "warn"]) -> str:
+    """A plan in one line; UserError, or a warning in the line, when it exceeds the device."""
+    limit = capacity()
     shown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in rows.items() if size)
     line = f"memory plan per device (MiB): {shown}, of {limit / 2**20:,.0f}"
     if rows["peak"] <= limit:

@@ -76,7 +76,6 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     temperature = config.rollout.temperature
     score = make_score(policy.config, mesh, config.train, temperature)
     r = config.reward
-    first = jax.process_index() == 0
     return Parts(
         config=config,
         mesh=mesh,
@@ -91,7 +90,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         stream=stream,
         eval_sets=eval_sets,
         terms=make_terms(r, config.rollout.max_tokens, config.seed),
-        pool=RewardPool(r.workers if first else 0, r.cpu_seconds, r.wall_seconds, r.memory_mb),
+        pool=RewardPool(r.workers, r.cpu_seconds, r.wall_seconds, r.memory_mb),
         optimizer=optimizer,
         functions=make_functions(policy.config, mesh, config.train, loss, optimizer, temperature),
         logp=jax.jit(lambda p, b: score(p, b).logp, out_shardings=replicated(mesh)),

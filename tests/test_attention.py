@@ -1,0 +1,75 @@
+"""Attention: segments against a loop over sequences, cuDNN's offsets, the decode cache."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from r1jax.models.attention import Segments, attend_cache, attention, segment_starts
+
+IDS = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
+
+
+def oracle(q, k, v):
+    """Causal attention of one sequence in float64: q[T, heads, h], k and v[T, kv_heads, h]."""
+    k, v = (np.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
+    out = np.zeros_like(q)
+    for t in range(len(q)):
+        z = np.einsum("nh,snh->ns", q[t], k[: t + 1]) / np.sqrt(q.shape[-1])
+        w = np.exp(z - z.max(axis=1, keepdims=True))
+        out[t] = np.einsum("ns,snh->nh", w / w.sum(axis=1, keepdims=True), v[: t + 1])
+    return out
+
+
+def tensors(seed, t, heads, kv_heads, h, rows=3):
+    rng = np.random.default_rng(seed)
+    return tuple(rng.normal(size=(rows, t, n, h)) for n in (heads, kv_heads, kv_heads))
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_segments_see_only_themselves_and_padding_is_zero(kv_heads):
+    q, k, v = tensors(0, 6, 4, kv_heads, 8)
+    out = attention(*(jnp.asarray(x, jnp.float32) for x in (q, k, v)), Segments(IDS, 3), "xla")
+    wanted = np.zeros_like(q)
+    for row, ids in enumerate(IDS):
+        for segment in range(1, ids.max() + 1):
+            at = np.flatnonzero(ids == segment)
+            wanted[row, at] = oracle(q[row, at], k[row, at], v[row, at])
+    np.testing.assert_allclose(out, wanted, atol=1e-5)
+
+
+def test_segment_starts_are_what_cudnn_wants():
+    starts, lengths = jax.jit(segment_starts, static_argnums=1)(IDS, 3)
+    np.testing.assert_array_equal(starts, [[0, 2, 3, -1], [0, -1, -1, -1], [-1, -1, -1, -1]])
+    np.testing.assert_array_equal(lengths, [[2, 1, 2], [6, -1, -1], [-1, -1, -1]])
+
+
+def test_decode_attention_is_the_last_row_of_full_attention():
+    q, k, v = tensors(1, 6, 4, 2, 8)
+    lengths = np.array([1, 4, 6], np.int32)
+    last = q[np.arange(3), lengths - 1]
+    out = attend_cache(*(jnp.asarray(x, jnp.float32) for x in (last, k, v)), jnp.asarray(lengths))
+    wanted = [oracle(q[i, :n], k[i, :n], v[i, :n])[-1] for i, n in enumerate(lengths)]
+    np.testing.assert_allclose(out, wanted, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_cudnn_packed_equals_xla():
+    if jax.default_backend() != "gpu":
+        pytest.skip("needs a CUDA device")
+    ids = np.zeros((3, 128), np.int32)
+    ids[0, :50], ids[0, 50:90], ids[1, :128] = 1, 2, 1
+    segments = Segments(jnp.asarray(ids), 4)
+    q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in tensors(2, 128, 4, 2, 64))
+
+    def total(kernel, *qkv):
+        return jnp.sum(jnp.sin(attention(*qkv, segments, kernel).astype(jnp.float32)))
+
+    for kernel, exact in (("cudnn", "xla"),):
+        got = jax.grad(lambda *a, n=kernel: total(n, *a), (0, 1, 2))(q, k, v)
+        want = jax.grad(lambda *a, n=exact: total(n, *a), (0, 1, 2))(q, k, v)
+        for a, b in zip(got, want, strict=True):
+            a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+            assert np.linalg.norm(a - b) <= 2e-2 * np.linalg.norm(b)
