@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -26,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r1jax import cli
-from r1jax.data.packing import Denominators, Sequences, pack
+from r1jax.data.packing import Sequences
 from r1jax.data.tokenizer import load_tokenizer, train_tokenizer
 from r1jax.data.world import corpus
 from r1jax.errors import UserError
@@ -36,7 +35,8 @@ from r1jax.models import hub, table
 from r1jax.models.config import ModelConfig
 from r1jax.rollout.policy import model_directory
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.update import ComputeConfig, init_state, make_functions, update
+from r1jax.training.sft import fit
+from r1jax.training.update import ComputeConfig, init_state, make_functions
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,6 @@ def read_corpus(config: Config, tokenizer_path: str) -> tuple[np.ndarray, np.nda
     return tokens, lengths
 
 
-def batches(config: Config, tokens: np.ndarray, lengths: np.ndarray) -> Iterator[Sequences]:
-    """Shuffled epochs of documents; everything after the first token is learnt."""
-    rng = np.random.default_rng(config.seed)
-    while True:
-        order = rng.permutation(len(lengths))
-        for i in range(0, len(order) - config.batch + 1, config.batch):
-            rows = order[i : i + config.batch]
-            ones = np.ones(config.batch, np.int64)
-            yield Sequences(tokens[rows].astype(np.int32), ones, lengths[rows] - 1)
-
-
 def make_tokenizer(config: Config, out: Path) -> None:
     """Puts the tokenizer's files into `out`: trained on the corpus, or another model's."""
     if config.tokenizer == "new":
@@ -183,19 +172,20 @@ def main(config: Config) -> None:
     optimizer = make_optimizer(config.optimizer, config.steps, table.decay_mask(c))
     state = init_state(optimizer, initialise(jax.random.key(config.seed)), mesh)
     functions = make_functions(c, mesh, config.train, sft, optimizer)
-    trained, compute = time.time(), config.train
-    for step, sequences in zip(
-        range(1, config.steps + 1), batches(config, tokens, lengths), strict=False
-    ):
-        packed = pack(
-            sequences, compute.rows, compute.width, compute.max_segments,
-            Denominators.of(sequences, 1),
-        )  # fmt: skip
-        state, metrics = update(functions, state, packed, mesh)
+    trained = time.time()
+
+    def show(step: int, metrics: dict[str, float]) -> None:
         if step % 100 == 0 or step == config.steps:
             rate = step * config.batch * lengths.mean() / (time.time() - trained)
             print(f"update {step}: {metrics['sft/nll']:.4f} nats per token, "
                   f"{rate / 1e3:.0f}k tokens/s", flush=True)  # fmt: skip
+
+    # The first token is the prompt; everything after it is learnt.
+    sequences = Sequences(tokens, np.ones_like(lengths), lengths - 1)
+    state, metrics = fit(
+        functions, state, sequences, config.train, mesh,
+        updates=config.steps, batch=config.batch, seed=config.seed, each=show,
+    )  # fmt: skip
     hub.save(out, state.params, c, dtype=jnp.float32)
     card = {
         "parameters": table.count(c),

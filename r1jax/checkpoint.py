@@ -18,6 +18,8 @@ from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.types import Params, TrainState
 
+UNJUDGED = -1.0  # stands for the pass@1 of a checkpoint without evaluation: below every real one
+
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
@@ -71,12 +73,10 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """Update of the checkpoint with the highest held-out pass@1, later on ties, or None."""
-        scored = [
-            (self._manager.metrics(step)["pass_at_1"], step)
-            for step in self._manager.all_steps()
-            if self._manager.metrics(step) is not None
-        ]
-        return max(scored)[1] if scored else None
+        steps = self._manager.all_steps()
+        scored = [(self._manager.metrics(step)["pass_at_1"], step) for step in steps]
+        score, step = max(scored, default=(UNJUDGED, 0))
+        return step if score > UNJUDGED else None
 
     def save(self, saved: Saved, pass_at_1: float | None = None) -> None:
         """Starts writing a checkpoint of `saved`; returns once the arrays may be reused."""
@@ -88,7 +88,7 @@ class Checkpoints:
             items["reference"] = ocp.args.StandardSave(saved.reference)
         if saved.pending:
             items["pending"] = ocp.args.StandardSave(saved.pending)
-        metrics = None if pass_at_1 is None else {"pass_at_1": float(pass_at_1)}
+        metrics = {"pass_at_1": UNJUDGED if pass_at_1 is None else float(pass_at_1)}
         self._manager.save(
             int(saved.state.update), args=ocp.args.Composite(**items), metrics=metrics, force=True
         )
@@ -132,6 +132,8 @@ def load_params(
     directory: str | Path, c: ModelConfig, mesh: Mesh, step: int | None = None
 ) -> Params:
     """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start."""
+    if not Path(directory).is_dir():
+        raise UserError(f"{directory}: no such directory of checkpoints")
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
         step = manager.latest_step() if step is None else step
         if step is None or step not in manager.all_steps():

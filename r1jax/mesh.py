@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from r1jax.errors import UserError
@@ -124,6 +125,44 @@ def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(host.shape, target, lambda index: host[index])
 
 
-def start_processes(coordinator: str, process_count: int, process_id: int) -> None:
-    """Joins the other processes of the run; before any other use of JAX devices."""
-    jax.distributed.initialize(coordinator, process_count, process_id)
+@dataclass(frozen=True)
+class ProcessConfig:
+    """How the processes of a run on several hosts find each other; by default there is one."""
+
+    coordinator: str = ""
+    """HOST:PORT of process 0; auto: ask the cluster (Slurm, GKE, a TPU pod); empty: one process."""
+    count: int | None = None
+    """Number of processes; None where the cluster says."""
+    id: int | None = None
+    """Number of this process, from 0; None where the cluster says."""
+
+
+def start_processes(config: ProcessConfig) -> None:
+    """Joins the other processes of the run; before any other use of JAX devices.
+
+    Does nothing for a single process, and where the processes have been joined already. Raises
+    UserError when the flags do not fit together.
+    """
+    given = config.count is not None and config.id is not None
+    if config.coordinator in ("", "auto"):
+        if config.count is not None or config.id is not None:
+            raise UserError(
+                "--process.count and --process.id need --process.coordinator HOST:PORT; "
+                "with auto the cluster says both"
+            )
+        if config.coordinator and not jax.distributed.is_initialized():
+            jax.distributed.initialize()
+        return
+    if not given or not 0 <= config.id < config.count:
+        raise UserError(
+            f"--process.coordinator {config.coordinator}: needs --process.count N and --process.id "
+            f"from 0 to N - 1; got {config.count} and {config.id}"
+        )
+    if not jax.distributed.is_initialized():
+        jax.distributed.initialize(config.coordinator, config.count, config.id)
+
+
+def barrier(name: str) -> None:
+    """Waits until every process of the run is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

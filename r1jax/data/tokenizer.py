@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import AutoTokenizer
 
 from r1jax.errors import UserError
 
@@ -27,13 +27,25 @@ def load_tokenizer(path: str | Path) -> Any:
     if not Path(path).is_dir():
         raise UserError(f"tokenizer {path}: no such directory; give one with a tokenizer.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        tokenizer = _auto_tokenizer().from_pretrained(str(path), local_files_only=True)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"tokenizer {path}: cannot be loaded ({reason[0]})") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"tokenizer {path}: has no eos_token; set one in tokenizer_config.json")
     return tokenizer
+
+
+def _auto_tokenizer() -> Any:
+    """transformers' AutoTokenizer, without the package's advice to install torch."""
+    logger = logging.getLogger("transformers")
+    silent = lambda record: "PyTorch was not found" not in record.getMessage()  # noqa: E731
+    logger.addFilter(silent)
+    try:
+        from transformers import AutoTokenizer
+    finally:
+        logger.removeFilter(silent)
+    return AutoTokenizer
 
 
 def train_tokenizer(

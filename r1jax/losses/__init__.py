@@ -1,30 +1,44 @@
 """Losses: arrays in, an additive share and metrics out. No model is ever imported here."""
 
-from r1jax.losses.advantages import group_advantages, zero_std_frac
-from r1jax.losses.grpo import GRPO, grpo
-from r1jax.losses.kl import ESTIMATORS, k1, k2, k3
+from r1jax.losses.advantages import group_advantages, normalized_sum, zero_std_frac
+from r1jax.losses.config import GRPO
+from r1jax.losses.grpo import grpo
+from r1jax.losses.importance import importance_weights, on_policy_enough
+from r1jax.losses.kl import ESTIMATORS, importance_weighted, k1, k2, k3, straight_through
 from r1jax.losses.plugin import load_loss
-from r1jax.losses.policy import bounded, clipped_tokens, importance_weights, surrogate
+from r1jax.losses.policy import bounded, cispo, clipped_tokens, surrogate
 from r1jax.losses.presets import PRESETS
+from r1jax.losses.ratio import RATIOS
 from r1jax.losses.reduce import (
     REDUCTIONS,
     constant,
     masked,
     masked_sum,
     sequence_mean,
+    sequence_sum,
     token_mean,
+    token_sum,
 )
+from r1jax.losses.reference import follow
+from r1jax.losses.returns import rollout_advantages, token_returns, whiten
+from r1jax.losses.segments import segment_length, segment_mean, segment_sum
+from r1jax.losses.selection import first_groups, mixed_groups, without_truncated
 
 __all__ = [
     "ESTIMATORS",
     "GRPO",
     "PRESETS",
+    "RATIOS",
     "REDUCTIONS",
     "bounded",
+    "cispo",
     "clipped_tokens",
     "constant",
+    "first_groups",
+    "follow",
     "group_advantages",
     "grpo",
+    "importance_weighted",
     "importance_weights",
     "k1",
     "k2",
@@ -32,8 +46,21 @@ __all__ = [
     "load_loss",
     "masked",
     "masked_sum",
+    "mixed_groups",
+    "normalized_sum",
+    "on_policy_enough",
+    "rollout_advantages",
+    "segment_length",
+    "segment_mean",
+    "segment_sum",
     "sequence_mean",
+    "sequence_sum",
+    "straight_through",
     "surrogate",
     "token_mean",
+    "token_returns",
+    "token_sum",
+    "whiten",
+    "without_truncated",
     "zero_std_frac",
 ]

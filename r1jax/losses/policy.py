@@ -1,7 +1,7 @@
-"""The policy term of the loss per token: clipped probability ratios and importance weights.
+"""The policy term of the loss per token: clipped probability ratios, or clipped weights on log p.
 
-Everything takes and returns f32[B, T]. `log_ratio` is log ρ = logp − old_logp for GRPO; an
-algorithm with another ratio passes its own.
+Everything takes and returns f32[B, T]. `log_ratio` is one of `r1jax.losses.ratio`; an algorithm
+with another ratio passes its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _EXP_LIMIT = 20.0
 
 
 class Clipped(NamedTuple):
-    """Where the clip removed the gradient, bool[B, T] each."""
+    """Where a bound was met, bool[B, T] each; `surrogate` has no gradient there."""
 
     low: jax.Array  # ρ < 1 − clip_low and A < 0
     high: jax.Array  # ρ > 1 + clip_high and A > 0
@@ -32,7 +32,8 @@ def surrogate(
 ) -> jax.Array:
     """−min(ρA, clip(ρ, 1 − clip_low, 1 + clip_high) A), to be minimised (DeepSeek-R1, eq. 1).
 
-    With `dual_clip` = c the loss of a negative advantage is at most −cA (Ye et al., 2020).
+    With `dual_clip` = c the loss of a negative advantage is at most −cA (Ye et al., 2020); TRL's
+    `delta`, a bound on ρ before the minimum, is the same for every c ≥ 1 + clip_high.
     """
     ratio = jnp.exp(bounded(log_ratio))
     clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
@@ -58,14 +59,22 @@ def clipped_tokens(
     )
 
 
-def importance_weights(old_logp: jax.Array, sampler_logp: jax.Array, cap: float) -> jax.Array:
-    """min(π_old / π_sampler, cap), a constant to differentiation.
+def cispo(
+    log_ratio: jax.Array, logp: jax.Array, advantages: jax.Array, floor: float, cap: float
+) -> jax.Array:
+    """−sg(clip(ρ, floor, cap)) · A · logp (MiniMax-M1, eq. 4).
 
-    It corrects, token by token, for the sampler not having been quite the policy that is trained
-    (other kernels, other precision); it belongs on the policy term only.
+    The bounds are on the weight of a token, not on its gradient: every token keeps teaching, which
+    is the point. The value has no meaning of its own; the gradient is −clip(ρ) · A.
     """
-    weights = jnp.exp(bounded(old_logp - sampler_logp))
-    return jax.lax.stop_gradient(jnp.minimum(weights, cap))
+    weight = jnp.clip(jnp.exp(bounded(log_ratio)), floor, cap)
+    return -jax.lax.stop_gradient(weight) * advantages * logp
+
+
+def capped_tokens(log_ratio: jax.Array, floor: float, cap: float) -> Clipped:
+    """Where the weight of `cispo` with these bounds is not the ratio itself, whatever the sign."""
+    ratio = jnp.exp(bounded(log_ratio))
+    return Clipped(low=ratio < floor, high=ratio > cap, dual=jnp.zeros(ratio.shape, bool))
 
 
 def bounded(log_ratio: jax.Array) -> jax.Array:

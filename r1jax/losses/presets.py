@@ -1,8 +1,35 @@
-"""Named GRPO settings, each number with its origin: the paper, inferred from it, or ours."""
+"""Named GRPO settings, each number with its origin: a paper, a project's code, inferred, or ours.
+
+What a setting does not name is off in it. Projects are quoted at one commit each: huggingface/trl
+f2cd577, volcengine/verl b178a3c, sail-sg/understand-r1-zero dfca49d.
+"""
 
 from __future__ import annotations
 
-from r1jax.losses.grpo import GRPO
+from dataclasses import replace
+
+from r1jax.losses.config import GRPO
+
+_R1_ZERO = GRPO(
+    advantage_std="population",  # inferred: eq. 3 divides by "std", of which kind is not said
+    advantage_epsilon=1e-6,  # ours: eq. 3 has none; it guards against rounding
+    reduction="sequence_mean",  # inferred: eq. 1 averages outputs; 1/|o| as in DeepSeekMath
+    clip_low=0.2,  # ours: not given for R1-Zero; the 10 of section 3.2.1 is stage 1 only
+    clip_high=0.2,  # ours: as above; eq. 1 has one ε for both sides
+    dual_clip=None,  # paper (section 2.1): eq. 1 has none
+    beta=1e-3,  # paper (section 2.1)
+    kl_estimator="k3",  # paper (section 2.1): eq. 2
+    importance_cap=None,  # paper (section 2.1): eq. 1 has no such weights
+)
+
+# What the algorithms below share where their papers are silent.
+_PLAIN = GRPO(
+    advantage_std="unbiased",  # ours: as in verl
+    reduction="token_mean",  # ours: as in DAPO
+    clip_low=0.2,  # ours: as in DeepSeekMath's descendants
+    clip_high=0.2,  # ours: as above
+    importance_cap=None,  # ours: left to the user
+)
 
 PRESETS: dict[str, GRPO] = {
     # What a careful user would want today: unbiased in length and difficulty, no reference to hold.
@@ -14,18 +41,103 @@ PRESETS: dict[str, GRPO] = {
         beta=0.0,
         importance_cap=2.0,
     ),
-    # DeepSeek-R1, arXiv 2501.12948v2.
-    "r1-zero": GRPO(
-        advantage_std="population",  # inferred: eq. 3 divides by "std", of which kind is not said
-        advantage_epsilon=1e-6,  # ours: eq. 3 has none; it guards against rounding
-        reduction="sequence_mean",  # inferred: eq. 1 averages outputs; 1/|o| as in DeepSeekMath
-        clip_low=0.2,  # ours: not given for R1-Zero; the 10 of section 3.2.1 is stage 1 only
-        clip_high=0.2,  # ours: as above; eq. 1 has one ε for both sides
-        dual_clip=None,  # paper (section 2.1): eq. 1 has none
-        beta=1e-3,  # paper (section 2.1)
-        kl_estimator="k3",  # paper (section 2.1): eq. 2
-        importance_cap=None,  # paper (section 2.1): eq. 1 has no such weights
-    ),
     # As research: the embedded base on a laptop.
     "demo": GRPO(),
+    # DeepSeek-R1, arXiv 2501.12948v2.
+    "r1-zero": _R1_ZERO,
+    "r1-stage1": replace(
+        _R1_ZERO,
+        clip_low=10.0,  # paper (section 3.2.1): ε = 10, so the lower bound of -9 never binds
+        clip_high=10.0,  # paper (section 3.2.1)
+    ),
+    # GRPOConfig's defaults.
+    "trl": GRPO(
+        advantage_std="unbiased",  # TRL: scale_rewards="group", torch's std
+        advantage_epsilon=1e-4,  # TRL: grpo_trainer.py:2730
+        reduction="token_mean",  # TRL: loss_type="dapo"
+        clip_low=0.2,  # TRL: epsilon
+        clip_high=0.2,  # TRL: epsilon_high=None means epsilon
+        dual_clip=None,  # TRL: delta=None
+        beta=0.0,  # TRL: beta
+        kl_estimator="k3",  # TRL: grpo_trainer.py:3069, without clamp
+        importance="sequence_mask",  # TRL: vllm_importance_sampling_mode
+        importance_cap=3.0,  # TRL: the cap of that mode; only used with vLLM there
+    ),
+    # actor.yaml and algorithm.yaml with adv_estimator=grpo.
+    "verl": GRPO(
+        advantage_std="unbiased",  # verl: norm_adv_by_std_in_grpo, torch.std
+        advantage_epsilon=1e-6,  # verl: core_algos.py:267
+        reduction="token_mean",  # verl: loss_agg_mode
+        clip_low=0.2,  # verl: clip_ratio
+        clip_high=0.2,  # verl: clip_ratio
+        dual_clip=3.0,  # verl: clip_ratio_c, on by default
+        beta=0.0,  # verl: use_kl_loss=False; its kl_loss_coef would be 0.001
+        kl_estimator="k3_clamped",  # verl: kl_loss_type=low_var_kl
+        importance_cap=None,  # verl: off by default
+    ),
+    # arXiv 2503.14476. Its dynamic sampling and soft overlong punishment are the rollout's and the
+    # reward's.
+    "dapo": GRPO(
+        advantage_std="unbiased",  # inferred: eq. 9 says "std"; it was run on verl
+        advantage_epsilon=1e-6,  # inferred: verl's
+        reduction="token_mean",  # paper (section 3.3)
+        clip_low=0.2,  # paper (section 4.1)
+        clip_high=0.28,  # paper (section 4.1)
+        dual_clip=None,  # paper: eq. 8 has none
+        truncated="keep",  # inferred: the published best runs are without overlong filtering
+        beta=0.0,  # paper (section 2.3)
+        importance_cap=None,  # paper: eq. 8 has none
+    ),
+    # arXiv 2503.20783 and its code.
+    "dr_grpo": GRPO(
+        advantage_std="none",  # paper (section 3.2)
+        reduction="constant",  # code: sum / generate_max_length, mean over sequences
+        clip_low=0.2,  # code: cliprange
+        clip_high=0.2,  # code: cliprange
+        beta=0.0,  # code: beta
+        importance_cap=None,  # paper: none
+    ),
+    # GSPO, arXiv 2507.18071.
+    "gspo": replace(
+        _PLAIN,
+        ratio="sequence",  # paper (section 4.1)
+        reduction="sequence_mean",  # paper: eq. 5
+        clip_low=3e-4,  # paper (section 5.1)
+        clip_high=4e-4,  # paper (section 5.1)
+    ),
+    # CISPO, MiniMax-M1, arXiv 2506.13585.
+    "cispo": replace(
+        _PLAIN,
+        objective="cispo_cap",  # paper (section 3.1): only the upper bound was tuned
+        clip_high=5.0,  # ours: the paper's is not given
+    ),
+    # RLOO, arXiv 2402.14740.
+    "rloo": replace(
+        _PLAIN,
+        advantage_baseline="others",  # paper
+        advantage_std="none",  # paper
+        reduction="sequence_sum",  # paper: a completion is one action
+        beta=0.05,  # ours
+        kl_estimator="k1",  # paper
+        kl_as="reward",  # paper
+    ),
+    # REINFORCE++, arXiv 2501.03262.
+    "reinforce++": replace(
+        _PLAIN,
+        advantage_baseline="none",  # paper
+        advantage_std="none",  # paper
+        advantage_whiten=True,  # paper
+        beta=1e-3,  # ours
+        kl_estimator="k1",  # paper
+        kl_as="return",  # paper
+    ),
+    "reinforce++-baseline": replace(
+        _PLAIN,
+        advantage_std="none",  # paper: the group's mean only
+        advantage_whiten=True,  # paper
+        beta=1e-3,  # ours
+        kl_estimator="k2",  # paper: as a loss
+    ),
+    # MaxRL, as prime-rl documents it.
+    "maxrl": replace(_PLAIN, advantage_std="mean"),
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from r1jax.losses.segments import segment_length
 from r1jax.types import Batch
 
 Reduction = Callable[[jax.Array, Batch], jax.Array]
@@ -19,9 +20,8 @@ Reduction = Callable[[jax.Array, Batch], jax.Array]
 
 def sequence_mean(per_token: jax.Array, batch: Batch) -> jax.Array:
     """(1/N) Σᵢ (1/nᵢ) Σₜ lᵢₜ: every sequence weighs the same (GRPO: DeepSeekMath, eq. 3)."""
-    column = jnp.maximum(batch.segment_ids - 1, 0)
-    own_length = jnp.take_along_axis(batch.lengths, column, axis=1)
-    return masked_sum(per_token / jnp.maximum(own_length, 1), batch) / batch.n_sequences
+    own_length = jnp.maximum(segment_length(batch), 1)
+    return masked_sum(per_token / own_length, batch) / batch.n_sequences
 
 
 def token_mean(per_token: jax.Array, batch: Batch) -> jax.Array:
@@ -34,10 +34,22 @@ def constant(per_token: jax.Array, batch: Batch) -> jax.Array:
     return masked_sum(per_token, batch) / (batch.n_sequences * batch.max_tokens)
 
 
+def sequence_sum(per_token: jax.Array, batch: Batch) -> jax.Array:
+    """(1/N) Σᵢₜ lᵢₜ: REINFORCE on whole sequences; with the sequence ratio it is LUSPO."""
+    return masked_sum(per_token, batch) / batch.n_sequences
+
+
+def token_sum(per_token: jax.Array, batch: Batch) -> jax.Array:
+    """Σᵢₜ lᵢₜ / max_tokens: N times `constant`, verl's reading of Dr. GRPO."""
+    return masked_sum(per_token, batch) / batch.max_tokens
+
+
 REDUCTIONS: dict[str, Reduction] = {
     "sequence_mean": sequence_mean,
     "token_mean": token_mean,
     "constant": constant,
+    "sequence_sum": sequence_sum,
+    "token_sum": token_sum,
 }
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from r1jax.mesh import constrain
+from r1jax.mesh import constrain, over_rows
 from r1jax.models import attention as attn
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
@@ -79,7 +79,8 @@ def forward(
     everything ("none") for the backward pass; `unroll` layers are compiled side by side.
     """
     tables = rope_tables(c, positions)
-    x = constrain(params["embed"][tokens], mesh, "batch", None, None)
+    look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
+    x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)
 
     def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, None]:
         q, k, v = _project(c, layer, x, tables, mesh)

@@ -58,15 +58,10 @@ def token_stats(
     """
     t = hidden.shape[1]
     pieces = -(-t // chunk)
-    cut = (
-        lambda x: (
-            jnp.pad(  # noqa: E731
-                x, ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (x.ndim - 2))
-            )
-            .reshape(x.shape[0], pieces, chunk, *x.shape[2:])
-            .swapaxes(0, 1)
-        )
-    )
+
+    def cut(x: jax.Array) -> jax.Array:
+        room = ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (x.ndim - 2))
+        return jnp.pad(x, room).reshape(x.shape[0], pieces, chunk, *x.shape[2:]).swapaxes(0, 1)
 
     @jax.checkpoint
     def piece(weight: jax.Array, h: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

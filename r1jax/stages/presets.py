@@ -50,16 +50,16 @@ PRESETS: dict[str, RLConfig] = {
     # The embedded base on two CPU cores, in minutes; everything here is ours.
     "demo": RLConfig(
         run="runs/demo",
-        updates=100,
+        updates=60,
         data=DataConfig(template="mini", eval_count=256),
         rollout=RolloutConfig(
             prompts=32, group=8, max_prompt=64, max_tokens=128, slots=64, prefill=8
         ),
-        reward=RewardConfig(accuracy=1.0, format=0.1, workers=2),
+        reward=RewardConfig(accuracy=1.0, format=0.3, workers=2),
         loss=LOSSES["demo"],
         optimizer=OptimizerConfig(lr=1e-4, warmup=5),
-        train=TrainConfig(rows=4, width=256, max_segments=12, remat="none", unroll=4, chunk=256),
-        eval=EvalConfig(every=25, samples=16),
-        checkpoint=CheckpointConfig(every=25),
+        train=TrainConfig(rows=6, width=192, max_segments=8, remat="none", unroll=4, chunk=192),
+        eval=EvalConfig(every=30, samples=16),
+        checkpoint=CheckpointConfig(every=30),
     ),
 }

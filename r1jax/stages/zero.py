@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
+from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
 from r1jax.environment import environment
 from r1jax.evaluate import Evaluation, paired_gain
@@ -14,55 +18,85 @@ from r1jax.models import hub
 from r1jax.progress import Progress
 from r1jax.report import write_report
 from r1jax.rollout.policy import load_weights
-from r1jax.run import RunDirectory
+from r1jax.run import RunDirectory, inspect
 from r1jax.sinks import open_sinks
 from r1jax.training import memory
 from r1jax.training.config import RLConfig
 from r1jax.training.rl import Files, Loop, begin, held_out, train
 from r1jax.training.setup import Parts, build
+from r1jax.types import Params
 
-FREE = ("overwrite", "run", "log", "memory")  # flags that may differ when a run is resumed
+# Flags that may differ when a run is resumed.
+FREE = ("overwrite", "run", "log", "memory", "mesh", "process")
 
 
 def run(config: RLConfig) -> None:
     """Trains, evaluates before and after, and leaves the run directory with its report."""
-    first = jax.process_index() == 0
-    directory = RunDirectory.start(
-        config.run, config, overwrite=config.overwrite, write=first, ignore=FREE
-    )
-    if directory.status == "finished":
-        print(f"finished already: {directory.report}")
+    meshes.start_processes(config.process)
+    directory = open_run(config)
+    if directory is None:
         return
     started = time.time()
-    parts = build(config, note=print)
-    if first:
-        print(config.plan)
-    planned = None if config.memory == "off" else memory.plan(parts)
-    if first and planned:
-        print(memory.check(planned, config.memory))
-    checkpoints = Checkpoints(directory.checkpoints, config.checkpoint.keep)
-    start = checkpoints.latest() or 0
-    sinks = open_sinks(config.log, directory, config, start)
-    with parts.pool, Progress(config.updates, config.run, start=start, enabled=first) as progress:
-        files = Files(directory, checkpoints, sinks, progress)
+    note = print if directory.write else _silent
+    parts = build(config, note)
+    note(config.plan)
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(parts.pool)
+        planned = None if config.memory == "off" else memory.plan(parts)
+        if planned:
+            note(memory.check(planned, config.memory))
+        files = open_files(parts, directory, opened)
         loop = begin(parts, files)
-        progress.phase("evaluation")
+        files.progress.phase("evaluation")
         before = held_out(parts, load_weights(parts.policy, parts.mesh))
         if loop.update == 0:
             for evaluation in before:
                 directory.evaluation(0, evaluation.record)
-        progress.note(f"update 0: held-out pass@1 {before[0].record['pass_at_1']:.3f}")
+        files.progress.note(f"update 0: held-out pass@1 {before[0].record['pass_at_1']:.3f}")
         loop = train(parts, loop, files)
         after = loop.judged[1] if loop.judged else held_out(parts, loop.state.params)
-    checkpoints.close()
-    for sink in sinks:
-        sink.close()
     extra = {
         "wall_seconds": time.time() - started,
         "memory_plan": planned,
         "memory_peak": memory.measured(),
     }
     finish(parts, loop, directory, before, after, extra)
+
+
+def open_run(config: Any) -> RunDirectory | None:
+    """The directory of `config.run`, in every process; None where that run is finished.
+
+    Every process asks what is on disk before the first one touches it.
+    """
+    path = Path(config.run)
+    status = inspect(path, config, overwrite=config.overwrite, ignore=FREE)
+    meshes.barrier("run directory inspected")
+    if jax.process_index() > 0:
+        return None if status == "finished" else RunDirectory(path, status, write=False)
+    directory = RunDirectory.start(path, config, overwrite=config.overwrite, ignore=FREE)
+    if status != "finished":
+        return directory
+    # A run that ended between its summary and its report has none yet.
+    done = directory.report if directory.report.exists() else write_report(path)
+    print(f"finished already: {done}")
+    return None
+
+
+def open_files(parts: Parts, directory: RunDirectory, opened: contextlib.ExitStack) -> Files:
+    """Checkpoints, sinks and display of a run; `opened` closes them, whatever happens."""
+    config = parts.config
+    checkpoints = Checkpoints(directory.checkpoints, config.checkpoint.keep)
+    opened.callback(checkpoints.close)
+    start = checkpoints.latest() or 0
+    sinks = open_sinks(config.log, directory, config, start)
+    for sink in sinks:
+        opened.callback(sink.close)
+    shown = Progress(config.updates, config.run, start=start, enabled=directory.write)
+    return Files(directory, checkpoints, sinks, opened.enter_context(shown))
+
+
+def _silent(line: str) -> None:
+    """Where every process but the first prints."""
 
 
 def finish(
@@ -75,37 +109,60 @@ def finish(
 ) -> None:
     """Digest, export and report."""
     if parts.config.export:
-        hub.save(directory.path / "hf", loop.state.params, parts.policy.config)
-        parts.policy.tokenizer.save_pretrained(directory.path / "hf")
+        export(parts, loop.state.params, directory)
     if not directory.write:
         return
-    directory.finish(digest(loop, before, after) | extra)
-    gain = paired_gain(before[0].record, after[0].record)
+    close_run(directory, digest(before, after, loop.update, loop.rollout - 1) | extra)
+
+
+def export(parts: Parts, params: Params, directory: RunDirectory) -> None:
+    """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it."""
+    if jax.process_count() > 1:
+        params = jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), params)
+    if directory.write:
+        hub.save(directory.path / "hf", params, parts.policy.config)
+        parts.policy.tokenizer.save_pretrained(directory.path / "hf")
+
+
+def close_run(directory: RunDirectory, summary: dict[str, Any]) -> None:
+    """Writes the summary, then the report; prints the result and the report's path."""
+    directory.finish(summary)
+    before, after, gain = summary["before"], summary["after"], summary["gain"]
     low, high = gain["ci"]
     print(
-        f"held-out pass@1 {before[0].record['pass_at_1']:.3f} -> "
-        f"{after[0].record['pass_at_1']:.3f} (gain {gain['gain']:+.3f}, 95 % {low:+.3f} to "
-        f"{high:+.3f}), {extra['wall_seconds']:.0f} s\n{write_report(directory.path)}"
+        f"held-out pass@1 {before['pass_at_1']:.3f} -> {after['pass_at_1']:.3f} "
+        f"(gain {gain['pass_at_1']:+.3f}, 95 % {low:+.3f} to {high:+.3f}), "
+        f"{summary['wall_seconds']:.0f} s\n{write_report(directory.path)}"
     )
 
 
-def digest(loop: Loop, before: list[Evaluation], after: list[Evaluation]) -> dict[str, Any]:
+def digest(
+    before: list[Evaluation], after: list[Evaluation], updates: int, rollouts: int
+) -> dict[str, Any]:
     """What summary.json says: before, after, gain, transcripts; further sets beside the first."""
-    gain = paired_gain(before[0].record, after[0].record)
     sets = {
-        new.record["set"]: {"before": _short(old), "after": _short(new)}
+        new.record["set"]: {
+            "before": _short(old),
+            "after": _short(new),
+            "gain": _gain(old, new),
+        }
         for old, new in zip(before[1:], after[1:], strict=True)
     }
     return {
         "before": _short(before[0]),
         "after": _short(after[0]),
-        "gain": {"pass_at_1": gain["gain"], "ci": gain["ci"]},
+        "gain": _gain(before[0], after[0]),
         "sets": sets,
-        "updates": loop.update,
-        "rollouts": loop.rollout - 1,
+        "updates": updates,
+        "rollouts": rollouts,
         "environment": environment(),
         "transcripts": transcripts(before[0], after[0]),
     }
+
+
+def _gain(before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    gain = paired_gain(before.record, after.record)
+    return {"pass_at_1": gain["gain"], "ci": gain["ci"]}
 
 
 def _short(evaluation: Evaluation) -> dict[str, Any]:

@@ -61,15 +61,16 @@ class Scored:
 
 def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
     """The reward's terms of non-zero weight, the user's own last."""
+    # Made only where they count: a term that is off has no say in what else is allowed.
     own = [
-        Term("accuracy", accuracy(config.answer), config.accuracy),
-        Term("format", strict_format, config.format),
-        Term("tag_count", tag_count, config.tag_count),
-        Term("overlong", soft_overlong(max_tokens, config.overlong_cache), config.overlong),
-        Term("repetition", repetition_penalty(), config.repetition),
-        Term("random", random_reward(seed), config.random),
+        ("accuracy", config.accuracy, lambda: accuracy(config.answer)),
+        ("format", config.format, lambda: strict_format),
+        ("tag_count", config.tag_count, lambda: tag_count),
+        ("overlong", config.overlong, lambda: soft_overlong(max_tokens, config.overlong_cache)),
+        ("repetition", config.repetition, repetition_penalty),
+        ("random", config.random, lambda: random_reward(seed)),
     ]
-    terms = [term for term in own if term.weight]
+    terms = [Term(name, make(), weight) for name, weight, make in own if weight]
     for name in config.user:
         place, _, weight = name.partition("=")
         try:

@@ -10,7 +10,7 @@ from r1jax.data.config import DataConfig
 from r1jax.errors import UserError
 from r1jax.evaluate import EvalConfig
 from r1jax.losses import GRPO
-from r1jax.mesh import MeshConfig
+from r1jax.mesh import MeshConfig, ProcessConfig
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
@@ -138,6 +138,8 @@ class RLConfig:
     """Saving."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
     memory: Literal["error", "warn", "off"] = "warn"
     """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
     log: LogConfig = field(default_factory=LogConfig)

@@ -26,7 +26,7 @@ from r1jax.training.collect import Scored
 from r1jax.training.optimizer import schedule
 from r1jax.training.setup import Parts, copy, initial_state
 from r1jax.training.update import place_batch, update
-from r1jax.types import Params, TrainState
+from r1jax.types import Batch, Params, TrainState
 
 SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
 
@@ -72,8 +72,10 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
     while loop.update < parts.config.updates:
         if loop.scored is None:
             loop.scored = new_rollout(parts, loop, files)
-        metrics = learn(parts, loop)
+        metrics, batches = learn(parts, loop)
         record(parts, loop, files, metrics)
+        if int(loop.state.skipped) >= parts.config.train.max_skipped:
+            stop_on_nonfinite(parts, loop, batches)
         score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
         if checkpoint_is_due(parts, loop, score):
             with loop.clock("checkpoint"):
@@ -133,8 +135,8 @@ def score_rollout(parts: Parts, loop: Loop, scored: Scored) -> Scored:
     return replace(scored, sequences=sequences)
 
 
-def learn(parts: Parts, loop: Loop) -> dict[str, float]:
-    """One optimizer update on the next part of the rollout."""
+def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
+    """One optimizer update on the next part of the rollout: its metrics and micro-batches."""
     t = parts.config.train
     size = len(loop.scored.order) // t.updates_per_rollout
     chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
@@ -149,9 +151,7 @@ def learn(parts: Parts, loop: Loop) -> dict[str, float]:
     every = t.reference_every
     if parts.needs_reference and every and loop.update % every == 0:
         loop.reference = copy(loop.state.params)
-    if int(loop.state.skipped) >= t.max_skipped:
-        stop_on_nonfinite(parts, loop, batches)
-    return metrics
+    return metrics, batches
 
 
 def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
@@ -173,7 +173,8 @@ def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) ->
 def warn_on_mismatch(config: Any, files: Files, metrics: dict[str, float]) -> None:
     """Says so when sampler and trainer disagree by more than their arithmetic explains."""
     exact = config.rollout.dtype == config.train.dtype == "float32"
-    limits = {"max": 1e-3} if exact else {"mean": 0.01, "p99": 0.1}
+    exact &= jax.default_backend() == "cpu"  # accelerators round float32 products
+    limits = {"max": 1e-4} if exact else {"mean": 0.01, "p99": 0.1}
     for name, limit in limits.items():
         value = metrics.get(f"policy/logp_diff_{name}", 0.0)
         if value > limit:
@@ -235,7 +236,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     state = initial_state(parts)
     step = files.checkpoints.latest()
     if step is None:
-        files.run.cut(0, 0)
+        files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
         return Loop(state, copy(state.params) if parts.needs_reference else None)
     got = files.checkpoints.restore(step, state, parts.policy.identity)
     scored = Scored.from_arrays(got.pending, got.meta["rollout_metrics"]) if got.pending else None
@@ -245,7 +246,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     return loop
 
 
-def stop_on_nonfinite(parts: Parts, loop: Loop, batches: list[Any]) -> None:
+def stop_on_nonfinite(parts: Parts, loop: Loop, batches: list[Batch]) -> None:
     """Saves the batch that could not be learnt from and ends the run."""
     path = f"{parts.config.run}/nonfinite_batch.npz"
     if jax.process_index() == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -150,13 +151,25 @@ def apply(
 
 def init_state(optimizer: optax.GradientTransformation, params: Params, mesh: Mesh) -> TrainState:
     """A fresh TrainState around sharded fp32 parameters; moments are sharded like their weights."""
-
-    def build(params: Params) -> TrainState:
-        zero = jnp.zeros((), jnp.int32)
-        return TrainState(params, optimizer.init(params), zero, zero)
-
+    build = functools.partial(_fresh_state, optimizer)
     where = state_shardings(jax.eval_shape(build, params), params, mesh)
     return jax.jit(build, out_shardings=where)(params)
+
+
+def abstract_state(
+    optimizer: optax.GradientTransformation, c: ModelConfig, mesh: Mesh
+) -> TrainState:
+    """ShapeDtypeStructs of a TrainState with their shardings; nothing is allocated."""
+    params = table.abstract(c, mesh)
+    shapes = jax.eval_shape(functools.partial(_fresh_state, optimizer), params)
+    where = state_shardings(shapes, params, mesh)
+    place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+    return jax.tree.map(place, shapes, where)
+
+
+def _fresh_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(params, optimizer.init(params), zero, zero)
 
 
 def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainState:

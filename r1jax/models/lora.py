@@ -1,0 +1,131 @@
+"""LoRA: low-rank factors beside frozen matrices, as a tree of their own (Hu et al., 2021)."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from safetensors.numpy import save_file
+
+from r1jax.errors import UserError
+from r1jax.models.config import ModelConfig
+from r1jax.models.table import Row, table
+from r1jax.types import Params
+
+PEFT = {"wq": "q_proj", "wk": "k_proj", "wv": "v_proj", "wo": "o_proj",
+        "gate": "gate_proj", "up": "up_proj", "down": "down_proj"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Which matrices get low-rank factors; rank 0 trains all weights instead."""
+
+    rank: int = 0
+    """Rank of the factors; 0: no LoRA."""
+    alpha: float = 32.0
+    """The factors' product is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ("wq", "wk", "wv", "wo", "gate", "up", "down")
+    """Matrices of a layer, by the names of the weight table."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on an unknown target or a rank below 0."""
+        if self.rank < 0:
+            raise UserError(f"--lora.rank {self.rank}: must be 0 (off) or more")
+        unknown = [name for name in self.targets if name not in PEFT]
+        if unknown or not self.targets:
+            raise UserError(f"--lora.targets {unknown}: choose from {', '.join(PEFT)}")
+
+    @property
+    def scale(self) -> float:
+        """α / r."""
+        return self.alpha / self.rank
+
+
+@struct.dataclass
+class Lora:
+    """A frozen matrix with its factors: W + s·A·B. `models.layers.linear` takes it as a leaf."""
+
+    base: jax.Array  # [in, out], or [layers, in, out] in a stack
+    a: jax.Array  # [in, r]
+    b: jax.Array  # [r, out]
+    scale: float = struct.field(pytree_node=False)
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """x·W + s·(x·A)·B."""
+        low = (x @ self.a.astype(x.dtype)) @ self.b.astype(x.dtype)
+        return x @ self.base.astype(x.dtype) + self.scale * low
+
+    def merged(self) -> jax.Array:
+        """The plain matrix, fp32 sum in the base's type."""
+        low = jnp.matmul(self.a.astype(jnp.float32), self.b.astype(jnp.float32))
+        return (self.base.astype(jnp.float32) + self.scale * low).astype(self.base.dtype)
+
+
+def rows(c: ModelConfig, config: LoraConfig) -> Params:
+    """Weight table of the factors: the tree that is trained."""
+
+    def factors(row: Row) -> dict[str, Row]:
+        layers, n_in, n_out = row.shape
+        stack, axis_in, axis_out = row.axes
+        std = 1.0 / math.sqrt(3 * n_in)  # as PEFT's Kaiming-uniform start: U(±1/√in)
+        return {
+            "a": Row((layers, n_in, config.rank), (stack, axis_in, None), "lora_A", std),
+            "b": Row((layers, config.rank, n_out), (stack, None, axis_out), "lora_B", 0.0),
+        }
+
+    return {
+        "stacks": tuple(
+            {name: factors(stack[name]) for name in config.targets} for stack in table(c)["stacks"]
+        )
+    }
+
+
+def attach(base: Params, factors: Params, config: LoraConfig) -> Params:
+    """The base with its matrices joined to their factors: parameters any model function takes."""
+    stacks = tuple(
+        stack | {n: Lora(stack[n], f["a"], f["b"], config.scale) for n, f in own.items()}
+        for stack, own in zip(base["stacks"], factors["stacks"], strict=True)
+    )
+    return {**base, "stacks": stacks}
+
+
+def merge(params: Params) -> Params:
+    """Every joined leaf as the plain matrix it stands for."""
+    is_lora = lambda x: isinstance(x, Lora)  # noqa: E731
+    return jax.tree.map(lambda x: x.merged() if is_lora(x) else x, params, is_leaf=is_lora)
+
+
+def save_peft(directory: str | Path, factors: Params, config: LoraConfig, base: str) -> None:
+    """Writes the factors as a PEFT adapter: adapter_config.json and adapter_model.safetensors."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": [PEFT[name] for name in config.targets],
+    }
+    (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    tensors: dict[str, np.ndarray] = {}
+    first = 0
+    for stack in factors["stacks"]:
+        for name, own in stack.items():
+            block = "self_attn" if name.startswith("w") else "mlp"
+            for i in range(own["a"].shape[0]):
+                where = f"base_model.model.model.layers.{first + i}.{block}.{PEFT[name]}"
+                for side, letter in (("a", "A"), ("b", "B")):
+                    value = np.ascontiguousarray(np.asarray(own[side][i]).T)
+                    tensors[f"{where}.lora_{letter}.weight"] = value
+        first += jax.tree.leaves(stack)[0].shape[0]
+    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})

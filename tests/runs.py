@@ -1,0 +1,139 @@
+"""Whole runs at toy size, for the tests of the loop: a model directory, flags, and how to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.data import DataConfig
+from r1jax.evaluate import EvalConfig
+from r1jax.models import hub, table
+from r1jax.models.config import ModelConfig
+from r1jax.rollout.policy import model_directory
+from r1jax.stages import zero
+from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl import Files, begin, train
+
+VOCAB = 1024
+
+
+def save_model(path, seed=0, **changes):
+    """A random decoder with the embedded tokenizer; every sixth token or so ends its text."""
+    config = ModelConfig(
+        family="qwen3",
+        vocab_size=VOCAB,
+        d_model=32,
+        d_ff=48,
+        n_layers=2,
+        n_heads=4,
+        n_kv_heads=2,
+        head_dim=8,
+        max_position=256,
+        qk_norm=True,
+        bos_id=1,
+        eos_ids=(2, *range(300, VOCAB, 6)),
+        init_std=0.2,
+    )
+    config = dataclasses.replace(config, **changes)
+    path.mkdir(parents=True, exist_ok=True)
+    hub.save(path, table.init(config, jax.random.key(seed)), config)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model_directory("embedded") / name, path / name)
+    return str(path)
+
+
+def tiny_run(model, path, changes=()):
+    """Flags of 8 updates on 16 completions of at most 8 tokens, rewarded by a coin."""
+    config = RLConfig(
+        run=str(path),
+        model=model,
+        updates=8,
+        data=DataConfig(template="mini", train=("world:sum",), eval=("world:sum",), eval_count=3),
+        rollout=RolloutConfig(
+            prompts=4, group=4, max_prompt=160, max_tokens=8, slots=16, prefill=4
+        ),
+        reward=RewardConfig(accuracy=0, format=0, random=1, workers=0),
+        optimizer=OptimizerConfig(lr=3e-3),
+        train=TrainConfig(rows=8, width=64, max_segments=4, remat="none", chunk=64, kernel="xla"),
+        # Drawn as in training, so that no further program has to be compiled.
+        eval=EvalConfig(every=0, samples=2, temperature=1.0, top_p=1.0, greedy=False),
+        checkpoint=CheckpointConfig(every=3),
+        memory="off",
+    )
+    return changed(config, dict(changes))
+
+
+def changed(config, changes):
+    """The config with dotted fields replaced; fields that must fit together change at once."""
+    own = {name: value for name, value in changes.items() if "." not in name}
+    for part in {name.partition(".")[0] for name in changes if "." in name}:
+        inside = {
+            n.removeprefix(f"{part}."): v for n, v in changes.items() if n.startswith(f"{part}.")
+        }
+        own[part] = changed(getattr(config, part), inside)
+    return dataclasses.replace(config, **own)
+
+
+@contextlib.contextmanager
+def compiled_once(path):
+    """Keeps what XLA compiles in `path`, so that equal programs of several runs are built once."""
+    settings = {
+        "jax_compilation_cache_dir": str(path),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+class Interrupted(Exception):
+    """What stops a run in the tests, where a power cut would."""
+
+
+@dataclasses.dataclass
+class StopAt:
+    """A sink that ends the run as update `update` is being recorded."""
+
+    update: int
+
+    def log(self, update, metrics):
+        if update == self.update:
+            raise Interrupted
+
+    def close(self):
+        pass
+
+
+def go(parts, path, *sinks):
+    """Starts or resumes the run of `parts` in `path`; the loop as it ends, or None if stopped."""
+    parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, run=str(path)))
+    directory = zero.open_run(parts.config)
+    with contextlib.ExitStack() as opened:
+        files = zero.open_files(parts, directory, opened)
+        files = Files(files.run, files.checkpoints, sinks, files.progress)
+        try:
+            return train(parts, begin(parts, files), files)
+        except Interrupted:
+            return None
+
+
+def rows(path, name="metrics.jsonl"):
+    """The rows of a run's file without what the clock decides."""
+    lines = (path / name).read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.startswith(("time/", "perf/"))}
+        for line in lines
+    ]

@@ -1,0 +1,165 @@
+"""Checkpoints: what is saved comes back bit for bit, on any mesh; the newest and the best stay."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny import identical, mesh_of, placed, tiny_config, tiny_params
+
+from r1jax.checkpoint import Checkpoints, Saved, load_params
+from r1jax.errors import UserError
+from r1jax.models import table
+from r1jax.models.config import to_hf
+from r1jax.training import update
+
+CONFIG = tiny_config("qwen2", n_layers=2)
+OPTIMIZER = optax.adamw(1e-3)
+IDENTITY = json.loads(json.dumps({"model": to_hf(CONFIG), "tokenizer": {"size": 97}}))
+PENDING = {
+    "tokens": np.arange(12, dtype=np.int32).reshape(3, 4),
+    "rewards": np.array([0.1, np.nan, -1.0], np.float32),
+    "truncated": np.array([True, False, True]),
+    "order": np.array([2, 0, 1], np.int64),
+}
+
+
+def make_state(mesh, step=0, seed=0):
+    """A state with moments that are not zero."""
+    params = placed(tiny_params(CONFIG, seed), CONFIG, mesh)
+    state = update.init_state(OPTIMIZER, params, mesh)
+    moments = jax.tree.map(lambda x: x + jnp.asarray(seed + 1, x.dtype), state.opt_state)
+    return state.replace(opt_state=moments, update=jnp.int32(step), skipped=jnp.int32(seed))
+
+
+@pytest.fixture(scope="module")
+def state():
+    return make_state(mesh_of(fsdp=2, tensor=2), step=7, seed=1)
+
+
+@pytest.fixture
+def saved(tmp_path, state):
+    """A directory with a checkpoint of update 7, in the middle of a rollout."""
+    reference = placed(tiny_params(CONFIG, 9), CONFIG, mesh_of(fsdp=2, tensor=2))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    checkpoints.save(Saved(state, reference, PENDING, {**IDENTITY, "rollout": 3}))
+    checkpoints.close()
+    return tmp_path / "checkpoints"
+
+
+def laid_out(tree, mesh):
+    """Whether a tree like the parameters lies on the mesh as the weight table says."""
+    layout = table.shardings(CONFIG, mesh)
+    same = jax.tree.map(lambda x, s: x.sharding.is_equivalent_to(s, x.ndim), tree, layout)
+    return all(jax.tree.leaves(same))
+
+
+@pytest.mark.parametrize("axes", [{"fsdp": 2, "tensor": 2}, {}, {"data": 2, "fsdp": 4}])
+def test_everything_comes_back_bit_for_bit_on_any_mesh(saved, state, axes):
+    mesh = mesh_of(**axes)
+    checkpoints = Checkpoints(saved, keep=2)
+    assert checkpoints.latest() == 7
+    found = checkpoints.restore(7, make_state(mesh), IDENTITY)
+    checkpoints.close()
+    assert identical(found.state, state)
+    assert identical(found.reference, tiny_params(CONFIG, 9))
+    assert found.meta == {**IDENTITY, "rollout": 3}
+    assert set(found.pending) == set(PENDING)
+    for name, array in PENDING.items():
+        np.testing.assert_array_equal(found.pending[name], array)
+        assert found.pending[name].dtype == array.dtype
+    for tree in (found.state.params, found.state.opt_state[0].mu, found.reference):
+        assert laid_out(tree, mesh)
+
+
+def test_between_rollouts_nothing_is_pending_and_without_beta_no_reference(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(Saved(state, None, {}, IDENTITY))
+    checkpoints.wait()
+    found = checkpoints.restore(7, state, IDENTITY)
+    checkpoints.close()
+    assert found.reference is None and found.pending == {}
+    assert identical(found.state, state)
+
+
+def kept_after(directory, keep, scores):
+    """Updates on disk, and the best of them, after saves with these pass@1 (None: not measured)."""
+    mesh = mesh_of()
+    checkpoints = Checkpoints(directory, keep=keep)
+    for step, score in enumerate(scores, 1):
+        checkpoints.save(Saved(make_state(mesh, step), None, {}, IDENTITY), pass_at_1=score)
+    checkpoints.wait()
+    best = checkpoints.best()
+    checkpoints.close()
+    return {int(p.name) for p in directory.iterdir() if p.name.isdigit()}, best
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "best"),
+    [
+        ([None, 0.5, 0.25, None, None], {2, 4, 5}, 2),
+        ([None, 0.5, 0.5, None, None], {3, 4, 5}, 3),
+        ([0.5, 0.5, 0.5, 0.25, 0.25], {3, 4, 5}, 3),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], {4, 5}, 5),
+        ([None, None, None, None, None], {4, 5}, None),
+    ],
+)
+def test_the_newest_and_the_best_are_kept(tmp_path, scores, kept, best):
+    assert kept_after(tmp_path, 2, scores) == (kept, best)
+
+
+def test_the_best_is_remembered_by_the_next_process(tmp_path):
+    kept_after(tmp_path, 1, [0.25, 0.75, 0.5])
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    assert (checkpoints.best(), checkpoints.latest()) == (2, 3)
+    checkpoints.save(Saved(make_state(mesh_of(), 4), None, {}, IDENTITY), pass_at_1=0.75)
+    checkpoints.wait()
+    assert checkpoints.best() == 4
+    checkpoints.close()
+    assert {int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()} == {4}
+
+
+def test_an_empty_directory_has_neither_newest_nor_best(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    assert (checkpoints.latest(), checkpoints.best()) == (None, None)
+    checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"model": {**IDENTITY["model"], "hidden_size": 64}}, "hidden_size: 32 -> 64"),
+        ({"tokenizer": {"size": 98}}, "another tokenizer (size: 97 -> 98)"),
+        ({"seed": 3}, "another seed (None -> 3)"),
+    ],
+)
+def test_another_model_or_tokenizer_is_refused_with_the_difference(saved, state, changed, named):
+    checkpoints = Checkpoints(saved, keep=2)
+    with pytest.raises(UserError) as caught:
+        checkpoints.restore(7, state, IDENTITY | changed)
+    checkpoints.close()
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert "vocab_size" not in str(caught.value)
+
+
+@pytest.mark.parametrize("axes", [{}, {"fsdp": 4, "tensor": 2}])
+def test_the_next_stage_takes_the_weights_alone(saved, axes):
+    mesh = mesh_of(**axes)
+    params = load_params(saved, CONFIG, mesh)
+    assert identical(params, tiny_params(CONFIG, 1))
+    assert identical(load_params(saved, CONFIG, mesh, step=7), params)
+    assert laid_out(params, mesh)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(saved, tmp_path):
+    with pytest.raises(UserError, match="no checkpoint 8 there; found updates .*7"):
+        load_params(saved, CONFIG, mesh_of(), step=8)
+    with pytest.raises(UserError, match="found updates none"):
+        load_params(tmp_path, CONFIG, mesh_of())
+    with pytest.raises(UserError, match="elsewhere: no such directory"):
+        load_params(tmp_path / "elsewhere", CONFIG, mesh_of())
+    assert not (tmp_path / "elsewhere").exists()
