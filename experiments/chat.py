@@ -78,7 +78,9 @@ def main(config: Config) -> None:
     mesh = make_mesh(config.mesh)
     policy = load_policy(config.model, config.template)
     if config.checkpoint:
-        params = load_params(config.checkpoint, policy.config, mesh, config.step)
+        params = load_params(
+            config.checkpoint, policy.config, mesh, config.step, lambda: load_weights(policy, mesh)
+        )
     else:
         params = load_weights(policy, mesh)
     weights = jax.jit(unstack, static_argnums=1)(params, config.dtype)
@@ -113,7 +115,7 @@ def show(
     decode: Callable[[list[int]], str],
     stop_ids: Sequence[int],
 ) -> None:
-    """Prints a completion as it is written, then its length and speed after the first token."""
+    """Prints a completion as it is written, then its length and speed."""
     moments: list[float] = []
 
     def timed() -> Iterator[int]:
@@ -125,8 +127,9 @@ def show(
     for text, thinking in thoughts(pieces(timed(), decode)):
         part = Text(text, style="dim" if thinking else "")
         console.print(part, end="", soft_wrap=True)
-    seconds = max(moments[-1] - moments[0], 1e-9)
-    rate = f", {(len(moments) - 1) / seconds:.0f} tokens/s" if len(moments) > 1 else ""
+    # Two tokens in, prefill and decoding are compiled.
+    steady = len(moments) - 2
+    rate = f", {steady / (moments[-1] - moments[1]):.0f} tokens/s" if steady > 0 else ""
     console.print(Text(f"\n({len(moments)} tokens{rate})", style="dim"), soft_wrap=True)
 
 

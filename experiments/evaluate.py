@@ -63,10 +63,14 @@ class Config:
 def main(config: Config) -> None:
     """Loads, samples, judges, prints."""
     mesh = make_mesh(config.mesh)
-    policy = load_policy(config.model, config.data.template)
+    policy = load_policy(
+        config.model, config.data.template, config.data.system, config.data.prefill
+    )
     sets = load_eval_sets(config.data, note=print)
     if config.checkpoint:
-        params = load_params(config.checkpoint, policy.config, mesh, config.step)
+        params = load_params(
+            config.checkpoint, policy.config, mesh, config.step, lambda: load_weights(policy, mesh)
+        )
     else:
         params = load_weights(policy, mesh)
     engine = make_engine(policy, mesh, config.rollout, dtype=config.dtype)

@@ -23,14 +23,13 @@ from r1jax.evaluate import EvalConfig
 from r1jax.losses.sft import sft
 from r1jax.mesh import MeshConfig
 from r1jax.models import table
-from r1jax.problem import Problem, RewardContext
 from r1jax.rewards import Policy as AnswerPolicy
-from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_weights
 from r1jax.run import RunDirectory
 from r1jax.stages import zero
 from r1jax.stages.presets import PRESETS
 from r1jax.training import collect
+from r1jax.training.collect import Drawn
 from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import held_out
@@ -132,36 +131,27 @@ def sampling(config: Config) -> RLConfig:
 def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
     """(the right completions of all rollouts, how many were drawn). UserError if none is right."""
     weights = parts.engine.prepare(base)
-    prompts: list[tuple[int, ...]] = []
-    kept: list[Generated] = []
-    for rollout in range(1, config.rollouts + 1):
-        problems, found, right = one_rollout(parts, config, weights, rollout)
-        prompts += [parts.policy.prompt(problems[found[i].prompt]) for i in right]
-        kept += [found[i] for i in right]
-    if not kept:
+    rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
+    prompts = [parts.policy.prompt(p) for kept in rollouts for p in kept.problems]
+    generated = [g for kept in rollouts for g in kept.generated]
+    if not generated:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
     drawn = config.rollouts * config.rollout.prompts * config.rollout.group
-    return collect.to_sequences(prompts, kept, np.zeros(len(kept), np.float32)), drawn
+    return collect.to_sequences(prompts, generated), drawn
 
 
-def one_rollout(
-    parts: Parts, config: Config, weights: Params, rollout: int
-) -> tuple[list[Problem], list[Generated], list[int]]:
-    """(problems, completions, which of these to keep) of rollout number `rollout`."""
+def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> Drawn:
+    """The completions of rollout number `rollout` that are to be learnt."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)
     found = collect.generate(
         parts.engine, parts.policy, weights, problems, r.group, r.sampling, config.seed, rollout
     )
-    asked = [problems[g.prompt] for g in found]
-    groups = tuple(g.prompt for g in found)
-    context = RewardContext(0, groups, parts.policy.tokenizer)
-    completions = [parts.policy.completion(g) for g in found]
-    judged = collect.judge(parts.terms, asked, completions, context, parts.pool).parts
-    good = judged["accuracy"] == 1
+    drawn = collect.judge_all(parts.policy, parts.terms, parts.pool, problems, found, step=0)
+    good = drawn.judgement.parts["accuracy"] == 1
     if config.keep_format:
-        good &= judged["format"] == 1
-    return problems, found, np.flatnonzero(good).tolist()
+        good &= drawn.judgement.parts["format"] == 1
+    return drawn.take(np.flatnonzero(good))
 
 
 def learn(

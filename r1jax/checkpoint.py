@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from orbax.checkpoint._src.checkpoint_managers import preservation_policy as pol
 from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig, attach, merge
+from r1jax.models.lora import rows as lora_rows
 from r1jax.types import Params, TrainState
 
 UNJUDGED = -1.0  # stands for the pass@1 of a checkpoint without evaluation: below every real one
@@ -129,9 +131,16 @@ class Checkpoints:
 
 
 def load_params(
-    directory: str | Path, c: ModelConfig, mesh: Mesh, step: int | None = None
+    directory: str | Path,
+    c: ModelConfig,
+    mesh: Mesh,
+    step: int | None = None,
+    base: Callable[[], Params] | None = None,
 ) -> Params:
-    """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start."""
+    """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start.
+
+    A LoRA checkpoint holds the factors alone: they are merged into the weights `base` loads.
+    """
     if not Path(directory).is_dir():
         raise UserError(f"{directory}: no such directory of checkpoints")
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
@@ -141,7 +150,9 @@ def load_params(
                 f"{directory}: no checkpoint {step if step is not None else ''} there; "
                 f"found updates {manager.all_steps() or 'none'}"
             )
-        item = {"params": table.abstract(c, mesh)}
+        meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
+        item = {"params": table.abstract(lora_rows(c, lora) if lora else c, mesh)}
         restored = manager.restore(
             step,
             args=ocp.args.Composite(
@@ -152,7 +163,12 @@ def load_params(
                 )
             ),
         )
-    return restored["state"]["params"]
+    params = restored["state"]["params"]
+    if lora is None:
+        return params
+    if base is None:
+        raise UserError(f"{directory}: holds LoRA factors; the base's weights are needed as well")
+    return merge(attach(base(), params, lora))
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

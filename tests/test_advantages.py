@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1jax.losses import group_advantages, zero_std_frac
+from r1jax.errors import UserError
+from r1jax.losses import group_advantages, normalized_sum, zero_std_frac
 
 
 def binary(size, correct):
@@ -104,3 +105,43 @@ def test_group_sums_vanish_and_order_does_not_matter(members, std, random):
     np.testing.assert_allclose(again, got[order], rtol=1e-5, atol=1e-6)
     shifted = group_advantages(rewards + 1.5, ids, std)
     np.testing.assert_allclose(shifted, got, rtol=1e-4, atol=1e-5)
+
+
+def test_leave_one_out_is_the_reward_less_the_mean_of_the_others():
+    rewards, ids = np.array([1.0, 0.0, 2.0, 5.0, 1.0]), np.array([0, 0, 0, 1, 2])
+    got = group_advantages(rewards, ids, baseline="others")
+    np.testing.assert_allclose(got, [0.0, -1.5, 1.5, 0.0, 0.0], atol=1e-6)
+    mean = group_advantages(rewards, ids)
+    np.testing.assert_allclose(got[:3], mean[:3] * 3 / 2, rtol=1e-6)
+
+
+def test_no_baseline_keeps_the_reward_of_equals_too():
+    rewards = np.array([1.0, 1.0, np.nan, -0.5])
+    got = group_advantages(rewards, np.array([0, 0, 1, 1]), baseline="none")
+    np.testing.assert_array_equal(got, [1.0, 1.0, 0.0, -0.5])
+
+
+def test_batch_std_is_one_for_all_groups():
+    """Deviations ±½ and ±3 over the unbiased std of 1 0 6 0, which is 2.8723."""
+    rewards, ids = np.array([1.0, 0.0, 6.0, 0.0, np.nan]), np.array([0, 0, 1, 1, 1])
+    got = group_advantages(rewards, ids, "batch", epsilon=0.0)
+    np.testing.assert_allclose(got, np.array([0.5, -0.5, 3, -3, 0]) / 2.872281, rtol=1e-6)
+    assert not group_advantages(np.array([2.0]), np.array([0]), "batch").any()
+
+
+def test_maxrl_divides_by_the_mean():
+    rewards, ids = np.array([1.0, 0, 0, 0, 1, 1, 0, 0]), np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    np.testing.assert_allclose(
+        group_advantages(rewards, ids, "mean"), [3, -1, -1, -1, 0, 0, 0, 0], rtol=1e-6
+    )
+    with pytest.raises(UserError, match="--loss.advantage_std mean: .* negative, got -0.5"):
+        group_advantages(np.array([1.0, -0.5]), np.array([0, 0]), "mean")
+
+
+def test_normalized_sum_gives_every_part_its_weight_whatever_its_spread():
+    """z-scores ±1/√2 in each group: 1 · z₁ + 2 · z₂ = (3, −3, −1, 1)/√2, then over the batch."""
+    parts = [np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.002, 0.0, 0.0, 0.002])]
+    ids = np.array([0, 0, 1, 1])
+    got = normalized_sum(parts, [1.0, 2.0], ids, epsilon=0.0)
+    raw = np.array([3.0, -3.0, -1.0, 1.0])
+    np.testing.assert_allclose(got, raw / raw.std(ddof=1), rtol=1e-6)

@@ -28,7 +28,7 @@ from loss_oracle import (
 
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
-from r1jax.losses import GRPO, PRESETS, grpo
+from r1jax.losses import GRPO, grpo
 from r1jax.training.update import combine, finish
 
 SHAPES = [(2, 18, 3), (3, 24, 8)]  # rows, width, max_segments; few, as each compiles
@@ -80,6 +80,39 @@ def test_metrics_add_up_and_mean_what_they_say():
         p99 = np.quantile(difference, 0.99, method="inverted_cdf")
         assert p99 <= got.pop("policy/logp_diff_p99") <= p99 * 10**0.05
         assert got == pytest.approx(wanted, rel=1e-5)
+
+
+def test_metrics_of_sequence_options():
+    sequences, logp, _ = rollout = make_rollout(7, seed=3)
+    inside = np.arange(MAX_TOKENS) < sequences.lengths[:, None]
+
+    def mean_by_sequence(x):
+        return (np.where(inside, x, 0).sum(1) / sequences.lengths)[:, None] + 0 * x
+
+    ratio = np.exp(mean_by_sequence(logp - sequences.old_logp))
+    drift = mean_by_sequence(sequences.sampler_logp - logp)
+    product = np.exp(
+        mean_by_sequence(sequences.old_logp - sequences.sampler_logp) * sequences.lengths[:, None]
+    )
+    dropped = (sequences.advantages[:, None] < 0) & (drift > 0.05)
+    high = (ratio > 1.05) & (sequences.advantages[:, None] > 0)
+    assert 0 < dropped[inside].mean() < 1 and high[inside].any() and (product[inside] > 3).any()
+    config = GRPO(
+        ratio="sequence",
+        clip_high=0.05,
+        importance="sequence_mask",
+        importance_cap=3.0,
+        off_policy_limit=0.05,
+    )
+    for shape in SHAPES:
+        got = combined(grpo(config), pack_scored(rollout, shape))
+        for name, wanted in {
+            "ratio_mean": ratio[inside].mean(),
+            "clip_high_frac": high[inside].mean(),
+            "importance_mean": np.where(product <= 3, product, 0)[inside].mean(),
+            "off_policy_frac": dropped[inside].mean(),
+        }.items():
+            assert got[f"policy/{name}"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_options_that_are_off_leave_no_metric_and_read_nothing():
@@ -144,19 +177,23 @@ def test_importance_weights_scale_the_policy_term_and_not_the_kl():
         ({"beta": -1.0}, r"--loss.beta -1.0"),
         ({"dual_clip": 1.0}, r"--loss.dual_clip 1.0: must be a number above 1, or None"),
         ({"importance_cap": 0.0}, r"--loss.importance_cap 0.0: must be a number above 0, or None"),
+        ({"entropy_bonus": "much"}, r"--loss.entropy_bonus much: must be a finite number"),
+        ({"ratio": "word"}, r"--loss.ratio word: must be one of token, sequence, sequence_token"),
+        ({"kl_estimator": "k4"}, r"--loss.kl_estimator k4: must be one of k1, abs, k2, k3"),
+        ({"importance_floor": 2.0}, r"--loss.importance_floor 2.0: must be below importance_cap"),
+        ({"importance_cap": None, "importance_floor": 0.5}, r"--loss.importance_floor 0.5"),
+        ({"off_policy_limit": -0.1}, r"--loss.off_policy_limit -0.1: must be 0 or more, or None"),
+        ({"objective": "cispo", "dual_clip": 3.0}, r"--loss.dual_clip 3.0: must be None with"),
+        (
+            {"kl_as": "reward", "kl_gradient": "importance"},
+            r"--loss.kl_gradient importance: must be plain with kl_as reward",
+        ),
+        (
+            {"advantage_baseline": "none", "advantage_std": "population"},
+            r"--loss.advantage_std population: must be none with advantage_baseline none",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         GRPO(**wrong)
-
-
-def test_presets_hold_the_numbers_they_promise():
-    zero, research = PRESETS["r1-zero"], PRESETS["research"]
-    assert (zero.beta, zero.kl_estimator, zero.advantage_std) == (1e-3, "k3", "population")
-    assert (zero.clip_low, zero.clip_high, zero.importance_cap) == (0.2, 0.2, None)
-    assert (research.advantage_std, research.reduction, research.beta) == ("none", "constant", 0.0)
-    assert (research.clip_low, research.clip_high, research.importance_cap) == (0.2, 0.28, 2.0)
-    assert research == GRPO()
-    assert PRESETS["demo"] == research
-    assert hash(zero) == hash(GRPO(**vars(zero)))  # static under jit

@@ -1,4 +1,4 @@
-"""Reductions, KL, clipping, importance weights: numbers by hand, gradients by analysis.
+"""Reductions, clipping, importance weights: numbers by hand, gradients by analysis.
 
 The example is two rows of three tokens. Ratios and advantages:
 
@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 
 from r1jax.losses import (
-    ESTIMATORS,
     REDUCTIONS,
+    cispo,
     clipped_tokens,
     importance_weights,
+    on_policy_enough,
+    segment_length,
+    segment_mean,
+    segment_sum,
     surrogate,
 )
 from r1jax.types import Batch
@@ -30,7 +34,7 @@ LOSSES = np.array([[-1.28, -1.0, -0.5], [2.2, 1.6, np.nan]])
 
 def example_batch(**overrides):
     mask = np.array([[1, 1, 1], [1, 1, 0]], np.float32)
-    zeros = np.zeros((2, 3), np.float32)
+    zeros = np.zeros(overrides.get("mask", mask).shape, np.float32)
     fields = {
         "tokens": zeros.astype(np.int32),
         "positions": zeros.astype(np.int32),
@@ -51,6 +55,8 @@ def example_batch(**overrides):
         ("token_mean", (-2.78 + 3.8) / 5),
         ("sequence_mean", (-2.78 / 3 + 3.8 / 2) / 2),
         ("constant", (-2.78 + 3.8) / (2 * 4)),
+        ("sequence_sum", (-2.78 + 3.8) / 2),
+        ("token_sum", (-2.78 + 3.8) / 4),
     ],
 )
 def test_reductions_by_hand(reduction, share):
@@ -59,7 +65,7 @@ def test_reductions_by_hand(reduction, share):
     np.testing.assert_allclose(got, share, rtol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", [name for name in REDUCTIONS if name != "token_sum"])
 def test_reductions_divide_by_the_update_not_by_what_is_at_hand(reduction):
     full = REDUCTIONS[reduction](LOSSES, example_batch())
     larger = example_batch(n_tokens=np.float32(50), n_sequences=np.float32(20))
@@ -132,60 +138,66 @@ def test_an_absurd_ratio_keeps_gradients_finite():
     assert slope(jnp.float32(-200.0)) == 0.0
 
 
-@pytest.mark.parametrize(("name", "value"), [("k1", -0.693147), ("k2", 0.240227), ("k3", 0.306853)])
-def test_kl_by_hand(name, value):
-    # The reference gives the token twice the policy's probability.
-    np.testing.assert_allclose(ESTIMATORS[name](jnp.log(0.2), jnp.log(0.4)), value, atol=1e-6)
+def test_cispo_by_hand():
+    """Weights 1.28, 0.9, 0.8 on −A log p; ∂/∂log p = −weight · A."""
+    log_ratio, logp = jnp.log(jnp.array([1.5, 0.9, 0.5])), jnp.array([-1.0, -2.0, -3.0])
+    advantages = jnp.array([1.0, -2.0, 1.0])
+    value, slope = jax.value_and_grad(
+        lambda x: cispo(log_ratio + x - logp, x, advantages, 0.8, 1.28).sum()
+    )(logp)
+    np.testing.assert_allclose(value, 1.28 - 2 * 0.9 * 2 + 0.8 * 3, rtol=1e-6)
+    np.testing.assert_allclose(slope, [-1.28, 1.8, -0.8], rtol=1e-6)
+
+
+PACKED = {  # a row of two segments with an unscored token each, and a row of one
+    "mask": np.array([[0, 1, 1, 0, 1, 0], [1, 1, 1, 1, 0, 0]], np.float32),
+    "segment_ids": np.array([[1, 1, 1, 2, 2, 0], [1, 1, 1, 1, 0, 0]], np.int32),
+    "lengths": np.array([[2, 1, 0], [4, 0, 0]], np.float32),
+}
+
+
+def test_segment_sums_by_hand():
+    batch = example_batch(**PACKED)
+    values = np.array([[9, 1, 2, 9, 5, np.nan], [1, 2, 3, 4, 9, 9]], np.float32)
+    got = segment_sum(values, batch)
+    np.testing.assert_array_equal(got, [[3, 3, 3, 5, 5, 0], [10, 10, 10, 10, 0, 0]])
+    got = segment_mean(values, batch)
+    np.testing.assert_array_equal(got, [[1.5, 1.5, 1.5, 5, 5, 0], [2.5, 2.5, 2.5, 2.5, 0, 0]])
+    got = segment_length(batch)
+    np.testing.assert_array_equal(got, [[2, 2, 2, 1, 1, 0], [4, 4, 4, 4, 0, 0]])
+
+
+RATIO_TO_SAMPLER = np.array([[1, 2.5, 1.5, 1, 0.4, 1], [1.5, 1, 0.5, 1.2, 1, 1]])
+SCORED = PACKED["mask"] > 0
 
 
 @pytest.mark.parametrize(
-    ("name", "slope"),
-    [
-        ("k1", lambda logp, ref: 1.0),
-        ("k2", lambda logp, ref: logp - ref),
-        ("k3", lambda logp, ref: 1.0 - np.exp(ref - logp)),
+    ("mode", "cap", "floor", "weights"),
+    [  # products over the sequences: 3.75, 0.4 and 0.9
+        ("token_truncate", 2.0, 0.0, [2.0, 1.5, 0.4, 1.5, 1, 0.5, 1.2]),
+        ("token_truncate", 9.0, 0.8, [2.5, 1.5, 0.8, 1.5, 1, 0.8, 1.2]),
+        ("token_mask", 2.0, 0.45, [0.0, 1.5, 0.0, 1.5, 1, 0.5, 1.2]),
+        ("sequence_truncate", 3.0, 0.0, [3, 3, 0.4, 0.9, 0.9, 0.9, 0.9]),
+        ("sequence_truncate", 3.0, 0.5, [3, 3, 0.5, 0.9, 0.9, 0.9, 0.9]),
+        ("sequence_mask", 3.0, 0.0, [0, 0, 0.4, 0.9, 0.9, 0.9, 0.9]),
+        ("sequence_mask", 4.0, 0.5, [3.75, 3.75, 0, 0.9, 0.9, 0.9, 0.9]),
     ],
 )
-@pytest.mark.parametrize(("logp", "ref"), [(-1.0, -3.0), (-3.0, -1.0), (-0.5, -0.5), (-9.0, -0.1)])
-def test_gradient_of_the_kl_estimators(name, slope, logp, ref):
-    with jax.enable_x64(True):
-        got = jax.grad(ESTIMATORS[name])(jnp.float64(logp), jnp.float64(ref))
-        np.testing.assert_allclose(got, slope(logp, ref), rtol=1e-12, atol=1e-15)
-
-
-@pytest.mark.parametrize(("name", "biased"), [("k1", False), ("k2", True), ("k3", False)])
-def test_expected_value_and_gradient_under_the_policy(name, biased):
-    """Σ π·k over a whole distribution: the KL itself for k1 and k3; E[∂k1] = 0, E[∂k2] = ∂KL."""
-    with jax.enable_x64(True):
-        logits, ref_logits = jnp.array([0.3, -1.0, 0.8, 0.1]), jnp.array([0.0, 0.4, -0.2, 0.6])
-        ref = jax.nn.log_softmax(ref_logits)
-
-        def kl(z):
-            logp = jax.nn.log_softmax(z)
-            return jnp.sum(jnp.exp(logp) * (logp - ref))
-
-        def expected(z):
-            logp = jax.nn.log_softmax(z)
-            return jnp.sum(jax.lax.stop_gradient(jnp.exp(logp)) * ESTIMATORS[name](logp, ref))
-
-        assert bool(jnp.isclose(expected(logits), kl(logits), rtol=1e-9)) != biased
-        slope = jax.grad(expected)(logits)
-        if name == "k1":
-            np.testing.assert_allclose(slope, 0.0, atol=1e-12)
-        if name == "k2":
-            np.testing.assert_allclose(slope, jax.grad(kl)(logits), rtol=1e-9)
-
-
-def test_k3_keeps_its_digits_near_zero_and_is_finite_far_away():
-    small = ESTIMATORS["k3"](jnp.float32(-1e-3), jnp.float32(0.0))
-    np.testing.assert_allclose(small, 0.5e-6, rtol=1e-3)
-    far, slope = jax.value_and_grad(ESTIMATORS["k3"])(jnp.float32(-300.0), jnp.float32(-1.0))
-    assert jnp.isfinite(far) and slope == 0.0
-
-
-def test_importance_weights_by_hand():
-    old, sampler = jnp.log(jnp.array([0.6, 0.1, 0.3])), jnp.log(jnp.array([0.2, 0.2, 0.3]))
-    np.testing.assert_allclose(importance_weights(old, sampler, 2.0), [2.0, 0.5, 1.0], rtol=1e-6)
-    np.testing.assert_allclose(importance_weights(old, sampler, 9.0), [3.0, 0.5, 1.0], rtol=1e-6)
-    slope = jax.grad(lambda x: importance_weights(x, sampler, 9.0).sum())(old)
+def test_importance_weights_by_hand(mode, cap, floor, weights):
+    batch = example_batch(**PACKED)
+    old = jnp.full((2, 6), -3.0)
+    arguments = (old - np.log(RATIO_TO_SAMPLER), batch, mode, cap, floor)
+    got = importance_weights(old, *arguments)
+    np.testing.assert_allclose(got[SCORED], weights, rtol=1e-5)
+    slope = jax.grad(lambda x: importance_weights(x, *arguments).sum())(old)
     np.testing.assert_array_equal(slope, 0.0)
+
+
+def test_off_policy_mask_by_hand():
+    """Mean log(sampler/π): 0.5, 0.2 and −0.3; only a negative advantage can be left out."""
+    batch = example_batch(**PACKED)
+    drift = np.array([[9, 0.1, 0.9, 9, 0.2, 9], [-0.3, -0.3, -0.5, -0.1, 9, 9]])
+    logp = jnp.full((2, 6), -2.0)
+    for advantage, kept in [(-1.0, [0, 0, 1, 1, 1, 1, 1]), (1.0, [1] * 7), (0.0, [1] * 7)]:
+        got = on_policy_enough(logp, logp + drift, np.full((2, 6), advantage), batch, 0.2 + 1e-6)
+        np.testing.assert_array_equal(got[SCORED], kept)

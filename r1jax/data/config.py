@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from r1jax.data.layouts import Layout
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.problems import Language
 from r1jax.errors import UserError
@@ -15,11 +16,14 @@ class DataConfig:
 
     A source is one string. `world:sum,countdown,word` names families of the embedded world;
     `?harder=true` after them asks for one operand or digit more. `reasoning_gym:NAME?a=1&b=2`
-    names any reasoning-gym task. Anything else is the path of a .jsonl or .parquet file.
+    names any reasoning-gym task; `tinyzero:countdown` and `tinyzero:multiply` are TinyZero's.
+    `hf:OWNER/NAME?split=train&config=main` names a Hugging Face data set (package `datasets`).
+    Anything else is the path of a .jsonl or .parquet file; `?column=value` keeps some of its rows.
     """
 
     train: tuple[str, ...] = ("world:sum,countdown,word",)
-    """Sources to train on: world:FAMILIES, reasoning_gym:NAME?param=value, FILE.jsonl|.parquet."""
+    """Sources to train on: world:FAMILIES, reasoning_gym:NAME?param=value, tinyzero:TASK,
+    hf:OWNER/NAME?split=train, FILE.jsonl|.parquet."""
     weights: tuple[float, ...] = ()
     """Relative share of each training source; none given: equal shares."""
     eval: tuple[str, ...] = ("world:sum,countdown,word",)
@@ -27,15 +31,25 @@ class DataConfig:
     eval_count: int = 256
     """Problems of each evaluation set (fewer when the source has fewer)."""
     template: str = "r1_zero"
-    """Prompt template around the question: r1_zero (the paper's), tags, mini, qa or plain."""
+    """Prompt template around the question: r1_zero (the paper's), tags, mini, qa, plain, tinyzero,
+    tinyzero_multiply, qwen_boxed, qwen_math_cot, abel, or the tokenizer's own: chat, chat_boxed."""
+    system: str = ""
+    """System message; only the templates chat and chat_boxed have one."""
+    prefill: str | None = None
+    """Beginning of every answer, written for the model (<think>); part of the prompt, and of the
+    text that rewards see. None: what the template has."""
     language: Language = "both"
     """Language of the embedded world's problems; both: they take turns."""
+    layout: Layout = "auto"
+    """How the rows of a file are read; auto goes by the columns: plain, gsm8k (after ####), math
+    (last box of the solution), aime, choice (MMLU), gpqa, mbpp, humaneval, countdown."""
     question_column: str | None = None
     """Column of the question; None takes the first of question, problem, prompt."""
     answer_column: str | None = None
     """Column of the gold answer; None takes answer, then solution."""
-    grader: str = "math"
-    """How answers to problems of a file are judged, unless a column `grader` says otherwise."""
+    grader: str = "auto"
+    """How answers to problems of a file are judged, unless a column `grader` says otherwise: math,
+    number, choice, countdown; auto: as the layout has it (plain: math)."""
     strict: bool = False
     """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""
     seed: int = 0
@@ -58,6 +72,11 @@ class DataConfig:
             raise UserError(
                 f"--data.template {self.template}: no such template; choose from "
                 + ", ".join(TEMPLATES)
+            )
+        if self.system and not TEMPLATES[self.template].chat:
+            chats = " or ".join(name for name, template in TEMPLATES.items() if template.chat)
+            raise UserError(
+                f"--data.system: --data.template {self.template} has no system message; use {chats}"
             )
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--data.seed {self.seed}: must lie between 0 and 2**32 - 1")

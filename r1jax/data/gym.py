@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import sys
 from typing import Any
 
-from r1jax.data.files import question_hash
+from r1jax.data.layouts import question_hash
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.gym import check_task
@@ -104,20 +103,6 @@ class GymSource:
 def held_out(identity: str) -> bool:
     """Whether a problem belongs to evaluation: decided by its id alone."""
     return int(hashlib.sha256(identity.encode()).hexdigest(), 16) % HELD_OUT == 0
-
-
-def parse_params(query: str, spec: str) -> dict[str, Any]:
-    """Reads `a=1&b=[2, 3]&c=text`: Python literals where they are, text otherwise."""
-    params: dict[str, Any] = {}
-    for pair in filter(None, query.split("&")):
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise UserError(f"{spec}: {pair!r} is not parameter=value")
-        try:
-            params[name] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            params[name] = {"true": True, "false": False}.get(text.lower(), text)
-    return params
 
 
 def _check(name: str, params: dict[str, Any]) -> None:

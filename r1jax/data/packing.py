@@ -32,7 +32,7 @@ class Sequences:
     tokens: np.ndarray  # i32[N, L]
     prompt_lengths: np.ndarray  # i32[N], at least 1: a first token has nothing to be predicted from
     lengths: np.ndarray  # i32[N], completion tokens, the stop token included
-    advantages: np.ndarray | None = None  # f32[N]
+    advantages: np.ndarray | None = None  # f32[N], or f32[N, C] where each token has its own
     sampler_logp: np.ndarray | None = None  # f32[N, C], C at least the longest completion
     old_logp: np.ndarray | None = None  # f32[N, C]
     ref_logp: np.ndarray | None = None  # f32[N, C]
@@ -164,7 +164,11 @@ def _completion_values(sequences: Sequences) -> dict[str, np.ndarray | float]:
     """One value per completion token, in the order of `_completion_cells`, for each float array."""
     owner, offset = _spans(sequences.lengths)
     values: dict[str, np.ndarray | float] = {"mask": 1.0}
-    values["advantages"] = np.nan if sequences.advantages is None else sequences.advantages[owner]
+    own = sequences.advantages
+    per_token = own is not None and own.ndim == 2
+    values["advantages"] = (
+        np.nan if own is None else own[owner, offset] if per_token else own[owner]
+    )
     for name in PER_TOKEN:
         array = getattr(sequences, name)
         values[name] = np.nan if array is None else array[owner, offset]

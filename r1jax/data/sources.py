@@ -9,10 +9,14 @@ from typing import Any, Protocol
 
 from r1jax.data.config import DataConfig
 from r1jax.data.files import DataReport, load_file
-from r1jax.data.gym import GymSource, parse_params
+from r1jax.data.gym import GymSource
+from r1jax.data.params import parse_params
+from r1jax.data.rows import HUB
+from r1jax.data.tinyzero import TINYZERO, TinyZeroSource
 from r1jax.data.world import FAMILIES, Language, distinct, generate
 from r1jax.errors import UserError
 from r1jax.problem import Problem
+from r1jax.rewards.graders import SANDBOXED
 
 WORLD, GYM = "world", "reasoning_gym"
 
@@ -72,8 +76,13 @@ class FileSource:
     """The problems of a file, in memory; `report` says what was dropped."""
 
     def __init__(self, path: str, config: DataConfig) -> None:
-        """Raises UserError as `load_file` does."""
+        """Raises UserError as `load_file` does, and for problems that need a sandbox."""
         self._problems, self.report = load_file(path, config)
+        if unrun := next((p for p in self._problems if p.grader in SANDBOXED), None):
+            raise UserError(
+                f"{path}: problem {unrun.id!r} is judged by running the program (grader "
+                f"{unrun.grader}), which needs a sandbox that is not there yet; choose another set"
+            )
 
     def __len__(self) -> int:
         """Number of problems."""
@@ -95,11 +104,13 @@ def open_source(spec: str, config: DataConfig, seed: int) -> tuple[Source, DataR
     Raises UserError when it does not exist, cannot be read, or takes no such parameters.
     """
     kind, colon, rest = spec.partition(":")
-    if not colon or kind not in (WORLD, GYM):
+    if not colon or kind not in (WORLD, GYM, TINYZERO):
         source = FileSource(spec, config)
         return source, source.report
     name, _, query = rest.partition("?")
     params = parse_params(query, spec)
+    if kind == TINYZERO:
+        return TinyZeroSource(name, params, seed), None
     if kind == GYM:
         return GymSource(name, params, seed), None
     return _world(spec, name, params, config, seed), None
@@ -109,10 +120,12 @@ def set_name(spec: str) -> str:
     """A short name for a source, for metrics and files: world, world-harder, chain_sum, aime."""
     kind, colon, rest = spec.partition(":")
     name, _, query = rest.partition("?")
-    if colon and kind == GYM:
-        return name
+    if colon and kind in (GYM, HUB):
+        return name.rpartition("/")[2]
+    if colon and kind == TINYZERO:
+        return f"{TINYZERO}-{name}"
     if not colon or kind != WORLD:
-        return Path(spec).stem
+        return Path(spec.partition("?")[0]).stem
     families = _families(name)
     parts = [WORLD, *(families if set(families) != set(FAMILIES) else ())]
     return "-".join([*parts, "harder"] if parse_params(query, spec).get("harder") else parts)

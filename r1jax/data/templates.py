@@ -9,13 +9,20 @@ from r1jax.problem import Problem
 
 @dataclass(frozen=True)
 class Template:
-    """Text around a question; `text` holds `{question}` once and ends where the model goes on."""
+    """Text around a question; `text` holds `{question}` once.
+
+    `prefill` follows it: the beginning of the answer, written for the model, which rewards see as
+    part of the completion. With `chat` the text is the user's message, and the tokenizer's own chat
+    template goes around it.
+    """
 
     name: str
     text: str
+    prefill: str = ""
+    chat: bool = False
 
     def fill(self, question: str) -> str:
-        """The prompt for `question`. Braces inside the question are left alone."""
+        """The text for `question`, without prefill. Its own braces are left alone."""
         return self.text.replace("{question}", question)
 
 
@@ -29,6 +36,25 @@ R1_ZERO = (
     "<answer> answer here </answer>. User: {question}. Assistant:"
 )
 
+# Jiayi-Pan/TinyZero 95df88f, examples/data_preprocess/countdown.py (base) and multiply.py. What the
+# question asks for is part of the question (r1jax.data.tinyzero).
+TINYZERO = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
+    "it. The assistant first thinks about the reasoning process in the mind and then provides the "
+    "user with the answer.\n"
+    "User: {question}\n"
+    "Assistant: Let me solve this step by step.\n"
+)
+TINYZERO_MULTIPLY = (
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
+    "it. The assistant first thinks about the reasoning process in the mind and then provides the "
+    "user with the answer. The reasoning process and answer are enclosed within <think> </think> "
+    "and <answer> </answer> tags, respectively, i.e., <think> reasoning process here </think> "
+    "<answer> RESULT_NUMBER </answer>. User: {question} Assistant: Ok let me think about it.\n"
+)
+
+BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
+
 TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
@@ -41,10 +67,28 @@ TEMPLATES: dict[str, Template] = {
         Template("mini", "User: {question}\nAssistant:"),
         Template("qa", "Question: {question}\nAnswer:"),
         Template("plain", "{question}\n"),
+        Template("tinyzero", TINYZERO, prefill="<think>"),
+        Template("tinyzero_multiply", TINYZERO_MULTIPLY, prefill="<think>"),
+        # hkust-nlp/simpleRL-reason cf1c785, examples/simplelr_math_eval/utils.py: qwen-boxed is
+        # Zoo's, abel its plainer one for weak bases, qwen25-math-cot Qwen2.5-Math's own (v0).
+        Template(
+            "qwen_boxed",
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+            "<|im_start|>user\n{question}\n" + BOXED + "<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        Template("abel", "Question:\n{question}\nAnswer:\nLet's think step by step.\n"),
+        Template(
+            "qwen_math_cot",
+            "<|im_start|>system\n" + BOXED + "<|im_end|>\n"
+            "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        Template("chat", "{question}", chat=True),
+        # DeepSeek-R1's suffix for mathematics (paper, evaluation set-up).
+        Template("chat_boxed", "{question}\n" + BOXED, chat=True),
     )
 }
 
 
 def render(template: Template, problem: Problem) -> str:
-    """The prompt text of `problem` under `template`."""
-    return template.fill(problem.question)
+    """The prompt text of `problem` under `template`, prefill included; for chat the message."""
+    return template.fill(problem.question) + template.prefill

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError
@@ -84,6 +85,8 @@ class GRPO:
         _require(self, "dual_clip", dual is None or dual > 1, "a number above 1, or None")
         _require(self, "importance_cap", cap is None or cap > 0, "a number above 0, or None")
         _require(self, "off_policy_limit", limit is None or limit >= 0, "0 or more, or None")
+        number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
+        _require(self, "entropy_bonus", number, "a finite number")
         _check_pairs(self)
 
 

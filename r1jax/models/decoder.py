@@ -13,6 +13,7 @@ from r1jax.mesh import constrain, over_rows
 from r1jax.models import attention as attn
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
+from r1jax.models.lora import merge
 from r1jax.types import Params
 
 Remat = Literal["none", "dots", "full"]
@@ -113,8 +114,8 @@ def logits(params: Params, hidden: jax.Array) -> jax.Array:
 
 
 def unstack(params: Params, dtype: Any) -> Params:
-    """Weights cast to `dtype` with every stack split into layers: what decoding runs on."""
-    cast = jax.tree.map(lambda w: w.astype(dtype), params)
+    """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on."""
+    cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
     layers = [
         jax.tree.map(lambda w, i=i: w[i], stack)
         for stack in cast["stacks"]

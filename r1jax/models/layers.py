@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from r1jax.models.config import ModelConfig
+from r1jax.models.lora import Lora
 
 
-def linear(leaf: jax.Array, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+def linear(leaf: jax.Array | Lora, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """x·W (+ b), x[..., in], W[in, out]: the one doorway of every matrix product of the model."""
-    y = x @ leaf.astype(x.dtype)
+    y = leaf.apply(x) if isinstance(leaf, Lora) else x @ leaf.astype(x.dtype)
     return y if bias is None else y + bias.astype(x.dtype)
 
 

@@ -43,6 +43,11 @@ class LoraConfig:
             raise UserError(f"--lora.targets {unknown}: choose from {', '.join(PEFT)}")
 
     @property
+    def on(self) -> bool:
+        """Whether low-rank factors are trained at all."""
+        return self.rank > 0
+
+    @property
     def scale(self) -> float:
         """α / r."""
         return self.alpha / self.rank
@@ -76,8 +81,8 @@ def rows(c: ModelConfig, config: LoraConfig) -> Params:
         stack, axis_in, axis_out = row.axes
         std = 1.0 / math.sqrt(3 * n_in)  # as PEFT's Kaiming-uniform start: U(±1/√in)
         return {
-            "a": Row((layers, n_in, config.rank), (stack, axis_in, None), "lora_A", std),
-            "b": Row((layers, config.rank, n_out), (stack, None, axis_out), "lora_B", 0.0),
+            "a": Row((layers, n_in, config.rank), (stack, axis_in, None), "A", std, stacked=True),
+            "b": Row((layers, config.rank, n_out), (stack, None, axis_out), "B", 0.0, stacked=True),
         }
 
     return {

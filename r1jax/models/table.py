@@ -91,24 +91,35 @@ def table(c: ModelConfig) -> dict[str, Any]:
     return rows
 
 
-def shardings(c: ModelConfig, mesh: Mesh) -> Params:
+Rows = Any
+"""A tree of rows with the structure of the parameters it describes."""
+
+
+def rows_of(model: ModelConfig | Rows) -> Rows:
+    """The table itself: functions below take a model for all its weights, or a part's own rows."""
+    return table(model) if isinstance(model, ModelConfig) else model
+
+
+def shardings(model: ModelConfig | Rows, mesh: Mesh) -> Params:
     """NamedSharding of every parameter."""
-    return jax.tree.map(lambda row: meshes.sharding(mesh, row.axes, row.shape), table(c))
+    return jax.tree.map(lambda row: meshes.sharding(mesh, row.axes, row.shape), rows_of(model))
 
 
-def abstract(c: ModelConfig, mesh: Mesh | None = None, dtype: Any = jnp.float32) -> Params:
+def abstract(
+    model: ModelConfig | Rows, mesh: Mesh | None = None, dtype: Any = jnp.float32
+) -> Params:
     """ShapeDtypeStructs of the parameters; nothing is allocated."""
 
     def one(row: Row) -> jax.ShapeDtypeStruct:
         where = meshes.sharding(mesh, row.axes, row.shape) if mesh is not None else None
         return jax.ShapeDtypeStruct(row.shape, dtype, sharding=where)
 
-    return jax.tree.map(one, table(c))
+    return jax.tree.map(one, rows_of(model))
 
 
-def init(c: ModelConfig, key: jax.Array, dtype: Any = jnp.float32) -> Params:
+def init(model: ModelConfig | Rows, key: jax.Array, dtype: Any = jnp.float32) -> Params:
     """Fresh parameters: normal(0, std), output projections scaled by 1/√(2·layers)."""
-    rows, structure = jax.tree.flatten(table(c))
+    rows, structure = jax.tree.flatten(rows_of(model))
 
     def one(index: int, row: Row) -> jax.Array:
         if row.std is None:
@@ -125,6 +136,6 @@ def count(c: ModelConfig) -> int:
     return sum(math.prod(row.shape) for row in jax.tree.leaves(table(c)))
 
 
-def decay_mask(c: ModelConfig) -> Params:
+def decay_mask(model: ModelConfig | Rows) -> Params:
     """True where weight decay applies: matrices and the embedding, no norms, no biases."""
-    return jax.tree.map(lambda row: len(row.shape) - row.stacked >= 2, table(c))
+    return jax.tree.map(lambda row: len(row.shape) - row.stacked >= 2, rows_of(model))

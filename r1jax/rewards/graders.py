@@ -62,7 +62,7 @@ def math(problem: Problem, answer: str) -> bool:
             return right == given  # a decimal may still stand for a fraction, rounded
     target = _parsed(answer, "any_match")
     # No timeouts: theirs count wall time through SIGALRM and fail outside the main thread.
-    return bool(target) and _math_verify().verify(_gold(gold), target, timeout_seconds=None)
+    return bool(target) and math_verify().verify(_gold(gold), target, timeout_seconds=None)
 
 
 def choice(problem: Problem, answer: str) -> bool:
@@ -83,6 +83,9 @@ def reasoning_gym(problem: Problem, answer: str) -> bool:
     return gym.score(problem.metadata, answer)
 
 
+SANDBOXED = frozenset({"code"})
+"""Graders whose problems load, with their tests in the metadata, but cannot be judged here."""
+
 GRADERS: dict[str, Callable[[Problem, str], bool]] = {
     "number": number,
     "math": math,
@@ -94,6 +97,11 @@ GRADERS: dict[str, Callable[[Problem, str], bool]] = {
 
 def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
     """The judge that `problem.grader` names; UserError where there is none."""
+    if problem.grader in SANDBOXED:
+        raise UserError(
+            f"problem {problem.id!r}: grader {problem.grader!r} runs the program, which needs a "
+            "sandbox that is not there yet; use problems with another grader"
+        )
     if problem.grader not in GRADERS:
         known = ", ".join(GRADERS)
         raise UserError(
@@ -105,8 +113,10 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
 def check_gold(problem: Problem) -> str | None:
     """Why the gold answer of `problem` cannot be graded, or None where it can.
 
-    Raises UserError for an unknown grader and for a reasoning-gym task that is refused.
+    A program is not run to find out. Raises UserError for an unknown grader and for a reasoning-gym task that is refused.
     """
+    if problem.grader in SANDBOXED:
+        return None
     grader_of(problem)
     return _GOLD_CHECKS[problem.grader](problem)
 
@@ -121,7 +131,8 @@ def warm(graders: Iterable[str]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _math_verify() -> Any:
+def math_verify() -> Any:
+    """The package math-verify, imported when it is first needed."""
     import math_verify
 
     # It warns once that timeouts are off; they are, because the worker pool bounds CPU time.
@@ -146,7 +157,7 @@ def _parsed(text: str, mode: str, timeout: int | None = None) -> list[Any]:
         return [] if value is None else [_rational(value)]
     if not prose and "$" not in text:
         text = f"${text}$"
-    return _math_verify().parse(
+    return math_verify().parse(
         text, fallback_mode="no_fallback", extraction_mode=mode, parsing_timeout=timeout
     )
 

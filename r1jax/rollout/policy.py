@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,30 +27,50 @@ from r1jax.types import Params
 
 EMBEDDED = "embedded"
 
+_OPENED = re.compile(r"<think>\s*\Z")
+
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything about a model but its weights and devices."""
+    """Everything about a model but its weights and devices.
+
+    `template.prefill` is what every completion's text begins with though the prompt holds it.
+    """
 
     directory: Path
     config: ModelConfig
     tokenizer: Any
     template: Template
     stop_ids: tuple[int, ...]
+    system: str = ""
 
     def prompt(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a problem's prompt; BOS only as the tokenizer sets it, and only once."""
-        ids = self.tokenizer(render(self.template, problem))["input_ids"]
+        text = self.prompt_text(problem)
+        # A chat template writes its own BOS.
+        ids = self.tokenizer(text, add_special_tokens=not self.template.chat)["input_ids"]
         bos = self.tokenizer.bos_token_id
         while bos is not None and ids[:2] == [bos, bos]:
             ids = ids[1:]
         return tuple(ids)
 
+    def prompt_text(self, problem: Problem) -> str:
+        """The prompt as text, prefill included."""
+        if not self.template.chat:
+            return render(self.template, problem)
+        text = chat_text(self.tokenizer, self.template.fill(problem.question), self.system)
+        # The chat template may end with the same opening tag.
+        return text if text.endswith(self.template.prefill) else text + self.template.prefill
+
     def completion(self, generated: Generated) -> Completion:
-        """Text of a generated completion, without its stop token, split into thought and answer."""
+        """Text of a generated completion, without its stop token, split into thought and answer.
+
+        The text begins with the prefill; `token_ids` are the generated ones alone.
+        """
         ids = generated.tokens.tolist()
         shown = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
-        return Completion.parse(self.tokenizer.decode(shown), ids, generated.finish_reason)
+        text = self.template.prefill + self.tokenizer.decode(shown)
+        return Completion.parse(text, ids, generated.finish_reason)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -70,8 +92,19 @@ def model_directory(name: str) -> Path:
     return path
 
 
-def load_policy(model: str, template: str) -> Policy:
-    """Reads config, tokenizer and stop tokens of a model directory (`embedded` or a path)."""
+def chat_text(tokenizer: Any, message: str, system: str = "") -> str:
+    """The tokenizer's chat template around a user's message, up to where the answer begins."""
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": message})
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def load_policy(model: str, template: str, system: str = "", prefill: str | None = None) -> Policy:
+    """Reads config, tokenizer and stop tokens of a model directory (`embedded` or a path).
+
+    `prefill` None keeps the template's own; for a chat template that opens <think> itself it is
+    that tag. Raises UserError where parts do not belong together or a chat template is missing.
+    """
     directory = model_directory(model)
     config = hub.read_config(directory)
     tokenizer = load_tokenizer(directory)
@@ -81,7 +114,17 @@ def load_policy(model: str, template: str) -> Policy:
             f"{config.vocab_size}; they do not belong together"
         )
     stops = {tokenizer.eos_token_id, *config.eos_ids, *_generation_eos(directory)}
-    return Policy(directory, config, tokenizer, TEMPLATES[template], tuple(sorted(stops)))
+    chosen = TEMPLATES[template]
+    if chosen.chat and not tokenizer.chat_template:
+        raise UserError(
+            f"--data.template {template}: the tokenizer in {directory} has no chat template; "
+            "use r1_zero or another text template"
+        )
+    if prefill is None and chosen.chat:
+        opened = _OPENED.search(chat_text(tokenizer, "", system))
+        prefill = opened.group() if opened else ""
+    chosen = chosen if prefill is None else dataclasses.replace(chosen, prefill=prefill)
+    return Policy(directory, config, tokenizer, chosen, tuple(sorted(stops)), system)
 
 
 def _generation_eos(directory: Path) -> list[int]:

@@ -111,7 +111,7 @@ def pieces(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterato
 
 
 def thoughts(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """(text, whether it is thought): <think> up to </think> or <answer>, the thought's tags with it.
+    """(text, whether it is thought): <think> up to </think> or <answer>, with its own tags.
 
     Holds back what may turn out to be the beginning of a tag; the parts add up to the whole text.
     """

@@ -15,6 +15,7 @@ from r1jax.checkpoint import Checkpoints
 from r1jax.environment import environment
 from r1jax.evaluate import Evaluation, paired_gain
 from r1jax.models import hub
+from r1jax.models.lora import merge, save_peft
 from r1jax.progress import Progress
 from r1jax.report import write_report
 from r1jax.rollout.policy import load_weights
@@ -54,7 +55,7 @@ def run(config: RLConfig) -> None:
                 directory.evaluation(0, evaluation.record)
         files.progress.note(f"update 0: held-out pass@1 {before[0].record['pass_at_1']:.3f}")
         loop = train(parts, loop, files)
-        after = loop.judged[1] if loop.judged else held_out(parts, loop.state.params)
+        after = loop.judged[1] if loop.judged else held_out(parts, parts.model(loop.state.params))
     extra = {
         "wall_seconds": time.time() - started,
         "memory_plan": planned,
@@ -119,7 +120,10 @@ def export(parts: Parts, params: Params, directory: RunDirectory) -> None:
     """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it."""
     if jax.process_count() > 1:
         params = jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), params)
+    if directory.write and parts.lora:
+        save_peft(directory.path / "adapter", params, parts.lora, str(parts.policy.directory))
     if directory.write:
+        params = merge(parts.model(params))
         hub.save(directory.path / "hf", params, parts.policy.config)
         parts.policy.tokenizer.save_pretrained(directory.path / "hf")
 

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
-from r1jax.losses import zero_std_frac
+from r1jax.losses import first_groups, mixed_groups, zero_std_frac
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import (
     RewardPool,
@@ -44,19 +44,21 @@ class Scored:
 
     sequences: Sequences
     order: np.ndarray  # i64[N]
+    truncated: np.ndarray  # bool[N], cut by the token limit
     metrics: dict[str, float]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint in mid-rollout has to hold, beside `metrics`."""
         found = {f.name: getattr(self.sequences, f.name) for f in fields(Sequences)}
-        return {k: v for k, v in found.items() if v is not None} | {"order": self.order}
+        own = {"order": self.order, "truncated": self.truncated}
+        return {k: v for k, v in found.items() if v is not None} | own
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], metrics: dict[str, float]) -> Scored:
         """Inverse of `arrays`."""
         arrays = dict(arrays)
-        order = arrays.pop("order")
-        return cls(Sequences(**arrays), order, metrics)
+        order, truncated = arrays.pop("order"), arrays.pop("truncated")
+        return cls(Sequences(**arrays), order, truncated, metrics)
 
 
 def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
@@ -91,18 +93,19 @@ def generate(
     sampling: Sampling,
     seed: int,
     rollout: int,
+    earlier: Drawn | None = None,
 ) -> list[Generated]:
     """`group` completions of each problem, in the order of the problems.
 
-    A problem that occurs twice in a rollout goes on counting its samples, so that the second group
-    is no copy of the first.
+    A problem that occurs twice in a rollout (in `earlier` rounds too) goes on counting its samples,
+    so that the second group is no copy of the first.
     """
-    seen: Counter[int] = Counter()
+    seen = Counter(p.number for p in earlier.problems) if earlier else Counter()
     prompts = []
     for problem in problems:
-        first = seen[problem.number] * group
+        first = seen[problem.number]
         prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
-        seen[problem.number] += 1
+        seen[problem.number] += group
     found = engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout)
     return sorted(found, key=lambda g: (g.prompt, g.sample))
 
@@ -114,6 +117,80 @@ class Judgement:
     total: np.ndarray
     parts: dict[str, np.ndarray]
     lost: dict[str, int]
+
+    def take(self, index: np.ndarray) -> Judgement:
+        """The rewards at `index`; what was lost stays counted."""
+        parts = {name: part[index] for name, part in self.parts.items()}
+        return Judgement(self.total[index], parts, self.lost)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """N judged completions: what was asked, what came, whose group, what it earned."""
+
+    problems: list[Problem]
+    generated: list[Generated]
+    completions: list[Completion]
+    groups: np.ndarray  # i64[N]
+    judgement: Judgement
+
+    @property
+    def truncated(self) -> np.ndarray:
+        """bool[N], completions the token limit cut."""
+        return np.asarray([c.finish_reason == "length" for c in self.completions])
+
+    def joined(self, later: Drawn) -> Drawn:
+        """This round and a later one, whose groups get numbers of their own."""
+        a, b = self.judgement, later.judgement
+        parts = {name: np.concatenate([part, b.parts[name]]) for name, part in a.parts.items()}
+        lost = {name: count + b.lost[name] for name, count in a.lost.items()}
+        return Drawn(
+            self.problems + later.problems,
+            self.generated + later.generated,
+            self.completions + later.completions,
+            np.concatenate([self.groups, later.groups + self.groups.max() + 1]),
+            Judgement(np.concatenate([a.total, b.total]), parts, lost),
+        )
+
+    def take(self, index: np.ndarray) -> Drawn:
+        """The completions at `index`, in its order."""
+        own = (self.problems, self.generated, self.completions)
+        lists = ([items[i] for i in index] for items in own)
+        return Drawn(*lists, self.groups[index], self.judgement.take(index))
+
+
+def mixed_count(drawn: Drawn) -> int:
+    """Groups that hold both right and wrong answers, by raw accuracy."""
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    return len(np.unique(drawn.groups[mixed]))
+
+
+def mixed_first(drawn: Drawn, groups: int) -> Drawn:
+    """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    chosen = first_groups(mixed, drawn.groups, groups)
+    missing = groups - len(np.unique(drawn.groups[chosen]))
+    if missing > 0:
+        chosen = np.concatenate([chosen, first_groups(~mixed, drawn.groups, missing)])
+    return drawn.take(chosen)
+
+
+def judge_all(
+    policy: Policy,
+    terms: Sequence[Term],
+    pool: RewardPool,
+    problems: Sequence[Problem],
+    generated: list[Generated],
+    step: int,
+) -> Drawn:
+    """Texts and rewards of what was generated for `problems`."""
+    completions = [policy.completion(g) for g in generated]
+    asked = [problems[g.prompt] for g in generated]
+    groups = np.asarray([g.prompt for g in generated])
+    context = RewardContext(step, tuple(groups.tolist()), policy.tokenizer)
+    return Drawn(
+        asked, generated, completions, groups, judge(terms, asked, completions, context, pool)
+    )
 
 
 def judge(
@@ -143,10 +220,12 @@ def judge(
 
 
 def to_sequences(
-    prompts: Sequence[Sequence[int]], generated: Sequence[Generated], advantages: np.ndarray
+    prompts: Sequence[Sequence[int]],
+    generated: Sequence[Generated],
+    advantages: np.ndarray | None = None,
 ) -> Sequences:
     """Prompts and completions side by side, with what the sampler said of each token."""
-    n = len(generated)
+    n = len(prompts)
     prompt_lengths = np.asarray([len(p) for p in prompts], np.int64)
     lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
     tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
@@ -158,10 +237,9 @@ def to_sequences(
     return Sequences(tokens, prompt_lengths, lengths, advantages, sampler)
 
 
-def rollout_metrics(
-    completions: Sequence[Completion], judgement: Judgement, groups: np.ndarray
-) -> dict[str, float]:
+def rollout_metrics(drawn: Drawn) -> dict[str, float]:
     """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
+    completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
     lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
     metrics: dict[str, float] = {"reward/mean": float(judgement.total.mean())}
     for name, part in judgement.parts.items():
@@ -183,13 +261,9 @@ def rollout_metrics(
     return metrics
 
 
-def sample_rows(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    judgement: Judgement,
-    count: int,
-) -> list[dict[str, Any]]:
+def sample_rows(drawn: Drawn, count: int) -> list[dict[str, Any]]:
     """The first `count` completions with their rewards, for samples.jsonl."""
+    problems, completions, judgement = drawn.problems, drawn.completions, drawn.judgement
     return [
         {
             "id": problems[i].id,

@@ -11,6 +11,7 @@ from r1jax.errors import UserError
 from r1jax.evaluate import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.mesh import MeshConfig, ProcessConfig
+from r1jax.models.lora import LoraConfig
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
@@ -33,6 +34,9 @@ class RolloutConfig(EngineConfig):
     """Nucleus; must stay 1 in training, where scoring sees the whole vocabulary."""
     top_k: int = 0
     """Tokens kept; must stay 0 in training."""
+    max_rounds: int = 1
+    """Above 1, dynamic sampling (DAPO): prompts are drawn for up to so many rounds, until enough
+    groups hold both right and wrong answers."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, beside the model's own stop tokens."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -98,6 +102,8 @@ class TrainConfig(ComputeConfig):
     """Equal parts a rollout is split into, at random; each is one optimizer update."""
     reference_every: int = 0
     """Updates after which the policy becomes the new reference of the KL term; 0: never."""
+    reference_rate: float = 1.0
+    """Step of the reference towards the policy at those updates: 1 replaces it, less averages."""
     max_skipped: int = 5
     """Non-finite updates in a row after which the run stops and saves the batch."""
 
@@ -136,6 +142,8 @@ class RLConfig:
     """Held-out evaluation."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Saving."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank training; the reference is then the base itself, not a copy."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
     process: ProcessConfig = field(default_factory=ProcessConfig)
@@ -152,6 +160,16 @@ class RLConfig:
             raise UserError(
                 f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
                 f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
+            )
+        if self.rollout.max_rounds > 1 and not self.reward.accuracy:
+            raise UserError(
+                f"--rollout.max-rounds {self.rollout.max_rounds}: dynamic sampling looks at the "
+                "raw accuracy; give --reward.accuracy a weight, or use 1"
+            )
+        if not 0 < self.train.reference_rate <= 1:
+            raise UserError(
+                f"--train.reference-rate {self.train.reference_rate}: must lie above 0 and be at "
+                "most 1"
             )
         if self.updates < 1:
             raise UserError(f"--updates {self.updates}: must be at least 1")

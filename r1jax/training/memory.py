@@ -12,7 +12,7 @@ import psutil
 from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.training.setup import Parts
-from r1jax.training.update import abstract_batch
+from r1jax.training.update import abstract_batch, trained_rows
 
 
 def nbytes(tree: Any) -> int:
@@ -28,11 +28,13 @@ def nbytes(tree: Any) -> int:
 def plan(parts: Parts) -> dict[str, int]:
     """Bytes per device by what holds them, and the peak of both phases."""
     c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
-    params = table.abstract(c, mesh)
+    params = table.abstract(trained_rows(c, parts.lora), mesh)
+    whole = table.abstract(c, mesh)
+    base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start)
     program = parts.functions.accumulate.lower(
-        params, total, abstract_batch(parts.config.train, mesh)
+        params, total, abstract_batch(parts.config.train, mesh), base
     ).compile()
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize
@@ -40,17 +42,18 @@ def plan(parts: Parts) -> dict[str, int]:
     kv = 2 * c.n_layers * c.kv_dim * width * (r.max_prompt + r.max_tokens)
     rows = {
         "weights": held,
+        "frozen base": nbytes(base) if base else 0,
         "optimizer": 2 * held,
         "reference": held if parts.needs_reference else 0,
         "gradients": held,
         "update": int(used.temp_size_in_bytes),
-        "rollout weights": held * width // 4,
+        "rollout weights": nbytes(whole) * width // 4,
         "cache": kv * -(-r.slots // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
-    base = rows["weights"] + rows["optimizer"] + rows["reference"]
-    learning = base + rows["gradients"] + rows["update"]
-    sampling = base + rows["rollout weights"] + rows["cache"] + rows["rollout logits"]
+    always = sum(rows[k] for k in ("weights", "frozen base", "optimizer", "reference"))
+    learning = always + rows["gradients"] + rows["update"]
+    sampling = always + rows["rollout weights"] + rows["cache"] + rows["rollout logits"]
     return rows | {"peak": max(learning, sampling)}
 
 

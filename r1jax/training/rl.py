@@ -12,17 +12,16 @@ import jax
 import numpy as np
 
 from r1jax.checkpoint import Checkpoints, Saved
-from r1jax.data.packing import Denominators, pack, unpack
+from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.evaluate import Evaluation, evaluate
-from r1jax.losses import group_advantages
-from r1jax.problem import RewardContext
+from r1jax.losses import rollout_advantages, without_truncated
 from r1jax.progress import Progress
 from r1jax.rollout.policy import make_sampler
 from r1jax.run import RunDirectory
 from r1jax.sinks import Sink
 from r1jax.training import collect
-from r1jax.training.collect import Scored
+from r1jax.training.collect import Drawn, Scored
 from r1jax.training.optimizer import schedule
 from r1jax.training.setup import Parts, copy, initial_state
 from r1jax.training.update import place_batch, update
@@ -38,6 +37,7 @@ class Loop:
     state: TrainState
     reference: Params | None
     rollout: int = 1
+    taken: int = 0  # training problems taken from the stream
     scored: Scored | None = None  # the rollout being learnt from
     done: int = 0  # its updates already made
     judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
@@ -84,55 +84,73 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
 
 
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
-    """Samples groups from the policy and judges them."""
-    config, r = parts.config, parts.config.rollout
-    problems = parts.stream.take((loop.rollout - 1) * r.prompts, r.prompts)
-    files.progress.phase("rollout")
-    with loop.clock("rollout"):
-        weights = parts.engine.prepare(loop.state.params)
-        generated = collect.generate(
-            parts.engine, parts.policy, weights, problems,
-            r.group, r.sampling, config.seed, loop.rollout,
-        )  # fmt: skip
-    files.progress.phase("rewards")
-    with loop.clock("reward"):
-        completions = [parts.policy.completion(g) for g in generated]
-        asked = [problems[g.prompt] for g in generated]
-        groups = np.asarray([g.prompt for g in generated])
-        context = RewardContext(loop.update, tuple(groups.tolist()), parts.policy.tokenizer)
-        judgement = collect.judge(parts.terms, asked, completions, context, parts.pool)
-    advantages = group_advantages(
-        judgement.total, groups, config.loss.advantage_std, config.loss.advantage_epsilon
-    )
-    sequences = collect.to_sequences([parts.policy.prompt(p) for p in asked], generated, advantages)
-    rows = collect.sample_rows(asked, completions, judgement, SAMPLES)
-    files.run.samples(loop.update, loop.rollout, rows)
-    metrics = collect.rollout_metrics(completions, judgement, groups)
-    tokens = float(sequences.lengths.sum())
+    """Samples groups from the policy, judges them and computes their advantages."""
+    config = parts.config
+    drawn, rounds = draw_groups(parts, loop, files)
+    files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
+    metrics = collect.rollout_metrics(drawn) | {"rollout/rounds": rounds}
+    tokens = sum(len(g.tokens) for g in drawn.generated)
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
-    order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(groups))
+    if config.rollout.max_rounds > 1:
+        drawn = collect.mixed_first(drawn, config.rollout.prompts)
     files.progress.phase("update")
     with loop.clock("score"):
-        return score_rollout(parts, loop, Scored(sequences, order, metrics))
+        prompts = [parts.policy.prompt(problem) for problem in drawn.problems]
+        sequences = score_rollout(parts, loop, collect.to_sequences(prompts, drawn.generated))
+    advantages = rollout_advantages(
+        config.loss, drawn.judgement.total, drawn.groups,
+        sequences.lengths, sequences.old_logp, sequences.ref_logp,
+    )  # fmt: skip
+    order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(drawn.groups))
+    return Scored(replace(sequences, advantages=advantages), order, drawn.truncated, metrics)
 
 
-def score_rollout(parts: Parts, loop: Loop, scored: Scored) -> Scored:
+def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
+    """Groups of completions with their rewards, and the rounds of sampling they took.
+
+    One round, unless `max_rounds` allows more: then until enough groups hold both right and wrong
+    answers (DAPO's dynamic sampling), judged by raw accuracy.
+    """
+    config, r = parts.config, parts.config.rollout
+    weights = parts.engine.prepare(parts.model(loop.state.params))
+    drawn: Drawn | None = None
+    rounds, enough = 0, False
+    while rounds < r.max_rounds and not enough:
+        problems = parts.stream.take(loop.taken, r.prompts)
+        loop.taken += r.prompts
+        files.progress.phase("rollout")
+        with loop.clock("rollout"):
+            generated = collect.generate(
+                parts.engine, parts.policy, weights, problems,
+                r.group, r.sampling, config.seed, loop.rollout, drawn,
+            )  # fmt: skip
+        files.progress.phase("rewards")
+        with loop.clock("reward"):
+            found = collect.judge_all(
+                parts.policy, parts.terms, parts.pool, problems, generated, loop.update
+            )
+        drawn = found if drawn is None else drawn.joined(found)
+        rounds += 1
+        enough = rounds < r.max_rounds and collect.mixed_count(drawn) >= r.prompts
+    return drawn, rounds
+
+
+def score_rollout(parts: Parts, loop: Loop, sequences: Sequences) -> Sequences:
     """Adds the old policy's and the reference's log-probabilities where the loss needs them."""
-    sequences, t = scored.sequences, parts.config.train
-    wanted = {}
+    t, wanted = parts.config.train, {}
     if parts.needs_old:
         wanted["old_logp"] = loop.state.params
     if parts.needs_reference:
         wanted["ref_logp"] = loop.reference
     if not wanted:
-        return scored
+        return sequences
     shape = (t.rows, t.width, t.max_segments)
     batches = pack(sequences, *shape, Denominators.of(sequences, 1))
     placed = [place_batch(batch, parts.mesh) for batch in batches]
     for name, params in wanted.items():
-        values = [np.asarray(parts.logp(params, batch)) for batch in placed]
+        values = [np.asarray(parts.logp(parts.model(params), batch)) for batch in placed]
         sequences = replace(sequences, **{name: unpack(values, sequences, *shape)})
-    return replace(scored, sequences=sequences)
+    return sequences
 
 
 def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
@@ -140,18 +158,29 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     t = parts.config.train
     size = len(loop.scored.order) // t.updates_per_rollout
     chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
-    sequences = loop.scored.sequences.take(chosen)
-    totals = Denominators.of(sequences, parts.config.rollout.max_tokens)
+    sequences, totals = in_the_loss(parts, loop.scored, chosen)
     with loop.clock("update"):
         batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
-        loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh)
+        loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
     metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / loop.seconds["time/update"]
     if loop.done == 0:
         metrics = loop.scored.metrics | metrics
     every = t.reference_every
     if parts.needs_reference and every and loop.update % every == 0:
-        loop.reference = copy(loop.state.params)
+        loop.reference = parts.follow(loop.reference, loop.state.params)
     return metrics, batches
+
+
+def in_the_loss(parts: Parts, scored: Scored, chosen: np.ndarray) -> tuple[Sequences, Denominators]:
+    """The sequences of an update and its denominators; truncated ones leave where asked to."""
+    whole, how = scored.sequences.take(chosen), parts.config.loss.truncated
+    limit = parts.config.rollout.max_tokens
+    if how == "keep":
+        return whole, Denominators.of(whole, limit)
+    kept = replace(whole, lengths=without_truncated(whole.lengths, scored.truncated[chosen]))
+    totals = Denominators.of(kept if how == "drop" else whole, limit)
+    some = np.flatnonzero(kept.lengths)
+    return (kept.take(some) if len(some) else kept), totals
 
 
 def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
@@ -193,7 +222,7 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     """Evaluates the policy on every held-out set; returns pass@1 of the first."""
     files.progress.phase("evaluation")
     with loop.clock("eval"):
-        found = held_out(parts, loop.state.params)
+        found = held_out(parts, parts.model(loop.state.params))
         loop.judged = loop.update, found
         for evaluation in found:
             files.run.evaluation(loop.update, evaluation.record)
@@ -223,8 +252,9 @@ def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:
 def saved(parts: Parts, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
     pending = loop.scored.arrays() if loop.scored else {}
-    meta = parts.policy.identity | {
+    meta = parts.identity | {
         "rollout": loop.rollout,
+        "taken": loop.taken,
         "done": loop.done,
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
@@ -238,9 +268,10 @@ def begin(parts: Parts, files: Files) -> Loop:
     if step is None:
         files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
         return Loop(state, copy(state.params) if parts.needs_reference else None)
-    got = files.checkpoints.restore(step, state, parts.policy.identity)
+    got = files.checkpoints.restore(step, state, parts.identity)
     scored = Scored.from_arrays(got.pending, got.meta["rollout_metrics"]) if got.pending else None
-    loop = Loop(got.state, got.reference, got.meta["rollout"], scored, got.meta["done"])
+    loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
+                got.meta["done"])  # fmt: skip
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,12 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.mixture import ProblemStream, load_eval_sets
-from r1jax.losses import grpo
+from r1jax.errors import UserError
+from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh, replicated
 from r1jax.models import table
+from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, Term
 from r1jax.rollout.engine import Engine
@@ -24,7 +26,14 @@ from r1jax.rollout.policy import Policy, load_policy, load_weights, make_engine
 from r1jax.training.collect import make_terms
 from r1jax.training.config import RLConfig
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.update import Functions, init_state, make_functions, make_score
+from r1jax.training.update import (
+    Functions,
+    init_state,
+    join,
+    make_functions,
+    make_score,
+    trained_rows,
+)
 from r1jax.types import Batch, Params, TrainState
 
 
@@ -43,6 +52,26 @@ class Parts:
     optimizer: optax.GradientTransformation
     functions: Functions
     logp: Callable[[Params, Batch], jax.Array]
+    base: Params | None  # the frozen weights under LoRA's factors
+
+    def follow(self, reference: Params, params: Params) -> Params:
+        """The next reference: the policy, or a step of `reference_rate` towards it."""
+        return _follow(reference, params, self.config.train.reference_rate)
+
+    def model(self, params: Params) -> Params:
+        """The parameters a model function takes, from those that are trained."""
+        return join(params, self.base, self.lora)
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """LoRA's settings, None where all weights are trained."""
+        return self.config.lora if self.config.lora.on else None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint of this run must agree with."""
+        found = self.policy.identity
+        return found | {"lora": dataclasses.asdict(self.lora)} if self.lora else found
 
     @property
     def needs_old(self) -> bool:
@@ -50,7 +79,9 @@ class Parts:
 
         With one update per rollout they are the update's own values without gradient.
         """
-        return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss)
+        loss = self.config.loss
+        in_reward = loss.beta > 0 and loss.kl_as != "loss"
+        return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or in_reward
 
     @property
     def needs_reference(self) -> bool:
@@ -61,12 +92,17 @@ class Parts:
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     """Opens and compiles nothing yet, but refuses everything that cannot run (UserError)."""
     mesh = make_mesh(config.mesh)
-    policy = load_policy(config.model, config.data.template)
+    policy = load_policy(
+        config.model, config.data.template, config.data.system, config.data.prefill
+    )
     stream = ProblemStream(config.data)
     for report in stream.reports:
         note(str(report))
     eval_sets = load_eval_sets(config.data, note=lambda report: note(str(report)))
-    optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(policy.config))
+    check_rows(config, mesh)
+    lora = config.lora if config.lora.on else None
+    rows = trained_rows(policy.config, lora)
+    optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
     on_policy = config.train.updates_per_rollout == 1
     loss = (
         load_loss(config.user_loss, "--user-loss")
@@ -92,17 +128,42 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         terms=make_terms(r, config.rollout.max_tokens, config.seed),
         pool=RewardPool(r.workers, r.cpu_seconds, r.wall_seconds, r.memory_mb),
         optimizer=optimizer,
-        functions=make_functions(policy.config, mesh, config.train, loss, optimizer, temperature),
+        functions=make_functions(
+            policy.config, mesh, config.train, loss, optimizer, temperature, lora
+        ),
+        base=load_weights(policy, mesh, config.train.dtype) if lora else None,
         logp=jax.jit(lambda p, b: score(p, b).logp, out_shardings=replicated(mesh)),
     )
 
 
 def initial_state(parts: Parts) -> TrainState:
-    """The policy's own weights with a fresh optimizer."""
-    return init_state(parts.optimizer, load_weights(parts.policy, parts.mesh), parts.mesh)
+    """The policy's own weights, or LoRA factors that change nothing yet; a fresh optimizer."""
+    if parts.lora is None:
+        return init_state(parts.optimizer, load_weights(parts.policy, parts.mesh), parts.mesh)
+    rows = trained_rows(parts.policy.config, parts.lora)
+    fresh = jax.jit(
+        lambda key: table.init(rows, key), out_shardings=table.shardings(rows, parts.mesh)
+    )
+    return init_state(parts.optimizer, fresh(jax.random.key(parts.config.seed)), parts.mesh)
 
 
-@functools.partial(jax.jit)
+def check_rows(config: RLConfig, mesh: Mesh) -> None:
+    """Raises UserError where rows of a micro-batch do not divide by the devices they spread over.
+
+    XLA would then hold every row on every device.
+    """
+    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    if config.train.rows % devices:
+        raise UserError(
+            f"--train.rows {config.train.rows}: must be a multiple of data x fsdp = {devices} "
+            f"devices; use {-(-config.train.rows // devices) * devices}"
+        )
+
+
+_follow = jax.jit(follow, static_argnums=2)
+
+
+@jax.jit
 def copy(params: Params) -> Params:
     """A second set of the same weights: the frozen reference."""
     return jax.tree.map(jnp.copy, params)

@@ -20,6 +20,8 @@ from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.models.logp import score
+from r1jax.models.lora import LoraConfig, attach
+from r1jax.models.lora import rows as lora_rows
 from r1jax.types import Batch, Loss, Max, Mean, Metrics, Params, Quantile, TrainState
 
 
@@ -58,7 +60,7 @@ class Functions(NamedTuple):
     """The jitted pieces of training for one model, mesh and loss."""
 
     start: Callable[[], Accumulator]
-    accumulate: Callable[[Params, Accumulator, Batch], Accumulator]
+    accumulate: Callable[..., Accumulator]  # (params, so_far, batch, base=None)
     apply: Callable[[TrainState, Accumulator], tuple[TrainState, Metrics]]
 
 
@@ -82,6 +84,16 @@ def make_score(
     return run
 
 
+def trained_rows(c: ModelConfig, lora: LoraConfig | None) -> table.Rows:
+    """Weight table of what is trained: LoRA's factors, or all of the model."""
+    return lora_rows(c, lora) if lora else table.table(c)
+
+
+def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params:
+    """The model's parameters: what is trained, on the frozen base where there is one."""
+    return attach(base, params, lora) if lora else params
+
+
 def make_functions(
     c: ModelConfig,
     mesh: Mesh,
@@ -89,15 +101,22 @@ def make_functions(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     temperature: float = 1.0,
+    lora: LoraConfig | None = None,
 ) -> Functions:
-    """Builds start, accumulate and apply; gradients and state are donated and stay sharded."""
+    """Builds start, accumulate and apply; gradients and state are donated and stay sharded.
+
+    With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
+    """
     run_score = make_score(c, mesh, compute, temperature)
+    rows = trained_rows(c, lora)
 
-    def share(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
-        return loss(run_score(params, batch), batch)
+    def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
+        return loss(run_score(join(params, base, lora), batch), batch)
 
-    def accumulate(params: Params, so_far: Accumulator, batch: Batch) -> Accumulator:
-        (value, metrics), grads = jax.value_and_grad(share, has_aux=True)(params, batch)
+    def accumulate(
+        params: Params, so_far: Accumulator, batch: Batch, base: Params | None = None
+    ) -> Accumulator:
+        (value, metrics), grads = jax.value_and_grad(share, has_aux=True)(params, base, batch)
         return Accumulator(
             grads=jax.tree.map(jnp.add, so_far.grads, grads),
             share=so_far.share + value,
@@ -105,17 +124,19 @@ def make_functions(
         )
 
     def start() -> Accumulator:
-        shapes = jax.eval_shape(share, table.abstract(c), abstract_batch(compute))[1]
+        base = table.abstract(c) if lora else None
+        shapes = jax.eval_shape(share, table.abstract(rows), base, abstract_batch(compute))[1]
         return Accumulator(
-            grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(c)),
+            grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),
             metrics=jax.tree.map(_neutral, shapes, is_leaf=_is_metric),
         )
 
-    where = Accumulator(grads=table.shardings(c, mesh), share=meshes.replicated(mesh), metrics=None)
-    start_shape = jax.eval_shape(start)
-    where = where.replace(
-        metrics=jax.tree.map(lambda _: meshes.replicated(mesh), start_shape.metrics)
+    whole = meshes.replicated(mesh)
+    where = Accumulator(
+        grads=table.shardings(rows, mesh),
+        share=whole,
+        metrics=jax.tree.map(lambda _: whole, jax.eval_shape(start).metrics),
     )
     return Functions(
         start=jax.jit(start, out_shardings=where),
@@ -157,10 +178,10 @@ def init_state(optimizer: optax.GradientTransformation, params: Params, mesh: Me
 
 
 def abstract_state(
-    optimizer: optax.GradientTransformation, c: ModelConfig, mesh: Mesh
+    optimizer: optax.GradientTransformation, model: ModelConfig | table.Rows, mesh: Mesh
 ) -> TrainState:
     """ShapeDtypeStructs of a TrainState with their shardings; nothing is allocated."""
-    params = table.abstract(c, mesh)
+    params = table.abstract(model, mesh)
     shapes = jax.eval_shape(functools.partial(_fresh_state, optimizer), params)
     where = state_shardings(shapes, params, mesh)
     place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
@@ -183,12 +204,16 @@ def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainStat
 
 
 def update(
-    functions: Functions, state: TrainState, batches: Sequence[Batch], mesh: Mesh
+    functions: Functions,
+    state: TrainState,
+    batches: Sequence[Batch],
+    mesh: Mesh,
+    base: Params | None = None,
 ) -> tuple[TrainState, dict[str, float]]:
     """One optimizer update from all its micro-batches (host arrays); returns state and metrics."""
     total = functions.start()
     for batch in batches:
-        total = functions.accumulate(state.params, total, place_batch(batch, mesh))
+        total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
     state, metrics = functions.apply(state, total)
     return state, finish(jax.device_get(metrics))
 
