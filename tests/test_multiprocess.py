@@ -97,13 +97,10 @@ def test_two_processes_equal_one(model, tmp_path):
         states.append(checkpoints.restore(UPDATES, initial_state(parts), parts.policy.identity))
         checkpoints.close()
     assert int(states[0].state.update) == UPDATES
-    assert states[0].meta == states[1].meta
-    # Mid-rollout: what is left of it was saved by the first process alone, and is whole.
-    assert (
-        {k: v.shape for k, v in states[0].pending.items()}
-        == {k: v.shape for k, v in states[1].pending.items()}
-        != {}
-    )
+    assert [s.meta["done"] for s in states] == [1, 1]  # in mid-rollout
+    assert states[0].pending.keys() == states[1].pending.keys() >= {"tokens", "order"}
+    for name, array in states[0].pending.items():
+        assert array == pytest.approx(states[1].pending[name], rel=1e-4, abs=1e-5)
     assert largest_difference(states[0].state.params, states[1].state.params) < 1e-4
 
 

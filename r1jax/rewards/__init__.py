@@ -1,7 +1,13 @@
 """Rewards: text in, numbers out. Plain Python; jax is never imported here."""
 
 from r1jax.rewards.accuracy import Accuracy, accuracy
-from r1jax.rewards.adapters import load_reward, per_answer, per_completion, random_reward
+from r1jax.rewards.adapters import (
+    load_reward,
+    named_reward,
+    per_answer,
+    per_completion,
+    random_reward,
+)
 from r1jax.rewards.extract import Policy, extract
 from r1jax.rewards.format import is_strict_format, strict_format, tag_count
 from r1jax.rewards.graders import GRADERS, check_gold, grade
@@ -25,6 +31,7 @@ __all__ = [
     "grade",
     "is_strict_format",
     "load_reward",
+    "named_reward",
     "per_answer",
     "per_completion",
     "random_reward",

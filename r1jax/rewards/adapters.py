@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
+import inspect
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext
@@ -88,12 +92,14 @@ def random_reward(seed: int = 0) -> RandomReward:
 
 
 def load_reward(name: str) -> Reward:
-    """The reward that `package.module:function` names.
+    """The reward that `package.module:function` names, with options as in `:function?a=1&b=x`.
 
-    Raises UserError where the name is malformed, the module cannot be imported, or it has no such
-    callable.
+    Options are the function's keyword-only arguments, read by their annotations. Raises UserError
+    where the name is malformed, the module cannot be imported, it has no such callable, or an
+    option is unknown or of another type.
     """
-    module_name, colon, attribute = name.partition(":")
+    place, _, query = name.partition("?")
+    module_name, colon, attribute = place.partition(":")
     if not (colon and module_name and attribute):
         raise UserError(f"reward {name!r}: expected package.module:function")
     try:
@@ -107,7 +113,71 @@ def load_reward(name: str) -> Reward:
     if not callable(reward):
         found = "is not callable" if hasattr(module, attribute) else "does not exist"
         raise UserError(f"reward {name!r}: {attribute} {found} in {module_name}; name a function")
-    return reward
+    return _with_options(reward, query, name) if query else reward
+
+
+def named_reward(text: str) -> tuple[str, Reward, float]:
+    """(name, reward, weight) of `package.module:function?option=value=WEIGHT`.
+
+    Options and weight (default 1) may be left out. Raises UserError as `load_reward` does, and for
+    a weight that is no number.
+    """
+    place, mark, query = text.partition("?")
+    if mark:
+        *pairs, last = query.split("&")
+        option, equals, rest = last.partition("=")
+        value, _, weight = rest.partition("=")
+        spec = "&".join([*pairs, f"{option}{equals}{value}"])
+        spec = f"{place}?{spec}"
+    else:
+        spec, _, weight = place.partition("=")
+    try:
+        number = float(weight or 1)
+    except ValueError:
+        raise UserError(f"--reward.user {text}: {weight!r} is not a number") from None
+    return _function_name(spec), load_reward(spec), number
+
+
+def _with_options(reward: Any, query: str, name: str) -> Reward:
+    lifted = isinstance(reward, PerAnswer | PerCompletion)
+    function = reward.function if lifted else reward
+    options = {
+        key: parameter
+        for key, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    given: dict[str, Any] = {}
+    for pair in query.split("&"):
+        key, equals, value = pair.partition("=")
+        if not equals or key not in options:
+            there = ", ".join(options) or "none"
+            raise UserError(f"reward {name!r}: no option {key}; {_function_name(name)} has {there}")
+        given[key] = _typed(value, options[key].annotation, f"reward {name!r}: {key}={value}")
+    bound = functools.partial(function, **given)
+    return type(reward)(bound) if lifted else bound
+
+
+def _function_name(name: str) -> str:
+    """The function in `package.module:function?options`."""
+    return name.partition("?")[0].rpartition(":")[2]
+
+
+def _typed(value: str, kind: Any, what: str) -> Any:
+    """`value` as bool, int, float, text or one of a Literal's; UserError where it is not."""
+    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    if kind is bool:
+        choices = ("true", "false")
+    if choices:
+        if value not in choices:
+            raise UserError(f"{what}; expected {' or '.join(map(str, choices))}")
+        return value == "true" if kind is bool else value
+    words = {int: "a whole number", float: "a number", str: "text"}
+    if kind not in words:
+        raise UserError(f"{what}; an option of type {kind} cannot be given by flag")
+    try:
+        return kind(value)
+    except ValueError:
+        raise UserError(f"{what}; expected {words[kind]}") from None
 
 
 def _one_line(error: Exception) -> str:

@@ -113,7 +113,8 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
 def check_gold(problem: Problem) -> str | None:
     """Why the gold answer of `problem` cannot be graded, or None where it can.
 
-    A program is not run to find out. Raises UserError for an unknown grader and for a reasoning-gym task that is refused.
+    A program is not run to find out. Raises UserError for an unknown grader and for a
+    reasoning-gym task that is refused.
     """
     if problem.grader in SANDBOXED:
         return None

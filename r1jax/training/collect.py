@@ -19,7 +19,7 @@ from r1jax.rewards import (
     RewardPool,
     Term,
     accuracy,
-    load_reward,
+    named_reward,
     random_reward,
     repetition_penalty,
     score,
@@ -73,12 +73,7 @@ def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
         ("random", config.random, lambda: random_reward(seed)),
     ]
     terms = [Term(name, make(), weight) for name, weight, make in own if weight]
-    for name in config.user:
-        place, _, weight = name.partition("=")
-        try:
-            terms.append(Term(place.split(":")[-1], load_reward(place), float(weight or 1)))
-        except ValueError:
-            raise UserError(f"--reward.user {name}: {weight!r} is not a number") from None
+    terms += [Term(*named_reward(text)) for text in config.user]
     if not terms:
         raise UserError("--reward: every weight is 0; give at least one term a weight")
     return terms

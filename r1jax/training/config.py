@@ -83,7 +83,9 @@ class RewardConfig:
     random: float = 0.0
     """Weight of a coin flip that knows nothing of the answer: the control."""
     user: tuple[str, ...] = ()
-    """Your own terms: package.module:function or package.module:function=WEIGHT."""
+    """Your own terms: package.module:function=WEIGHT, with options as in
+    package.module:function?max_len=1000=0.5; sets to choose from: r1jax.rewards.open_r1,
+    will_brown, tinyzero, simplerl."""
     workers: int | None = None
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
     cpu_seconds: float = 2.0

@@ -22,6 +22,7 @@ from r1jax.run import RunDirectory
 from r1jax.sinks import Sink
 from r1jax.training import collect
 from r1jax.training.collect import Drawn, Scored
+from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import schedule
 from r1jax.training.setup import Parts, copy, initial_state
 from r1jax.training.update import place_batch, update
@@ -42,6 +43,7 @@ class Loop:
     done: int = 0  # its updates already made
     judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
     seconds: dict[str, float] = field(default_factory=dict)
+    warned: bool = False  # that sampler and trainer disagree: said once
 
     @property
     def update(self) -> int:
@@ -162,7 +164,11 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     with loop.clock("update"):
         batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
         loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
-    metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / loop.seconds["time/update"]
+    seconds = loop.seconds["time/update"]
+    metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / seconds
+    mfu = utilisation(train_flops(parts.policy.config, sequences.totals), seconds)
+    if mfu is not None:
+        metrics["perf/mfu"] = mfu
     if loop.done == 0:
         metrics = loop.scored.metrics | metrics
     every = t.reference_every
@@ -193,20 +199,21 @@ def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) ->
     for sink in files.sinks:
         sink.log(loop.update, metrics)
     files.progress.update(loop.update, metrics)
-    warn_on_mismatch(config, files, metrics)
+    warn_on_mismatch(config, loop, files, metrics)
     loop.done += 1
     if loop.done == config.train.updates_per_rollout:
         loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
 
 
-def warn_on_mismatch(config: Any, files: Files, metrics: dict[str, float]) -> None:
+def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
     """Says so when sampler and trainer disagree by more than their arithmetic explains."""
     exact = config.rollout.dtype == config.train.dtype == "float32"
     exact &= jax.default_backend() == "cpu"  # accelerators round float32 products
     limits = {"max": 1e-4} if exact else {"mean": 0.01, "p99": 0.1}
     for name, limit in limits.items():
         value = metrics.get(f"policy/logp_diff_{name}", 0.0)
-        if value > limit:
+        if value > limit and not loop.warned:
+            loop.warned = True
             files.progress.note(
                 f"warning: sampler and trainer differ: logp_diff_{name} {value:.2g} > {limit}"
             )

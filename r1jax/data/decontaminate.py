@@ -1,0 +1,63 @@
+"""N-gram overlap between training and evaluation questions, and what to drop because of it.
+
+The rule: words are the runs of a-z and 0-9 of the lower-cased text; a text's n-grams are the set of
+its n consecutive words (a shorter text is one n-gram, itself). The overlap of a training row with
+an evaluation row is the share of the evaluation row's n-grams that the training row holds.
+DeepSeek-R1 drops a text at one common 10-gram (paper, supplement on decontamination).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from r1jax.errors import UserError
+
+_WORD = re.compile(r"[a-z0-9]+")
+
+Gram = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A training row that overlaps an evaluation row."""
+
+    train: str
+    eval: str
+    share: float  # of the evaluation row's n-grams, 0 to 1
+
+
+def ngrams(text: str, n: int = 10) -> set[Gram]:
+    """The different n-grams of a text; empty only where it holds no word."""
+    words = _WORD.findall(text.lower())
+    if not words:
+        return set()
+    return {tuple(words[i : i + n]) for i in range(max(len(words) - n, 0) + 1)}
+
+
+def overlaps(
+    train: Iterable[tuple[str, str]], evaluation: Mapping[str, str], n: int = 10, share: float = 0.5
+) -> list[Match]:
+    """Every pair of rows that overlaps by `share` or more, in the order of `train`.
+
+    `train` yields (id, text), `evaluation` holds text by id; share 0 means one common n-gram. The
+    time is linear in the texts and in the n-grams that they have in common. Raises UserError for an
+    n below 1 and a share outside 0 to 1.
+    """
+    if n < 1 or not 0 <= share <= 1:
+        raise UserError(f"--n {n} --share {share}: n must be at least 1, share from 0 to 1")
+    holders: dict[Gram, list[str]] = defaultdict(list)
+    sizes: dict[str, int] = {}
+    for name, text in evaluation.items():
+        grams = ngrams(text, n)
+        sizes[name] = len(grams)
+        for gram in grams:
+            holders[gram].append(name)
+    found: list[Match] = []
+    for name, text in train:
+        common = Counter(held for gram in ngrams(text, n) for held in holders.get(gram, ()))
+        pairs = ((held, count / sizes[held]) for held, count in common.items())
+        found += [Match(name, held, part) for held, part in sorted(pairs) if part >= share]
+    return found
