@@ -21,7 +21,7 @@ demo: $(STAMP)
 	.venv/bin/python -m experiments.zero_demo $(ARGS)
 
 test: $(STAMP)
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 $(BASE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later with venv found (Debian and" \

@@ -217,7 +217,7 @@ def test_will_brown_formats():
     [
         (BROWN, 0.5),
         (BROWN + "12345", 0.5 - 0.005 - 0.005),  # behind each answer tag
-        (BROWN[:-1], 0.5 - 0.001 * 51 + 0.001),  # the whole text counts, less one
+        (BROWN[:-1], 0.5 - 0.050 + 0.001),  # all 50 characters count for <answer>
         ("<reasoning>\n", 0.125),
         ("", 0.0),
         (BROWN + BROWN, 0.125 * 0),  # every tag twice
