@@ -33,7 +33,16 @@ def load_tokenizer(path: str | Path) -> Any:
         raise UserError(f"tokenizer {path}: cannot be loaded ({reason[0]})") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"tokenizer {path}: has no eos_token; set one in tokenizer_config.json")
+    # transformers 5 loads DeepSeek's tokenizers by another class, which forgets this setting.
+    if _setting(path, "add_bos_token") and not tokenizer.add_bos_token:
+        tokenizer.add_bos_token = True
     return tokenizer
+
+
+def _setting(path: str | Path, name: str) -> Any:
+    """A value of tokenizer_config.json; None where there is none."""
+    file = Path(path) / "tokenizer_config.json"
+    return json.loads(file.read_text(encoding="utf-8")).get(name) if file.is_file() else None
 
 
 def _auto_tokenizer() -> Any:
