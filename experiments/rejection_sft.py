@@ -30,7 +30,7 @@ from r1jax.stages import zero
 from r1jax.stages.presets import PRESETS
 from r1jax.training import collect
 from r1jax.training.collect import Drawn
-from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig
+from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import held_out
 from r1jax.training.setup import Parts, build
@@ -118,13 +118,14 @@ def main(config: Config) -> None:
 
 
 def sampling(config: Config) -> RLConfig:
-    """The GRPO run whose rollouts these are."""
+    """The GRPO run whose rollouts these are, in the shapes of supervised training."""
     reward = RewardConfig(
         accuracy=1.0, format=1.0, answer=config.answer, workers=config.workers
     )  # fmt: skip
     return replace(
         DEMO, run=config.run, model=config.model, seed=config.seed, reward=reward,
         data=config.data, rollout=config.rollout, eval=config.eval, mesh=config.mesh,
+        train=TrainConfig(**vars(config.sft.train)),
     )  # fmt: skip
 
 

@@ -12,8 +12,11 @@ from __future__ import annotations
 from r1jax import cli
 from r1jax.stages import zero
 from r1jax.stages.presets import PRESETS
+from r1jax.stages.reproductions import REPRODUCTIONS
 
 main = zero.run
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, PRESETS["research"], presets=PRESETS, description=__doc__))
+    raise SystemExit(
+        cli.run(main, PRESETS["research"], presets=PRESETS | REPRODUCTIONS, description=__doc__)
+    )

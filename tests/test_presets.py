@@ -8,15 +8,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 from runs import compiled_once, save_model, tiny_run
 
 import experiments
 from experiments.zero_gate import flags
 from r1jax import cli
+from r1jax.mesh import make_mesh
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy
 from r1jax.stages.presets import PRESETS
+from r1jax.training import setup
 from r1jax.training.setup import build
 
 FOLDER = Path(experiments.__file__).parent
@@ -97,7 +100,8 @@ def test_the_demos_arithmetic_line():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_builds(name, tmp_path):
+def test_every_preset_builds(name, monkeypatch):
+    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
     config = replace(PRESETS[name], reward=replace(PRESETS[name].reward, workers=0))
     parts = build(config, note=print)
     prompts = [parts.policy.prompt(p) for p in parts.stream.take(0, 50)]
@@ -167,6 +171,7 @@ def test_rejection_sft_runs_at_toy_size(tmp_path, monkeypatch, capsys):
     argv = ["--run", str(tmp_path / "run"), "--rollouts", "2", "--workers", "0"]
     argv += ["--rollout.prompts", "6", "--rollout.group", "4", "--rollout.slots", "24"]
     argv += ["--data.eval-count", "4", "--eval.samples", "2", "--sft.batch", "4"]
+    argv += ["--sft.train.rows", "8"]
     assert run("rejection_sft", argv, monkeypatch)[0] == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["drawn"] == 48 and 0 < summary["kept"] < 48

@@ -1,23 +1,31 @@
 """From a source's name to problems, prompts and packed rows."""
 
 from r1jax.data.config import DataConfig
+from r1jax.data.decontaminate import Match, ngrams, overlaps
 from r1jax.data.files import DataReport, load_file
+from r1jax.data.layouts import LAYOUTS
 from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.data.sources import FileSource, Source, WorldSource, open_source, set_name
 from r1jax.data.templates import TEMPLATES, Template, render
+from r1jax.data.tinyzero import TinyZeroSource
 
 __all__ = [
+    "LAYOUTS",
     "TEMPLATES",
     "DataConfig",
     "DataReport",
     "FileSource",
+    "Match",
     "ProblemStream",
     "Source",
     "Template",
+    "TinyZeroSource",
     "WorldSource",
     "load_eval_sets",
     "load_file",
+    "ngrams",
     "open_source",
+    "overlaps",
     "render",
     "set_name",
 ]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from r1jax.data.config import DataConfig
-from r1jax.data.layouts import LAYOUTS, Columns, Row, detect, question_hash
-from r1jax.data.rows import open_rows
+from r1jax.data.layouts import LAYOUTS, Columns, detect
+from r1jax.data.rows import Row, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.graders import check_gold
 
 TOLERATED = 0.01  # share of unreadable gold answers above which a file is refused
 LISTED = 5
-
-__all__ = ["DataReport", "load_file", "question_hash"]
 
 
 @dataclass(frozen=True)

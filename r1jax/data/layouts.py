@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from r1jax.data.rows import Row
 from r1jax.data.tinyzero import countdown_problem
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -24,8 +25,6 @@ Layout = Literal[
 QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
 LETTERS = "ABCDEFGHIJ"
-
-Row = Mapping[str, Any]
 
 _BARE_BOX = re.compile(r"\\f?boxed\s+([^\s$\\{}]+)")
 _INTEGER = re.compile(r"0*([0-9]{1,3})(?:\.0*)?")

@@ -239,13 +239,9 @@ def _parse_answer(text: str, boxed: str | bool) -> list[Any]:
     from latex2sympy2_extended import NormalizationConfig
 
     package = math_verify()
+    # Its `equations=True` is what the parser does by itself by now, and warns about.
     rules = NormalizationConfig(
-        nits=False,
-        malformed_operators=False,
-        basic_latex=True,
-        equations=True,
-        boxed=boxed,
-        units=True,
+        nits=False, malformed_operators=False, basic_latex=True, boxed=boxed, units=True
     )
     config = package.LatexExtractionConfig(
         normalization_config=rules, boxed_match_priority=0, try_extract_without_anchor=False

@@ -198,7 +198,7 @@ REPRODUCTIONS: dict[str, RLConfig] = {
     ),
     "will-brown": RLConfig(
         run="runs/will_brown",
-        updates=1868,  # copy: one epoch of 7,473 problems, 4 at a time
+        updates=1868,  # ours: one epoch of 7,473 problems, 4 at a time
         data=DataConfig(
             train=("hf:openai/gsm8k?split=train&config=main",),  # copy; or a file
             eval=("hf:openai/gsm8k?split=test&config=main",),  # ours
@@ -206,11 +206,11 @@ REPRODUCTIONS: dict[str, RLConfig] = {
             system=WILL_BROWN_SYSTEM,  # copy
         ),
         rollout=RolloutConfig(
-            prompts=4,  # copy: 4 accumulated
+            prompts=4,  # ours: as the gist is remembered, not checked
             group=16,  # copy: num_generations
             temperature=0.9,  # inferred: TRL's default of the time
             max_prompt=256,  # copy: max_prompt_length
-            max_tokens=786,  # copy: max_completion_length
+            max_tokens=786,  # ours: as the gist is remembered, not checked
             slots=64,
             dtype="bfloat16",
         ),
