@@ -4,19 +4,20 @@ Six completions of two prompts, with ratios on both sides of every bound. For ea
 loss, the norm of its gradient by the log-probabilities, and that gradient at one token. Seconds on
 a CPU:
 
-    python -m experiments.losses_page [FILE]
+    python -m experiments.losses_page --out docs/losses.md
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from experiments.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Row
+from r1jax import cli
 from r1jax.losses import GRPO, grpo, rollout_advantages, without_truncated
 from r1jax.types import Batch, Stats
 
@@ -144,11 +145,18 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def main(argv: list[str]) -> int:
-    """Writes the page to the named file."""
-    Path(argv[0] if argv else "docs/losses.md").write_text(page(), encoding="utf-8")
-    return 0
+@dataclass(frozen=True)
+class Config:
+    """Where the page goes."""
+
+    out: str = "docs/losses.md"
+    """File to write."""
+
+
+def main(config: Config) -> None:
+    """Writes the page."""
+    Path(config.out).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(cli.run(main, Config()))

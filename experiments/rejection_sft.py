@@ -159,10 +159,10 @@ def learn(
     parts: Parts, config: Config, kept: Sequences, base: Params, directory: RunDirectory
 ) -> tuple[Params, int]:
     """(weights after supervised training, its updates); `base` is used up."""
-    c, s = parts.policy.config, config.sft
+    c, s, compute = parts.policy.config, config.sft, parts.config.train
     updates = updates_of(kept, s.batch, s.epochs)
     optimizer = make_optimizer(s.optimizer, updates, table.decay_mask(c))
-    functions = make_functions(c, parts.mesh, s.train, sft, optimizer)
+    functions = make_functions(c, parts.mesh, compute, sft, optimizer)
     state = init_state(optimizer, base, parts.mesh)
 
     def record(step: int, metrics: dict[str, float]) -> None:
@@ -171,7 +171,7 @@ def learn(
             print(f"update {step}/{updates}: {metrics['sft/nll']:.4f} nats per token", flush=True)
 
     state, _ = fit(
-        functions, state, kept, s.train, parts.mesh,
+        functions, state, kept, compute, parts.mesh,
         updates=updates, batch=s.batch, seed=config.seed, each=record,
     )  # fmt: skip
     return state.params, updates

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.losses_page import RATIO, SPOTLIGHTS, evaluate, main
+from experiments.losses_page import RATIO, SPOTLIGHTS, Config, evaluate, main
 from experiments.losses_text import CHOICES, PROJECTS
 from r1jax.losses import GRPO, PRESETS
 
@@ -14,7 +14,7 @@ COMMITTED = Path(__file__).parents[1] / "docs" / "losses.md"
 
 
 def test_committed_page_is_the_generated_one(tmp_path):
-    assert main([str(tmp_path / "page.md")]) == 0
+    main(Config(str(tmp_path / "page.md")))
     written = (tmp_path / "page.md").read_text(encoding="utf-8")
     right = "run python -m experiments.losses_page"
     assert written == COMMITTED.read_text(encoding="utf-8"), right

@@ -16,7 +16,7 @@ from r1jax.checkpoint import load_params
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.losses import group_advantages
-from r1jax.mesh import make_mesh
+from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.lora import merge
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Generated
@@ -176,3 +176,13 @@ def test_merge_leaves_plain_parameters_alone(model):
         load_policy(model, "mini"), make_mesh(tiny_run(model, "x").mesh, jax.devices()[:1])
     )
     assert identical(merge(base), base)
+
+
+def test_rows_are_rounded_up_to_the_devices_and_it_is_said(model, tmp_path):
+    said = []
+    mesh = make_mesh(MeshConfig(), jax.devices()[:4])
+    config = tiny_run(model, tmp_path, {"train.rows": 6})
+    assert setup.fit_rows(config, mesh, said.append).train.rows == 8
+    assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp = 4"]
+    assert setup.fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
+    assert len(said) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,7 +13,6 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.mixture import ProblemStream, load_eval_sets
-from r1jax.errors import UserError
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh, replicated
@@ -92,6 +91,7 @@ class Parts:
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     """Opens and compiles nothing yet, but refuses everything that cannot run (UserError)."""
     mesh = make_mesh(config.mesh)
+    config = fit_rows(config, mesh, note)
     policy = load_policy(
         config.model, config.data.template, config.data.system, config.data.prefill
     )
@@ -99,7 +99,6 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     for report in stream.reports:
         note(str(report))
     eval_sets = load_eval_sets(config.data, note=lambda report: note(str(report)))
-    check_rows(config, mesh)
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
     optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -147,17 +146,17 @@ def initial_state(parts: Parts) -> TrainState:
     return init_state(parts.optimizer, fresh(jax.random.key(parts.config.seed)), parts.mesh)
 
 
-def check_rows(config: RLConfig, mesh: Mesh) -> None:
-    """Raises UserError where rows of a micro-batch do not divide by the devices they spread over.
+def fit_rows(config: RLConfig, mesh: Mesh, note: Callable[[str], Any]) -> RLConfig:
+    """The config with rows of a micro-batch rounded up to what its devices divide.
 
-    XLA would then hold every row on every device.
+    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
     """
     devices = mesh.shape["data"] * mesh.shape["fsdp"]
-    if config.train.rows % devices:
-        raise UserError(
-            f"--train.rows {config.train.rows}: must be a multiple of data x fsdp = {devices} "
-            f"devices; use {-(-config.train.rows // devices) * devices}"
-        )
+    rows = -(-config.train.rows // devices) * devices
+    if rows == config.train.rows:
+        return config
+    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
+    return replace(config, train=replace(config.train, rows=rows))
 
 
 _follow = jax.jit(follow, static_argnums=2)
