@@ -23,7 +23,8 @@ Status = Literal["new", "resume", "finished"]
 
 SCHEMA = 1
 FILES = ("config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "eval.json",
-         "summary.json", "report.html", "lineage.json", "wandb.json", "nonfinite_batch.npz")  # fmt: skip
+         "summary.json", "report.html", "lineage.json", "wandb.json",
+         "nonfinite_batch.npz")  # fmt: skip
 FOLDERS = ("checkpoints", "plots", "stages", "hf", "tensorboard", "wandb")
 
 
