@@ -145,7 +145,8 @@ def test_cispo_by_hand():
     value, slope = jax.value_and_grad(
         lambda x: cispo(log_ratio + x - logp, x, advantages, 0.8, 1.28).sum()
     )(logp)
-    np.testing.assert_allclose(value, 1.28 - 2 * 0.9 * 2 + 0.8 * 3, rtol=1e-6)
+    # The terms are up to 3.6 in float32 and nearly cancel, so the bound is absolute.
+    np.testing.assert_allclose(value, 1.28 - 2 * 0.9 * 2 + 0.8 * 3, atol=1e-6)
     np.testing.assert_allclose(slope, [-1.28, 1.8, -0.8], rtol=1e-6)
 
 

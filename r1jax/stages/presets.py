@@ -59,7 +59,7 @@ PRESETS: dict[str, RLConfig] = {
         loss=LOSSES["demo"],
         optimizer=OptimizerConfig(lr=1e-4, warmup=5),
         train=TrainConfig(rows=6, width=192, max_segments=8, remat="none", unroll=4, chunk=192),
-        eval=EvalConfig(every=30, samples=16),
-        checkpoint=CheckpointConfig(every=30),
+        eval=EvalConfig(every=15, samples=16),
+        checkpoint=CheckpointConfig(every=15),
     ),
 }
