@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.text import Text
 
 from r1jax import cli
-from r1jax.checkpoint import load_params
 from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.decoder import unstack
 from r1jax.problem import Problem
-from r1jax.rollout.policy import load_policy, load_weights
+from r1jax.rollout.policy import load_policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
+from r1jax.training.setup import trained_weights
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,7 @@ def main(config: Config) -> None:
     console = Console(highlight=False)
     mesh = make_mesh(config.mesh)
     policy = load_policy(config.model, config.template)
-    if config.checkpoint:
-        params = load_params(
-            config.checkpoint, policy.config, mesh, config.step, lambda: load_weights(policy, mesh)
-        )
-    else:
-        params = load_weights(policy, mesh)
+    params = trained_weights(policy, mesh, config.checkpoint, config.step)
     weights = jax.jit(unstack, static_argnums=1)(params, config.dtype)
     sampling = Sampling(config.temperature, config.top_p, config.top_k)
     asked: Counter[str] = Counter()

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from r1jax import cli
-from r1jax.checkpoint import load_params
 from r1jax.data import DataConfig, load_eval_sets
 from r1jax.evaluate import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.rewards.pool import RewardPool
 from r1jax.rollout.engine import EngineConfig
-from r1jax.rollout.policy import load_policy, load_weights, make_engine, make_sampler
+from r1jax.rollout.policy import load_policy, make_engine, make_sampler
+from r1jax.training.setup import trained_weights
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,7 @@ def main(config: Config) -> None:
         config.model, config.data.template, config.data.system, config.data.prefill
     )
     sets = load_eval_sets(config.data, note=print)
-    if config.checkpoint:
-        params = load_params(
-            config.checkpoint, policy.config, mesh, config.step, lambda: load_weights(policy, mesh)
-        )
-    else:
-        params = load_weights(policy, mesh)
+    params = trained_weights(policy, mesh, config.checkpoint, config.step)
     engine = make_engine(policy, mesh, config.rollout, dtype=config.dtype)
     sampler = make_sampler(engine, policy, engine.prepare(params), config.eval.max_tokens or None)
     records, rows = [], []

@@ -97,7 +97,9 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         drawn = collect.mixed_first(drawn, config.rollout.prompts)
     files.progress.phase("update")
     with loop.clock("score"):
-        prompts = [parts.policy.prompt(problem) for problem in drawn.problems]
+        asked = {problem.question: problem for problem in drawn.problems}  # encoded once each
+        encoded = {text: parts.policy.prompt(problem) for text, problem in asked.items()}
+        prompts = [encoded[problem.question] for problem in drawn.problems]
         sequences = score_rollout(parts, loop, collect.to_sequences(prompts, drawn.generated))
     advantages = rollout_advantages(
         config.loss, drawn.judgement.total, drawn.groups,

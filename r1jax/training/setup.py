@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from r1jax.checkpoint import load_params
 from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
@@ -144,6 +146,14 @@ def initial_state(parts: Parts) -> TrainState:
         lambda key: table.init(rows, key), out_shardings=table.shardings(rows, parts.mesh)
     )
     return init_state(parts.optimizer, fresh(jax.random.key(parts.config.seed)), parts.mesh)
+
+
+def trained_weights(
+    policy: Policy, mesh: Mesh, checkpoint: str = "", step: int | None = None
+) -> Params:
+    """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
+    own = functools.partial(load_weights, policy, mesh)
+    return load_params(checkpoint, policy.config, mesh, step, own) if checkpoint else own()
 
 
 def fit_rows(config: RLConfig, mesh: Mesh, note: Callable[[str], Any]) -> RLConfig:
