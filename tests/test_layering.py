@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "r1jax"
 
 LAYERS = (
-    {"problem", "types", "mesh", "errors", "statistics"},
+    {"problem", "types", "mesh", "errors", "plugin", "statistics"},
     {"data", "models", "rewards", "losses"},
     {"rollout", "judging"},
     {"training", "evaluate", "checkpoint"},
@@ -26,11 +26,12 @@ CLOSED = {
     "problem": set(),
     "errors": set(),
     "types": set(),
+    "plugin": {"errors"},
     "mesh": {"errors"},
-    "rewards": {"problem", "errors", "rewards"},
-    "losses": {"types", "errors", "losses"},
-    "models": {"types", "mesh", "errors", "models"},
-    "data": {"problem", "types", "errors", "data", "rewards"},
+    "rewards": {"problem", "errors", "plugin", "rewards"},
+    "losses": {"types", "errors", "plugin", "losses"},
+    "models": {"types", "mesh", "errors", "plugin", "models"},
+    "data": {"problem", "types", "errors", "plugin", "data", "rewards"},
 }
 """The whole of what these rooms may import of the project; data asks rewards to parse its golds."""
 

@@ -93,7 +93,7 @@ def test_only_the_factors_are_trained_and_their_gradient_is_the_full_one_project
 
 def test_peft_layout(tmp_path):
     own = factors()
-    save_peft(tmp_path, own, LORA, "some/base")
+    save_peft(tmp_path, own, CONFIG, LORA, "some/base")
     settings = json.loads((tmp_path / "adapter_config.json").read_text())
     assert settings["r"] == 3 and settings["lora_alpha"] == 6.0
     assert settings["target_modules"] == ["q_proj", "down_proj"]

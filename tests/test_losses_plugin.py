@@ -41,8 +41,8 @@ def test_a_loss_is_found(module, name):
         ("nowhere.at_all:reinforce", r"cannot import nowhere.at_all \(No module named 'nowhere'\)"),
         ("needs_more:loss", "cannot import needs_more .*a_module_nobody_has"),
         ("own_losses:reinforced", "own_losses has no function reinforced"),
-        ("own_losses:number", r"must be a function of two arguments, \(stats, batch\)"),
-        ("own_losses:of_one", r"must be a function of two arguments, \(stats, batch\)"),
+        ("own_losses:number", r"must be a function of 2 arguments, \(stats, batch\)"),
+        ("own_losses:of_one", r"must be a function of 2 arguments, \(stats, batch\)"),
     ],
 )
 def test_mistakes_are_named(module, name, message):

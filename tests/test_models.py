@@ -142,6 +142,39 @@ def test_chunked_statistics_equal_the_full_log_softmax(chunk, temperature):
     assert largest_difference(values_and_grads(chunked), values_and_grads(full)) < 2e-5
 
 
+def equations(jaxpr):
+    """Every equation of a program, those inside loops and calls too."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for value in jax.tree.leaves(tuple(eqn.params.values())):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def test_the_products_of_half_precision_stay_in_it():
+    """Operands of every product in bfloat16, sums in float32: gradients are as near as it gets."""
+    keys = jax.random.split(jax.random.key(1), 4)
+    hidden = jax.random.normal(keys[0], (2, 24, 16), jnp.bfloat16)
+    head = jax.random.normal(keys[1], (16, 97), jnp.bfloat16)
+    targets = jax.random.randint(keys[2], (2, 24), 0, 97)
+    weights = jax.random.normal(keys[3], (2, 2, 24))
+
+    def total(hidden, head):
+        stats = token_stats(hidden, head, targets, 0.8, chunk=8)
+        return jnp.sum(weights * jnp.stack([stats.logp, stats.entropy]))
+
+    gradient = jax.grad(total, argnums=(0, 1))
+    kinds = [eqn.invars for eqn in equations(jax.make_jaxpr(gradient)(hidden, head).jaxpr)
+             if eqn.primitive.name == "dot_general"]  # fmt: skip
+    assert len(kinds) == 4  # two for the logits, one for each gradient
+    assert {x.aval.dtype for pair in kinds for x in pair} == {jnp.dtype(jnp.bfloat16)}
+    exact = gradient(hidden.astype(jnp.float32), head.astype(jnp.float32))
+    for got, want in zip(gradient(hidden, head), exact, strict=True):
+        error = jnp.linalg.norm(got.astype(jnp.float32) - want) / jnp.linalg.norm(want)
+        assert error < 6e-3, float(error)
+
+
 def test_the_first_token_of_a_segment_is_predicted_by_nothing():
     config = tiny_config()
     batch = packed(random_sequences([2, 3], [6, 5]), 1, 20, 2)[0]

@@ -1,21 +1,16 @@
-"""What a model is: a frozen, hashable description, read from and written to a config.json."""
+"""What a model is: a frozen, hashable description, and the config.json it is written to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from r1jax.errors import UserError
-
-FAMILIES = ("qwen2", "qwen3", "llama")
-REQUIRED = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-)
+ARCHITECTURES = {
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+}
+"""The class of `transformers` that each family r1jax knows by itself belongs to."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,12 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of a decoder; static under jit."""
+    """Shape of a decoder; static under jit, so every field is hashable.
+
+    `family` is Hugging Face's `model_type`. A family that is none of `ARCHITECTURES` also names its
+    `architecture`; `extra` holds keys of its config.json that r1jax reads nothing from but writes
+    back, and `renames` the parts of tensor names it spells otherwise, as (Llama's, its own).
+    """
 
     family: str
     vocab_size: int
@@ -58,6 +58,9 @@ class ModelConfig:
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
     init_std: float = 0.02
+    architecture: str = ""
+    extra: tuple[tuple[str, Any], ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -75,77 +78,8 @@ class ModelConfig:
         return self.n_kv_heads * self.head_dim
 
 
-def _ids(value: Any) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(value) if isinstance(value, (list, tuple)) else (int(value),)
-
-
-def _require(raw: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
-    for key in keys:
-        if key not in raw:
-            raise UserError(f"{where}: key {key!r} is missing")
-
-
-def _rope(raw: Mapping[str, Any], where: str) -> tuple[float, RopeScaling | None]:
-    """Rotary base and scaling from either layout: `rope_parameters` or the older pair of keys."""
-    nested = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    theta = float(nested.get("rope_theta", raw.get("rope_theta", 10000.0)))
-    kind = nested.get("rope_type", nested.get("type", "default"))
-    if kind == "default":
-        return theta, None
-    if kind != "llama3":
-        raise UserError(f"{where}: rope type {kind!r} is not supported; use default or llama3")
-    stretch = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-    _require(nested, stretch, where)
-    return theta, RopeScaling(
-        factor=float(nested["factor"]),
-        low_freq_factor=float(nested["low_freq_factor"]),
-        high_freq_factor=float(nested["high_freq_factor"]),
-        original_max_position=int(nested["original_max_position_embeddings"]),
-    )
-
-
-def from_hf(raw: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
-    """Reads the Hugging Face keys of a dense family (`FAMILIES`).
-
-    Raises UserError for another `model_type`, a missing key or an unsupported variant.
-    """
-    family = raw.get("model_type")
-    if family not in FAMILIES:
-        raise UserError(f"{where}: model_type {family!r} is not one of {', '.join(FAMILIES)}")
-    _require(raw, REQUIRED, where)
-    if raw.get("hidden_act", "silu") != "silu":
-        raise UserError(f"{where}: hidden_act {raw['hidden_act']!r} is not supported; use silu")
-    if raw.get("use_sliding_window"):
-        raise UserError(f"{where}: use_sliding_window is not supported; set it to false")
-    theta, scaling = _rope(raw, where)
-    heads = int(raw["num_attention_heads"])
-    return ModelConfig(
-        family=family,
-        vocab_size=int(raw["vocab_size"]),
-        d_model=int(raw["hidden_size"]),
-        d_ff=int(raw["intermediate_size"]),
-        n_layers=int(raw["num_hidden_layers"]),
-        n_heads=heads,
-        n_kv_heads=int(raw.get("num_key_value_heads") or heads),
-        head_dim=int(raw.get("head_dim") or raw["hidden_size"] // heads),
-        max_position=int(raw.get("max_position_embeddings", 32768)),
-        rope_theta=theta,
-        rope_scaling=scaling,
-        rms_eps=float(raw.get("rms_norm_eps", 1e-6)),
-        attention_bias=family == "qwen2",
-        qk_norm=family == "qwen3",
-        tied=bool(raw.get("tie_word_embeddings", False)),
-        bos_id=raw.get("bos_token_id"),
-        eos_ids=_ids(raw.get("eos_token_id")),
-        init_std=float(raw.get("initializer_range", 0.02)),
-    )
-
-
 def to_hf(config: ModelConfig) -> dict[str, Any]:
-    """The config.json that `transformers` reads; inverse of `from_hf`."""
-    names = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}
+    """The config.json that `transformers` reads; inverse of `r1jax.models.families.from_hf`."""
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.rope_scaling is not None:
         scaling = config.rope_scaling
@@ -158,7 +92,7 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         }
     eos = list(config.eos_ids)
     return {
-        "architectures": [f"{names[config.family]}ForCausalLM"],
+        "architectures": [config.architecture or ARCHITECTURES[config.family]],
         "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.d_model,
@@ -172,10 +106,10 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "rms_norm_eps": config.rms_eps,
         "initializer_range": config.init_std,
         "tie_word_embeddings": config.tied,
-        "attention_bias": False,
         "rope_parameters": rope,
         "rope_theta": config.rope_theta,
         "bos_token_id": config.bos_id,
         "eos_token_id": eos[0] if len(eos) == 1 else (eos or None),
         "dtype": "float32",
+        **dict(config.extra),
     }

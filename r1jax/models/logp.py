@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -63,26 +65,89 @@ def token_stats(
         room = ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (x.ndim - 2))
         return jnp.pad(x, room).reshape(x.shape[0], pieces, chunk, *x.shape[2:]).swapaxes(0, 1)
 
-    @jax.checkpoint
-    def piece(weight: jax.Array, h: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        z = jnp.dot(h, weight, preferred_element_type=jnp.float32) / temperature
-        return logp_and_entropy(constrain(z, mesh, None, None, "vocab"), y)
-
     def all_pieces(weight: jax.Array, hidden: jax.Array, targets: jax.Array) -> Stats:
-        def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple]:
-            return None, piece(weight, *xs)
-
-        _, stats = jax.lax.scan(step, None, (cut(hidden), cut(targets)))
+        stats = _pieces(mesh, temperature, weight, cut(hidden), cut(targets))
         return Stats(*(x.swapaxes(0, 1).reshape(x.shape[1], -1)[:, :t] for x in stats))
 
     run = over_rows(all_pieces, mesh, hidden.shape[0])
     return run(head.astype(hidden.dtype), hidden, targets)
 
 
-def logp_and_entropy(z: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """log softmax(z)[y] = z_y − log Σ eᶻ, and H = log Σ eᶻ − Σ p·z, over the last axis of f32 z."""
-    log_sum = jax.nn.logsumexp(z, axis=-1)
-    # A one-hot product, not a gather: with a sharded vocabulary a gather would collect it.
-    chosen = jnp.sum(jnp.where(jnp.arange(z.shape[-1]) == y[..., None], z, 0.0), axis=-1)
-    entropy = log_sum - jnp.sum(jnp.exp(z - log_sum[..., None]) * z, axis=-1)
-    return chosen - log_sum, entropy
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pieces(
+    mesh: Mesh | None,
+    temperature: jax.Array,
+    weight: jax.Array,
+    hidden: jax.Array,
+    targets: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """(log p, entropy) f32[P, B, C] of hidden[P, B, C, d], one piece of logits after the other.
+
+    The gradient is written out, so that the products of the backward pass run in the type of the
+    activations (left to JAX they take f32 operands) and the head's is summed in f32.
+    """
+    return _forward(mesh, temperature, weight, hidden, targets)[0]
+
+
+def _forward(
+    mesh: Mesh | None,
+    temperature: jax.Array,
+    weight: jax.Array,
+    hidden: jax.Array,
+    targets: jax.Array,
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
+    def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
+        h, y = xs
+        return None, logp_and_entropy(_logits(mesh, temperature, weight, h), y)
+
+    _, (logp, entropy, log_sum) = jax.lax.scan(step, None, (hidden, targets))
+    return (logp, entropy), (temperature, weight, hidden, targets, entropy, log_sum)
+
+
+def _backward(
+    mesh: Mesh | None, saved: tuple[jax.Array, ...], gradients: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+    """∂log p_y/∂z = 1_y − p and ∂H/∂z = −p·(log p + H), through z = h·W / T; T is a constant."""
+    temperature, weight, hidden, targets, entropy, log_sum = saved
+
+    def step(total: jax.Array, xs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        h, y, entropy, log_sum, of_logp, of_entropy = xs
+        logp = _logits(mesh, temperature, weight, h) - log_sum[..., None]
+        p = jnp.exp(logp)
+        dz = of_logp[..., None] * (_one_hot(y, p.shape[-1]) - p)
+        dz -= of_entropy[..., None] * p * (logp + entropy[..., None])
+        dz = constrain((dz / temperature).astype(h.dtype), mesh, None, None, "vocab")
+        total += jnp.einsum("bcd,bcv->dv", h, dz, preferred_element_type=jnp.float32)
+        return total, jnp.einsum("bcv,dv->bcd", dz, weight)
+
+    nothing = jnp.zeros_like(weight, jnp.float32)
+    total, of_hidden = jax.lax.scan(step, nothing, (hidden, targets, entropy, log_sum, *gradients))
+    return jnp.zeros_like(temperature), total.astype(weight.dtype), of_hidden, None
+
+
+_pieces.defvjp(_forward, _backward)
+
+
+def _logits(
+    mesh: Mesh | None, temperature: jax.Array, weight: jax.Array, h: jax.Array
+) -> jax.Array:
+    z = jnp.dot(h, weight, preferred_element_type=jnp.float32) / temperature
+    return constrain(z, mesh, None, None, "vocab")
+
+
+def _one_hot(y: jax.Array, size: int) -> jax.Array:
+    """A comparison, not a scatter or gather: with a sharded vocabulary those would collect it."""
+    return jnp.arange(size) == y[..., None]
+
+
+def logp_and_entropy(z: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """log p_y = z_y − log Σ eᶻ, H = log Σ eᶻ − Σ p·z, and log Σ eᶻ, over the last axis of f32 z.
+
+    Two passes over z: its maximum, then every sum at once.
+    """
+    top = jnp.max(z, axis=-1, keepdims=True)
+    e = jnp.exp(z - top)
+    total, weighted = jnp.sum(e, axis=-1), jnp.sum(e * (z - top), axis=-1)
+    chosen = jnp.sum(jnp.where(_one_hot(y, z.shape[-1]), z - top, 0.0), axis=-1)
+    log_total = jnp.log(total)
+    return chosen - log_total, log_total - weighted / total, log_total + top[..., 0]

@@ -19,8 +19,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.table import Row, table
 from r1jax.types import Params
 
-PEFT = {"wq": "q_proj", "wk": "k_proj", "wv": "v_proj", "wo": "o_proj",
-        "gate": "gate_proj", "up": "up_proj", "down": "down_proj"}  # fmt: skip
+TARGETS = ("wq", "wk", "wv", "wo", "gate", "up", "down")
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,16 @@ class LoraConfig:
     """Rank of the factors; 0: no LoRA."""
     alpha: float = 32.0
     """The factors' product is scaled by alpha / rank."""
-    targets: tuple[str, ...] = ("wq", "wk", "wv", "wo", "gate", "up", "down")
+    targets: tuple[str, ...] = TARGETS
     """Matrices of a layer, by the names of the weight table."""
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown target or a rank below 0."""
         if self.rank < 0:
             raise UserError(f"--lora.rank {self.rank}: must be 0 (off) or more")
-        unknown = [name for name in self.targets if name not in PEFT]
+        unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
-            raise UserError(f"--lora.targets {unknown}: choose from {', '.join(PEFT)}")
+            raise UserError(f"--lora.targets {unknown}: choose from {', '.join(TARGETS)}")
 
     @property
     def on(self) -> bool:
@@ -107,10 +106,25 @@ def merge(params: Params) -> Params:
     return jax.tree.map(lambda x: x.merged() if is_lora(x) else x, params, is_leaf=is_lora)
 
 
-def save_peft(directory: str | Path, factors: Params, config: LoraConfig, base: str) -> None:
-    """Writes the factors as a PEFT adapter: adapter_config.json and adapter_model.safetensors."""
+def save_peft(
+    directory: str | Path, factors: Params, c: ModelConfig, config: LoraConfig, base: str
+) -> None:
+    """Writes the factors as a PEFT adapter: adapter_config.json and adapter_model.safetensors.
+
+    Names are those of the base's own tensors; `base` is where PEFT finds the base.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, np.ndarray] = {}
+    modules: dict[str, None] = {}
+    for stack, plain in zip(factors["stacks"], table(c)["stacks"], strict=True):
+        for name in config.targets:
+            for at, tensor in plain[name].names():
+                module = tensor.removesuffix(".weight")
+                modules[module.rpartition(".")[2]] = None
+                for side, letter in (("a", "A"), ("b", "B")):
+                    value = np.ascontiguousarray(np.asarray(stack[name][side][at]).T)
+                    tensors[f"base_model.model.{module}.lora_{letter}.weight"] = value
     settings: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -119,18 +133,7 @@ def save_peft(directory: str | Path, factors: Params, config: LoraConfig, base: 
         "lora_alpha": config.alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": [PEFT[name] for name in config.targets],
+        "target_modules": list(modules),
     }
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    tensors: dict[str, np.ndarray] = {}
-    first = 0
-    for stack in factors["stacks"]:
-        for name, own in stack.items():
-            block = "self_attn" if name.startswith("w") else "mlp"
-            for i in range(own["a"].shape[0]):
-                where = f"base_model.model.model.layers.{first + i}.{block}.{PEFT[name]}"
-                for side, letter in (("a", "A"), ("b", "B")):
-                    value = np.ascontiguousarray(np.asarray(own[side][i]).T)
-                    tensors[f"{where}.lora_{letter}.weight"] = value
-        first += jax.tree.leaves(stack)[0].shape[0]
     save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})

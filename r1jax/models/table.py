@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
@@ -20,7 +23,8 @@ class Row:
     """One weight: shape, logical axes, how it starts and its name at Hugging Face.
 
     Matrices are stored [in, out]; Hugging Face stores [out, in], so `transposed` says to flip the
-    last two dimensions. A stacked row has a leading layer axis and `{}` in its name. `std` None
+    last two dimensions. A stacked row has a leading layer axis, counted from `first`. For each
+    leading axis along which Hugging Face keeps separate tensors, the name has a `{}`. `std` None
     means ones, 0 means zeros.
     """
 
@@ -30,6 +34,31 @@ class Row:
     std: float | None = None
     transposed: bool = False
     stacked: bool = False
+    first: int = 0
+
+    @property
+    def lead(self) -> int:
+        """How many leading axes Hugging Face numbers in the name."""
+        return self.hf.count("{}")
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of one tensor as Hugging Face stores it."""
+        return flipped(self.shape[self.lead :], self.transposed)
+
+    def name(self, at: tuple[int, ...]) -> str:
+        """Hugging Face's name of the tensor at a leading index."""
+        return self.hf.format(self.first + at[0], *at[1:]) if at else self.hf
+
+    def names(self) -> Iterator[tuple[tuple[int, ...], str]]:
+        """(leading index, Hugging Face name) of every tensor the row is made of."""
+        for at in np.ndindex(*self.shape[: self.lead]):
+            yield at, self.name(at)
+
+
+def flipped(sizes: Sequence[Any], transposed: bool) -> tuple[Any, ...]:
+    """What is said of each dimension, its last two exchanged where `transposed`."""
+    return (*sizes[:-2], sizes[-1], sizes[-2]) if transposed else tuple(sizes)
 
 
 def _dense_layer(c: ModelConfig) -> dict[str, Row]:
@@ -62,7 +91,7 @@ def _dense_layer(c: ModelConfig) -> dict[str, Row]:
 LAYERS = {"dense": _dense_layer}
 
 
-def _stack(c: ModelConfig, stack: Stack) -> dict[str, Row]:
+def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
     return {
         name: replace(
             row,
@@ -70,6 +99,7 @@ def _stack(c: ModelConfig, stack: Stack) -> dict[str, Row]:
             axes=(None, *row.axes),
             hf="model.layers.{}." + row.hf,
             stacked=True,
+            first=first,
         )
         for name, row in LAYERS[stack.kind](c).items()
     }
@@ -77,18 +107,25 @@ def _stack(c: ModelConfig, stack: Stack) -> dict[str, Row]:
 
 def table(c: ModelConfig) -> dict[str, Any]:
     """Every weight of the model, as a tree of rows with the structure of the parameters."""
+    firsts = itertools.accumulate((stack.layers for stack in c.stacks), initial=0)
     rows: dict[str, Any] = {
         "embed": Row(
             (c.vocab_size, c.d_model), ("vocab", "embed"), "model.embed_tokens.weight", c.init_std
         ),
-        "stacks": tuple(_stack(c, stack) for stack in c.stacks),
+        "stacks": tuple(_stack(c, s, first) for s, first in zip(c.stacks, firsts, strict=False)),
         "norm": Row((c.d_model,), (None,), "model.norm.weight"),
     }
     if not c.tied:
         rows["head"] = Row(
             (c.d_model, c.vocab_size), ("embed", "vocab"), "lm_head.weight", c.init_std, True
         )
-    return rows
+    return jax.tree.map(lambda row: _renamed(row, c.renames), rows)
+
+
+def _renamed(row: Row, renames: tuple[tuple[str, str], ...]) -> Row:
+    for ours, theirs in renames:
+        row = replace(row, hf=row.hf.replace(ours, theirs))
+    return row
 
 
 Rows = Any

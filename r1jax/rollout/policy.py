@@ -20,12 +20,29 @@ from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
 from r1jax.models import hub
 from r1jax.models.config import ModelConfig
+from r1jax.models.families import from_hf, token_ids
+from r1jax.models.shards import json_object
+from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
 
 EMBEDDED = "embedded"
+
+DOWNLOADED = (
+    "config.json",
+    "generation_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template*",
+)
+"""What is wanted of a repository at Hugging Face; weights in other layouts are left there."""
 
 _OPENED = re.compile(r"<think>\s*\Z")
 
@@ -83,13 +100,42 @@ class Policy:
 
 
 def model_directory(name: str) -> Path:
-    """The directory behind `--model`: the embedded base, or a path. UserError if it is none."""
+    """The directory behind `--model`: the embedded base, a path, or a name at Hugging Face.
+
+    `owner/name` and `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises
+    UserError where there is no such directory and no such download.
+    """
     if name == EMBEDDED:
         return Path(str(files("r1jax") / "assets" / "base"))
     path = Path(name)
-    if not path.is_dir():
-        raise UserError(f"--model {name}: no such directory; name one, or {EMBEDDED}")
-    return path
+    if path.is_dir():
+        return path
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
+        return _download(name)
+    raise UserError(
+        f"--model {name}: no such directory; name one, {EMBEDDED}, or owner/name at Hugging Face"
+    )
+
+
+def _download(name: str) -> Path:
+    """The snapshot of `owner/name[@revision]`, without the weights of other frameworks."""
+    import huggingface_hub
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
+            )
+        )
+    # Whatever went wrong, in that library or the network below it, ends in this one line.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or "no reason given"
+        raise UserError(
+            f"--model {name}: no such directory, and no download from Hugging Face "
+            f"({type(error).__name__}: {reason}); check name and network, log in for a gated "
+            "model (hf auth login), or name a directory"
+        ) from error
 
 
 def chat_text(tokenizer: Any, message: str, system: str = "") -> str:
@@ -99,21 +145,37 @@ def chat_text(tokenizer: Any, message: str, system: str = "") -> str:
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-def load_policy(model: str, template: str, system: str = "", prefill: str | None = None) -> Policy:
-    """Reads config, tokenizer and stop tokens of a model directory (`embedded` or a path).
+def load_policy(
+    model: str, template: str, system: str = "", prefill: str | None = None, family: str = ""
+) -> Policy:
+    """Reads config, tokenizer and stop tokens of a model.
 
-    `prefill` None keeps the template's own; for a chat template that opens <think> itself it is
-    that tag. Raises UserError where parts do not belong together or a chat template is missing.
+    Args:
+      model: `embedded`, a directory, or owner/name[@revision] at Hugging Face.
+      template: one of `r1jax.data.templates.TEMPLATES`.
+      system: system message of a chat template.
+      prefill: what completions begin with; None keeps the template's own; for a chat template that
+        opens <think> itself it is that tag.
+      family: `package.module:function` that reads config.json, a `r1jax.models.families.Family`;
+        empty: one of the families r1jax knows.
+
+    Raises:
+      UserError: a part is missing, unsupported, or does not belong to the others.
     """
+    read = load_function(family, "--family", ("raw",)) if family else from_hf
     directory = model_directory(model)
-    config = hub.read_config(directory)
+    config = hub.read_config(directory, read)
     tokenizer = load_tokenizer(directory)
     if len(tokenizer) > config.vocab_size:
         raise UserError(
             f"{directory}: the tokenizer has {len(tokenizer)} tokens, the model's vocabulary "
             f"{config.vocab_size}; they do not belong together"
         )
-    stops = {tokenizer.eos_token_id, *config.eos_ids, *_generation_eos(directory)}
+    stops = {
+        tokenizer.eos_token_id,
+        *config.eos_ids,
+        *token_ids(_generation(directory).get("eos_token_id")),
+    }
     chosen = TEMPLATES[template]
     if chosen.chat and not tokenizer.chat_template:
         raise UserError(
@@ -127,17 +189,39 @@ def load_policy(model: str, template: str, system: str = "", prefill: str | None
     return Policy(directory, config, tokenizer, chosen, tuple(sorted(stops)), system)
 
 
-def _generation_eos(directory: Path) -> list[int]:
+def _generation(directory: Path) -> dict[str, Any]:
+    """The generation_config.json of a model directory; empty where it has none."""
     path = directory / "generation_config.json"
-    if not path.is_file():
-        return []
-    eos = json.loads(path.read_text()).get("eos_token_id")
-    return eos if isinstance(eos, list) else [] if eos is None else [eos]
+    return json_object(path) if path.is_file() else {}
 
 
 def load_weights(policy: Policy, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
     """The policy's weights as sharded arrays."""
     return hub.load(policy.directory, policy.config, mesh, dtype)
+
+
+def save_policy(
+    directory: str | Path, policy: Policy, params: Params, *, write: bool = True
+) -> None:
+    """Writes a model directory that `transformers` and `load_policy` read: weights and tokenizer.
+
+    Weights are cast to the type they were loaded from; the generation config is the source's, with
+    every token the policy stops at. Every process calls it, and one has `write`.
+    """
+    tokenizer = policy.tokenizer
+    stops = list(policy.stop_ids)
+    generation = {"pad_token_id": tokenizer.pad_token_id, **_generation(policy.directory)}
+    generation |= {"eos_token_id": stops[0] if len(stops) == 1 else stops}
+    hub.save(
+        directory,
+        params,
+        policy.config,
+        dtype=hub.source_dtype(policy.directory),
+        generation=generation,
+        write=write,
+    )
+    if write:
+        tokenizer.save_pretrained(str(directory))
 
 
 def make_engine(

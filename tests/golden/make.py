@@ -1,7 +1,8 @@
 """Makes the golden models of this folder with transformers and torch: python tests/golden/make.py.
 
-Each family gets a random toy model (config.json, model.safetensors) and expected.npz: tokens, the
-logits transformers computes for them, and a greedy continuation of each of two prompts.
+Each family gets a random toy model (config.json, model.safetensors), expected.npz: tokens, the
+logits transformers computes for them and a greedy continuation of each of two prompts, and
+gradients.safetensors: the gradient of the mean loss over those tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from safetensors.numpy import save_file
 
 FAMILIES = ("qwen2", "qwen3", "llama")
+NAMES = {
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "seed_oss": "SeedOss",
+}
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 4.0,
@@ -25,7 +34,6 @@ LLAMA3 = {
 
 def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrainedModel:
     """A random toy model of a family, its biases and norms moved off their neutral values."""
-    names = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}
     rope = {"rope_theta": 10000.0, **(LLAMA3 if family == "llama" else {"rope_type": "default"})}
     shape = dict(
         vocab_size=61,
@@ -43,9 +51,9 @@ def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrai
         eos_token_id=None,
         pad_token_id=None,
     )
-    config = getattr(transformers, f"{names[family]}Config")(**(shape | changes))
+    config = getattr(transformers, f"{NAMES[family]}Config")(**(shape | changes))
     torch.manual_seed(seed)
-    model = getattr(transformers, f"{names[family]}ForCausalLM")(config).eval()
+    model = getattr(transformers, f"{NAMES[family]}ForCausalLM")(config).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -56,6 +64,14 @@ def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrai
 def logits(model: transformers.PreTrainedModel, tokens: np.ndarray) -> np.ndarray:
     """f32[B, T, V] for i64[B, T]."""
     return model(torch.from_numpy(tokens)).logits.numpy()
+
+
+def gradients(model: transformers.PreTrainedModel, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """Gradient of the mean loss per token of i64[B, T], the first ones left out, by tensor name."""
+    model.zero_grad()
+    batch = torch.from_numpy(tokens)
+    model(batch, labels=batch).loss.backward()
+    return {name: weight.grad.numpy() for name, weight in model.named_parameters()}
 
 
 def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) -> np.ndarray:
@@ -81,6 +97,7 @@ def main() -> None:
             logits=logits(model, tokens),
             greedy=np.stack(continuations),
         )
+        save_file(gradients(model, tokens), folder / "gradients.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,201 @@
+"""Safetensors files in: each opened once, checked, read tensor by tensor straight into shards."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from safetensors import SafetensorError, safe_open
+
+from r1jax import mesh as meshes
+from r1jax.errors import UserError
+from r1jax.models.config import ModelConfig
+from r1jax.models.table import Row, flipped, table
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+DTYPES = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
+"""What weights may be stored as, by safetensors' names."""
+
+IGNORED = "rotary_emb.inv_freq"
+"""Ending of tensors that old files hold though they follow from the config."""
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The object a JSON file holds; UserError naming the file where it holds none."""
+    try:
+        raw = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds a {type(raw).__name__}, not a JSON object")
+    return raw
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of an open file; its bytes are mapped, and read when asked for."""
+
+    name: str
+    path: Path
+    view: Any  # safetensors' slice
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the file says."""
+        return tuple(self.view.get_shape())
+
+    @property
+    def dtype(self) -> str:
+        """One of DTYPES; UserError where weights are stored in another way."""
+        dtype = self.view.get_dtype()
+        if dtype not in DTYPES:
+            raise UserError(
+                f"{self.path}: tensor {self.name} is stored as {dtype}; only {', '.join(DTYPES)} "
+                "are read, so a quantised model has to be dequantised first"
+            )
+        return dtype
+
+    def read(self, spans: tuple[tuple[int, int], ...]) -> np.ndarray:
+        """The part between (start, stop) of every dimension."""
+        try:
+            return self.view[tuple(slice(*span) for span in spans)]
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{self.path}: tensor {self.name} cannot be read ({error})") from error
+
+
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[dict[str, Stored]]:
+    """Every tensor of a directory's files by name; each file is opened once.
+
+    Raises UserError naming a file that is missing or not whole, or a tensor only the index holds.
+    """
+    promised = _index(directory)
+    stored: dict[str, Stored] = {}
+    with contextlib.ExitStack() as files:
+        for path in sorted(set(promised.values())) or [directory / SINGLE]:
+            try:
+                file = files.enter_context(safe_open(path, framework="numpy"))
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path}: not a whole safetensors file ({error})") from error
+            stored |= {name: Stored(name, path, file.get_slice(name)) for name in file.keys()}
+        for name, path in promised.items():
+            if name not in stored or stored[name].path != path:
+                raise UserError(f"{path}: tensor {name} is missing, though {INDEX} names it")
+        yield stored
+
+
+def _index(directory: Path) -> dict[str, Path]:
+    """Tensor name -> the file that is to hold it; empty where a single file holds all."""
+    path = directory / INDEX
+    if not path.is_file():
+        if not (directory / SINGLE).is_file():
+            raise UserError(f"--model {directory}: neither {SINGLE} nor {INDEX} there")
+        return {}
+    weight_map = json_object(path).get("weight_map")
+    names = weight_map.values() if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: has no weight_map (tensor name -> file)")
+    paths = {name: directory / file for name, file in weight_map.items()}
+    for file in sorted(set(paths.values())):
+        if not file.is_file():
+            raise UserError(f"{file}: listed in {INDEX} but not there")
+    return paths
+
+
+def check(directory: Path, c: ModelConfig, stored: Mapping[str, Stored]) -> None:
+    """UserError naming a tensor that is missing, surplus, of another shape or of no float type."""
+    expected = {n: row for row in jax.tree.leaves(table(c)) for _, n in row.names()}
+    missing = expected.keys() - stored.keys()
+    surplus = {n for n in stored.keys() - expected.keys() if not n.endswith(IGNORED)}
+    if c.tied:
+        surplus.discard("lm_head.weight")
+    for what, names in (("missing", missing), ("not part of this model", surplus)):
+        if names:
+            raise UserError(f"{directory}: tensor {min(names)} is {what} ({len(names)} in all)")
+    for name, row in expected.items():
+        tensor = stored[name]
+        if tensor.dtype and tensor.shape != row.stored:
+            raise UserError(
+                f"{tensor.path}: tensor {name} has shape {list(tensor.shape)}, "
+                f"the config asks for {list(row.stored)}"
+            )
+
+
+def load_row(row: Row, stored: Mapping[str, Stored], mesh: Mesh, dtype: Any) -> jax.Array:
+    """One tensor after the other into the stacked array; every device takes its own part of each.
+
+    Devices that share a leading axis (experts) are served side by side, each with its own tensor.
+    """
+    where = meshes.sharding(mesh, row.axes, row.shape)
+    array = jnp.zeros(row.shape, dtype, device=where)
+    for at in np.ndindex(*where.shard_shape(row.shape)[: row.lead]):
+        piece = _piece(row, where, at, stored)
+        array = _insert(array, piece, at, where=where, transposed=row.transposed)
+        # One tensor on the host at a time, not as many as are queued or not yet let go of.
+        jax.block_until_ready(array)
+        piece.delete()
+        gc.collect(0)
+    return array
+
+
+def _piece_sharding(where: NamedSharding, lead: int, transposed: bool) -> NamedSharding:
+    plain = flipped(where.spec[lead:], transposed)
+    return NamedSharding(where.mesh, PartitionSpec(*where.spec[:lead], *plain))
+
+
+def _piece(
+    row: Row, where: NamedSharding, at: tuple[int, ...], stored: Mapping[str, Stored]
+) -> jax.Array:
+    """The tensors at index `at` of every device's leading block, as they are stored.
+
+    Its leading axes count the blocks: 1 where all devices hold all layers.
+    """
+    lead = row.lead
+    holders: dict[tuple, list[jax.Device]] = defaultdict(list)
+    for device, index in where.addressable_devices_indices_map(row.shape).items():
+        spans = [s.indices(n)[:2] for s, n in zip(index, row.shape, strict=True)]
+        number = tuple(start + i for (start, _), i in zip(spans[:lead], at, strict=True))
+        holders[number, flipped(spans[lead:], row.transposed)].append(device)
+    shards = []
+    for (number, spans), devices in holders.items():
+        host = stored[row.name(number)].read(spans)
+        host = host.reshape((1,) * lead + host.shape)
+        shards += [jax.block_until_ready(jax.device_put(host, device)) for device in devices]
+    local = where.shard_shape(row.shape)[:lead]
+    blocks = tuple(n // m for n, m in zip(row.shape[:lead], local, strict=True))
+    given = _piece_sharding(where, lead, row.transposed)
+    return jax.make_array_from_single_device_arrays((*blocks, *row.stored), given, shards)
+
+
+@functools.partial(jax.jit, static_argnames=("where", "transposed"), donate_argnames="array")
+def _insert(
+    array: jax.Array,
+    piece: jax.Array,
+    at: tuple[int, ...],
+    *,
+    where: NamedSharding,
+    transposed: bool,
+) -> jax.Array:
+    """Every device flips, casts and writes its part of a piece; nothing is communicated."""
+
+    def local(array: jax.Array, piece: jax.Array, at: tuple[int, ...]) -> jax.Array:
+        piece = (jnp.swapaxes(piece, -1, -2) if transposed else piece).astype(array.dtype)
+        start = (*at, *(0,) * (array.ndim - len(at)))
+        return jax.lax.dynamic_update_slice(array, piece, start)
+
+    given = _piece_sharding(where, len(at), transposed)
+    specs = (where.spec, given.spec, PartitionSpec())
+    run = jax.shard_map(local, mesh=where.mesh, in_specs=specs, out_specs=where.spec)
+    return run(array, piece, at)
