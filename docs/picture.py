@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from r1jax.plots import LIGHT
+from r1jax.chart import LIGHT
 from r1jax.run import read_json, read_jsonl
 
 Rows = Sequence[dict[str, Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from r1jax.models.lora import LoraConfig, attach, merge
 from r1jax.models.lora import rows as lora_rows
 from r1jax.types import Params, TrainState
 
-UNJUDGED = -1.0  # stands for the pass@1 of a checkpoint without evaluation: below every real one
+UNJUDGED = -1e9  # stands for the score of a checkpoint without evaluation: below every real one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CheckpointConfig:
     every: int = 50
     """Updates between checkpoints; the last update is always saved. 0 saves only that one."""
     keep: int = 2
-    """Newest checkpoints kept, beside the best by held-out pass@1."""
+    """Newest checkpoints kept, beside the best by held-out evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,14 @@ class Saved:
 
 
 class Checkpoints:
-    """The checkpoints of one run, by update; writing is asynchronous and atomic."""
+    """The checkpoints of one run, by update; writing is asynchronous and atomic.
+
+    The best has the highest score, the later one on ties: held-out pass@1 in reinforcement
+    learning, minus the held-out loss in supervised training.
+    """
 
     def __init__(self, directory: str | Path, keep: int) -> None:
-        rank = lambda metrics: metrics["pass_at_1"]  # noqa: E731
+        rank = lambda metrics: metrics["score"]  # noqa: E731
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         keep_policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
         self._manager = ocp.CheckpointManager(
@@ -74,14 +79,17 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """Update of the checkpoint with the highest held-out pass@1, later on ties, or None."""
+        """Update of the checkpoint with the highest score, later on ties, or None."""
         steps = self._manager.all_steps()
-        scored = [(self._manager.metrics(step)["pass_at_1"], step) for step in steps]
+        scored = [(self._manager.metrics(step)["score"], step) for step in steps]
         score, step = max(scored, default=(UNJUDGED, 0))
         return step if score > UNJUDGED else None
 
-    def save(self, saved: Saved, pass_at_1: float | None = None) -> None:
-        """Starts writing a checkpoint of `saved`; returns once the arrays may be reused."""
+    def save(self, saved: Saved, score: float | None = None) -> None:
+        """Starts writing a checkpoint of `saved`; returns once the arrays may be reused.
+
+        `score` is that of an evaluation made after this update, None where there was none.
+        """
         items: dict[str, Any] = {
             "state": ocp.args.StandardSave(_as_dict(saved.state)),
             "meta": ocp.args.JsonSave(saved.meta),
@@ -90,7 +98,7 @@ class Checkpoints:
             items["reference"] = ocp.args.StandardSave(saved.reference)
         if saved.pending:
             items["pending"] = ocp.args.StandardSave(saved.pending)
-        metrics = {"pass_at_1": UNJUDGED if pass_at_1 is None else float(pass_at_1)}
+        metrics = {"score": UNJUDGED if score is None else float(score)}
         self._manager.save(
             int(saved.state.update), args=ocp.args.Composite(**items), metrics=metrics, force=True
         )
@@ -130,6 +138,21 @@ class Checkpoints:
         self._manager.close()
 
 
+def find_step(directory: str | Path, step: int | None = None) -> int:
+    """Update of the newest checkpoint in `directory`, or `step`; UserError where there is none."""
+    if not Path(directory).is_dir():
+        raise UserError(f"{directory}: no such directory of checkpoints")
+    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
+        newest, steps = manager.latest_step(), manager.all_steps()
+    found = newest if step is None else step
+    if found is None or found not in steps:
+        raise UserError(
+            f"{directory}: no checkpoint {step if step is not None else ''} there; "
+            f"found updates {steps or 'none'}"
+        )
+    return found
+
+
 def load_params(
     directory: str | Path,
     c: ModelConfig,
@@ -139,17 +162,11 @@ def load_params(
 ) -> Params:
     """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start.
 
-    A LoRA checkpoint holds the factors alone: they are merged into the weights `base` loads.
+    A LoRA checkpoint holds the factors alone: they are merged into the weights `base` loads, or
+    into those of the checkpoint that its run started from.
     """
-    if not Path(directory).is_dir():
-        raise UserError(f"{directory}: no such directory of checkpoints")
+    step = find_step(directory, step)
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        step = manager.latest_step() if step is None else step
-        if step is None or step not in manager.all_steps():
-            raise UserError(
-                f"{directory}: no checkpoint {step if step is not None else ''} there; "
-                f"found updates {manager.all_steps() or 'none'}"
-            )
         meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
         lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
         item = {"params": table.abstract(lora_rows(c, lora) if lora else c, mesh)}
@@ -166,6 +183,9 @@ def load_params(
     params = restored["state"]["params"]
     if lora is None:
         return params
+    if parent := meta.get("parent"):
+        below = load_params(parent["directory"], c, mesh, parent["step"], base)
+        return merge(attach(below, params, lora))
     if base is None:
         raise UserError(f"{directory}: holds LoRA factors; the base's weights are needed as well")
     return merge(attach(base(), params, lora))
@@ -180,7 +200,7 @@ def _abstract(tree: Any) -> Any:
 
 
 def _check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:
-    for name, value in expected.items():
+    for name, value in json.loads(json.dumps(expected)).items():  # meta was JSON: lists, no tuples
         found = meta.get(name)
         if found == value:
             continue

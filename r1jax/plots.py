@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
+
+from r1jax.chart import Chart, Theme, curve, cycle
 
 Rows = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of a picture."""
-
-    paper: str
-    ink: str
-    grid: str
-    lines: tuple[str, ...]
-
-
-LIGHT = Theme(
-    "#ffffff", "#5c6068", "#e8e6e1",
-    ("#2f5d9b", "#c2622d", "#3d8361", "#8a5aa3", "#a38a2b", "#b0476a", "#4a8fa3", "#7d7368"),
-)  # fmt: skip
-DARK = Theme(
-    "#1d2024", "#a3a7af", "#33373d",
-    ("#86b1ea", "#e8a06f", "#7cc4a0", "#c39be0", "#d8c162", "#e58bab", "#83c9dc", "#b9aea2"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One picture: file name, heading, what to look for, and how it is drawn."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[Axes, Theme], None]
-    wide: bool = False
-
-    def png(self, theme: Theme = LIGHT) -> bytes:
-        """The picture, twice the pixels of its size on the page."""
-        figure = Figure(figsize=(10.4, 3.4) if self.wide else (5.1, 2.9), facecolor=theme.paper)
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        _dress(axes, theme)
-        self.draw(axes, theme)
-        _legend(axes, theme, self.wide)
-        figure.tight_layout(pad=0.6)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=200, metadata={"Software": None})
-        return stream.getvalue()
 
 
 @dataclass(frozen=True)
@@ -81,8 +36,8 @@ class Curves:
             return None
 
         def draw(axes: Axes, theme: Theme) -> None:
-            for (label, points), color in zip(found.items(), _cycle(theme, found), strict=True):
-                _curve(axes, points, color, label if len(found) > 1 else None)
+            for (label, points), color in zip(found.items(), cycle(theme, found), strict=True):
+                curve(axes, points, color, label if len(found) > 1 else None)
             if self.log:
                 axes.set_yscale("log")
                 axes.yaxis.set_minor_formatter(NullFormatter())
@@ -92,6 +47,8 @@ class Curves:
             if self.share:
                 axes.set_ylim(0, max(0.01, axes.get_ylim()[1]))
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            elif not self.log and 0 < max(abs(limit) for limit in axes.get_ylim()) < 0.01:
+                axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
             elif max(abs(limit) for limit in axes.get_ylim()) >= 1000:
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axes.set_ylabel(self.unit)
@@ -146,6 +103,7 @@ CURVES = (
         "loss", {"loss": "loss"},
     ),
     Curves("grad_norm", "Gradient norm", "Before clipping.", "norm", {"grad_norm": "norm"}),
+    Curves("lr", "Learning rate", "The schedule as it was followed.", "rate", {"lr": "rate"}),
     Curves(
         "throughput", "Tokens per second", "Sampled, and passed through the update.",
         "tokens per second",
@@ -161,10 +119,41 @@ PHASES = ("rollout", "reward", "score", "update", "eval", "checkpoint")
 def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
     """Every chart for which `metrics.jsonl` and `eval.json` hold data, in reading order."""
     length, *rest = (curves.chart(metrics) for curves in CURVES)
+    likelihood = _likelihood(metrics, evaluations)
+    if likelihood:  # which is the loss
+        rest = [chart for chart in rest if chart is None or chart.name != "loss"]
     found = [
-        _accuracy(evaluations), length, _rewards(metrics).chart(metrics), *rest, _phases(metrics),
+        _accuracy(evaluations), likelihood, length, _rewards(metrics).chart(metrics), *rest,
+        _phases(metrics),
     ]  # fmt: skip
     return [chart for chart in found if chart is not None]
+
+
+def _likelihood(metrics: Rows, evaluations: Rows) -> Chart | None:
+    """Supervised loss of the examples that are learnt, and of every held-out set."""
+    learnt = _of(metrics, "sft/nll")
+    sets: dict[str, list[tuple[int, float]]] = {}
+    for row in evaluations:
+        if row.get("nll") is not None and row.get("update") is not None:
+            sets.setdefault(str(row.get("set", "held out")), []).append((row["update"], row["nll"]))
+    if not learnt and not sets:
+        return None
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        first, *others = cycle(theme, [None, *sets])
+        if learnt:
+            curve(axes, learnt, first, "training")
+        for (name, points), color in zip(sets.items(), others, strict=True):
+            axes.plot(*zip(*sorted(points), strict=True), "o-", color=color, lw=1.8, ms=4,
+                      label=name)  # fmt: skip
+        axes.set_ylabel("nats per token")
+
+    return Chart(
+        "nll", "Loss",
+        "Negative log-likelihood of the learnt tokens, in training and on held-out examples; where "
+        "the two part, the examples are being memorised.",
+        draw, wide=True,
+    )  # fmt: skip
 
 
 def _rewards(metrics: Rows) -> Curves:
@@ -188,7 +177,7 @@ def _accuracy(evaluations: Rows) -> Chart | None:
         return None
 
     def draw(axes: Axes, theme: Theme) -> None:
-        for (name, rows), color in zip(sets.items(), _cycle(theme, sets), strict=True):
+        for (name, rows), color in zip(sets.items(), cycle(theme, sets), strict=True):
             prefix = f"{name}: " if len(sets) > 1 else ""
             rows = sorted(rows, key=lambda row: row["update"])
             updates = [row["update"] for row in rows]
@@ -219,16 +208,17 @@ def _accuracy(evaluations: Rows) -> Chart | None:
 
 
 def _phases(metrics: Rows) -> Chart | None:
-    """Seconds of each rollout and its updates by phase, stacked."""
+    """Seconds by phase, stacked: of each rollout with its updates, or of each update."""
     known = [f"time/{name}" for name in PHASES]
     recorded = dict.fromkeys(key for row in metrics for key in row if key.startswith("time/"))
     phases = [*(key for key in known if key in recorded),
               *(key for key in recorded if key not in known)]  # fmt: skip
+    unit = "rollout" if any(row.get("rollout") for row in metrics) else "update"
     totals: dict[int, dict[str, float]] = {}
     starts: dict[int, int] = {}
     for row in metrics:
-        of = totals.setdefault(row.get("rollout", row["update"]), dict.fromkeys(phases, 0.0))
-        starts.setdefault(row.get("rollout", row["update"]), row["update"])
+        of = totals.setdefault(row.get(unit, row["update"]), dict.fromkeys(phases, 0.0))
+        starts.setdefault(row.get(unit, row["update"]), row["update"])
         for phase in phases:
             of[phase] += row.get(phase) or 0.0
     if not phases:
@@ -243,58 +233,18 @@ def _phases(metrics: Rows) -> Chart | None:
 
     def draw(axes: Axes, theme: Theme) -> None:
         bottom = np.zeros(len(bins))
-        for column, color in enumerate(_cycle(theme, phases)):
+        for column, color in enumerate(cycle(theme, phases)):
             label = phases[column].removeprefix("time/")
             axes.bar(left, heights[:, column], widths * 0.92, bottom, align="edge", color=color,
                      label=label)  # fmt: skip
             bottom += heights[:, column]
-        axes.set_ylabel("seconds per rollout")
+        axes.set_ylabel(f"seconds per {unit}")
 
     caption = "Seconds of a rollout with its updates, by phase."
+    caption = caption if unit == "rollout" else "Seconds of an update, by phase."
     return Chart("time", "Where the time goes", caption, draw, wide=True)
 
 
 def _of(rows: Rows, key: str) -> list[tuple[int, float]]:
     """(update, value) wherever a row has a value for `key`."""
     return [(row["update"], row[key]) for row in rows if row.get(key) is not None]
-
-
-def _curve(axes: Axes, points: Sequence[tuple[int, float]], color: str, label: str | None) -> None:
-    """The points; where there are many, thin under their running mean."""
-    x, y = map(np.asarray, zip(*points, strict=True))
-    window = len(y) // 25
-    if window < 2:
-        axes.plot(x, y, "-" if len(y) > 1 else "o", color=color, lw=1.6, label=label)
-        return
-    axes.plot(x, y, color=color, lw=0.7, alpha=0.3)
-    sums = np.cumsum(np.insert(y.astype(float), 0, 0.0))
-    ends = np.arange(1, len(y) + 1)
-    begins = np.maximum(0, ends - window)
-    axes.plot(x, (sums[ends] - sums[begins]) / (ends - begins), color=color, lw=1.7, label=label)
-
-
-def _cycle(theme: Theme, items: Any) -> list[str]:
-    return [theme.lines[i % len(theme.lines)] for i in range(len(items))]
-
-
-def _dress(axes: Axes, theme: Theme) -> None:
-    axes.set_facecolor(theme.paper)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(theme.ink)
-        spine.set_linewidth(0.6)
-    axes.grid(axis="y", color=theme.grid, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.ink, labelsize=8, length=0, which="both")
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.set_xlabel("update", color=theme.ink, fontsize=8)
-    axes.yaxis.label.set(color=theme.ink, fontsize=8)
-
-
-def _legend(axes: Axes, theme: Theme, wide: bool) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=min(len(labels), 6 if wide else 4),
-            fontsize=8, frameon=False, labelcolor=theme.ink, handlelength=1.4, borderpad=0,
-        )  # fmt: skip

@@ -11,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from r1jax.chart import DARK, LIGHT, Chart
 from r1jax.errors import UserError
-from r1jax.plots import DARK, LIGHT, Chart, charts
+from r1jax.plots import charts
 from r1jax.progress import duration
 from r1jax.run import read_json, read_jsonl
 from r1jax.transcripts import first_and_latest, pairs
@@ -66,6 +67,7 @@ class Row:
     name: str
     meaning: str
     percent: bool = True
+    decimals: int = 1
 
 
 def write_report(run_path: str | Path) -> Path:
@@ -117,7 +119,9 @@ def _top(run: Recorded) -> str:
     last = run.metrics[-1] if run.metrics else {}
     updates = summary.get("updates", last.get("update", 0))
     rollouts = summary.get("rollouts", last.get("rollout", 0))
-    facts = [f"{updates:,} updates", f"{rollouts:,} rollouts"]
+    facts = [f"{updates:,} updates"] + ([f"{rollouts:,} rollouts"] if rollouts else [])
+    if summary.get("learnt_tokens_seen") is not None:
+        facts.append(f"{summary['learnt_tokens_seen']:,} tokens learnt")
     if summary.get("wall_seconds") is not None:
         facts.append(duration(summary["wall_seconds"]))
     facts += _hardware(run.environment)
@@ -156,12 +160,17 @@ def _headline(summary: Record) -> str:
             f'<div class="gain"><b>{_points(gain["pass_at_1"])}</b>'
             f"<span>points gained; 95 % interval {interval}</span></div>"
         )
+    if before.get("nll") is not None and after.get("nll") is not None:
+        shown = f"{before['nll']:.3f} → {after['nll']:.3f}"
+        parts.append(f"<div><b>{shown}</b><span>held-out loss, nats per token</span></div>")
     return f'<div class="headline">{"".join(parts)}</div>' if parts else ""
 
 
 def _digest_rows(record: Record) -> list[Row]:
     k = record.get("samples", 16)
     return [
+        Row("nll", "loss", "held-out nats per learnt token", percent=False, decimals=4),
+        Row("perplexity", "perplexity", "its exponential", percent=False, decimals=3),
         Row("pass_at_1", "pass@1", f"mean of {k} samples; tags ignored"),
         Row("pass_at_1_strict", "pass@1, strict", "answer inside its tags, whole envelope"),
         Row("pass_at_1_greedy", "pass@1, greedy", "one completion at temperature 0"),
@@ -182,9 +191,9 @@ def _digest(summary: Record) -> str:
         values = [record.get(row.key) for _, record in records]
         if all(value is None for value in values):
             continue
-        written = [_value(value, row.percent) for value in values]
+        written = [_value(value, row.percent, row.decimals) for value in values]
         if len(records) == 2:
-            written.append(_change(values[0], values[1], row.percent))
+            written.append(_change(values[0], values[1], row.percent, row.decimals))
         cells = "".join(f"<td>{cell}</td>" for cell in written)
         head = f'<th scope="row">{row.name}<small>{row.meaning}</small></th>'
         lines.append(f"<tr>{head}{cells}</tr>")
@@ -193,6 +202,11 @@ def _digest(summary: Record) -> str:
 
 
 def _protocol(record: Record) -> str:
+    if record.get("nll") is not None:
+        return (
+            f'<p class="soft">{record["examples"]:,} held-out examples, {record["tokens"]:,} '
+            f"learnt tokens, each counting once; set {escape(str(record['set']))}.</p>"
+        )
     if not {"problems", "samples", "temperature", "top_p"} <= record.keys():
         return ""
     return (
@@ -256,16 +270,16 @@ def _table(heads: Sequence[str], lines: Sequence[str]) -> str:
     )
 
 
-def _value(value: float | None, percent: bool) -> str:
+def _value(value: float | None, percent: bool, decimals: int = 1) -> str:
     if value is None:
         return "–"
-    return _percent(value) if percent else f"{value:.1f}"
+    return _percent(value) if percent else f"{value:.{decimals}f}"
 
 
-def _change(before: float | None, after: float | None, percent: bool) -> str:
+def _change(before: float | None, after: float | None, percent: bool, decimals: int = 1) -> str:
     if before is None or after is None:
         return "–"
-    return _points(after - before) if percent else _signed(after - before)
+    return _points(after - before) if percent else _signed(after - before, decimals)
 
 
 def _percent(value: float) -> str:
@@ -276,7 +290,7 @@ def _points(value: float) -> str:
     return _signed(100 * value)
 
 
-def _signed(value: float) -> str:
-    """One decimal with its sign; a true minus, no sign for zero."""
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+def _signed(value: float, decimals: int = 1) -> str:
+    """Some decimals with their sign; a true minus, no sign for zero."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")

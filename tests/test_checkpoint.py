@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jax
@@ -11,10 +12,11 @@ import optax
 import pytest
 from tiny import identical, mesh_of, placed, tiny_config, tiny_params
 
-from r1jax.checkpoint import Checkpoints, Saved, load_params
+from r1jax.checkpoint import Checkpoints, Saved, find_step, load_params
 from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.models.config import to_hf
+from r1jax.models.lora import LoraConfig, attach, merge, rows
 from r1jax.training import update
 
 CONFIG = tiny_config("qwen2", n_layers=2)
@@ -87,11 +89,11 @@ def test_between_rollouts_nothing_is_pending_and_without_beta_no_reference(tmp_p
 
 
 def kept_after(directory, keep, scores):
-    """Updates on disk, and the best of them, after saves with these pass@1 (None: not measured)."""
+    """Updates on disk, and the best of them, after saves with these scores (None: not measured)."""
     mesh = mesh_of()
     checkpoints = Checkpoints(directory, keep=keep)
     for step, score in enumerate(scores, 1):
-        checkpoints.save(Saved(make_state(mesh, step), None, {}, IDENTITY), pass_at_1=score)
+        checkpoints.save(Saved(make_state(mesh, step), None, {}, IDENTITY), score=score)
     checkpoints.wait()
     best = checkpoints.best()
     checkpoints.close()
@@ -106,6 +108,7 @@ def kept_after(directory, keep, scores):
         ([0.5, 0.5, 0.5, 0.25, 0.25], {3, 4, 5}, 3),
         ([0.1, 0.2, 0.3, 0.4, 0.5], {4, 5}, 5),
         ([None, None, None, None, None], {4, 5}, None),
+        ([-3.5, -1.25, None, -2.0, None], {2, 4, 5}, 2),  # minus a loss
     ],
 )
 def test_the_newest_and_the_best_are_kept(tmp_path, scores, kept, best):
@@ -116,7 +119,7 @@ def test_the_best_is_remembered_by_the_next_process(tmp_path):
     kept_after(tmp_path, 1, [0.25, 0.75, 0.5])
     checkpoints = Checkpoints(tmp_path, keep=1)
     assert (checkpoints.best(), checkpoints.latest()) == (2, 3)
-    checkpoints.save(Saved(make_state(mesh_of(), 4), None, {}, IDENTITY), pass_at_1=0.75)
+    checkpoints.save(Saved(make_state(mesh_of(), 4), None, {}, IDENTITY), score=0.75)
     checkpoints.wait()
     assert checkpoints.best() == 4
     checkpoints.close()
@@ -163,3 +166,43 @@ def test_a_checkpoint_that_is_not_there_is_named(saved, tmp_path):
     with pytest.raises(UserError, match="elsewhere: no such directory"):
         load_params(tmp_path / "elsewhere", CONFIG, mesh_of())
     assert not (tmp_path / "elsewhere").exists()
+
+
+def lora_checkpoint(directory, config, parent, step=4):
+    """A checkpoint of LoRA factors, none of them zero, that says what it started from."""
+    mesh = mesh_of()
+    factors = jax.tree.map(
+        lambda x: x + 0.05, table.init(rows(CONFIG, config), jax.random.key(step))
+    )
+    state = update.init_state(OPTIMIZER, factors, mesh).replace(update=jnp.int32(step))
+    meta = {**IDENTITY, "lora": dataclasses.asdict(config), "parent": parent}
+    checkpoints = Checkpoints(directory, keep=1)
+    checkpoints.save(Saved(state, None, {}, meta))
+    checkpoints.close()
+    return factors
+
+
+def test_factors_are_merged_into_the_base_or_into_the_checkpoint_they_started_from(saved, tmp_path):
+    lora, mesh = LoraConfig(rank=2), mesh_of()
+    base = lambda: placed(tiny_params(CONFIG, 5), CONFIG, mesh)  # noqa: E731
+    merged = lambda below, factors: merge(attach(below, factors, lora))  # noqa: E731
+    first = lora_checkpoint(tmp_path / "first", lora, None)
+    assert identical(
+        load_params(tmp_path / "first", CONFIG, mesh, base=base), merged(base(), first)
+    )
+    with pytest.raises(UserError, match="first: holds LoRA factors; the base's weights are needed"):
+        load_params(tmp_path / "first", CONFIG, mesh)
+
+    second = lora_checkpoint(tmp_path / "second", lora, {"directory": str(saved), "step": 7}, 5)
+    found = load_params(tmp_path / "second", CONFIG, mesh, base=base)
+    assert identical(found, merged(load_params(saved, CONFIG, mesh), second))
+    upon = {"directory": str(tmp_path / "first"), "step": 4}
+    third = lora_checkpoint(tmp_path / "third", lora, upon, 6)
+    found = load_params(tmp_path / "third", CONFIG, mesh, base=base)
+    assert identical(found, merged(merged(base(), first), third))
+
+
+def test_the_newest_checkpoint_is_found_by_name(saved):
+    assert find_step(saved) == find_step(saved, 7) == 7
+    with pytest.raises(UserError, match="no checkpoint 6 there"):
+        find_step(saved, 6)

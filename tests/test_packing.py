@@ -118,6 +118,55 @@ def test_unpack_is_the_inverse_of_pack(case, rows, width, max_segments):
     np.testing.assert_array_equal(got, np.where(inside, sequences.old_logp, 0))
 
 
+@settings(max_examples=80, deadline=None)
+@given(cases, st.integers(1, 4), st.integers(16, 40), st.integers(1, 5), st.integers(0, 99))
+def test_what_is_not_learnt_is_packed_as_a_prompt_is(case, rows, width, max_segments, seed):
+    whole = make_sequences(*zip(*case, strict=True))
+    shape = len(case), int(whole.lengths.max())
+    learn = np.random.default_rng(seed).random(shape) < 0.6
+    masked = dataclasses.replace(whole, learn=learn)
+    inside = np.arange(shape[1]) < whole.lengths[:, None]
+    counts = (learn & inside).sum(1)
+    np.testing.assert_array_equal(masked.learnt, counts)
+    batches = pack_all(masked, rows, width, max_segments)
+    assert batches == [] or batches[0].n_tokens == max(counts.sum(), 1)
+    assert batches == [] or batches[0].n_sequences == max(np.count_nonzero(counts), 1)
+
+    wanted = {}
+    for i, (prompt, n) in enumerate(case):
+        wanted.setdefault(tuple(whole.tokens[i, : prompt + n]), []).append(i)
+    for tokens, positions, advantages, values, length in segments(batches):
+        i = wanted[tokens].pop()
+        prompt, n = case[i]
+        own = np.concatenate([np.zeros(prompt, bool), learn[i, :n]])
+        assert length == own.sum() == counts[i]
+        np.testing.assert_array_equal(positions, np.arange(prompt + n))
+        np.testing.assert_array_equal(values["mask"], own)
+        np.testing.assert_array_equal(advantages, np.where(own, whole.advantages[i], 0))
+        for name in PER_TOKEN:
+            padded = np.concatenate([np.zeros(prompt), getattr(whole, name)[i, :n]])
+            np.testing.assert_array_equal(values[name], np.where(own, padded, 0))
+    assert not any(wanted.values())
+
+
+def test_a_mask_of_all_is_no_mask_bit_for_bit():
+    rng = np.random.default_rng(3)
+    whole = make_sequences(rng.integers(1, 6, 20), rng.integers(0, 9, 20))
+    masked = dataclasses.replace(whole, learn=np.ones((20, int(whole.lengths.max())), bool))
+    for a, b in zip(pack_all(whole, 3, 20, 4), pack_all(masked, 3, 20, 4), strict=True):
+        for field in dataclasses.fields(a):
+            np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+
+
+def test_unpack_brings_back_what_was_not_learnt_as_well():
+    whole = make_sequences([1, 2], [3, 2])
+    masked = dataclasses.replace(whole, learn=np.zeros((2, 3), bool))
+    packed = [batch.tokens for batch in pack_all(masked, 1, 8, 2)]
+    got = unpack(packed, masked, 1, 8, 2)
+    np.testing.assert_array_equal(got[0], whole.tokens[0, 1:4])
+    np.testing.assert_array_equal(got[1], [*whole.tokens[1, 2:4], 0])
+
+
 def test_literal_layout():
     sequences = make_sequences([1, 2, 1, 1], [2, 3, 1, 1], tokens=np.arange(20).reshape(4, 5))
     first, second = pack_all(sequences, rows=1, width=7, max_segments=2)
@@ -193,7 +242,11 @@ def test_take_splits_a_rollout():
     np.testing.assert_array_equal(part.lengths, [1, 3])
     np.testing.assert_array_equal(part.old_logp, sequences.old_logp[[2, 0]])
     np.testing.assert_array_equal(part.tokens, sequences.tokens[[2, 0]])
-    assert part.ref_logp is None
+    assert part.ref_logp is None and part.learn is None
+    learn = np.array([[True, True, False], [False, True, True], [True, False, False]])
+    masked = dataclasses.replace(sequences, learn=learn).take(np.array([2, 0]))
+    np.testing.assert_array_equal(masked.learn, learn[[2, 0]])
+    np.testing.assert_array_equal(masked.learnt, [1, 2])
 
 
 def test_no_sequences_no_batches():

@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
+from r1jax.chart import DARK
 from r1jax.errors import UserError
-from r1jax.plots import CURVES, DARK, charts
+from r1jax.plots import CURVES, charts
 from r1jax.report import write_report
 
 HOSTILE = "<think>so <script>alert('x')</script> & \"1\" < 2</think> <answer>5</answer>"
@@ -238,3 +240,65 @@ def test_several_sets_and_a_zero_on_a_log_axis():
     drawn = charts(rows, sets)
     assert [c.name for c in drawn] == ["accuracy", "logp_diff"]
     assert all(c.png().startswith(PNG) for c in drawn)
+
+
+def supervised_run(path, updates=30):
+    """A supervised run: one row for each update, no rollouts, the loss of two held-out sets."""
+    path.mkdir(parents=True)
+    judged = lambda name, update: {  # noqa: E731
+        "set": name, "update": update, "step": update, "examples": 12, "tokens": 3456,
+        "nll": 2.5 - 0.04 * update, "perplexity": math.exp(2.5 - 0.04 * update),
+    }  # fmt: skip
+    metrics = [
+        {"update": u, "step": u, "rollout": 0, "sft/nll": 2.4 - 0.04 * u, "loss": 2.4 - 0.04 * u,
+         "lr": 1e-5 * u / updates, "time/update": 0.5, "time/eval": 0.1 if u % 10 == 0 else None,
+         "grad_norm": 1.0}
+        for u in range(1, updates + 1)
+    ]  # fmt: skip
+    ends = {"before": judged("<held> out", 0), "after": judged("<held> out", updates)}
+    files = {
+        "config.json": {}, "environment.json": {},
+        "eval.json": [judged(n, u) for u in (0, 10, 30) for n in ("<held> out", "other")],
+        "summary.json": {"schema": 1, **ends, "updates": updates, "wall_seconds": 60.0,
+                         "learnt_tokens_seen": 1234567},
+    }  # fmt: skip
+    for name, value in files.items():
+        (path / name).write_text(json.dumps(value))
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
+    return metrics, files["eval.json"]
+
+
+def test_a_supervised_run(tmp_path):
+    supervised_run(tmp_path / "sft")
+    text = write_report(tmp_path / "sft").read_text(encoding="utf-8")
+    said = " ".join(Page(text).text.split())
+    for phrase in ("30 updates", "1,234,567 tokens learnt", "2.500 → 1.300",
+                   "held-out loss, nats per token", "2.5000", "1.3000", "−1.2000", "12.182",
+                   "3.669",
+                   "12 held-out examples, 3,456 learnt tokens", "set <held> out",
+                   "Seconds of an update, by phase"):  # fmt: skip
+        assert phrase in said
+    for absent in ("rollouts", "policy gradient", "pass@1", "not finished"):
+        assert absent not in said
+    names = {p.stem for p in (tmp_path / "sft" / "plots").iterdir()}
+    assert names == {"nll", "lr", "grad_norm", "time"}
+
+
+def test_the_loss_is_drawn_in_training_and_on_every_held_out_set(tmp_path):
+    first, *_ = charts(*supervised_run(tmp_path / "sft"))
+    figure = Figure()
+    axes = figure.add_subplot()
+    first.draw(axes, DARK)
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["<held> out"] == drawn["other"] == [[0, 2.5], [10, 2.1], [30, 2.5 - 0.04 * 30]]
+    assert "training" in drawn
+    assert [c.name for c in charts([], [{"update": 0, "set": "a", "nll": 2.0}])] == ["nll"]
+
+
+def test_where_updates_have_no_rollout_each_has_its_bar(tmp_path):
+    *_, time = charts(*supervised_run(tmp_path / "sft"))
+    axes = Figure().add_subplot()
+    time.draw(axes, DARK)
+    assert (time.name, axes.get_ylabel()) == ("time", "seconds per update")
+    heights = [patch.get_height() for patch in axes.patches]
+    assert heights == pytest.approx([0.5] * 30 + [0.1 * (u % 10 == 0) for u in range(1, 31)])

@@ -26,7 +26,9 @@ class Sequences:
     `tokens[i]` holds the prompt, then the completion, without a gap; what follows is never read.
     Per-token arrays are aligned to the completion: column 0 speaks of its first token. An array
     that is None was not measured and is packed as NaN at the completion's tokens, so that a loss
-    that reads it cannot go unnoticed. Supervised pairs have tokens and lengths alone.
+    that reads it cannot go unnoticed. Supervised pairs have tokens and lengths alone, and `learn`
+    where a completion holds tokens that are read but not learnt (a chat's user turns): those are
+    packed as a prompt's are.
     """
 
     tokens: np.ndarray  # i32[N, L]
@@ -36,6 +38,7 @@ class Sequences:
     sampler_logp: np.ndarray | None = None  # f32[N, C], C at least the longest completion
     old_logp: np.ndarray | None = None  # f32[N, C]
     ref_logp: np.ndarray | None = None  # f32[N, C]
+    learn: np.ndarray | None = None  # bool[N, C], which completion tokens are learnt; None: all
 
     def __post_init__(self) -> None:
         if np.any(self.prompt_lengths < 1) or np.any(self.lengths < 0):
@@ -47,6 +50,14 @@ class Sequences:
     def totals(self) -> np.ndarray:
         """i[N], tokens of prompt and completion together."""
         return self.prompt_lengths + self.lengths
+
+    @property
+    def learnt(self) -> np.ndarray:
+        """i[N], tokens of each sequence that are learnt: those a batch's mask shows."""
+        if self.learn is None:
+            return self.lengths
+        owner, offset = _spans(self.lengths)
+        return np.bincount(owner[self.learn[owner, offset]], minlength=len(self.lengths))
 
     def take(self, index: np.ndarray | slice) -> Sequences:
         """The sequences at `index`, in its order: how a rollout is split into updates."""
@@ -64,11 +75,11 @@ class Denominators:
 
     @classmethod
     def of(cls, sequences: Sequences, max_tokens: int) -> Denominators:
-        """Counts scored tokens and the sequences that have any; `max_tokens` is the rollout's cap.
+        """Counts learnt tokens and the sequences that have any; `max_tokens` is the rollout's cap.
 
         Both counts are at least 1, so that an update of nothing has the loss 0.
         """
-        counts = sequences.lengths.sum(), np.count_nonzero(sequences.lengths)
+        counts = sequences.learnt.sum(), np.count_nonzero(sequences.learnt)
         return cls(*(max(int(count), 1) for count in counts), max_tokens)
 
 
@@ -96,12 +107,13 @@ def pack(
     arrays["positions"].reshape(-1)[cells] = whole.offset
     arrays["segment_ids"].reshape(-1)[cells] = layout.segment[whole.owner] + 1
 
-    cells = _completion_cells(sequences, layout)
-    for name, values in _completion_values(sequences).items():
+    spans = _learnt_spans(sequences)
+    cells = _completion_cells(sequences, layout, spans)
+    for name, values in _completion_values(sequences, spans).items():
         arrays[name] = np.zeros(shape, np.float32)
         arrays[name].reshape(-1)[cells] = values
     lengths = np.zeros((layout.batches, rows, max_segments), np.float32)
-    lengths.flat[layout.start // width * max_segments + layout.segment] = sequences.lengths
+    lengths.flat[layout.start // width * max_segments + layout.segment] = sequences.learnt
 
     totals = {f.name: np.float32(getattr(denominators, f.name)) for f in fields(denominators)}
     return [
@@ -127,7 +139,7 @@ def unpack(
     spans = _spans(sequences.lengths)
     if len(spans.owner):
         flat = np.stack([np.asarray(value) for value in values]).reshape(-1)
-        result[spans.owner, spans.offset] = flat[_completion_cells(sequences, layout)]
+        result[spans.owner, spans.offset] = flat[_completion_cells(sequences, layout, spans)]
     return result
 
 
@@ -155,14 +167,22 @@ def _spans(counts: np.ndarray) -> _Spans:
     return _Spans(owner, np.arange(len(owner)) - np.repeat(_starts(counts), counts))
 
 
-def _completion_cells(sequences: Sequences, layout: _Layout) -> np.ndarray:
-    owner, offset = _spans(sequences.lengths)
-    return layout.start[owner] + sequences.prompt_lengths[owner] + offset
+def _learnt_spans(sequences: Sequences) -> _Spans:
+    """The completion tokens that are learnt."""
+    spans = _spans(sequences.lengths)
+    if sequences.learn is None:
+        return spans
+    kept = sequences.learn[spans.owner, spans.offset]
+    return _Spans(spans.owner[kept], spans.offset[kept])
 
 
-def _completion_values(sequences: Sequences) -> dict[str, np.ndarray | float]:
-    """One value per completion token, in the order of `_completion_cells`, for each float array."""
-    owner, offset = _spans(sequences.lengths)
+def _completion_cells(sequences: Sequences, layout: _Layout, spans: _Spans) -> np.ndarray:
+    return layout.start[spans.owner] + sequences.prompt_lengths[spans.owner] + spans.offset
+
+
+def _completion_values(sequences: Sequences, spans: _Spans) -> dict[str, np.ndarray | float]:
+    """One value per completion token of `spans`, in their order, for each float array."""
+    owner, offset = spans
     values: dict[str, np.ndarray | float] = {"mask": 1.0}
     own = sequences.advantages
     per_token = own is not None and own.ndim == 2

@@ -1,76 +1,290 @@
-"""The supervised loop: shuffled passes over prompts and the completions to be learnt."""
+"""The supervised loop: shuffled passes over examples, their held-out loss; resumed exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
+from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
-from r1jax.training.update import ComputeConfig, Functions, update
-from r1jax.types import TrainState
+from r1jax.losses.sft import sft
+from r1jax.mesh import replicated
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.rl import Files, Loop
+from r1jax.training.update import (
+    ComputeConfig,
+    Functions,
+    join,
+    make_score,
+    place_batch,
+    update,
+)
+from r1jax.types import Batch, Metrics, Params, TrainState
 
 MAX_SKIPPED = 5  # non-finite updates in a row after which the loop gives up
+EVAL_CHUNK = 1024  # held-out examples that are packed together
+
+Measure = Callable[[Params, Batch, Params | None], Metrics]
 
 
-def passes(sequences: Sequences, batch: int, seed: int) -> Iterator[Sequences]:
-    """Endless epochs in a new order each, dealt out in batches; a rest that fills none waits."""
-    count = len(sequences.lengths)
-    size = min(batch, count)
-    rng = np.random.default_rng(seed)
-    while True:
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield sequences.take(order[start : start + size])
+class Pool(Protocol):
+    """What examples are dealt from: `Sequences`, or `r1jax.data.examples.Examples`."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """One number for each example."""
+
+    def take(self, index: np.ndarray) -> Sequences:
+        """The examples at `index`."""
 
 
-def updates_of(sequences: Sequences, batch: int, epochs: int) -> int:
+def updates_per_epoch(count: int, batch: int) -> int:
+    """Whole batches in one pass over `count` examples; fewer than a batch are one."""
+    return count // min(batch, count)
+
+
+def updates_of(examples: Pool, batch: int, epochs: int) -> int:
     """Optimizer updates that `epochs` passes take."""
-    count = len(sequences.lengths)
-    return epochs * (count // min(batch, count))
+    return epochs * updates_per_epoch(len(examples.lengths), batch)
+
+
+def chosen(count: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """Numbers of the examples of update `step` (from 0): a function of these arguments alone.
+
+    Every epoch deals all examples out in an order of its own; a rest that fills no batch waits,
+    and is most likely dealt in the next epoch.
+    """
+    size = min(batch, count)
+    epoch, place = divmod(step, updates_per_epoch(count, batch))
+    return _order(count, seed, epoch)[place * size : (place + 1) * size]
+
+
+@functools.lru_cache(maxsize=1)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def learn(
+    functions: Functions,
+    state: TrainState,
+    sequences: Sequences,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    base: Params | None = None,
+) -> tuple[TrainState, dict[str, float], list[Batch]]:
+    """One optimizer update on `sequences`: the state, its metrics, its micro-batches."""
+    totals = Denominators.of(sequences, max_tokens=1)
+    batches = pack(sequences, compute.rows, compute.width, compute.max_segments, totals)
+    state, metrics = update(functions, state, batches, mesh, base)
+    return state, metrics, batches
 
 
 def fit(
     functions: Functions,
     state: TrainState,
-    sequences: Sequences,
+    examples: Pool,
     compute: ComputeConfig,
     mesh: Mesh,
     *,
     updates: int,
     batch: int,
     seed: int = 0,
+    base: Params | None = None,
     each: Callable[[int, dict[str, float]], Any] = lambda step, metrics: None,
 ) -> tuple[TrainState, dict[str, float]]:
-    """Makes `updates` optimizer updates on shuffled passes over `sequences`.
+    """Makes the optimizer updates that `state` lacks to `updates`, and nothing else.
 
-    Only completions are learnt: the mask comes from their lengths. `functions` are those of
-    `make_functions` with `r1jax.losses.sft.sft` (or any loss that needs no advantages) and
-    `compute`. `each` receives every update's number (from 1) and metrics.
+    `functions` are those of `make_functions` with `r1jax.losses.sft.sft` (or any loss that needs no
+    advantages) and `compute`. `each` receives every update's number (from 1) and metrics. For a run
+    that is recorded, judged and resumed there is `train`.
 
     Returns:
       The state and the metrics of the last update.
 
     Raises:
-      UserError: there is nothing to learn, a sequence is wider than a row, or loss or gradient was
+      UserError: there is nothing to learn, an example is wider than a row, or loss or gradient was
         not finite `MAX_SKIPPED` times in a row.
     """
-    if not len(sequences.lengths) or updates < 1:
-        raise UserError(f"supervised training: {len(sequences.lengths)} sequences, {updates} "
-                        "updates; there must be at least one of each")  # fmt: skip
+    count = len(examples.lengths)
+    if not count or updates < 1:
+        raise UserError(f"supervised training: {count} sequences, {updates} updates; there must "
+                        "be at least one of each")  # fmt: skip
     metrics: dict[str, float] = {}
-    stream = passes(sequences, batch, seed)
-    for step, chosen in zip(range(1, updates + 1), stream, strict=False):
-        totals = Denominators.of(chosen, max_tokens=1)
-        packed = pack(chosen, compute.rows, compute.width, compute.max_segments, totals)
-        state, metrics = update(functions, state, packed, mesh)
-        each(step, metrics)
+    for step in range(int(state.update), updates):
+        part = examples.take(chosen(count, batch, seed, step))
+        state, metrics, _ = learn(functions, state, part, compute, mesh, base)
+        each(step + 1, metrics)
         if int(state.skipped) >= MAX_SKIPPED:
             raise UserError(
-                f"update {step}: loss or gradient was not finite {MAX_SKIPPED} times in a row; "
+                f"update {step + 1}: loss or gradient was not finite {MAX_SKIPPED} times in a row; "
                 "lower the learning rate"
             )
     return state, metrics
+
+
+def make_measure(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, lora: LoraConfig | None = None
+) -> Measure:
+    """(params, batch, base) -> sums of the supervised metrics of a batch, without a gradient."""
+    score = make_score(c, mesh, compute, temperature=1.0)
+
+    def measure(params: Params, batch: Batch, base: Params | None) -> Metrics:
+        return sft(score(join(params, base, lora), batch), batch)[1]
+
+    return jax.jit(measure, out_shardings=replicated(mesh))
+
+
+def held_out_loss(
+    measure: Measure,
+    params: Params,
+    examples: Pool,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    base: Params | None = None,
+) -> dict[str, float]:
+    """Mean negative log-likelihood of all learnt tokens of `examples`, each token counting once."""
+    total = count = 0.0
+    n = len(examples.lengths)
+    for start in range(0, n, EVAL_CHUNK):
+        part = examples.take(np.arange(start, min(start + EVAL_CHUNK, n)))
+        totals = Denominators.of(part, max_tokens=1)
+        for batch in pack(part, compute.rows, compute.width, compute.max_segments, totals):
+            found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
+            total, count = total + float(found.sum), count + float(found.count)
+    nll = total / max(count, 1.0)
+    perplexity = math.exp(nll) if nll < 100 else math.inf
+    return {"nll": nll, "perplexity": perplexity, "tokens": int(count), "examples": n}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is learnt, from what, how often it is judged and saved."""
+
+    functions: Functions
+    measure: Measure
+    model: ModelConfig
+    mesh: Mesh
+    compute: ComputeConfig
+    examples: Pool
+    held_out: Mapping[str, Pool]  # by name; the first decides which checkpoint is the best
+    updates: int
+    batch: int
+    seed: int
+    rate: optax.Schedule
+    eval_every: int
+    save_every: int
+    identity: Mapping[str, Any]  # what a checkpoint must agree with
+    base: Params | None = None  # the frozen weights under LoRA's factors
+
+
+def begin(course: Course, state: TrainState, files: Files) -> Loop:
+    """A fresh loop around `state`, or the one the newest checkpoint holds; run files are cut."""
+    step = files.checkpoints.latest()
+    if step is None:
+        files.run.cut(-1, 0)
+        return Loop(state, None)
+    got = files.checkpoints.restore(step, state, course.identity)
+    loop = Loop(got.state, None)
+    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
+    files.run.cut(loop.update, 0)
+    files.progress.note(f"resumed after update {loop.update}")
+    return loop
+
+
+def train(course: Course, loop: Loop, files: Files) -> Loop:
+    """Runs until the last update; evaluates before the first, every so often and at the end."""
+    if loop.update == 0:
+        judge(course, loop, files)
+    while loop.update < course.updates:
+        files.profiler.before(loop.update + 1)
+        metrics, batches = advance(course, loop, files)
+        record(loop, files, metrics)
+        files.profiler.after(loop.update)
+        if int(loop.state.skipped) >= MAX_SKIPPED:
+            stop_on_nonfinite(loop.update, files, batches)
+        last = loop.update == course.updates
+        score = judge(course, loop, files) if last or _due(course.eval_every, loop) else None
+        if last or score is not None or _due(course.save_every, loop):
+            with loop.clock("checkpoint"):
+                files.checkpoints.save(saved(course, loop), score)
+    return loop
+
+
+def _due(every: int, loop: Loop) -> bool:
+    return bool(every) and loop.update % every == 0
+
+
+def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float], list[Batch]]:
+    """One optimizer update: its metrics and micro-batches."""
+    count = len(course.examples.lengths)
+    files.progress.phase("update")
+    with loop.clock("update"):
+        part = course.examples.take(chosen(count, course.batch, course.seed, loop.update))
+        loop.state, metrics, batches = learn(
+            course.functions, loop.state, part, course.compute, course.mesh, course.base
+        )
+    seconds = loop.seconds["time/update"]
+    loop.tokens_seen += int(part.totals.sum())
+    loop.learnt_tokens_seen += int(part.learnt.sum())
+    metrics |= {
+        "data/tokens_seen": loop.tokens_seen,
+        "data/learnt_tokens_seen": loop.learnt_tokens_seen,
+        "data/epoch": loop.update / updates_per_epoch(count, course.batch),
+        "perf/train_tokens_per_s": int(part.totals.sum()) / seconds,
+        "lr": float(course.rate(loop.update - 1)),
+    }
+    mfu = utilisation(train_flops(course.model, part.totals), seconds)
+    return metrics | ({} if mfu is None else {"perf/mfu": mfu}), batches
+
+
+def record(loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+    """Writes the row of an update everywhere."""
+    metrics, loop.seconds = metrics | loop.seconds, {}
+    files.run.metrics(loop.update, 0, metrics)
+    for sink in files.sinks:
+        sink.log(loop.update, metrics)
+    files.progress.update(loop.update, metrics)
+
+
+def judge(course: Course, loop: Loop, files: Files) -> float | None:
+    """Records the loss of every held-out set; returns minus that of the first, None without one."""
+    found: list[float] = []
+    for name, examples in course.held_out.items():
+        files.progress.phase("evaluation")
+        with loop.clock("eval"):
+            values = held_out_loss(
+                course.measure, loop.state.params, examples, course.compute, course.mesh,
+                course.base,
+            )  # fmt: skip
+        files.run.evaluation(loop.update, {"set": name, **values})
+        files.progress.note(f"update {loop.update}: {name}: {values['nll']:.4f} nats per token")
+        found.append(-values["nll"])
+    return found[0] if found and math.isfinite(found[0]) else None
+
+
+def saved(course: Course, loop: Loop) -> Saved:
+    """What a checkpoint of this moment holds."""
+    seen = [loop.tokens_seen, loop.learnt_tokens_seen]
+    return Saved(loop.state, None, {}, {**course.identity, "seen": seen})
+
+
+def stop_on_nonfinite(step: int, files: Files, batches: list[Batch]) -> None:
+    """Saves the batch that could not be learnt from and ends the run."""
+    path = files.run.path / "nonfinite_batch.npz"
+    if files.run.write:
+        np.savez(path, **{f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()})
+    raise UserError(
+        f"update {step}: loss or gradient was not finite {MAX_SKIPPED} times in a row; the batch "
+        f"is in {path}; lower --optimizer.lr"
+    )

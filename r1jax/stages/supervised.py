@@ -1,0 +1,284 @@
+"""Supervised fine-tuning (paper, sections 2.3.1, 2.3.3, 2.4): what cold start and distilling do."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from r1jax import mesh as meshes
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.data.conversations import ConversationConfig
+from r1jax.data.examples import Encoder, Examples, hold_out, load_examples
+from r1jax.data.sources import set_name
+from r1jax.environment import environment
+from r1jax.errors import UserError
+from r1jax.losses.sft import sft
+from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh
+from r1jax.models import table
+from r1jax.models.lora import LoraConfig
+from r1jax.report import write_report
+from r1jax.rollout.policy import Policy, load_policy
+from r1jax.run import RunDirectory
+from r1jax.sinks import LogConfig
+from r1jax.stages import zero
+from r1jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
+from r1jax.training.profile import ProfileConfig
+from r1jax.training.rl import Loop
+from r1jax.training.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
+from r1jax.training.sft import Course, begin, make_measure, train, updates_of
+from r1jax.training.update import (
+    ComputeConfig,
+    init_state,
+    join,
+    make_functions,
+    trained_rows,
+)
+from r1jax.types import Params, TrainState
+
+HELD_OUT = "held out"  # name of the set split off the training data
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """A supervised run."""
+
+    run: str = "runs/sft"
+    """Run directory; an unfinished one with the same flags is resumed."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    model: str = "embedded"
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the model's at the start."""
+    parent_step: int | None = None
+    """Update of the parent's checkpoint; None: the newest."""
+    epochs: int = 2
+    """Passes over the examples; those that fill no whole batch wait for the next pass."""
+    updates: int = 0
+    """Optimizer updates in all; 0: as many as --epochs takes."""
+    batch: int = 64
+    """Examples per update."""
+    seed: int = 0
+    """Seed of the order, of the examples held out and of LoRA's factors."""
+    eval_every: int = 50
+    """Updates between measurements of the held-out loss; 0: only before and after."""
+    export: bool = True
+    """Write the final weights to <run>/hf in the Hugging Face layout."""
+    data: ConversationConfig = field(default_factory=ConversationConfig)
+    """Examples."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(lr=1e-5, schedule="cosine", warmup=10)
+    )
+    """The optimizer."""
+    train: ComputeConfig = field(default_factory=ComputeConfig)
+    """How a batch is cut and computed."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Saving."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank training."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Further places for the metrics."""
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    """Traces of what the devices do."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range or parts do not fit together."""
+        for name, least in (("batch", 1), ("updates", 0), ("eval_every", 0)):
+            if (value := getattr(self, name)) < least:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} {value}: must be at least {least}")
+        if self.epochs < 1 and not self.updates:
+            raise UserError(f"--epochs {self.epochs}: must be at least 1, or name --updates")
+        if self.parent_step is not None and not self.parent:
+            raise UserError(
+                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
+            )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of; nothing in here changes while it runs."""
+
+    config: SFTConfig  # with the number of updates worked out
+    mesh: Mesh
+    policy: Policy
+    optimizer: optax.GradientTransformation
+    course: Course
+    parent: Parent | None  # the checkpoint it starts from
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """LoRA's settings, None where all weights are trained."""
+        return _lora(self.config)
+
+    def model(self, params: Params) -> Params:
+        """The parameters a model function takes, from those that are trained."""
+        return join(params, self.course.base, self.lora)
+
+
+def run(config: SFTConfig) -> None:
+    """Learns the examples and leaves the run directory with its report."""
+    meshes.start_processes(config.process)
+    directory = zero.open_run(config)
+    if directory is None:
+        return
+    started = time.time()
+    note = print if directory.write else _silent
+    parts = build(config, note)
+    with contextlib.ExitStack() as opened:
+        files = zero.open_files(parts.config, directory, opened)
+        parts, state = load(parts)
+        loop = train(parts.course, begin(parts.course, state, files), files)
+        files.checkpoints.wait()
+        best = files.checkpoints.best()
+    if config.export:
+        zero.export(parts, loop.state.params, directory)
+    if directory.write:
+        close_run(parts, loop, directory, best, time.time() - started)
+
+
+def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
+    """Loads no weights and compiles nothing yet, but refuses everything that cannot run."""
+    mesh = make_mesh(config.mesh)
+    config = fit_rows(config, mesh, note)
+    parent = find_parent(config.parent, config.parent_step)
+    policy = load_policy(config.model, "plain", family=config.family)
+    encoder = Encoder(policy.tokenizer, policy.stop_ids)
+    examples, held_out = read_data(config, encoder, note)
+    policy = with_stops(policy, encoder.ends, note)
+    config = replace(
+        config, updates=config.updates or updates_of(examples, config.batch, config.epochs)
+    )
+    note(
+        f"{len(examples.totals):,} examples, {min(config.batch, len(examples.totals)):,} per "
+        f"update -> {config.updates:,} updates"
+    )
+    lora = _lora(config)
+    rows = trained_rows(policy.config, lora)
+    optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+    identity = policy.identity | {"data": examples.digest, "parent": parent}
+    course = Course(
+        functions=make_functions(policy.config, mesh, config.train, sft, optimizer, lora=lora),
+        measure=make_measure(policy.config, mesh, config.train, lora),
+        model=policy.config,
+        mesh=mesh,
+        compute=config.train,
+        examples=examples,
+        held_out=held_out,
+        updates=config.updates,
+        batch=config.batch,
+        seed=config.seed,
+        rate=schedule(config.optimizer, config.updates),
+        eval_every=config.eval_every,
+        save_every=config.checkpoint.every,
+        identity=identity | ({"lora": dataclasses.asdict(lora)} if lora else {}),
+    )
+    return Parts(config, mesh, policy, optimizer, course, parent)
+
+
+def read_data(
+    config: SFTConfig, encoder: Encoder, note: Callable[[str], Any]
+) -> tuple[Examples, dict[str, Examples]]:
+    """(what is learnt, what is judged by name), with a line of report for every source."""
+    data, width = config.data, config.train.width
+    if not data.train:
+        raise UserError("--data.train: no source; name a .jsonl or .parquet file, or hf:OWNER/NAME")
+    read = lambda sources: load_examples(sources, data, encoder, width, lambda r: note(str(r)))  # noqa: E731
+    examples = read(data.train)
+    if data.eval_count:
+        examples, held = hold_out(examples, data.eval_count, config.seed)
+        note(f"{len(held.totals):,} examples held out")
+        return examples, {HELD_OUT: held}
+    names = [set_name(source) for source in data.eval]
+    held_out = {}
+    for name, source in zip(names, data.eval, strict=True):
+        held = read((source,))
+        held_out[name if names.count(name) == 1 else source] = held
+        if both := int(np.isin(held.keys, examples.keys).sum()):
+            note(f"warning: {source}: {both:,} examples share their prompt with a training example")
+    return examples, held_out
+
+
+def with_stops(policy: Policy, ends: set[int], note: Callable[[str], Any]) -> Policy:
+    """The policy with the tokens that its turns will end with among its stop tokens.
+
+    A base often names only the end of a text: what it learns to end a chat's turn with would not
+    stop it.
+    """
+    new = tuple(sorted(ends - set(policy.stop_ids)))
+    if not new:
+        return policy
+    named = ", ".join(policy.tokenizer.convert_ids_to_tokens(new))
+    note(f"turns end with {named}: added to the model's stop tokens")
+    config = replace(policy.config, eos_ids=(*policy.config.eos_ids, *new))
+    return replace(policy, config=config, stop_ids=(*policy.stop_ids, *new))
+
+
+def load(parts: Parts) -> tuple[Parts, TrainState]:
+    """The parts with LoRA's frozen weights, and the state before the first update."""
+    dtype = parts.config.train.dtype if parts.lora else "float32"
+    weights = starting_weights(parts.policy, parts.mesh, parts.parent, dtype)
+    if parts.lora is None:
+        return parts, init_state(parts.optimizer, weights, parts.mesh)
+    state = lora_state(
+        parts.optimizer, parts.policy.config, parts.lora, parts.mesh, parts.config.seed
+    )
+    return replace(parts, course=replace(parts.course, base=weights)), state
+
+
+def close_run(
+    parts: Parts, loop: Loop, directory: RunDirectory, best: int | None, seconds: float
+) -> None:
+    """Writes the summary, then the report; prints the result and the report's path."""
+    summary = digest(directory.evaluations(), loop.update) | {
+        "tokens_seen": loop.tokens_seen,
+        "learnt_tokens_seen": loop.learnt_tokens_seen,
+        "examples": len(parts.course.examples.lengths),
+        "best": best,
+        "parent": parts.parent,
+        "data": parts.course.identity["data"],
+        "environment": environment(),
+        "wall_seconds": seconds,
+    }
+    directory.finish(summary)
+    judged = ""
+    if summary["after"]:
+        old, new = summary["before"]["nll"], summary["after"]["nll"]
+        judged = f"held-out loss {old:.4f} -> {new:.4f} nats per token, "
+    print(f"{judged}{seconds:.0f} s\n{write_report(directory.path)}")
+
+
+def digest(evaluations: Sequence[Mapping[str, Any]], updates: int) -> dict[str, Any]:
+    """What summary.json says of the held-out sets: the first, then the others by name."""
+    sides = {
+        when: {e["set"]: e for e in evaluations if e["update"] == update}
+        for when, update in (("before", 0), ("after", updates))
+    }
+    names = list(sides["after"])
+    first = {when: sides[when].get(names[0], {}) if names else {} for when in sides}
+    sets = {name: {when: sides[when].get(name, {}) for when in sides} for name in names[1:]}
+    return {**first, "sets": sets, "updates": updates}
+
+
+def _lora(config: SFTConfig) -> LoraConfig | None:
+    return config.lora if config.lora.on else None
+
+
+def _silent(line: str) -> None:
+    """Where every process but the first prints."""
