@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 LOWER, EACH, FORMAT, RANDOM, ALONE = 0.20, 0.12, 0.9, 0.03, 0.05
@@ -128,11 +128,11 @@ def markdown(gate: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shown(value: float | None, key: str) -> str:
-    """A number as the table writes it."""
+def shown(value: float | None, key: str, plain: Collection[str] = PLAIN) -> str:
+    """A number as the table writes it: in percent, unless its column is `plain`."""
     if value is None:
         return "–"
-    return f"{value:.1f}" if key in PLAIN else f"{100 * value:.1f}"
+    return f"{value:.1f}" if key in plain else f"{100 * value:.1f}"
 
 
 def table_line(cells: Sequence[str]) -> str:

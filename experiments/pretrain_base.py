@@ -1,11 +1,14 @@
-"""Trains the embedded base from scratch on the generated bilingual corpus of mixed quality.
+"""Trains a base from scratch on a generated corpus of mixed quality.
 
     python -m experiments.pretrain_base --out base --steps 3000
+    python -m experiments.pretrain_base --preset countdown --out runs/tinyzero_base
 
-The base is what `make demo` starts from: a model that has read worked problems, guesses and
-mistakes, but was never rewarded. About 2 minutes on one H200; hours on a laptop CPU. Leaves a
-Hugging Face directory (config, weights, tokenizer) and card.json with what it was trained on; judge
-it with `python -m experiments.evaluate`.
+A base has read worked problems, guesses and mistakes, but was never rewarded. The first is the one
+`make demo` starts from (1.8M parameters, the bilingual world); the second is for TinyZero's
+countdown (24M parameters, tries at countdowns and arithmetic; experiments.tinyzero_gate continues
+from it). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging Face
+directory (config, weights, tokenizer) and card.json with what it was trained on; judge it with
+`python -m experiments.evaluate`.
 """
 
 from __future__ import annotations
@@ -14,20 +17,22 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from r1jax import cli
+from r1jax.data import tinyzero_corpus
 from r1jax.data.packing import Sequences
 from r1jax.data.tokenizer import load_tokenizer, train_tokenizer
-from r1jax.data.world import corpus
+from r1jax.data.world import corpus as world
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.mesh import MeshConfig, make_mesh
@@ -45,6 +50,8 @@ class Config:
 
     out: str = "base"
     """Directory to write; must not hold a model yet."""
+    corpus: Literal["world", "countdown"] = "world"
+    """What is read: the bilingual world, or tries at TinyZero's countdown and arithmetic."""
     steps: int = 3000
     """Optimizer updates."""
     batch: int = 1024
@@ -56,9 +63,9 @@ class Config:
     tokenizer: str = "embedded"
     """Directory whose tokenizer is taken over; new: train one on the corpus."""
     habit: float = 0.25
-    """Share of wrong guesses and short chains that make their family's usual mistake."""
+    """Share of wrong guesses and short chains that make their family's usual mistake (world)."""
     mixing: float = 0.3
-    """Share of documents whose thought switches language."""
+    """Share of documents whose thought switches language (world)."""
     vocab: int = 1024
     """Pieces of a new tokenizer."""
     d_model: int = 192
@@ -68,11 +75,19 @@ class Config:
     layers: int = 4
     """Number of layers."""
     heads: int = 6
-    """Query heads of 32 dimensions."""
+    """Query heads."""
     kv_heads: int = 2
     """Key and value heads."""
+    head_dim: int = 32
+    """Dimensions of a head."""
+    max_position: int = 512
+    """Longest text the model is said to be made for, in tokens."""
     workers: int = 0
     """Processes that write the corpus; 0: one per core."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the exported weights; training keeps them in float32."""
+    shard_mb: int = 0
+    """Largest weight file in MiB; 0: one file."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
             lr=2e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1
@@ -87,26 +102,77 @@ class Config:
     """How a batch is cut and computed."""
 
 
-def mix(config: Config) -> corpus.Mix:
-    """What the corpus is made of."""
-    shares = corpus.Shares(habit=config.habit)
-    return corpus.Mix(sum=shares, countdown=shares, word=shares, mixing=config.mixing)
+COUNTDOWN = Config(
+    out="runs/tinyzero_base",
+    corpus="countdown",
+    steps=2500,
+    batch=512,
+    tokenizer="new",
+    vocab=620,
+    d_model=512,
+    d_ff=1408,
+    layers=8,
+    heads=8,
+    kv_heads=4,
+    head_dim=64,
+    optimizer=OptimizerConfig(lr=1e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1),
+    train=ComputeConfig(
+        rows=152, width=512, max_segments=24, dtype="bfloat16", remat="none", unroll=4, chunk=256
+    ),
+)
+"""A base for TinyZero's countdown, on one H200: rows hold a batch of 512 documents at a time."""
+
+Document = world.Document | tinyzero_corpus.Document
+
+
+def mix(config: Config) -> world.Mix:
+    """What the corpus of the world is made of."""
+    shares = world.Shares(habit=config.habit)
+    return world.Mix(sum=shares, countdown=shares, word=shares, mixing=config.mixing)
+
+
+def documents(config: Config, start: int, count: int) -> Iterator[Document]:
+    """Documents `start` to `start + count` of the chosen corpus."""
+    if config.corpus == "countdown":
+        return tinyzero_corpus.documents(config.seed, start, count)
+    return world.documents(config.seed, start, count, mix(config))
+
+
+def tokenizer_texts(config: Config, count: int) -> Iterator[str]:
+    """What a new tokenizer is trained on."""
+    if config.corpus == "countdown":
+        return tinyzero_corpus.tokenizer_texts(config.seed, count)
+    return world.tokenizer_texts(config.seed, count, mix(config))
+
+
+def describe(config: Config, tokenizer: Any) -> dict[str, Any]:
+    """What the card says of the corpus, and the knobs it was made with."""
+    some = documents(config, 0, 20_000)
+    if config.corpus == "countdown":
+        return {"corpus": tinyzero_corpus.describe(some, tokenizer)}
+    knobs = {"habit": config.habit, "mixing": config.mixing}
+    return knobs | {"corpus": world.describe(some, tokenizer)}
 
 
 def encode(config: Config, tokenizer_path: str, start: int, count: int) -> tuple[np.ndarray, ...]:
     """Tokens of documents as one flat array, their lengths, and their prompts' lengths."""
     tokenizer = load_tokenizer(tokenizer_path)
-    documents = list(corpus.documents(config.seed, start, count, mix(config)))
-    prompts = tokenizer([d.prompt for d in documents], add_special_tokens=False)["input_ids"]
-    rest = tokenizer([d.completion for d in documents], add_special_tokens=False)["input_ids"]
+    chosen = list(documents(config, start, count))
+    how = {"add_special_tokens": False, "verbose": False}
+    prompts = tokenizer([d.prompt for d in chosen], **how)["input_ids"]
+    rest = tokenizer([d.completion for d in chosen], **how)["input_ids"]
     eos = tokenizer.eos_token_id
     ids = [p + r + [eos] for p, r in zip(prompts, rest, strict=True)]
     flat = np.fromiter((t for doc in ids for t in doc), np.int16)
     return flat, np.array([len(doc) for doc in ids]), np.array([len(p) for p in prompts])
 
 
-def read_corpus(config: Config, tokenizer_path: str) -> tuple[np.ndarray, np.ndarray]:
-    """(tokens i16[documents, longest], lengths): the corpus, written by several processes."""
+def read_corpus(config: Config, tokenizer_path: str) -> Sequences:
+    """The corpus (tokens i16[documents, longest]), written by several processes.
+
+    Of the world everything after a document's first token is learnt, of countdown its completion:
+    TinyZero's long prompt is the same in every document.
+    """
     workers = config.workers or os.cpu_count() or 1
     step = max(min(config.documents // workers, 20_000), 1)
     starts = range(0, config.documents, step)
@@ -121,13 +187,15 @@ def read_corpus(config: Config, tokenizer_path: str) -> tuple[np.ndarray, np.nda
     lengths = np.concatenate([part[1] for part in parts])
     tokens = np.zeros((len(lengths), lengths.max()), np.int16)
     tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([p[0] for p in parts])
-    return tokens, lengths
+    given = np.concatenate([part[2] for part in parts])
+    given = given if config.corpus == "countdown" else np.ones_like(lengths)
+    return Sequences(tokens, given, lengths - given)
 
 
 def make_tokenizer(config: Config, out: Path) -> None:
     """Puts the tokenizer's files into `out`: trained on the corpus, or another model's."""
     if config.tokenizer == "new":
-        train_tokenizer(corpus.tokenizer_texts(config.seed, 60_000, mix(config)), out, config.vocab)
+        train_tokenizer(tokenizer_texts(config, 60_000), out, config.vocab)
         return
     out.mkdir(parents=True, exist_ok=True)
     source = model_directory(config.tokenizer)
@@ -146,8 +214,8 @@ def model_config(config: Config, tokenizer: Any) -> ModelConfig:
         n_layers=config.layers,
         n_heads=config.heads,
         n_kv_heads=config.kv_heads,
-        head_dim=32,
-        max_position=512,
+        head_dim=config.head_dim,
+        max_position=config.max_position,
         qk_norm=True,
         tied=True,
         bos_id=tokenizer.bos_token_id,
@@ -158,13 +226,14 @@ def model_config(config: Config, tokenizer: Any) -> ModelConfig:
 def main(config: Config) -> None:
     """Tokenizer, corpus, training, export."""
     out = Path(config.out)
-    if (out / hub.SINGLE).exists():
+    if (out / hub.SINGLE).exists() or (out / hub.INDEX).exists():
         raise UserError(f"--out {out}: there is a model already; name another directory")
     started = time.time()
     make_tokenizer(config, out)
-    tokens, lengths = read_corpus(config, str(out))
-    print(f"corpus: {len(lengths)} documents, {lengths.sum() / 1e6:.1f}M tokens, "
-          f"{time.time() - started:.0f} s", flush=True)  # fmt: skip
+    sequences = read_corpus(config, str(out))
+    totals = sequences.totals
+    print(f"corpus: {len(totals)} documents, {totals.sum() / 1e6:.1f}M tokens, the longest "
+          f"{totals.max()}, {time.time() - started:.0f} s", flush=True)  # fmt: skip
     tokenizer = load_tokenizer(out)
     c = model_config(config, tokenizer)
     mesh = make_mesh(MeshConfig())
@@ -176,32 +245,28 @@ def main(config: Config) -> None:
 
     def show(step: int, metrics: dict[str, float]) -> None:
         if step % 100 == 0 or step == config.steps:
-            rate = step * config.batch * lengths.mean() / (time.time() - trained)
+            rate = step * config.batch * totals.mean() / (time.time() - trained)
             print(f"update {step}: {metrics['sft/nll']:.4f} nats per token, "
                   f"{rate / 1e3:.0f}k tokens/s", flush=True)  # fmt: skip
 
-    # The first token is the prompt; everything after it is learnt.
-    sequences = Sequences(tokens, np.ones_like(lengths), lengths - 1)
     state, metrics = fit(
         functions, state, sequences, config.train, mesh,
         updates=config.steps, batch=config.batch, seed=config.seed, each=show,
     )  # fmt: skip
-    hub.save(out, state.params, c, dtype=jnp.float32)
+    shard = config.shard_mb << 20 or 4 << 30
+    hub.save(out, state.params, c, dtype=jnp.dtype(config.dtype), shard_bytes=shard)
     card = {
         "parameters": table.count(c),
-        "documents": int(len(lengths)),
-        "corpus_tokens": int(lengths.sum()),
+        "documents": int(len(totals)),
+        "corpus_tokens": int(totals.sum()),
         "updates": config.steps,
         "documents_per_update": config.batch,
         "nats_per_token": metrics["sft/nll"],
         "seed": config.seed,
-        "habit": config.habit,
-        "mixing": config.mixing,
-        "corpus": corpus.describe(corpus.documents(config.seed, 0, 20_000, mix(config)), tokenizer),
-    }
+    } | describe(config, tokenizer)
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(f"{out}: {table.count(c):,} parameters, {time.time() - started:.0f} s")
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, Config()))
+    raise SystemExit(cli.run(main, Config(), presets={"countdown": COUNTDOWN}))

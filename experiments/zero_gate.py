@@ -12,30 +12,20 @@ jobs share a device by --memory-fraction. Leaves gate.json and gate.md.
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from experiments import evaluate, gate_table, rejection_sft
+from experiments import jobs as processes
+from experiments.jobs import Job
 from r1jax import cli
-from r1jax.errors import UserError
 from r1jax.evaluate import EvalConfig
-from r1jax.rollout.engine import EngineConfig
-from r1jax.run import inspect, read_json, to_json, write_json
-from r1jax.stages import zero
+from r1jax.run import read_json, write_json
 from r1jax.stages.presets import PRESETS
 from r1jax.training.config import RLConfig
 
 DEMO = PRESETS["demo"]
 WORLD = "world:sum,countdown,word"
-FLAGS = "flags.json"  # what a finished evaluation was made with
-TAIL = 15  # lines of a failed job's log that are shown
 
 
 @dataclass(frozen=True)
@@ -65,82 +55,28 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no gate."""
-        if self.seeds < 1 or self.jobs < 1:
-            raise UserError(f"--seeds {self.seeds} --jobs {self.jobs}: both at least 1")
-        if not 0 <= self.memory_fraction * self.jobs <= 1:
-            raise UserError(
-                f"--memory-fraction {self.memory_fraction} x --jobs {self.jobs} exceeds the device"
-            )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One experiment module to run with the flags that turn `default` into `config`."""
-
-    name: str
-    module: str
-    config: Any
-    default: Any
-
-    def finished(self, out: Path) -> bool:
-        """Whether its result is there; UserError when a run with other flags is in its place.
-
-        An evaluation with other flags is made again.
-        """
-        if isinstance(self.config, evaluate.Config):
-            known = out / self.name / FLAGS
-            return known.exists() and read_json(known) == to_json(self.config)
-        return inspect(self.config.run, self.config, ignore=zero.FREE) == "finished"
-
-    @property
-    def command(self) -> list[str]:
-        """The command line."""
-        return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
-
-
-def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
-    """The command line that turns `default` into `config`, both of one (nested) dataclass."""
-    for f in dataclasses.fields(config):
-        value, old = getattr(config, f.name), getattr(default, f.name)
-        name = f.name.replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            yield from flags(value, old, f"{prefix}{name}.")
-        elif isinstance(value, bool) and value != old:
-            yield prefix + ("" if value else "no-") + name
-        elif isinstance(value, tuple) and value != old:
-            yield from (prefix + name, *map(str, value))
-        elif value != old:
-            yield from (prefix + name, str(value))
+        processes.check(self)
 
 
 def runs(config: Config) -> list[Job]:
     """The demo's seeds and the controls."""
     out, demo = Path(config.out), config.demo
 
-    def job(name: str, **changes: Any) -> Job:
-        run = replace(demo, run=str(out / name), **changes)
-        return Job(name, "experiments.zero_demo", run, DEMO)
+    def job(run: RLConfig) -> Job:
+        return Job(Path(run.run).name, "experiments.zero_demo", run, DEMO)
 
-    seeds = [job(f"seed{i}", seed=i, data=replace(demo.data, seed=i)) for i in range(config.seeds)]
+    def control(name: str, **weights: float) -> Job:
+        reward = processes.only(demo.reward, **weights)
+        return job(replace(demo, run=str(out / name), reward=reward))
+
+    seeds = [job(run) for run in processes.seed_runs(demo, config.seeds, out).values()]
     if not config.controls:
         return seeds
-    only = dict.fromkeys(("accuracy", "format", "tag_count", "overlong", "repetition", "random"), 0)
-    rejection = rejection_sft.Config(
-        run=str(out / "rejection"),
-        model=demo.model,
-        seed=demo.seed,
-        rollouts=demo.updates // demo.train.updates_per_rollout,
-        answer=demo.reward.answer,
-        workers=demo.reward.workers,
-        data=demo.data,
-        rollout=demo.rollout,
-        eval=demo.eval,
-        mesh=demo.mesh,
-    )
+    rejection = processes.rejection(demo, out)
     return [
         *seeds,
-        job("random", reward=replace(demo.reward, **only | {"random": 1.0, "user": ()})),
-        job("format", reward=replace(demo.reward, **only | {"format": 1.0, "user": ()})),
+        control("random", random=1.0),
+        control("format", format=1.0),
         Job("rejection", "experiments.rejection_sft", rejection, rejection_sft.Config()),
     ]
 
@@ -149,21 +85,9 @@ def curves(config: Config) -> list[Job]:
     """pass@k of the base and of every seed's last weights, on the same problems."""
     if not config.curve_problems:
         return []
-    out, demo = Path(config.out), config.demo
-    default = evaluate.Config()
-    r = demo.rollout
-    shapes = {f.name: getattr(r, f.name) for f in dataclasses.fields(EngineConfig)}
-    common = replace(
-        default,
-        model=demo.model,
-        dtype=r.dtype,
-        data=replace(demo.data, eval=demo.data.eval[:1], eval_count=config.curve_problems),
-        eval=EvalConfig(samples=config.curve_samples, greedy=False),
-        rollout=EngineConfig(**shapes),
-        mesh=demo.mesh,
-    )
-    if demo.reward.workers is not None:
-        common = replace(common, workers=demo.reward.workers)
+    out = Path(config.out)
+    how = EvalConfig(samples=config.curve_samples, greedy=False)
+    common = processes.judging(config.demo, config.curve_problems, how)
     where = {"curve-base": ""} | {
         f"curve-seed{i}": str(out / f"seed{i}" / "checkpoints") for i in range(config.seeds)
     }
@@ -172,39 +96,10 @@ def curves(config: Config) -> list[Job]:
             name,
             "experiments.evaluate",
             replace(common, checkpoint=checkpoint, out=str(out / name)),
-            default,
+            evaluate.Config(),
         )
         for name, checkpoint in where.items()
     ]
-
-
-def perform(jobs: Sequence[Job], config: Config) -> list[str]:
-    """Runs what is not finished, some at a time; returns the names of those that failed."""
-    out = Path(config.out)
-    waiting = [job for job in jobs if not job.finished(out)]
-    with ThreadPoolExecutor(config.jobs) as pool:
-        statuses = list(pool.map(lambda job: perform_one(job, config), waiting))
-    return [job.name for job, status in zip(waiting, statuses, strict=True) if status]
-
-
-def perform_one(job: Job, config: Config) -> int:
-    """Runs one job with its output in <out>/<name>.log; shows its end when it fails."""
-    log = Path(config.out) / f"{job.name}.log"
-    environment = dict(os.environ)
-    if config.memory_fraction:
-        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(config.memory_fraction)
-    print(f"{job.name}: started", flush=True)
-    with log.open("a") as file:
-        status = subprocess.run(
-            job.command, stdout=file, stderr=subprocess.STDOUT, env=environment
-        ).returncode
-    print(f"{job.name}: {'done' if not status else f'failed with status {status}'}", flush=True)
-    if not status and isinstance(job.config, evaluate.Config):
-        write_json(Path(job.config.out) / FLAGS, job.config)
-    if status:
-        lines = log.read_text(errors="replace").splitlines()[-TAIL:]
-        print("\n".join(f"  {job.name} | {line}" for line in lines), file=sys.stderr, flush=True)
-    return status
 
 
 def main(config: Config) -> None:
@@ -212,11 +107,11 @@ def main(config: Config) -> None:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     first = runs(config)
-    failed = perform(first, config)
+    failed = processes.perform(first, config)
     done = [job for job in first if job.name not in failed]
     names = {job.name for job in done} | {"base"}
     second = [job for job in curves(config) if job.name.removeprefix("curve-") in names]
-    lost = perform(second, config)
+    lost = processes.perform(second, config)
     summaries = {job.name: read_json(out / job.name / "summary.json") for job in done}
     pass_at = {
         job.name.removeprefix("curve-"): read_json(out / job.name / "eval.json")[0]["pass_at"]
@@ -228,9 +123,7 @@ def main(config: Config) -> None:
     text = gate_table.markdown(gate)
     (out / "gate.md").write_text(text)
     print(text + f"\n{out / 'gate.md'}")
-    if failed + lost:
-        names = ", ".join(f"{name} (see {out / name}.log)" for name in failed + lost)
-        raise UserError(f"--out {out}: failed: {names}; mend it and repeat the command")
+    processes.complain(failed + lost, config)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import zero_gate
+from experiments import jobs, zero_gate
 from experiments.gate_table import collate, markdown
 from r1jax import cli
 from r1jax.errors import UserError
@@ -134,21 +134,21 @@ def test_a_failed_run_is_shown_and_the_others_are_kept(tmp_path, monkeypatch, ca
 
 def test_the_jobs_and_their_flags(tmp_path):
     config = zero_gate.Config(out=str(tmp_path), seeds=2)
-    jobs = {job.name: job for job in zero_gate.runs(config)}
-    assert list(jobs) == ["seed0", "seed1", "random", "format", "rejection"]
-    command = jobs["seed1"].command[3:]
-    assert cli.parse(PRESETS["demo"], command) == jobs["seed1"].config
+    found = {job.name: job for job in zero_gate.runs(config)}
+    assert list(found) == ["seed0", "seed1", "random", "format", "rejection"]
+    command = found["seed1"].command[3:]
+    assert cli.parse(PRESETS["demo"], command) == found["seed1"].config
     assert command[: command.index("--data.eval")] == [
         "--run",
         str(tmp_path / "seed1"),
         "--seed",
         "1",
     ]
-    assert jobs["seed1"].config.data.seed == 1
-    reward = jobs["random"].config.reward
+    assert found["seed1"].config.data.seed == 1
+    reward = found["random"].config.reward
     assert (reward.random, reward.accuracy, reward.format) == (1, 0, 0)
     demo = PRESETS["demo"]
-    assert jobs["rejection"].config.rollouts * demo.train.updates_per_rollout == demo.updates
+    assert found["rejection"].config.rollouts * demo.train.updates_per_rollout == demo.updates
     curves = {job.name: job for job in zero_gate.curves(config)}
     assert list(curves) == ["curve-base", "curve-seed0", "curve-seed1"]
     assert curves["curve-base"].config.checkpoint == ""
@@ -161,13 +161,13 @@ def test_the_jobs_and_their_flags(tmp_path):
 def test_each_job_gets_its_share_of_the_device(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        zero_gate.subprocess,
+        jobs.subprocess,
         "run",
         lambda command, env, **_: seen.append(env) or type("Done", (), {"returncode": 0}),
     )
     for share in (0.0, 0.25):
         config = zero_gate.Config(out=str(tmp_path), memory_fraction=share)
-        zero_gate.perform_one(Script("seed0", tmp_path), config)
+        jobs.perform_one(Script("seed0", tmp_path), config)
     assert seen[1]["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.25"
     assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in seen[0]
 

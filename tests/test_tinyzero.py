@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from r1jax.data import TEMPLATES, DataConfig, ProblemStream, load_eval_sets, open_source, render
-from r1jax.data.tinyzero import countdown_problem, held_out, multiply_problem
+from r1jax.data.generated import held_out
+from r1jax.data.tinyzero import countdown_problem, multiply_problem
 from r1jax.errors import UserError
 from r1jax.rewards.graders import check_gold, grade
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from r1jax.data.generated import GeneratedSource
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
 TINYZERO = "tinyzero"
-HELD_OUT = 20  # one key in this many is evaluation
 
 COUNTDOWN_QUESTION = (
     "Using the numbers {numbers}, create an equation that equals {target}. You can use basic "
@@ -37,76 +36,40 @@ _DEFAULTS: dict[str, dict[str, int]] = {
 }  # fmt: skip
 
 
-class TinyZeroSource:
-    """Problems of `task` (countdown or multiply) without end; item i is a function of (seed, i).
+def tinyzero(task: str, params: Mapping[str, Any], seed: int) -> GeneratedSource:
+    """Problems of `task` (countdown or multiply) without end.
 
     Parameters: `seed`, and for countdown min_numbers, max_numbers, min_number, max_number,
-    min_target, max_target; for multiply digits.
+    min_target, max_target; for multiply digits. Raises UserError for an unknown task or parameter
+    and for a value that cannot be met.
     """
-
-    def __init__(self, task: str, params: Mapping[str, Any], seed: int) -> None:
-        """Raises UserError for an unknown task or parameter and for a value that cannot be met."""
-        if task not in _DEFAULTS:
-            known = ", ".join(_DEFAULTS)
-            raise UserError(f"{TINYZERO}:{task}: no such task; choose from {known}")
-        known = _DEFAULTS[task]
-        for name, value in params.items():
-            if name not in known and name != "seed":
-                there = ", ".join([*known, "seed"])
-                raise UserError(f"{TINYZERO}:{task}: no parameter {name}; there are {there}")
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise UserError(f"{TINYZERO}:{task}?{name}={value}: expected a whole number")
-        own = {name: value for name, value in params.items() if name != "seed"}
-        self._task, self._params = task, known | own
-        self._seed = params.get("seed", seed)
-        self._check()
-
-    def __len__(self) -> int:
-        """No end."""
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> Problem:
-        """Training problem number `index`."""
-        return self._draw("train", int(index))
-
-    def evaluation(self, count: int) -> list[Problem]:
-        """The first `count` different held-out problems; fewer where there are fewer."""
-        found: dict[str, Problem] = {}
-        for index in range(20 * count + 100):
-            problem = self._draw("eval", index)
-            found.setdefault(problem.id, problem)
-            if len(found) == count:
-                break
-        return list(found.values())
-
-    def _draw(self, split: str, index: int) -> Problem:
-        rng = random.Random(f"tinyzero {self._task} {self._seed} {split} {index}")
-        make = _countdown if self._task == "countdown" else _multiply
-        for _ in range(10_000):
-            problem = make(rng, self._params)
-            if problem is not None and held_out(problem.metadata["key"]) == (split == "eval"):
-                return problem
-        raise UserError(
-            f"{TINYZERO}:{self._task}: no problem of the {split} split in 10,000 tries; widen its "
-            "parameters"
-        )
-
-    def _check(self) -> None:
-        pairs = [(name, "max_" + name[4:]) for name in self._params if name.startswith("min_")]
-        for low, high in pairs:
-            if self._params[low] > self._params[high]:
-                raise UserError(
-                    f"{TINYZERO}:{self._task}: {low} {self._params[low]} is above {high} "
-                    f"{self._params[high]}"
-                )
-        if self._params.get("digits", 1) < 1 or self._params.get("min_numbers", 2) < 2:
-            raise UserError(f"{TINYZERO}:{self._task}: needs digits >= 1 and min_numbers >= 2")
-        self._draw("train", 0)
+    if task not in _DEFAULTS:
+        known = ", ".join(_DEFAULTS)
+        raise UserError(f"{TINYZERO}:{task}: no such task; choose from {known}")
+    known = _DEFAULTS[task]
+    for name, value in params.items():
+        if name not in known and name != "seed":
+            there = ", ".join([*known, "seed"])
+            raise UserError(f"{TINYZERO}:{task}: no parameter {name}; there are {there}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise UserError(f"{TINYZERO}:{task}?{name}={value}: expected a whole number")
+    own = known | {name: value for name, value in params.items() if name != "seed"}
+    _check(task, own)
+    draw = _countdown if task == "countdown" else _multiply
+    return GeneratedSource(
+        f"{TINYZERO}:{task}", lambda rng: draw(rng, own), params.get("seed", seed)
+    )
 
 
-def held_out(key: str) -> bool:
-    """Whether a key belongs to evaluation: decided by the key alone."""
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % HELD_OUT == 0
+def _check(task: str, params: Mapping[str, int]) -> None:
+    pairs = [(name, "max_" + name[4:]) for name in params if name.startswith("min_")]
+    for low, high in pairs:
+        if params[low] > params[high]:
+            raise UserError(
+                f"{TINYZERO}:{task}: {low} {params[low]} is above {high} {params[high]}"
+            )
+    if params.get("digits", 1) < 1 or params.get("min_numbers", 2) < 2:
+        raise UserError(f"{TINYZERO}:{task}: needs digits >= 1 and min_numbers >= 2")
 
 
 def countdown_problem(numbers: Sequence[int], target: int) -> Problem:

@@ -1,0 +1,182 @@
+"""Experiment modules run as processes side by side: what the gates are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from experiments import evaluate, rejection_sft
+from r1jax.errors import UserError
+from r1jax.evaluate import EvalConfig
+from r1jax.rollout.engine import EngineConfig
+from r1jax.run import inspect, read_json, to_json, write_json
+from r1jax.stages import zero
+from r1jax.training.config import RewardConfig, RLConfig
+
+FLAGS = "flags.json"  # what a finished evaluation was made with
+TAIL = 15  # lines of a failed job's log that are shown
+TERMS = ("accuracy", "format", "tag_count", "language", "overlong", "repetition", "random")
+
+
+class Setting(Protocol):
+    """What the gates' flags have in common."""
+
+    @property
+    def out(self) -> str:
+        """Directory of all runs and of the result."""
+
+    @property
+    def seeds(self) -> int:
+        """Runs, each with a seed of its own."""
+
+    @property
+    def jobs(self) -> int:
+        """Runs at a time."""
+
+    @property
+    def memory_fraction(self) -> float:
+        """Share of the device's memory for each run; 0: JAX's own rule."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One experiment module to run with the flags that turn `default` into `config`."""
+
+    name: str
+    module: str
+    config: Any
+    default: Any
+
+    def finished(self, out: Path) -> bool:
+        """Whether its result is there; UserError when a run with other flags is in its place.
+
+        An evaluation with other flags is made again.
+        """
+        if isinstance(self.config, evaluate.Config):
+            known = out / self.name / FLAGS
+            return known.exists() and read_json(known) == to_json(self.config)
+        return inspect(self.config.run, self.config, ignore=zero.FREE) == "finished"
+
+    @property
+    def command(self) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
+
+
+def check(setting: Setting) -> None:
+    """Raises UserError on values that make no gate."""
+    if setting.seeds < 1 or setting.jobs < 1:
+        raise UserError(f"--seeds {setting.seeds} --jobs {setting.jobs}: both at least 1")
+    if not 0 <= setting.memory_fraction * setting.jobs <= 1:
+        raise UserError(
+            f"--memory-fraction {setting.memory_fraction} x --jobs {setting.jobs} exceeds the "
+            "device"
+        )
+
+
+def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
+    """The command line that turns `default` into `config`, both of one (nested) dataclass."""
+    for f in dataclasses.fields(config):
+        value, old = getattr(config, f.name), getattr(default, f.name)
+        name = f.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            yield from flags(value, old, f"{prefix}{name}.")
+        elif isinstance(value, bool) and value != old:
+            yield prefix + ("" if value else "no-") + name
+        elif isinstance(value, tuple) and value != old:
+            yield from (prefix + name, *map(str, value))
+        elif value != old:
+            yield from (prefix + name, str(value))
+
+
+def seed_runs(run: RLConfig, count: int, out: Path) -> dict[str, RLConfig]:
+    """The run under seeds 0 to count - 1, of sampling and of the training problems, by name."""
+    return {
+        f"seed{i}": replace(
+            run, run=str(out / f"seed{i}"), seed=i, data=replace(run.data, seed=i)
+        )
+        for i in range(count)
+    }  # fmt: skip
+
+
+def only(reward: RewardConfig, **weights: float) -> RewardConfig:
+    """The reward with these terms and no others."""
+    return replace(reward, **dict.fromkeys(TERMS, 0.0) | weights, user=())
+
+
+def rejection(run: RLConfig, out: Path) -> rejection_sft.Config:
+    """Supervised training on the right ones of as many samples as `run` draws."""
+    return rejection_sft.Config(
+        run=str(out / "rejection"),
+        model=run.model,
+        family=run.family,
+        seed=run.seed,
+        rollouts=run.updates // run.train.updates_per_rollout,
+        answer=run.reward.answer,
+        workers=run.reward.workers,
+        data=run.data,
+        rollout=run.rollout,
+        eval=run.eval,
+        mesh=run.mesh,
+    )
+
+
+def judging(run: RLConfig, problems: int, how: EvalConfig) -> evaluate.Config:
+    """An evaluation of the run's model on the first `problems` of its first set."""
+    r, default = run.rollout, evaluate.Config()
+    shapes = {f.name: getattr(r, f.name) for f in dataclasses.fields(EngineConfig)}
+    return replace(
+        default,
+        model=run.model,
+        family=run.family,
+        dtype=r.dtype,
+        workers=default.workers if run.reward.workers is None else run.reward.workers,
+        data=replace(run.data, eval=run.data.eval[:1], eval_count=problems),
+        eval=how,
+        rollout=EngineConfig(**shapes),
+        mesh=run.mesh,
+    )
+
+
+def perform(jobs: Sequence[Job], setting: Setting) -> list[str]:
+    """Runs what is not finished, some at a time; returns the names of those that failed."""
+    out = Path(setting.out)
+    waiting = [job for job in jobs if not job.finished(out)]
+    with ThreadPoolExecutor(setting.jobs) as pool:
+        statuses = list(pool.map(lambda job: perform_one(job, setting), waiting))
+    return [job.name for job, status in zip(waiting, statuses, strict=True) if status]
+
+
+def perform_one(job: Job, setting: Setting) -> int:
+    """Runs one job with its output in <out>/<name>.log; shows its end when it fails."""
+    log = Path(setting.out) / f"{job.name}.log"
+    environment = dict(os.environ)
+    if setting.memory_fraction:
+        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
+    print(f"{job.name}: started", flush=True)
+    with log.open("a") as file:
+        status = subprocess.run(
+            job.command, stdout=file, stderr=subprocess.STDOUT, env=environment
+        ).returncode
+    print(f"{job.name}: {'done' if not status else f'failed with status {status}'}", flush=True)
+    if not status and isinstance(job.config, evaluate.Config):
+        write_json(Path(job.config.out) / FLAGS, job.config)
+    if status:
+        lines = log.read_text(errors="replace").splitlines()[-TAIL:]
+        print("\n".join(f"  {job.name} | {line}" for line in lines), file=sys.stderr, flush=True)
+    return status
+
+
+def complain(failed: Sequence[str], setting: Setting) -> None:
+    """Raises UserError naming the jobs that failed, if any did."""
+    out = Path(setting.out)
+    if failed:
+        names = ", ".join(f"{name} (see {out / name}.log)" for name in failed)
+        raise UserError(f"--out {out}: failed: {names}; mend it and repeat the command")
