@@ -37,7 +37,10 @@ class Config:
     """Which model is asked what, and how its answer is drawn."""
 
     model: str = "embedded"
-    """Model directory (Hugging Face layout), or embedded."""
+    """Model directory (Hugging Face layout), owner/name at Hugging Face, or embedded."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
     checkpoint: str = ""
     """Directory of checkpoints whose newest weights replace the model's."""
     step: int | None = None
@@ -76,7 +79,7 @@ def main(config: Config) -> None:
     """Loads the weights, then answers until there are no more questions."""
     console = Console(highlight=False)
     mesh = make_mesh(config.mesh)
-    policy = load_policy(config.model, config.template)
+    policy = load_policy(config.model, config.template, family=config.family)
     params = trained_weights(policy, mesh, config.checkpoint, config.step)
     weights = jax.jit(unstack, static_argnums=1)(params, config.dtype)
     sampling = Sampling(config.temperature, config.top_p, config.top_k)

@@ -35,7 +35,10 @@ class Config:
     """What is judged, on what, how."""
 
     model: str = "embedded"
-    """Model directory (Hugging Face layout), or embedded."""
+    """Model directory (Hugging Face layout), owner/name at Hugging Face, or embedded."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
     checkpoint: str = ""
     """Directory of checkpoints whose newest weights replace the model's."""
     step: int | None = None
@@ -64,7 +67,11 @@ def main(config: Config) -> None:
     """Loads, samples, judges, prints."""
     mesh = make_mesh(config.mesh)
     policy = load_policy(
-        config.model, config.data.template, config.data.system, config.data.prefill
+        config.model,
+        config.data.template,
+        config.data.system,
+        config.data.prefill,
+        config.family,
     )
     sets = load_eval_sets(config.data, note=print)
     params = trained_weights(policy, mesh, config.checkpoint, config.step)

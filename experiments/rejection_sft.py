@@ -70,7 +70,11 @@ class Config:
     overwrite: bool = False
     """Start anew where the run directory holds another run."""
     model: str = DEMO.model
-    """Model directory (Hugging Face layout), or embedded: the small base in the package."""
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
     seed: int = DEMO.seed
     """Seed of sampling, of the order of the kept completions and of evaluation."""
     rollouts: int = DEMO.updates // DEMO.train.updates_per_rollout
@@ -123,7 +127,8 @@ def sampling(config: Config) -> RLConfig:
         accuracy=1.0, format=1.0, answer=config.answer, workers=config.workers
     )  # fmt: skip
     return replace(
-        DEMO, run=config.run, model=config.model, seed=config.seed, reward=reward,
+        DEMO, run=config.run, model=config.model, family=config.family, seed=config.seed,
+        reward=reward,
         data=config.data, rollout=config.rollout, eval=config.eval, mesh=config.mesh,
         train=TrainConfig(**vars(config.sft.train)),
     )  # fmt: skip

@@ -17,6 +17,7 @@ SHOWN = {
     "reward/mean": ("reward", "{:.3f}"),
     "reward/accuracy": ("accuracy", "{:.3f}"),
     "completion/length_mean": ("length", "{:.0f}"),
+    "sft/nll": ("nll", "{:.4f}"),
     "perf/rollout_tokens_per_s": ("rollout tok/s", "{:,.0f}"),
     "perf/train_tokens_per_s": ("train tok/s", "{:,.0f}"),
 }

@@ -25,7 +25,7 @@ SCHEMA = 1
 FILES = ("config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "eval.json",
          "summary.json", "report.html", "lineage.json", "wandb.json",
          "nonfinite_batch.npz")  # fmt: skip
-FOLDERS = ("checkpoints", "plots", "stages", "hf", "tensorboard", "wandb")
+FOLDERS = ("checkpoints", "plots", "stages", "hf", "adapter", "profile", "tensorboard", "wandb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +172,7 @@ def inspect(
 
 def differences(old: Any, new: Any, ignore: Sequence[str] = ()) -> list[str]:
     """Dotted fields that differ between two JSON configs, as "field: old -> new"."""
-    before, after = _flat(old), _flat(new)
+    before, after = flatten(old), flatten(new)
     absent = object()
 
     def shown(value: Any) -> str:
@@ -254,12 +254,13 @@ def _replace(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A JSON object of objects as one with dotted names; an empty object stays as it is."""
     if not isinstance(value, Mapping) or not value:
         return {prefix[:-1]: value}
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{prefix}{key}.")
+        flat |= flatten(item, f"{prefix}{key}.")
     return flat
 
 

@@ -19,7 +19,8 @@ from r1jax.rollout.policy import model_directory
 from r1jax.stages import zero
 from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl import Files, begin, train
+from r1jax.training.rl import begin, train
+from r1jax.training.setup import with_base
 
 VOCAB = 1024
 
@@ -122,8 +123,9 @@ def go(parts, path, *sinks):
     parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, run=str(path)))
     directory = zero.open_run(parts.config)
     with contextlib.ExitStack() as opened:
-        files = zero.open_files(parts, directory, opened)
-        files = Files(files.run, files.checkpoints, sinks, files.progress)
+        files = zero.open_files(parts.config, directory, opened)
+        files = dataclasses.replace(files, sinks=sinks)
+        parts = with_base(parts)
         try:
             return train(parts, begin(parts, files), files)
         except Interrupted:

@@ -13,7 +13,7 @@ import pytest
 from runs import rows, save_model, tiny_run
 from tiny import largest_difference
 
-from experiments.zero_gate import flags
+from experiments.jobs import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.mesh import ProcessConfig, start_processes

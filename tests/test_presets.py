@@ -13,8 +13,10 @@ import pytest
 from runs import compiled_once, save_model, tiny_run
 
 import experiments
-from experiments.zero_gate import flags
+from experiments.jobs import flags
 from r1jax import cli
+from r1jax.data import DataConfig
+from r1jax.losses import PRESETS as LOSSES
 from r1jax.mesh import make_mesh
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy
@@ -43,6 +45,7 @@ def run(name, argv, monkeypatch):
     monkeypatch.setattr(cli, "run", watch)
     monkeypatch.setattr(sys, "argv", [name, *argv])
     monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.delitem(sys.modules, f"experiments.{name}", raising=False)
     with pytest.raises(SystemExit) as end:
         runpy.run_module(f"experiments.{name}", run_name="__main__", alter_sys=True)
     return end.value.code, seen[0]
@@ -86,6 +89,53 @@ def test_research_and_demo_are_what_the_design_says():
     assert PRESETS["demo"].data.eval_count >= 256 and PRESETS["demo"].eval.samples == 16
 
 
+@pytest.mark.parametrize(
+    "name, plan",
+    [
+        ("r1-stage1", "512 prompts x 16 = 8192 completions -> 16 updates of 512; 4000 updates"),
+        ("trl", "1 prompts x 8 = 8 completions -> 1 update of 8; 500 updates"),
+        ("verl", "1024 prompts x 5 = 5120 completions -> 4 updates of 1280; 500 updates"),
+        ("dapo", "512 prompts x 16 = 8192 completions -> 16 updates of 512; 1600 updates"),
+        ("dr_grpo", "128 prompts x 8 = 1024 completions -> 8 updates of 128; 1600 updates"),
+    ],
+)
+def test_the_projects_batches(name, plan):
+    config = PRESETS[name]
+    assert config.plan == plan
+    assert config.loss == LOSSES[name]
+    assert config.train.width >= config.rollout.max_prompt + config.rollout.max_tokens
+    assert config.rollout.temperature == 1.0
+
+
+def test_what_else_the_projects_say_of_themselves():
+    trl, verl, dapo, dr_grpo = (PRESETS[name] for name in ("trl", "verl", "dapo", "dr_grpo"))
+    assert {config.optimizer.lr for config in (trl, verl, dapo, dr_grpo)} == {1e-6}
+    assert (trl.optimizer.schedule, trl.optimizer.final) == ("linear", 0.0)
+    assert (verl.optimizer.weight_decay, dapo.optimizer.weight_decay) == (0.01, 0.1)
+    assert dapo.optimizer.warmup == 20 * dapo.train.updates_per_rollout
+    assert dapo.rollout.max_rounds * dapo.rollout.prompts == 10 * 1536
+    assert dapo.rollout.max_tokens - dapo.reward.overlong_cache == 16_384
+    assert (dr_grpo.data.prefill, dr_grpo.rollout.stop) == (" <think>", ("</answer>",))
+    stage1, zero = PRESETS["r1-stage1"], PRESETS["r1-zero"]
+    assert (stage1.reward.accuracy, stage1.reward.language, stage1.reward.format) == (1, 1, 0)
+    assert stage1.loss == replace(zero.loss, clip_low=10.0, clip_high=10.0)
+    assert stage1.optimizer == zero.optimizer and stage1.rollout == zero.rollout
+
+
+@pytest.mark.slow
+def test_memory_plan_needs_no_weights(model, tmp_path, monkeypatch, capsys):
+    """Planned from config and tokenizer alone; what does not fit ends with status 2."""
+    for file in Path(model).iterdir():
+        if file.suffix == ".json":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    argv = ["--preset", "demo", "--model", str(tmp_path), "--mesh.data", "8", "--train.rows", "8"]
+    assert run("memory_plan", argv, monkeypatch)[0] == 0
+    whole = capsys.readouterr().out
+    assert "peak" in whole and "fits " in whole
+    assert run("memory_plan", [*argv, "--device-gb", "0.001"], monkeypatch)[0] == 2
+    assert " GB exceed 0.00; lower --train.rows" in capsys.readouterr().err
+
+
 def test_the_demos_arithmetic_line():
     demo = PRESETS["demo"]
     prompts, group, parts = (
@@ -102,11 +152,15 @@ def test_the_demos_arithmetic_line():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_builds(name, monkeypatch):
     monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
-    config = replace(PRESETS[name], reward=replace(PRESETS[name].reward, workers=0))
+    preset = PRESETS[name]
+    own = [spec for spec in preset.data.train + preset.data.eval if not spec.startswith("hf:")]
+    assert bool(own) == (name != "gsm8k-lora")
+    data = DataConfig() if not own else preset.data
+    config = replace(preset, data=data, reward=replace(preset.reward, workers=0))
     parts = build(config, note=print)
     prompts = [parts.policy.prompt(p) for p in parts.stream.take(0, 50)]
     assert max(map(len, prompts)) <= config.rollout.max_prompt
-    assert parts.needs_reference == (name == "r1-zero")
+    assert parts.needs_reference == name.startswith("r1-")
     assert parts.needs_old == (config.train.updates_per_rollout > 1)
 
 

@@ -17,7 +17,7 @@ import pytest
 from runs import Interrupted, StopAt, changed, compiled_once, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
-from experiments.zero_gate import flags
+from experiments.jobs import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh

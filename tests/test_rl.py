@@ -231,7 +231,7 @@ def test_the_reference_is_replaced_every_so_many_updates(model, tmp_path):
 def test_without_a_kl_term_no_reference_is_held(model, tmp_path):
     parts = build(tiny_run(model, tmp_path / "run"), note=print)
     assert not parts.needs_reference
-    loop = rl.begin(parts, rl.Files(_Nothing(), _Nothing(), (), _Nothing()))
+    loop = rl.begin(parts, rl.Files(_Nothing(), _Nothing(), (), _Nothing(), _Nothing()))
     assert loop.reference is None and rl.saved(parts, loop).reference is None
 
 

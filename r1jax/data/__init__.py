@@ -7,7 +7,6 @@ from r1jax.data.layouts import LAYOUTS
 from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.data.sources import FileSource, Source, WorldSource, open_source, set_name
 from r1jax.data.templates import TEMPLATES, Template, render
-from r1jax.data.tinyzero import TinyZeroSource
 
 __all__ = [
     "LAYOUTS",
@@ -19,7 +18,6 @@ __all__ = [
     "ProblemStream",
     "Source",
     "Template",
-    "TinyZeroSource",
     "WorldSource",
     "load_eval_sets",
     "load_file",

@@ -18,12 +18,14 @@ class DataConfig:
     `?harder=true` after them asks for one operand or digit more. `reasoning_gym:NAME?a=1&b=2`
     names any reasoning-gym task; `tinyzero:countdown` and `tinyzero:multiply` are TinyZero's.
     `hf:OWNER/NAME?split=train&config=main` names a Hugging Face data set (package `datasets`).
+    `package.module:function?a=1` names your own function (rng, a) -> Problem, and training and
+    evaluation are kept apart by the problems' ids.
     Anything else is the path of a .jsonl or .parquet file; `?column=value` keeps some of its rows.
     """
 
     train: tuple[str, ...] = ("world:sum,countdown,word",)
     """Sources to train on: world:FAMILIES, reasoning_gym:NAME?param=value, tinyzero:TASK,
-    hf:OWNER/NAME?split=train, FILE.jsonl|.parquet."""
+    hf:OWNER/NAME?split=train, package.module:function, FILE.jsonl|.parquet."""
     weights: tuple[float, ...] = ()
     """Relative share of each training source; none given: equal shares."""
     eval: tuple[str, ...] = ("world:sum,countdown,word",)
@@ -49,7 +51,8 @@ class DataConfig:
     """Column of the gold answer; None takes answer, then solution."""
     grader: str = "auto"
     """How answers to problems of a file are judged, unless a column `grader` says otherwise: math,
-    number, choice, countdown; auto: as the layout has it (plain: math)."""
+    number, choice, countdown, your own as package.module:function; auto: as the layout has it
+    (plain: math)."""
     strict: bool = False
     """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""
     seed: int = 0

@@ -87,6 +87,11 @@ class Columns:
         named = self.grader or grader
         if isinstance(row.get("grader"), str):
             named = self.text("grader")
+            if ":" in named:  # a data file must not say what code is run
+                raise UserError(
+                    f"{self.where}, column grader: {named!r} names a function; only --data.grader "
+                    "may"
+                )
         taken = {*used, "id", "grader"}
         metadata = {k: v for k, v in row.items() if k not in taken} | dict(more or {})
         return Problem(identity, question, answer, named, metadata)

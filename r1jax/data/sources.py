@@ -1,4 +1,4 @@
-"""Where problems come from, each kind named by one string: the world, reasoning-gym, a file."""
+"""Where problems come from, each kind named by one string: a file, a generator, a function."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 from r1jax.data.config import DataConfig
 from r1jax.data.files import DataReport, load_file
+from r1jax.data.generated import is_task, user_task
 from r1jax.data.gym import GymSource
 from r1jax.data.params import parse_params
 from r1jax.data.rows import HUB
-from r1jax.data.tinyzero import TINYZERO, TinyZeroSource
+from r1jax.data.tinyzero import TINYZERO, tinyzero
 from r1jax.data.world import FAMILIES, Language, distinct, generate
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -104,13 +105,16 @@ def open_source(spec: str, config: DataConfig, seed: int) -> tuple[Source, DataR
     Raises UserError when it does not exist, cannot be read, or takes no such parameters.
     """
     kind, colon, rest = spec.partition(":")
-    if not colon or kind not in (WORLD, GYM, TINYZERO):
+    name, _, query = rest.partition("?")
+    generated = colon and kind in (WORLD, GYM, TINYZERO)
+    if not generated and kind != HUB and is_task(spec):
+        return user_task(f"{kind}:{name}", parse_params(query, spec), seed), None
+    if not generated:
         source = FileSource(spec, config)
         return source, source.report
-    name, _, query = rest.partition("?")
     params = parse_params(query, spec)
     if kind == TINYZERO:
-        return TinyZeroSource(name, params, seed), None
+        return tinyzero(name, params, seed), None
     if kind == GYM:
         return GymSource(name, params, seed), None
     return _world(spec, name, params, config, seed), None
@@ -124,6 +128,8 @@ def set_name(spec: str) -> str:
         return name.rpartition("/")[2]
     if colon and kind == TINYZERO:
         return f"{TINYZERO}-{name}"
+    if kind != WORLD and is_task(spec):
+        return name
     if not colon or kind != WORLD:
         return Path(spec.partition("?")[0]).stem
     families = _families(name)

@@ -12,6 +12,7 @@ from r1jax.rewards.extract import Policy, extract
 from r1jax.rewards.format import is_strict_format, strict_format, tag_count
 from r1jax.rewards.graders import GRADERS, check_gold, grade
 from r1jax.rewards.gym import unsafe_reasoning_gym_tasks
+from r1jax.rewards.language import language_consistency, thought_words
 from r1jax.rewards.length import soft_overlong
 from r1jax.rewards.pool import RewardPool
 from r1jax.rewards.repetition import repetition_penalty
@@ -30,6 +31,7 @@ __all__ = [
     "extract",
     "grade",
     "is_strict_format",
+    "language_consistency",
     "load_reward",
     "named_reward",
     "per_answer",
@@ -40,5 +42,6 @@ __all__ = [
     "soft_overlong",
     "strict_format",
     "tag_count",
+    "thought_words",
     "unsafe_reasoning_gym_tasks",
 ]

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from r1jax.errors import UserError
+from r1jax.plugin import load_function
 from r1jax.problem import Problem
 from r1jax.rewards import countdown, gym
 from r1jax.rewards.choice import choice_letter
@@ -96,16 +97,23 @@ GRADERS: dict[str, Callable[[Problem, str], bool]] = {
 
 
 def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
-    """The judge that `problem.grader` names; UserError where there is none."""
+    """The judge that `problem.grader` names; UserError where there is none.
+
+    Beside `GRADERS` it may be a user's own function, `package.module:function`, of (problem,
+    answer).
+    """
     if problem.grader in SANDBOXED:
         raise UserError(
             f"problem {problem.id!r}: grader {problem.grader!r} runs the program, which needs a "
             "sandbox that is not there yet; use problems with another grader"
         )
+    if ":" in problem.grader:
+        return load_function(problem.grader, "grader", ("problem", "answer"))
     if problem.grader not in GRADERS:
         known = ", ".join(GRADERS)
         raise UserError(
-            f"problem {problem.id!r}: grader {problem.grader!r} is unknown; use one of {known}"
+            f"problem {problem.id!r}: grader {problem.grader!r} is unknown; use one of {known}, or "
+            "your own as package.module:function"
         )
     return GRADERS[problem.grader]
 
@@ -113,13 +121,13 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
 def check_gold(problem: Problem) -> str | None:
     """Why the gold answer of `problem` cannot be graded, or None where it can.
 
-    A program is not run to find out. Raises UserError for an unknown grader and for a
-    reasoning-gym task that is refused.
+    A program is not run to find out; a user's own judge may take any. Raises UserError for an
+    unknown grader and for a reasoning-gym task that is refused.
     """
     if problem.grader in SANDBOXED:
         return None
     grader_of(problem)
-    return _GOLD_CHECKS[problem.grader](problem)
+    return _GOLD_CHECKS[problem.grader](problem) if problem.grader in _GOLD_CHECKS else None
 
 
 def warm(graders: Iterable[str]) -> None:

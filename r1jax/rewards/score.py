@@ -9,6 +9,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext
 from r1jax.rewards.adapters import RandomReward
 from r1jax.rewards.format import strict_format, tag_count
+from r1jax.rewards.language import LanguageConsistency
 from r1jax.rewards.length import SoftOverlong
 from r1jax.rewards.pool import RewardPool
 from r1jax.rewards.repetition import Repetition
@@ -57,5 +58,5 @@ def score(
 
 def _linear(reward: Reward) -> bool:
     """Whether a reward is ours and linear in the text, so that it needs no worker."""
-    kinds = (SoftOverlong, Repetition, RandomReward)
+    kinds = (SoftOverlong, Repetition, RandomReward, LanguageConsistency)
     return reward in (strict_format, tag_count) or isinstance(reward, kinds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 from jax.experimental import multihost_utils
@@ -14,21 +14,37 @@ from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
 from r1jax.environment import environment
 from r1jax.evaluate import Evaluation, paired_gain
-from r1jax.models import hub
-from r1jax.models.lora import merge, save_peft
+from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.progress import Progress
 from r1jax.report import write_report
-from r1jax.rollout.policy import load_weights
+from r1jax.rollout.policy import Policy, save_policy
 from r1jax.run import RunDirectory, inspect
 from r1jax.sinks import open_sinks
 from r1jax.training import memory
 from r1jax.training.config import RLConfig
+from r1jax.training.profile import Profiler
 from r1jax.training.rl import Files, Loop, begin, held_out, train
-from r1jax.training.setup import Parts, build
+from r1jax.training.setup import Parts, build, starting_weights, with_base
 from r1jax.types import Params
 
+
+class Exported(Protocol):
+    """What the parts of every kind of run have in common: a policy, and a way to its weights."""
+
+    @property
+    def policy(self) -> Policy:
+        """The model but for its weights."""
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """LoRA's settings, None where all weights are trained."""
+
+    def model(self, params: Params) -> Params:
+        """The parameters a model function takes, from those that are trained."""
+
+
 # Flags that may differ when a run is resumed.
-FREE = ("overwrite", "run", "log", "memory", "mesh", "process")
+FREE = ("overwrite", "run", "log", "memory", "mesh", "process", "profile")
 
 
 def run(config: RLConfig) -> None:
@@ -46,10 +62,11 @@ def run(config: RLConfig) -> None:
         planned = None if config.memory == "off" else memory.plan(parts)
         if planned:
             note(memory.check(planned, config.memory))
-        files = open_files(parts, directory, opened)
+        parts = with_base(parts)
+        files = open_files(parts.config, directory, opened)
         loop = begin(parts, files)
         files.progress.phase("evaluation")
-        before = held_out(parts, load_weights(parts.policy, parts.mesh))
+        before = held_out(parts, untrained(parts, loop))
         if loop.update == 0:
             for evaluation in before:
                 directory.evaluation(0, evaluation.record)
@@ -62,6 +79,13 @@ def run(config: RLConfig) -> None:
         "memory_peak": memory.measured(),
     }
     finish(parts, loop, directory, before, after, extra)
+
+
+def untrained(parts: Parts, loop: Loop) -> Params:
+    """The weights before update 1: those in hand at that point, later read again."""
+    if loop.update == 0 and parts.lora is None:
+        return loop.state.params
+    return starting_weights(parts.policy, parts.mesh, parts.parent)
 
 
 def open_run(config: Any) -> RunDirectory | None:
@@ -83,17 +107,21 @@ def open_run(config: Any) -> RunDirectory | None:
     return None
 
 
-def open_files(parts: Parts, directory: RunDirectory, opened: contextlib.ExitStack) -> Files:
-    """Checkpoints, sinks and display of a run; `opened` closes them, whatever happens."""
-    config = parts.config
+def open_files(config: Any, directory: RunDirectory, opened: contextlib.ExitStack) -> Files:
+    """Checkpoints, sinks and display of a run; `opened` closes them, whatever happens.
+
+    `config` is an RLConfig, or that of another kind of run with the same flags for these.
+    """
     checkpoints = Checkpoints(directory.checkpoints, config.checkpoint.keep)
     opened.callback(checkpoints.close)
     start = checkpoints.latest() or 0
     sinks = open_sinks(config.log, directory, config, start)
     for sink in sinks:
         opened.callback(sink.close)
+    profiler = Profiler(config.profile, directory.path / "profile")
+    opened.callback(profiler.close)
     shown = Progress(config.updates, config.run, start=start, enabled=directory.write)
-    return Files(directory, checkpoints, sinks, opened.enter_context(shown))
+    return Files(directory, checkpoints, sinks, opened.enter_context(shown), profiler)
 
 
 def _silent(line: str) -> None:
@@ -116,16 +144,21 @@ def finish(
     close_run(directory, digest(before, after, loop.update, loop.rollout - 1) | extra)
 
 
-def export(parts: Parts, params: Params, directory: RunDirectory) -> None:
-    """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it."""
-    if jax.process_count() > 1:
-        params = jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), params)
-    if directory.write and parts.lora:
-        save_peft(directory.path / "adapter", params, parts.lora, str(parts.policy.directory))
-    if directory.write:
-        params = merge(parts.model(params))
-        hub.save(directory.path / "hf", params, parts.policy.config)
-        parts.policy.tokenizer.save_pretrained(directory.path / "hf")
+def export(parts: Exported, params: Params, directory: RunDirectory) -> None:
+    """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it.
+
+    With LoRA its weights are the merged ones, and <run>/adapter holds the factors alone.
+    """
+    if parts.lora:
+        factors = params
+        if jax.process_count() > 1:
+            whole = lambda x: multihost_utils.process_allgather(x, tiled=True)  # noqa: E731
+            factors = jax.tree.map(whole, params)
+        if directory.write:
+            where = directory.path / "adapter"
+            save_peft(where, factors, parts.policy.config, parts.lora, str(parts.policy.directory))
+    weights = jax.jit(merge)(parts.model(params))
+    save_policy(directory.path / "hf", parts.policy, weights, write=directory.write)
 
 
 def close_run(directory: RunDirectory, summary: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from r1jax.rewards import (
     RewardPool,
     Term,
     accuracy,
+    language_consistency,
     named_reward,
     random_reward,
     repetition_penalty,
@@ -26,6 +27,7 @@ from r1jax.rewards import (
     soft_overlong,
     strict_format,
     tag_count,
+    thought_words,
 )
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
@@ -68,6 +70,7 @@ def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
         ("accuracy", config.accuracy, lambda: accuracy(config.answer)),
         ("format", config.format, lambda: strict_format),
         ("tag_count", config.tag_count, lambda: tag_count),
+        ("language", config.language, lambda: language_consistency(config.language_target)),
         ("overlong", config.overlong, lambda: soft_overlong(max_tokens, config.overlong_cache)),
         ("repetition", config.repetition, repetition_penalty),
         ("random", config.random, lambda: random_reward(seed)),
@@ -252,6 +255,9 @@ def rollout_metrics(drawn: Drawn) -> dict[str, float]:
     )
     words = sum(reflection_count(c.text) for c in completions)
     metrics["completion/reflection_per_1k"] = 1000 * words / max(lengths.sum(), 1)
+    metrics["completion/thought_words_mean"] = float(
+        np.mean([thought_words(c).total() for c in completions])
+    )
     metrics["group/zero_std_frac"] = zero_std_frac(judgement.total, groups)
     return metrics
 

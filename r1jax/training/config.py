@@ -17,6 +17,7 @@ from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.sinks import LogConfig
 from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.profile import ProfileConfig
 from r1jax.training.update import ComputeConfig
 
 
@@ -74,6 +75,10 @@ class RewardConfig:
     """Weight of the strict <think>...</think> <answer>...</answer> envelope (1 or 0)."""
     tag_count: float = 0.0
     """Weight of a quarter point for each tag that stands exactly once."""
+    language: float = 0.0
+    """Weight of language consistency: the share of a thought's words in the target language."""
+    language_target: str = "question"
+    """That language: question (the problem's own), or a code such as en or zh."""
     overlong: float = 0.0
     """Weight of DAPO's soft punishment (0 to -1) of completions near the token limit."""
     overlong_cache: int = 16
@@ -119,7 +124,16 @@ class RLConfig:
     overwrite: bool = False
     """Start anew where the run directory holds another run."""
     model: str = "embedded"
-    """Model directory (Hugging Face layout), or embedded: the small base in the package."""
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the model's at the start; the KL
+    term's reference, too, begins there."""
+    parent_step: int | None = None
+    """Update of the parent's checkpoint; None: the newest."""
     updates: int = 100
     """Optimizer updates in all."""
     seed: int = 0
@@ -154,6 +168,8 @@ class RLConfig:
     """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
     log: LogConfig = field(default_factory=LogConfig)
     """Further places for the metrics."""
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    """Traces of what the devices do."""
 
     def __post_init__(self) -> None:
         """Raises UserError when parts do not fit together."""
@@ -175,6 +191,10 @@ class RLConfig:
             )
         if self.updates < 1:
             raise UserError(f"--updates {self.updates}: must be at least 1")
+        if self.parent_step is not None and not self.parent:
+            raise UserError(
+                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
+            )
 
     @property
     def plan(self) -> str:

@@ -14,6 +14,11 @@ from r1jax.models import table
 from r1jax.training.setup import Parts
 from r1jax.training.update import abstract_batch, trained_rows
 
+ADVICE = (
+    "lower --train.rows, --train.chunk or --rollout.slots, use --train.remat full, --lora.rank, or "
+    "more devices (--mesh.fsdp)"
+)
+
 
 def nbytes(tree: Any) -> int:
     """Bytes of a tree of ShapeDtypeStructs on its fullest device."""
@@ -77,7 +82,6 @@ def check(rows: dict[str, int], mode: Literal["error", "warn"]) -> str:
     line = f"memory plan per device (MiB): {shown}, of {limit / 2**20:,.0f}"
     if rows["peak"] <= limit:
         return line
-    advice = "lower --train.rows, --train.chunk or --rollout.slots, or use --train.remat full"
     if mode == "error":
-        raise UserError(f"--memory error: {line}; {advice}")
-    return f"warning: {line}; {advice}"
+        raise UserError(f"--memory error: {line}; {ADVICE}")
+    return f"warning: {line}; {ADVICE}"

@@ -24,6 +24,7 @@ from r1jax.training import collect
 from r1jax.training.collect import Drawn, Scored
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import schedule
+from r1jax.training.profile import Profiler
 from r1jax.training.setup import Parts, copy, initial_state
 from r1jax.training.update import place_batch, update
 from r1jax.types import Batch, Params, TrainState
@@ -43,6 +44,8 @@ class Loop:
     done: int = 0  # its updates already made
     judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
     seconds: dict[str, float] = field(default_factory=dict)
+    tokens_seen: int = 0  # by updates so far, prompts included
+    learnt_tokens_seen: int = 0  # those of completions in the loss
     warned: bool = False  # that sampler and trainer disagree: said once
 
     @property
@@ -54,7 +57,8 @@ class Loop:
     def clock(self, phase: str) -> Iterator[None]:
         """Adds the wall time of a block to time/<phase> of the next row of metrics."""
         began = time.perf_counter()
-        yield
+        with jax.profiler.TraceAnnotation(phase):
+            yield
         spent = time.perf_counter() - began
         self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
 
@@ -67,15 +71,18 @@ class Files:
     checkpoints: Checkpoints
     sinks: tuple[Sink, ...]
     progress: Progress
+    profiler: Profiler
 
 
 def train(parts: Parts, loop: Loop, files: Files) -> Loop:
     """Runs until the configured number of updates is made."""
     while loop.update < parts.config.updates:
+        files.profiler.before(loop.update + 1)
         if loop.scored is None:
             loop.scored = new_rollout(parts, loop, files)
         metrics, batches = learn(parts, loop)
         record(parts, loop, files, metrics)
+        files.profiler.after(loop.update)
         if int(loop.state.skipped) >= parts.config.train.max_skipped:
             stop_on_nonfinite(parts, loop, batches)
         score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
@@ -168,6 +175,10 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
         loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
     seconds = loop.seconds["time/update"]
     metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / seconds
+    loop.tokens_seen += int(sequences.totals.sum())
+    loop.learnt_tokens_seen += int(sequences.lengths.sum())
+    metrics["data/tokens_seen"] = loop.tokens_seen
+    metrics["data/learnt_tokens_seen"] = loop.learnt_tokens_seen
     mfu = utilisation(train_flops(parts.policy.config, sequences.totals), seconds)
     if mfu is not None:
         metrics["perf/mfu"] = mfu
@@ -265,6 +276,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "rollout": loop.rollout,
         "taken": loop.taken,
         "done": loop.done,
+        "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
     return Saved(loop.state, loop.reference, pending, meta)
@@ -281,6 +293,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     scored = Scored.from_arrays(got.pending, got.meta["rollout_metrics"]) if got.pending else None
     loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
                 got.meta["done"])  # fmt: skip
+    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

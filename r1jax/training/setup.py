@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +14,13 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import load_params
+from r1jax.checkpoint import find_step, load_params
 from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh, replicated
 from r1jax.models import table
+from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, Term
@@ -29,6 +31,7 @@ from r1jax.training.config import RLConfig
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.update import (
     Functions,
+    cast,
     init_state,
     join,
     make_functions,
@@ -36,6 +39,9 @@ from r1jax.training.update import (
     trained_rows,
 )
 from r1jax.types import Batch, Params, TrainState
+
+Parent = dict[str, Any]
+"""A checkpoint: its directory and step."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Parts:
     optimizer: optax.GradientTransformation
     functions: Functions
     logp: Callable[[Params, Batch], jax.Array]
-    base: Params | None  # the frozen weights under LoRA's factors
+    parent: Parent | None = None  # the checkpoint it starts from
+    base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
 
     def follow(self, reference: Params, params: Params) -> Params:
         """The next reference: the policy, or a step of `reference_rate` towards it."""
@@ -71,7 +78,7 @@ class Parts:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint of this run must agree with."""
-        found = self.policy.identity
+        found = self.policy.identity | {"parent": self.parent}
         return found | {"lora": dataclasses.asdict(self.lora)} if self.lora else found
 
     @property
@@ -91,11 +98,15 @@ class Parts:
 
 
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
-    """Opens and compiles nothing yet, but refuses everything that cannot run (UserError)."""
+    """Loads no weights, compiles nothing, but refuses everything that cannot run (UserError)."""
     mesh = make_mesh(config.mesh)
     config = fit_rows(config, mesh, note)
     policy = load_policy(
-        config.model, config.data.template, config.data.system, config.data.prefill
+        config.model,
+        config.data.template,
+        config.data.system,
+        config.data.prefill,
+        config.family,
     )
     stream = ProblemStream(config.data)
     for report in stream.reports:
@@ -132,20 +143,56 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         functions=make_functions(
             policy.config, mesh, config.train, loss, optimizer, temperature, lora
         ),
-        base=load_weights(policy, mesh, config.train.dtype) if lora else None,
         logp=jax.jit(lambda p, b: score(p, b).logp, out_shardings=replicated(mesh)),
+        parent=find_parent(config.parent, config.parent_step),
     )
+
+
+def with_base(parts: Parts) -> Parts:
+    """The parts with LoRA's frozen weights loaded, in the type they are computed in."""
+    if parts.lora is None:
+        return parts
+    dtype = parts.config.train.dtype
+    return replace(parts, base=starting_weights(parts.policy, parts.mesh, parts.parent, dtype))
 
 
 def initial_state(parts: Parts) -> TrainState:
-    """The policy's own weights, or LoRA factors that change nothing yet; a fresh optimizer."""
+    """The weights a run starts from, or LoRA factors that change nothing yet; a new optimizer."""
     if parts.lora is None:
-        return init_state(parts.optimizer, load_weights(parts.policy, parts.mesh), parts.mesh)
-    rows = trained_rows(parts.policy.config, parts.lora)
-    fresh = jax.jit(
-        lambda key: table.init(rows, key), out_shardings=table.shardings(rows, parts.mesh)
+        weights = starting_weights(parts.policy, parts.mesh, parts.parent)
+        return init_state(parts.optimizer, weights, parts.mesh)
+    return lora_state(
+        parts.optimizer, parts.policy.config, parts.lora, parts.mesh, parts.config.seed
     )
-    return init_state(parts.optimizer, fresh(jax.random.key(parts.config.seed)), parts.mesh)
+
+
+def lora_state(
+    optimizer: optax.GradientTransformation,
+    c: ModelConfig,
+    lora: LoraConfig,
+    mesh: Mesh,
+    seed: int,
+) -> TrainState:
+    """LoRA factors that change nothing yet, with a new optimizer."""
+    rows = trained_rows(c, lora)
+    fresh = jax.jit(lambda key: table.init(rows, key), out_shardings=table.shardings(rows, mesh))
+    return init_state(optimizer, fresh(jax.random.key(seed)), mesh)
+
+
+def find_parent(directory: str, step: int | None) -> Parent | None:
+    """The checkpoint a run starts from, its step settled; None where none is named."""
+    if not directory:
+        return None
+    return {"directory": str(Path(directory).absolute()), "step": find_step(directory, step)}
+
+
+def starting_weights(
+    policy: Policy, mesh: Mesh, parent: Parent | None, dtype: Any = "float32"
+) -> Params:
+    """The weights of a parent's checkpoint, or else the model's own."""
+    if parent is None:
+        return load_weights(policy, mesh, dtype)
+    return cast(trained_weights(policy, mesh, parent["directory"], parent["step"]), dtype)
 
 
 def trained_weights(

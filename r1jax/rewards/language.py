@@ -1,0 +1,122 @@
+"""Language consistency: what share of a thought's words is in the language it should be in.
+
+Words are told apart by script. A run of n Han characters is n/2 words, rounded up (a Chinese word
+has about two characters); in any other script a run of at least two letters is one word. Neutral,
+and no words at all: digits, single letters, tags, formulas ($...$, LaTeX commands), code in
+backticks, names of units and functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, RewardContext
+
+QUESTION = "question"
+FEWEST_WORDS = 5
+"""Fewer words than this about a worded problem are no chain of thought, whatever their language."""
+
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_SCRIPTS = {
+    "han": f"[{_HAN}]",
+    "kana": "[\u3040-\u30ff]",
+    "hangul": "[\uac00-\ud7af\u1100-\u11ff]",
+    "cyrillic": "[\u0400-\u04ff]",
+    "greek": "[\u0370-\u03ff]",
+    "arabic": "[\u0600-\u06ff]",
+    "hebrew": "[\u0590-\u05ff]",
+    "devanagari": "[\u0900-\u097f]",
+    "thai": "[\u0e00-\u0e7f]",
+    "latin": "[A-Za-z\u00c0-\u024f]",
+}
+_LANGUAGES = {
+    "zh": ("han",), "ja": ("kana", "han"), "ko": ("hangul",), "ru": ("cyrillic",),
+    "uk": ("cyrillic",), "el": ("greek",), "ar": ("arabic",), "he": ("hebrew",),
+    "hi": ("devanagari",), "th": ("thai",),
+    **dict.fromkeys(("en", "de", "fr", "es", "it", "pt", "nl", "pl", "tr", "vi"), ("latin",)),
+}  # fmt: skip
+LANGUAGES = tuple(_LANGUAGES)
+"""Languages that can be asked for; those of one script are not told apart."""
+
+_RUNS = re.compile("|".join(f"(?P<{name}>{chars}+)" for name, chars in _SCRIPTS.items()))
+_NEUTRAL = re.compile(
+    r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)"
+    r"|</?(?:think|answer)>|\\[A-Za-z]+",
+    re.DOTALL,
+)
+_UNITS = "mm cm dm km mg kg ml cl dl kmh mph hz kb mb gb"
+_FUNCTIONS = "sin cos tan log ln exp max min mod gcd lcm"
+_NAMES = frozenset(f"{_UNITS} {_FUNCTIONS}".split())
+
+
+def count_words(text: str) -> Counter[str]:
+    """Words of a text by script (see the module)."""
+    found: Counter[str] = Counter()
+    for run in _RUNS.finditer(_NEUTRAL.sub(" ", text)):
+        script, word = run.lastgroup or "", run.group()
+        if script == "han":
+            found[script] += -(-len(word) // 2)
+        elif len(word) > 1 and word.lower() not in _NAMES:
+            found[script] += 1
+    return found
+
+
+def language_of(question: str) -> str:
+    """The language a question is in, by its commonest script; en where it has no words."""
+    counts = count_words(question)
+    if counts["kana"]:
+        return "ja"
+    script = max(counts, key=lambda name: counts[name], default="latin")
+    return "en" if script == "latin" else next(k for k, v in _LANGUAGES.items() if script in v)
+
+
+def thought_words(completion: Completion) -> Counter[str]:
+    """Words of the thought by script; of the whole text where no <think> opens one."""
+    return count_words(completion.text if completion.thought is None else completion.thought)
+
+
+@dataclass(frozen=True)
+class LanguageConsistency:
+    """Words of the target language / words of the thought; see `language_consistency`."""
+
+    target: str
+
+    def of(self, problem: Problem, completion: Completion) -> float:
+        """The share for one completion."""
+        target = self.target
+        if target == QUESTION:
+            known = problem.metadata.get("language")
+            target = known if known in _LANGUAGES else language_of(problem.question)
+        counts = thought_words(completion)
+        words = counts.total()
+        worded = count_words(problem.question).total() >= FEWEST_WORDS
+        if worded and words < FEWEST_WORDS:
+            return 0.0
+        return sum(counts[s] for s in _LANGUAGES[target]) / words if words else 1.0
+
+    def __call__(
+        self,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        context: RewardContext,
+    ) -> list[float]:
+        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
+
+
+def language_consistency(target: str = QUESTION) -> LanguageConsistency:
+    """A reward in [0, 1]: Num(Words_target) / Num(Words) over the thought (paper, equation 7).
+
+    `target` is a language of `LANGUAGES`, or question: the problem's metadata "language", else the
+    commonest script of its question. A completion without <think> counts as a whole. Under
+    `FEWEST_WORDS` words on a worded problem (one of at least as many words) earn 0, so that
+    thinking in formulas alone does not pay; a thought without words on any other problem earns 1.
+    Raises UserError for an unknown target.
+    """
+    if target != QUESTION and target not in _LANGUAGES:
+        known = ", ".join((QUESTION, *LANGUAGES))
+        raise UserError(f"language consistency: no target {target!r}; choose from {known}")
+    return LanguageConsistency(target)

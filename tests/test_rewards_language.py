@@ -1,0 +1,93 @@
+"""Language consistency: hand-counted words, neutral text, targets, and the floor on words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import language_consistency
+from r1jax.rewards.language import LANGUAGES, count_words, language_of, thought_words
+
+ENGLISH = "How many apples does Anna have after lunch?"
+CHINESE = "小明有三个苹果,又买了五个,一共有多少个苹果?"
+
+
+def share(text, question=ENGLISH, target="question", **metadata):
+    problem = Problem("p", question, "3", metadata=metadata)
+    completion = Completion.parse(text)
+    return language_consistency(target)([problem], [completion], RewardContext())[0]
+
+
+@pytest.mark.parametrize(
+    "text, counts",
+    [
+        ("She buys two more apples.", {"latin": 5}),
+        ("小明有三个苹果", {"han": 4}),  # seven characters in one run
+        ("小明,有", {"han": 2}),
+        ("so 总共 is 十二", {"latin": 2, "han": 2}),
+        ("x + y = 12 a b", {}),
+        ("12 km in 3 min, sin(x)", {"latin": 1}),
+        ("the value $ab \\cdot cd$ and \\[ xy zz \\] \\frac{a}{b}", {"latin": 3}),
+        ("run `print(total)` now ```python\nfoo bar\n``` done", {"latin": 3}),
+        ("<think> yes </think> <answer> no </answer>", {"latin": 2}),
+        ("Привет мир 안녕하세요 naïve", {"cyrillic": 2, "hangul": 1, "latin": 1}),
+        ("", {}),
+    ],
+)
+def test_words_are_counted_by_script(text, counts):
+    assert {k: n for k, n in count_words(text).items() if n} == counts
+
+
+@pytest.mark.parametrize(
+    "question, language",
+    [(ENGLISH, "en"), (CHINESE, "zh"), ("3+4=?", "en"), ("りんごはいくつありますか", "ja"),
+     ("Сколько яблок осталось?", "ru")],
+)  # fmt: skip
+def test_the_language_of_a_question(question, language):
+    assert language_of(question) == language
+
+
+def test_the_share_of_target_words_in_the_thought():
+    assert share("<think> one two three 总共 十二 </think> 答案是十二") == pytest.approx(3 / 5)
+    assert share("<think> one two three four five </think> 答案") == 1.0
+    assert share("<think> 一共 一共 一共 二 三 </think>", question=CHINESE) == 1.0
+    assert share("<think> 一共 一共 一共 二 三 </think>") == 0.0
+    assert share("no tags: one 二 three 四 five six") == pytest.approx(6 / 8)
+
+
+def test_the_target_is_the_questions_language_unless_set():
+    text = "<think> one two three four 总共 </think>"
+    assert share(text, CHINESE) == pytest.approx(1 / 5)
+    assert share(text, CHINESE, target="en") == pytest.approx(4 / 5)
+    assert share(text, CHINESE, language="en") == pytest.approx(4 / 5)
+    assert share(text, CHINESE, language="unheard of") == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("text", ["<think> 3+4=7 </think>", "<think> it is 7 now </think>", ""])
+def test_fewer_than_five_words_on_a_worded_problem_earn_nothing(text):
+    assert share(text) == 0.0
+
+
+def test_a_problem_without_words_asks_for_none():
+    assert share("<think> 58-21=37 </think>", question="58-21=?") == 1.0
+    assert share("<think> so 是 </think>", question="58-21=?") == pytest.approx(1 / 2)
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(UserError, match="no target 'xx'; choose from question, zh"):
+        language_consistency("xx")
+
+
+@given(st.text(max_size=60), st.sampled_from(LANGUAGES))
+def test_it_is_a_share_whatever_the_text(text, target):
+    assert 0 <= share(text, target=target) <= 1
+
+
+@given(st.lists(st.sampled_from(["apple", "总共", "x", "12", "мир"]), max_size=12))
+def test_words_add_up_over_separate_pieces(pieces):
+    whole = count_words(" ".join(pieces))
+    assert whole.total() == sum(count_words(p).total() for p in pieces)
+    assert thought_words(Completion.parse("<think> " + " ".join(pieces))) == whole
