@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -104,7 +106,7 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
         return f
 
     def local(weight: jax.Array, *arrays: jax.Array) -> Any:
-        return f(jax.lax.pcast(weight, names, to="varying"), *arrays)
+        return f(_spread(names, weight), *arrays)
 
     def run(weight: jax.Array, *arrays: jax.Array) -> Any:
         own = PartitionSpec(names)
@@ -115,6 +117,22 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
         return mapped(weight, *arrays)
 
     return run
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _spread(names: tuple[str, ...], weight: jax.Array) -> jax.Array:
+    """A weight that every device holds, about to meet each device's own rows.
+
+    Its gradient is summed over devices in f32 whatever its type: exacter, and XLA's CPU compiler
+    aborts on such a sum in bfloat16.
+    """
+    return jax.lax.pcast(weight, names, to="varying")
+
+
+_spread.defvjp(
+    lambda names, weight: (_spread(names, weight), None),
+    lambda names, _, g: (jax.lax.psum(g.astype(jnp.float32), names).astype(g.dtype),),
+)
 
 
 def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:

@@ -175,6 +175,23 @@ def test_the_products_of_half_precision_stay_in_it():
         assert error < 6e-3, float(error)
 
 
+@pytest.mark.parametrize("dtype, limit", [(jnp.bfloat16, 5e-3), (jnp.float32, 1e-6)])
+def test_the_heads_gradient_is_summed_over_devices(dtype, limit):
+    keys = jax.random.split(jax.random.key(2), 3)
+    hidden = jax.random.normal(keys[0], (8, 6, 16), dtype)
+    head = jax.random.normal(keys[1], (16, 40), dtype)
+    targets = jax.random.randint(keys[2], (8, 6), 0, 40)
+
+    def gradient(mesh):
+        total = lambda head: jnp.sum(token_stats(hidden, head, targets, 1.0, 3, mesh).logp)  # noqa: E731
+        return jax.jit(jax.grad(total))(head).astype(jnp.float32)
+
+    whole = gradient(None)
+    for mesh in (mesh_of(data=4, fsdp=2), mesh_of(fsdp=2, tensor=2)):
+        error = jnp.linalg.norm(gradient(mesh) - whole) / jnp.linalg.norm(whole)
+        assert error < limit, float(error)
+
+
 def test_the_first_token_of_a_segment_is_predicted_by_nothing():
     config = tiny_config()
     batch = packed(random_sequences([2, 3], [6, 5]), 1, 20, 2)[0]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.sft import PRESETS as SFT
 from r1jax import cli
 from r1jax.data import DataConfig, load_file
 from r1jax.data.packing import Denominators, Sequences, pack
@@ -35,7 +36,11 @@ COMMANDS = [
     if not kind
     for line in text.splitlines()
 ]
-DEFAULTS = {"experiments.zero": PRESETS["research"], "experiments.zero_demo": PRESETS["demo"]}
+DEFAULTS = {
+    "experiments.zero": PRESETS["research"],
+    "experiments.zero_demo": PRESETS["demo"],
+    "experiments.sft": SFT["research"],
+}
 
 
 @pytest.fixture
@@ -54,7 +59,8 @@ def examples(tmp_path, monkeypatch):
 
 
 def test_every_example_is_there(examples):
-    assert {p.name for p in examples.iterdir()} == {"my_reward.py", "my_loss.py", "problems.jsonl"}
+    found = {p.name for p in examples.iterdir()}
+    assert found == {"my_reward.py", "my_loss.py", "after.py", "problems.jsonl"}
 
 
 def test_the_data_loads(examples):
@@ -115,6 +121,42 @@ def test_every_path_exists():
     assert len(paths) > 12
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parity
+def test_from_a_model_of_transformers_and_back(examples):
+    """GSM8K's layout, a run of one update, its export, and the README's own lines that load it."""
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
+
+    from experiments import zero
+
+    embedded = model_directory("embedded")
+    PreTrainedTokenizerFast.from_pretrained(embedded).save_pretrained("base")
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=1024, hidden_size=48, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained("base")
+    row = {"question": "Ann has 3 pens and buys 2.", "answer": "3 + 2 = <<3+2=5>>5\n#### 5"}
+    Path("gsm8k.jsonl").write_text(json.dumps(row) + "\n")
+    flags = (
+        "--model base --data.train gsm8k.jsonl --data.eval gsm8k.jsonl --export --updates 1"
+        " --eval.samples 2 --eval.every 0 --rollout.prompts 1 --rollout.group 8 --rollout.slots 8"
+        " --rollout.max-prompt 160 --rollout.max-tokens 16 --train.rows 8 --train.width 192"
+        " --reward.workers 0 --reward.random 1 --optimizer.lr 1e-2"
+    )
+    assert cli.run(zero.main, PRESETS["research"], flags.split()) == 0
+    after = importlib.import_module("after")
+    sys.modules.pop("after")
+    assert type(after.model).__name__ == "Qwen2ForCausalLM"
+    base = AutoModelForCausalLM.from_pretrained("base").state_dict()
+    moved = [k for k, v in after.model.state_dict().items() if not torch.equal(v, base[k])]
+    assert len(moved) > 20
+    assert after.tokenizer("3 + 2 = 5")["input_ids"][-1] != after.tokenizer.eos_token_id
+    text = after.tokenizer("3 + 2 =", return_tensors="pt")
+    assert after.model.generate(text["input_ids"], max_new_tokens=4).shape[1] > 4
 
 
 @pytest.mark.slow

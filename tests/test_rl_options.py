@@ -160,6 +160,33 @@ def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path
     assert (tmp_path / "run/adapter/adapter_model.safetensors").exists()
 
 
+@pytest.mark.parametrize("lora", [{}, {"lora.rank": 2}])
+def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
+    first = tiny_run(model, tmp_path / "first", {"updates": 2, "checkpoint.every": 1})
+    parent = go(build(first, note=print), tmp_path / "first").state.params
+    place = str(tmp_path / "first" / "checkpoints")
+    flags = {"updates": 1, "optimizer.lr": 0.0, "loss.beta": 0.1, "parent": place} | lora
+    parts = build(tiny_run(model, tmp_path / "second", flags), note=print)
+    assert parts.parent == {"directory": place, "step": 2}
+    loop = go(parts, tmp_path / "second")
+    parts = setup.with_base(parts)
+    assert identical(merge(parts.model(loop.state.params)), parent)
+    assert identical(merge(parts.model(loop.reference)), parent)
+    (tmp_path / "second" / "config.json").unlink()
+    other = build(tiny_run(model, tmp_path / "second", flags | {"parent_step": 1}), note=print)
+    with pytest.raises(UserError, match=r"another parent \(.*step: 2 -> 1\)"):
+        rl.begin(
+            other, SimpleNamespace(checkpoints=zero.Checkpoints(tmp_path / "second/checkpoints", 2))
+        )
+
+
+def test_a_parents_step_needs_a_parent(model, tmp_path):
+    with pytest.raises(UserError, match="--parent-step 3: needs --parent"):
+        tiny_run(model, tmp_path, {"parent_step": 3})
+    with pytest.raises(UserError, match="nowhere: no such directory of checkpoints"):
+        build(tiny_run(model, tmp_path, {"parent": "nowhere"}), note=print)
+
+
 def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
     config = tiny_run(model, tmp_path / "run", {"lora.rank": 2, "updates": 1})
     go(build(config, note=print), tmp_path / "run")
