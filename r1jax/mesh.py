@@ -96,19 +96,19 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
 def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[..., Any]:
     """`f(weight, *arrays)` with each device on its own rows (first dimension) of the arrays.
 
-    The weight is collected, and its gradient summed over devices, once, outside any loop of f;
-    left to XLA, both happen in every turn. Where f constrains, rows are None. Rows that do not
-    divide by the devices leave f as it is.
+    The weight (an array or a tree of them) is collected, and its gradient summed over devices,
+    once, outside any loop of f; left to XLA, both happen in every turn. Where f constrains, rows
+    are None. Rows that do not divide by the devices leave f as it is.
     """
     names = RULES["batch"]
     devices = math.prod(mesh.shape[name] for name in names) if mesh is not None else 1
     if devices == 1 or rows % devices:
         return f
 
-    def local(weight: jax.Array, *arrays: jax.Array) -> Any:
-        return f(_spread(names, weight), *arrays)
+    def local(weight: Any, *arrays: jax.Array) -> Any:
+        return f(jax.tree.map(functools.partial(_spread, names), weight), *arrays)
 
-    def run(weight: jax.Array, *arrays: jax.Array) -> Any:
+    def run(weight: Any, *arrays: jax.Array) -> Any:
         own = PartitionSpec(names)
         specs = (PartitionSpec(), *(own for _ in arrays))
         mapped = jax.shard_map(

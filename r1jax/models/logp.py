@@ -59,18 +59,27 @@ def token_stats(
     pass: at most [B, chunk, V] lives at a time. Batch and vocabulary stay sharded.
     """
     t = hidden.shape[1]
-    pieces = -(-t // chunk)
-
-    def cut(x: jax.Array) -> jax.Array:
-        room = ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (x.ndim - 2))
-        return jnp.pad(x, room).reshape(x.shape[0], pieces, chunk, *x.shape[2:]).swapaxes(0, 1)
 
     def all_pieces(weight: jax.Array, hidden: jax.Array, targets: jax.Array) -> Stats:
-        stats = _pieces(mesh, temperature, weight, cut(hidden), cut(targets))
-        return Stats(*(x.swapaxes(0, 1).reshape(x.shape[1], -1)[:, :t] for x in stats))
+        stats = _pieces(
+            mesh, temperature, weight, cut_time(hidden, chunk), cut_time(targets, chunk)
+        )
+        return Stats(*(joined_time(x, t) for x in stats))
 
     run = over_rows(all_pieces, mesh, hidden.shape[0])
     return run(head.astype(hidden.dtype), hidden, targets)
+
+
+def cut_time(x: jax.Array, chunk: int) -> jax.Array:
+    """[B, T, ...] -> [pieces, B, chunk, ...], the last piece filled up with zeros."""
+    pieces = -(-x.shape[1] // chunk)
+    room = ((0, 0), (0, pieces * chunk - x.shape[1]), *((0, 0),) * (x.ndim - 2))
+    return jnp.pad(x, room).reshape(x.shape[0], pieces, chunk, *x.shape[2:]).swapaxes(0, 1)
+
+
+def joined_time(x: jax.Array, t: int) -> jax.Array:
+    """[pieces, B, chunk] -> [B, t]: what `cut_time` has cut."""
+    return x.swapaxes(0, 1).reshape(x.shape[1], -1)[:, :t]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -98,7 +107,7 @@ def _forward(
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
     def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
         h, y = xs
-        return None, logp_and_entropy(_logits(mesh, temperature, weight, h), y)
+        return None, logp_and_entropy(vocabulary_logits(mesh, temperature, weight, h), y)
 
     _, (logp, entropy, log_sum) = jax.lax.scan(step, None, (hidden, targets))
     return (logp, entropy), (temperature, weight, hidden, targets, entropy, log_sum)
@@ -112,13 +121,11 @@ def _backward(
 
     def step(total: jax.Array, xs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         h, y, entropy, log_sum, of_logp, of_entropy = xs
-        logp = _logits(mesh, temperature, weight, h) - log_sum[..., None]
+        logp = vocabulary_logits(mesh, temperature, weight, h) - log_sum[..., None]
         p = jnp.exp(logp)
         dz = of_logp[..., None] * (_one_hot(y, p.shape[-1]) - p)
         dz -= of_entropy[..., None] * p * (logp + entropy[..., None])
-        dz = constrain((dz / temperature).astype(h.dtype), mesh, None, None, "vocab")
-        total += jnp.einsum("bcd,bcv->dv", h, dz, preferred_element_type=jnp.float32)
-        return total, jnp.einsum("bcv,dv->bcd", dz, weight)
+        return add_products(mesh, total, dz / temperature, weight, h)
 
     nothing = jnp.zeros_like(weight, jnp.float32)
     total, of_hidden = jax.lax.scan(step, nothing, (hidden, targets, entropy, log_sum, *gradients))
@@ -128,11 +135,21 @@ def _backward(
 _pieces.defvjp(_forward, _backward)
 
 
-def _logits(
-    mesh: Mesh | None, temperature: jax.Array, weight: jax.Array, h: jax.Array
+def vocabulary_logits(
+    mesh: Mesh | None, temperature: jax.Array | float, weight: jax.Array, h: jax.Array
 ) -> jax.Array:
+    """z = h·W / T in f32, [B, chunk, V] of one piece; the vocabulary stays sharded."""
     z = jnp.dot(h, weight, preferred_element_type=jnp.float32) / temperature
     return constrain(z, mesh, None, None, "vocab")
+
+
+def add_products(
+    mesh: Mesh | None, total: jax.Array, dz: jax.Array, weight: jax.Array, h: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(f32 `total` and the head's gradient of one piece, the gradient of h), from that of h·W."""
+    dz = constrain(dz.astype(h.dtype), mesh, None, None, "vocab")
+    total += jnp.einsum("bcd,bcv->dv", h, dz, preferred_element_type=jnp.float32)
+    return total, jnp.einsum("bcv,dv->bcd", dz, weight)
 
 
 def _one_hot(y: jax.Array, size: int) -> jax.Array:

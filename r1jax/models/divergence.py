@@ -1,0 +1,127 @@
+"""Divergence of a student's next-token distribution from a teacher's, logits a piece at a time.
+
+With p the teacher's and q the student's probabilities at a temperature:
+forward KL(p‖q) = Σ p·(log p − log q) covers all that the teacher may say; reverse KL(q‖p) =
+Σ q·(log q − log p) keeps to what it is likely to say.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.mesh import over_rows
+from r1jax.models.logp import add_products, cut_time, joined_time, vocabulary_logits
+
+Kind = Literal["forward", "reverse"]
+
+
+class How(NamedTuple):
+    """What is computed; static under jit."""
+
+    kind: Kind
+    temperature: float
+    top_k: int
+    mesh: Mesh | None
+
+
+def divergence(
+    hidden: jax.Array,
+    head: jax.Array,
+    teacher_hidden: jax.Array,
+    teacher_head: jax.Array,
+    *,
+    kind: Kind = "forward",
+    temperature: float = 1.0,
+    top_k: int = 0,
+    chunk: int = 128,
+    mesh: Mesh | None = None,
+) -> jax.Array:
+    """KL in nats for every position, f32[B, T]; gradients flow to the student alone.
+
+    hidden[B, T, d] and head[d, V] are the student's, those of the teacher may have another width.
+    `top_k` above 0 tells the teacher's k likeliest tokens apart and all others only as one: never
+    more than the whole divergence, and the whole where k is the vocabulary (tokens as likely as the
+    k-th are told apart as well). At most 2 x [B, chunk, V] logits live at a time.
+    """
+    how = How(kind, temperature, top_k, mesh)
+    t = hidden.shape[1]
+
+    def all_pieces(
+        weights: tuple[jax.Array, jax.Array], own: jax.Array, other: jax.Array
+    ) -> jax.Array:
+        student, teacher = weights
+        found = _pieces(how, student, cut_time(own, chunk), teacher, cut_time(other, chunk))
+        return joined_time(found, t)
+
+    run = over_rows(all_pieces, mesh, hidden.shape[0])
+    weights = head.astype(hidden.dtype), teacher_head.astype(teacher_hidden.dtype)
+    return run(weights, hidden, jax.lax.stop_gradient(teacher_hidden))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pieces(
+    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array, other: jax.Array
+) -> jax.Array:
+    """f32[P, B, C] of hidden[P, B, C, d]; the gradient is written out as in `r1jax.models.logp`."""
+    return _forward(how, weight, hidden, other_weight, other)[0]
+
+
+def _forward(
+    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array, other: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
+        _, p, q, ratio = _compare(how, weight, xs[0], other_weight, xs[1])
+        # ratio = log q - log p
+        return None, jnp.sum(-p * ratio if how.kind == "forward" else q * ratio, axis=-1)
+
+    _, kl = jax.lax.scan(step, None, (hidden, other))
+    return kl, (weight, hidden, other_weight, other, kl)
+
+
+def _backward(
+    how: How, saved: tuple[jax.Array, ...], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, None, None]:
+    """∂KL(p‖q)/∂z = q − p' and ∂KL(q‖p)/∂z = q·(log q/p − KL), z the student's logits / T.
+
+    p' is p where tokens are told apart, and q times the ratio of both sides' rest elsewhere.
+    """
+    weight, hidden, other_weight, other, kl = saved
+
+    def step(total: jax.Array, xs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        h, g, kl, of_kl = xs
+        apart, p, q, ratio = _compare(how, weight, h, other_weight, g)
+        if how.kind == "forward":
+            dz = q - jnp.where(apart, p, q * jnp.exp(-ratio))
+        else:
+            dz = q * (ratio - kl[..., None])
+        dz *= of_kl[..., None] / how.temperature
+        return add_products(how.mesh, total, dz, weight, h)
+
+    nothing = jnp.zeros_like(weight, jnp.float32)
+    total, of_hidden = jax.lax.scan(step, nothing, (hidden, other, kl, gradient))
+    return total.astype(weight.dtype), of_hidden, None, None
+
+
+_pieces.defvjp(_forward, _backward)
+
+
+def _compare(
+    how: How, weight: jax.Array, h: jax.Array, other_weight: jax.Array, g: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(tokens told apart, p, q, log q − log p), each [B, C, V]; the rest shares one ratio."""
+    z = vocabulary_logits(how.mesh, how.temperature, other_weight, g)
+    log_p = jax.nn.log_softmax(z)
+    log_q = jax.nn.log_softmax(vocabulary_logits(how.mesh, how.temperature, weight, h))
+    p, q, ratio = jnp.exp(log_p), jnp.exp(log_q), log_q - log_p
+    if not 0 < how.top_k < z.shape[-1]:
+        return jnp.ones_like(z, bool), p, q, ratio
+    apart = z >= jax.lax.top_k(z, how.top_k)[0][..., -1:]
+    rest = lambda x: jnp.sum(jnp.where(apart, 0.0, x), axis=-1, keepdims=True)  # noqa: E731
+    tiny = jnp.finfo(jnp.float32).tiny  # of a rest that has rounded to nothing
+    shared = jnp.log(jnp.maximum(rest(q), tiny)) - jnp.log(jnp.maximum(rest(p), tiny))
+    return apart, p, q, jnp.where(apart, ratio, shared)
