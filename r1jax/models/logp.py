@@ -37,12 +37,29 @@ def score(
         params, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
+    return score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)
+
+
+def score_hidden(
+    params: Params,
+    hidden: jax.Array,
+    batch: Batch,
+    temperature: float,
+    *,
+    chunk: int,
+    mesh: Mesh | None = None,
+) -> Stats:
+    """As `score`, from the hidden states [B, T, d] of `decoder.forward`."""
     stats = token_stats(
         hidden[:, :-1], decoder.head(params), batch.tokens[:, 1:], temperature, chunk, mesh
     )
+    return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
+
+
+def aligned(x: jax.Array, batch: Batch) -> jax.Array:
+    """f32[B, T - 1] of the positions that predict, as f32[B, T] of the tokens predicted."""
     inside = (batch.positions > 0) & (batch.segment_ids > 0)
-    shift = lambda x: jnp.where(inside, jnp.pad(x, ((0, 0), (1, 0))), 0.0)  # noqa: E731
-    return Stats(logp=shift(stats.logp), entropy=shift(stats.entropy))
+    return jnp.where(inside, jnp.pad(x, ((0, 0), (1, 0))), 0.0)
 
 
 def token_stats(

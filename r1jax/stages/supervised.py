@@ -29,13 +29,16 @@ from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run import RunDirectory
 from r1jax.sinks import LogConfig
 from r1jax.stages import zero
+from r1jax.training.distill import TeacherConfig, make_share
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
 from r1jax.training.profile import ProfileConfig
 from r1jax.training.rl import Loop
 from r1jax.training.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
-from r1jax.training.sft import Course, begin, make_measure, train, updates_of
+from r1jax.training.sft import Course, begin, loss_examiner, make_measure, train, updates_of
 from r1jax.training.update import (
     ComputeConfig,
+    Functions,
+    functions_of,
     init_state,
     join,
     make_functions,
@@ -47,10 +50,10 @@ HELD_OUT = "held out"  # name of the set split off the training data
 
 
 @dataclass(frozen=True)
-class SFTConfig:
-    """A supervised run."""
+class CourseConfig:
+    """What every run has that passes over examples: supervised, reward model, DPO."""
 
-    run: str = "runs/sft"
+    run: str
     """Run directory; an unfinished one with the same flags is resumed."""
     overwrite: bool = False
     """Start anew where the run directory holds another run."""
@@ -73,11 +76,7 @@ class SFTConfig:
     seed: int = 0
     """Seed of the order, of the examples held out and of LoRA's factors."""
     eval_every: int = 50
-    """Updates between measurements of the held-out loss; 0: only before and after."""
-    export: bool = True
-    """Write the final weights to <run>/hf in the Hugging Face layout."""
-    data: ConversationConfig = field(default_factory=ConversationConfig)
-    """Examples."""
+    """Updates between measurements of what is held out; 0: only before and after."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(lr=1e-5, schedule="cosine", warmup=10)
     )
@@ -112,15 +111,30 @@ class SFTConfig:
 
 
 @dataclass(frozen=True)
+class SFTConfig(CourseConfig):
+    """A supervised run."""
+
+    run: str = "runs/sft"
+    """Run directory; an unfinished one with the same flags is resumed."""
+    export: bool = True
+    """Write the final weights to <run>/hf in the Hugging Face layout."""
+    data: ConversationConfig = field(default_factory=ConversationConfig)
+    """Examples."""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    """A model to learn from beside the text."""
+
+
+@dataclass(frozen=True)
 class Parts:
     """Everything a run is made of; nothing in here changes while it runs."""
 
-    config: SFTConfig  # with the number of updates worked out
+    config: Any  # a CourseConfig with the number of updates worked out
     mesh: Mesh
     policy: Policy
     optimizer: optax.GradientTransformation
     course: Course
     parent: Parent | None  # the checkpoint it starts from
+    teacher: Policy | None = None
 
     @property
     def lora(self) -> LoraConfig | None:
@@ -134,6 +148,19 @@ class Parts:
 
 def run(config: SFTConfig) -> None:
     """Learns the examples and leaves the run directory with its report."""
+    conduct(config, build, load, close)
+
+
+def conduct(
+    config: CourseConfig,
+    build: Callable[[Any, Callable[[str], Any]], Parts],
+    load: Callable[[Parts], tuple[Parts, TrainState]],
+    close: Callable[[Parts, Loop, RunDirectory, dict[str, Any]], None],
+) -> None:
+    """A run from its flags to its report: `build` refuses, `load` reads weights, `close` digests.
+
+    `close` receives what the loop alone knows (best checkpoint, seconds); every process calls it.
+    """
     meshes.start_processes(config.process)
     directory = zero.open_run(config)
     if directory is None:
@@ -147,10 +174,7 @@ def run(config: SFTConfig) -> None:
         loop = train(parts.course, begin(parts.course, state, files), files)
         files.checkpoints.wait()
         best = files.checkpoints.best()
-    if config.export:
-        zero.export(parts, loop.state.params, directory)
-    if directory.write:
-        close_run(parts, loop, directory, best, time.time() - started)
+    close(parts, loop, directory, {"best": best, "wall_seconds": time.time() - started})
 
 
 def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
@@ -173,9 +197,12 @@ def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
     rows = trained_rows(policy.config, lora)
     optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
     identity = policy.identity | {"data": examples.digest, "parent": parent}
+    teacher = load_teacher(config.teacher, policy) if config.teacher.model else None
     course = Course(
-        functions=make_functions(policy.config, mesh, config.train, sft, optimizer, lora=lora),
-        measure=make_measure(policy.config, mesh, config.train, lora),
+        functions=functions(config, policy, teacher, mesh, optimizer),
+        examine=loss_examiner(
+            make_measure(policy.config, mesh, config.train, lora), config.train, mesh
+        ),
         model=policy.config,
         mesh=mesh,
         compute=config.train,
@@ -189,7 +216,37 @@ def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
         save_every=config.checkpoint.every,
         identity=identity | ({"lora": dataclasses.asdict(lora)} if lora else {}),
     )
-    return Parts(config, mesh, policy, optimizer, course, parent)
+    return Parts(config, mesh, policy, optimizer, course, parent, teacher)
+
+
+def load_teacher(config: TeacherConfig, student: Policy) -> Policy:
+    """The teacher but for its weights; UserError where its tokens are not the student's."""
+    teacher = load_policy(config.model, "plain", family=config.family)
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise UserError(
+            f"--teacher.model {config.model}: has other tokens than the student, so their "
+            "distributions cannot be compared; learn from its texts instead (--data.train)"
+        )
+    return teacher
+
+
+def functions(
+    config: SFTConfig,
+    policy: Policy,
+    teacher: Policy | None,
+    mesh: Mesh,
+    optimizer: optax.GradientTransformation,
+) -> Functions:
+    """The update, with or without a teacher."""
+    c, lora = policy.config, _lora(config)
+    if teacher is None:
+        return make_functions(c, mesh, config.train, sft, optimizer, lora=lora)
+    share = make_share(c, teacher.config, config.teacher, mesh, config.train, lora)
+    frozen = {
+        "base": table.abstract(c) if lora else None,
+        "teacher": table.abstract(teacher.config),
+    }
+    return functions_of(share, trained_rows(c, lora), mesh, config.train, optimizer, frozen)
 
 
 def read_data(
@@ -231,7 +288,12 @@ def with_stops(policy: Policy, ends: set[int], note: Callable[[str], Any]) -> Po
 
 
 def load(parts: Parts) -> tuple[Parts, TrainState]:
-    """The parts with LoRA's frozen weights, and the state before the first update."""
+    """The parts with what stays frozen (LoRA's base, a teacher), and the state at the start."""
+    if parts.teacher:
+        where = find_parent(parts.config.teacher.parent, None)
+        dtype = parts.config.train.dtype
+        weights = starting_weights(parts.teacher, parts.mesh, where, dtype)
+        parts = replace(parts, course=replace(parts.course, teacher=weights))
     dtype = parts.config.train.dtype if parts.lora else "float32"
     weights = starting_weights(parts.policy, parts.mesh, parts.parent, dtype)
     if parts.lora is None:
@@ -242,26 +304,39 @@ def load(parts: Parts) -> tuple[Parts, TrainState]:
     return replace(parts, course=replace(parts.course, base=weights)), state
 
 
+def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> None:
+    """Exports the weights, then writes the summary and the report."""
+    if parts.config.export:
+        zero.export(parts, loop.state.params, directory)
+
+    def said(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+        return f"held-out loss {before['nll']:.4f} -> {after['nll']:.4f} nats per token"
+
+    close_run(parts, loop, directory, found, said)
+
+
 def close_run(
-    parts: Parts, loop: Loop, directory: RunDirectory, best: int | None, seconds: float
+    parts: Parts,
+    loop: Loop,
+    directory: RunDirectory,
+    found: dict[str, Any],
+    said: Callable[[Mapping[str, Any], Mapping[str, Any]], str],
 ) -> None:
-    """Writes the summary, then the report; prints the result and the report's path."""
+    """Writes the summary, then the report; prints what `said` makes of before and after."""
+    if not directory.write:
+        return
     summary = digest(directory.evaluations(), loop.update) | {
         "tokens_seen": loop.tokens_seen,
         "learnt_tokens_seen": loop.learnt_tokens_seen,
         "examples": len(parts.course.examples.lengths),
-        "best": best,
         "parent": parts.parent,
         "data": parts.course.identity["data"],
         "environment": environment(),
-        "wall_seconds": seconds,
+        **found,
     }
     directory.finish(summary)
-    judged = ""
-    if summary["after"]:
-        old, new = summary["before"]["nll"], summary["after"]["nll"]
-        judged = f"held-out loss {old:.4f} -> {new:.4f} nats per token, "
-    print(f"{judged}{seconds:.0f} s\n{write_report(directory.path)}")
+    judged = f"{said(summary['before'], summary['after'])}, " if summary["after"] else ""
+    print(f"{judged}{summary['wall_seconds']:.0f} s\n{write_report(directory.path)}")
 
 
 def digest(evaluations: Sequence[Mapping[str, Any]], updates: int) -> dict[str, Any]:
@@ -276,7 +351,7 @@ def digest(evaluations: Sequence[Mapping[str, Any]], updates: int) -> dict[str, 
     return {**first, "sets": sets, "updates": updates}
 
 
-def _lora(config: SFTConfig) -> LoraConfig | None:
+def _lora(config: CourseConfig) -> LoraConfig | None:
     return config.lora if config.lora.on else None
 
 

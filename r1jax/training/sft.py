@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -36,6 +36,20 @@ MAX_SKIPPED = 5  # non-finite updates in a row after which the loop gives up
 EVAL_CHUNK = 1024  # held-out examples that are packed together
 
 Measure = Callable[[Params, Batch, Params | None], Metrics]
+Cut = Callable[[Sequences, ComputeConfig], list[Batch]]
+"""How the sequences of one update become its micro-batches."""
+
+
+class Examined(NamedTuple):
+    """What a held-out set says of some parameters."""
+
+    record: dict[str, Any]  # for eval.json
+    score: float  # the higher, the better the checkpoint
+    line: str  # for the terminal
+
+
+Examine = Callable[[Params, Any, Params | None], Examined]
+"""(trained parameters, held-out set, frozen parameters under LoRA) -> what was found."""
 
 
 class Pool(Protocol):
@@ -75,6 +89,12 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
+    """Micro-batches of sequences that may go anywhere, divided by what they hold together."""
+    totals = Denominators.of(sequences, max_tokens=1)
+    return pack(sequences, compute.rows, compute.width, compute.max_segments, totals)
+
+
 def learn(
     functions: Functions,
     state: TrainState,
@@ -82,10 +102,10 @@ def learn(
     compute: ComputeConfig,
     mesh: Mesh,
     base: Params | None = None,
+    cut: Cut = cut,
 ) -> tuple[TrainState, dict[str, float], list[Batch]]:
     """One optimizer update on `sequences`: the state, its metrics, its micro-batches."""
-    totals = Denominators.of(sequences, max_tokens=1)
-    batches = pack(sequences, compute.rows, compute.width, compute.max_segments, totals)
+    batches = cut(sequences, compute)
     state, metrics = update(functions, state, batches, mesh, base)
     return state, metrics, batches
 
@@ -158,8 +178,7 @@ def held_out_loss(
     n = len(examples.lengths)
     for start in range(0, n, EVAL_CHUNK):
         part = examples.take(np.arange(start, min(start + EVAL_CHUNK, n)))
-        totals = Denominators.of(part, max_tokens=1)
-        for batch in pack(part, compute.rows, compute.width, compute.max_segments, totals):
+        for batch in cut(part, compute):
             found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
             total, count = total + float(found.sum), count + float(found.count)
     nll = total / max(count, 1.0)
@@ -167,12 +186,22 @@ def held_out_loss(
     return {"nll": nll, "perplexity": perplexity, "tokens": int(count), "examples": n}
 
 
+def loss_examiner(measure: Measure, compute: ComputeConfig, mesh: Mesh) -> Examine:
+    """Judges a held-out set by its loss."""
+
+    def examine(params: Params, examples: Pool, base: Params | None) -> Examined:
+        found = held_out_loss(measure, params, examples, compute, mesh, base)
+        return Examined(found, -found["nll"], f"{found['nll']:.4f} nats per token")
+
+    return examine
+
+
 @dataclass(frozen=True)
 class Course:
     """What is learnt, from what, how often it is judged and saved."""
 
     functions: Functions
-    measure: Measure
+    examine: Examine
     model: ModelConfig
     mesh: Mesh
     compute: ComputeConfig
@@ -186,6 +215,13 @@ class Course:
     save_every: int
     identity: Mapping[str, Any]  # what a checkpoint must agree with
     base: Params | None = None  # the frozen weights under LoRA's factors
+    teacher: Params | None = None  # weights whose distributions are learnt
+    cut: Cut = cut
+
+    @property
+    def frozen(self) -> Params | None:
+        """What the update takes beside the weights it changes."""
+        return self.base if self.teacher is None else {"base": self.base, "teacher": self.teacher}
 
 
 def begin(course: Course, state: TrainState, files: Files) -> Loop:
@@ -232,8 +268,9 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
     with loop.clock("update"):
         part = course.examples.take(chosen(count, course.batch, course.seed, loop.update))
         loop.state, metrics, batches = learn(
-            course.functions, loop.state, part, course.compute, course.mesh, course.base
-        )
+            course.functions, loop.state, part, course.compute, course.mesh, course.frozen,
+            course.cut,
+        )  # fmt: skip
     seconds = loop.seconds["time/update"]
     loop.tokens_seen += int(part.totals.sum())
     loop.learnt_tokens_seen += int(part.learnt.sum())
@@ -258,19 +295,16 @@ def record(loop: Loop, files: Files, metrics: dict[str, float]) -> None:
 
 
 def judge(course: Course, loop: Loop, files: Files) -> float | None:
-    """Records the loss of every held-out set; returns minus that of the first, None without one."""
-    found: list[float] = []
+    """Records what every held-out set says; returns the score of the first, None without one."""
+    scores: list[float] = []
     for name, examples in course.held_out.items():
         files.progress.phase("evaluation")
         with loop.clock("eval"):
-            values = held_out_loss(
-                course.measure, loop.state.params, examples, course.compute, course.mesh,
-                course.base,
-            )  # fmt: skip
-        files.run.evaluation(loop.update, {"set": name, **values})
-        files.progress.note(f"update {loop.update}: {name}: {values['nll']:.4f} nats per token")
-        found.append(-values["nll"])
-    return found[0] if found and math.isfinite(found[0]) else None
+            found = course.examine(loop.state.params, examples, course.base)
+        files.run.evaluation(loop.update, {"set": name, **found.record})
+        files.progress.note(f"update {loop.update}: {name}: {found.line}")
+        scores.append(found.score)
+    return scores[0] if scores and math.isfinite(scores[0]) else None
 
 
 def saved(course: Course, loop: Loop) -> Saved:

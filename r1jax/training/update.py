@@ -108,10 +108,26 @@ def make_functions(
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
     run_score = make_score(c, mesh, compute, temperature)
-    rows = trained_rows(c, lora)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
         return loss(run_score(join(params, base, lora), batch), batch)
+
+    base = table.abstract(c) if lora else None
+    return functions_of(share, trained_rows(c, lora), mesh, compute, optimizer, base)
+
+
+def functions_of(
+    share: Callable[[Params, Params | None, Batch], tuple[jax.Array, Metrics]],
+    rows: table.Rows,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    optimizer: optax.GradientTransformation,
+    frozen: Params | None = None,
+) -> Functions:
+    """Functions for any share of a loss: (params, frozen parameters, batch) -> (share, metrics).
+
+    `rows` is the weight table of what is trained, `frozen` shapes what is not.
+    """
 
     def accumulate(
         params: Params, so_far: Accumulator, batch: Batch, base: Params | None = None
@@ -124,8 +140,7 @@ def make_functions(
         )
 
     def start() -> Accumulator:
-        base = table.abstract(c) if lora else None
-        shapes = jax.eval_shape(share, table.abstract(rows), base, abstract_batch(compute))[1]
+        shapes = jax.eval_shape(share, table.abstract(rows), frozen, abstract_batch(compute))[1]
         return Accumulator(
             grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),

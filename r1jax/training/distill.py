@@ -1,0 +1,99 @@
+"""Learning from a teacher's distribution beside, or instead of, the text (paper, section 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.errors import UserError
+from r1jax.losses.reduce import masked, masked_sum, token_mean
+from r1jax.losses.sft import sft
+from r1jax.models import attention as attn
+from r1jax.models import decoder
+from r1jax.models.config import ModelConfig
+from r1jax.models.divergence import Kind, divergence
+from r1jax.models.logp import aligned, score_hidden
+from r1jax.models.lora import LoraConfig
+from r1jax.training.update import ComputeConfig, cast, join
+from r1jax.types import Batch, Mean, Metrics, Params
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A model whose next-token distributions are learnt; without one the text alone is."""
+
+    model: str = ""
+    """Model directory, owner/name at Hugging Face, or embedded; empty: no teacher."""
+    family: str = ""
+    """A reader of its config.json: package.module:function."""
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the teacher's own."""
+    weight: float = 1.0
+    """Share of the divergence in the loss; the rest is the text's negative log-likelihood."""
+    kind: Kind = "forward"
+    """forward: KL(teacher, student), which covers all the teacher may say; reverse: KL(student,
+    teacher), which keeps to what it is likely to say."""
+    temperature: float = 1.0
+    """Both distributions are taken at this temperature."""
+    top_k: int = 0
+    """Likeliest tokens of the teacher that are told apart, all others as one; 0: all."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range or says something of no teacher."""
+        if not self.model and any(getattr(self, f.name) != f.default for f in fields(self)):
+            raise UserError("--teacher.*: names no --teacher.model; give one, or leave these out")
+        if not 0 < self.weight <= 1:
+            raise UserError(
+                f"--teacher.weight {self.weight}: must lie above 0 and be at most 1 (without a "
+                "teacher: no --teacher.model)"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"--teacher.temperature {self.temperature}: must be above 0 (1.0)")
+        if self.top_k < 0:
+            raise UserError(f"--teacher.top-k {self.top_k}: must be 0 (all) or more")
+
+
+def make_share(
+    student: ModelConfig,
+    teacher: ModelConfig,
+    config: TeacherConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    lora: LoraConfig | None = None,
+) -> Callable[[Params, Params, Batch], tuple[jax.Array, Metrics]]:
+    """(params, {"base", "teacher"}, batch) -> share of (1 − w)·NLL + w·KL per learnt token.
+
+    The head of the model with the larger (padded) vocabulary is cut to the other's.
+    """
+    size = min(student.vocab_size, teacher.vocab_size)
+
+    def run(params: Params, c: ModelConfig, batch: Batch) -> jax.Array:
+        segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
+        return decoder.forward(
+            params, c, batch.tokens, batch.positions, segments,
+            mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
+        )  # fmt: skip
+
+    def share(params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
+        own = cast(join(params, frozen["base"], lora), compute.dtype)
+        other = cast(frozen["teacher"], compute.dtype)
+        hidden, seen = run(own, student, batch), jax.lax.stop_gradient(run(other, teacher, batch))
+        kl = divergence(
+            hidden[:, :-1], decoder.head(own)[:, :size], seen[:, :-1],
+            decoder.head(other)[:, :size], kind=config.kind, temperature=config.temperature,
+            top_k=config.top_k, chunk=compute.chunk, mesh=mesh,
+        )  # fmt: skip
+        kl = masked(aligned(kl, batch), batch)
+        stats = score_hidden(own, hidden, batch, 1.0, chunk=compute.chunk, mesh=mesh)
+        nll, metrics = sft(stats, batch)
+        metrics |= {"distill/kl": Mean(masked_sum(kl, batch), jnp.sum(batch.mask))}
+        value = config.weight * token_mean(kl, batch)
+        if config.weight < 1:
+            value += (1 - config.weight) * nll
+        return value, jax.lax.stop_gradient(metrics)
+
+    return share
