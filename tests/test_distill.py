@@ -24,6 +24,7 @@ from r1jax.errors import UserError
 from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.stages import supervised
+from r1jax.stages.distill import PRESETS
 from r1jax.training import distill
 from r1jax.training.distill import TeacherConfig, make_share
 from r1jax.training.update import ComputeConfig
@@ -190,3 +191,16 @@ def test_flags_that_mean_nothing_are_refused(flags, said):
     with pytest.raises(UserError) as caught:
         distill.TeacherConfig(**flags)
     assert said in str(caught.value)
+
+
+def test_the_papers_students():
+    rates = {name: config.optimizer.lr for name, config in PRESETS.items()}
+    assert rates == {
+        "qwen-1.5b": 1e-4, "qwen-7b": 8e-5, "qwen-14b": 7e-5, "qwen-32b": 6e-5,
+        "llama-8b": 5e-5, "llama-70b": 2e-5,
+    }  # fmt: skip
+    for config in PRESETS.values():
+        assert (config.batch, config.train.width) == (64, 32_768)
+        assert config.epochs in (2, 3)  # what the paper says
+        assert (config.optimizer.schedule, config.optimizer.final) == ("cosine", 0.1)
+        assert not config.teacher.model and config.model.count("/") == 1
