@@ -24,7 +24,7 @@ from r1jax import cli
 from r1jax.data import DataConfig, load_eval_sets
 from r1jax.evaluate import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import MeshConfig, make_mesh
-from r1jax.rewards.pool import RewardPool
+from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
 from r1jax.training.setup import trained_weights
@@ -51,6 +51,8 @@ class Config:
     """Arithmetic of the model."""
     workers: int = 2
     """Processes that grade answers; 0 grades in this process, without limits."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
     data: DataConfig = field(default_factory=lambda: DataConfig(template="mini"))
     """The sets, under --data.eval."""
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -74,15 +76,26 @@ def main(config: Config) -> None:
         config.family,
     )
     sets = load_eval_sets(config.data, note=print)
+    limits = config.sandbox
+    for problems in sets.values():
+        accuracy(sandbox=limits).check(problems)
     params = trained_weights(policy, mesh, config.checkpoint, config.step)
     engine = make_engine(policy, mesh, config.rollout, dtype=config.dtype)
     sampler = make_sampler(engine, policy, engine.prepare(params), config.eval.max_tokens or None)
     records, rows = [], []
-    with RewardPool(workers=config.workers) as pool:
+    # A program runs under a grading process, which must have more than it.
+    room = {"wall_seconds": 1 + limits.wall_seconds, "memory_mb": 1024 + limits.memory_mb}
+    with RewardPool(workers=config.workers, **room) as pool:
         for name, problems in sets.items():
             started = time.time()
             found = evaluate(
-                problems, sampler, config.eval, pool=pool, set_name=name, seed=config.seed
+                problems,
+                sampler,
+                config.eval,
+                pool=pool,
+                set_name=name,
+                seed=config.seed,
+                sandbox=limits,
             )
             records.append(found.record | {"seconds": time.time() - started})
             rows += completions_rows(found)

@@ -31,8 +31,8 @@ from r1jax.stages.presets import PRESETS
 from r1jax.training import collect
 from r1jax.training.collect import Drawn
 from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.held_out import held_out
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.rl import held_out
 from r1jax.training.setup import Parts, build
 from r1jax.training.sft import fit, updates_of
 from r1jax.training.update import ComputeConfig, init_state, make_functions

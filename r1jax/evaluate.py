@@ -14,6 +14,7 @@ from r1jax.errors import UserError
 from r1jax.judging import Grader, Judged, judge
 from r1jax.problem import Completion, Problem
 from r1jax.rewards.pool import RewardPool
+from r1jax.rewards.sandbox import SandboxConfig
 from r1jax.statistics import (
     bootstrap_interval,
     mixes_languages,
@@ -84,11 +85,13 @@ def evaluate(
     set_name: str = "eval",
     seed: int = 0,
     fields: Sequence[str] = ("family", "language"),
+    sandbox: SandboxConfig | None = None,
 ) -> Evaluation:
     """Draws and judges completions; `fields` are the metadata that get a table of their own.
 
-    Without a `pool` answers are graded in this process, which a hostile one can hang. Raises
-    UserError for an empty set, an id that occurs twice and an unknown grader.
+    Without a `pool` answers are graded in this process, which a hostile one can hang; programs run
+    within the limits of `sandbox`. Raises UserError for an empty set, an id that occurs twice, an
+    unknown grader, and programs that cannot be isolated.
     """
     problems = tuple(problems[: config.count or None])
     if not problems:
@@ -96,7 +99,7 @@ def evaluate(
     if len({problem.id for problem in problems}) < len(problems):
         raise UserError(f"evaluation set {set_name!r} holds a problem id twice; ids must differ")
     drawn = sampler(problems, config.samples, config.temperature, config.top_p, seed)
-    grader = Grader(pool)
+    grader = Grader(pool, sandbox=sandbox or SandboxConfig())
     judged = judge(problems, drawn, grader)
     greedy: list[Judged] = []
     if config.greedy:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.adapters import per_completion
+from r1jax.rewards.accuracy import accuracy
 from r1jax.rewards.choice import choice_letter
 from r1jax.rewards.extract import extract, unwrap
 from r1jax.rewards.format import is_strict_format
-from r1jax.rewards.graders import grade, grader_of
+from r1jax.rewards.graders import grade
 from r1jax.rewards.numeric import parse_number, plain
 from r1jax.rewards.pool import RewardPool
+from r1jax.rewards.sandbox import SandboxConfig
 
 # A command, a power or a variable: such a text is no single number even where it holds one.
 _FORMULA = re.compile(r"[\\^_!]|(?<![A-Za-z])[A-Za-z]{1,2}(?![A-Za-z])")
@@ -58,15 +59,18 @@ class Grader:
     pool: RewardPool | None = None
     lost: int = 0
     """Answers whose grading failed or broke a limit so far; each counts as wrong."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Limits of programs, where answers are such."""
 
     def __call__(self, answers: Sequence[tuple[Problem, str]]) -> list[bool]:
         """Whether each answer is right for its problem. Raises UserError for an unknown grader."""
         problems = [problem for problem, _ in answers]
-        for problem in problems:
-            grader_of(problem)
+        accuracy(sandbox=self.sandbox).check(problems)
         completions = [Completion(text, (), "stop", None, text) for _, text in answers]
         pool = self.pool or RewardPool(workers=0)
-        scores, counts = pool.map(_grade_answer, problems, completions, RewardContext())
+        scores, counts = pool.map(
+            _GradeAnswer(self.sandbox), problems, completions, RewardContext()
+        )
         self.lost += counts.lost
         return [score == 1.0 for score in scores]
 
@@ -107,10 +111,21 @@ def judge(
     ]
 
 
-@per_completion
-def _grade_answer(problem: Problem, completion: Completion) -> float:
+@dataclass(frozen=True)
+class _GradeAnswer:
     """Grades `completion.answer` as it stands: extraction has already happened."""
-    return grade(problem, completion.answer)
+
+    sandbox: SandboxConfig
+    per_item = True
+
+    def __call__(
+        self,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        context: RewardContext,
+    ) -> list[float]:
+        pairs = zip(problems, completions, strict=True)
+        return [grade(p, c.answer, self.sandbox) for p, c in pairs]
 
 
 def _answers(problem: Problem, completion: Completion) -> tuple[str | None, str | None]:

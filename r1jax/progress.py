@@ -18,6 +18,7 @@ SHOWN = {
     "reward/accuracy": ("accuracy", "{:.3f}"),
     "completion/length_mean": ("length", "{:.0f}"),
     "sft/nll": ("nll", "{:.4f}"),
+    "preference/accuracy": ("pairs right", "{:.3f}"),
     "perf/rollout_tokens_per_s": ("rollout tok/s", "{:,.0f}"),
     "perf/train_tokens_per_s": ("train tok/s", "{:,.0f}"),
 }

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from r1jax import reliability, watch
 from r1jax.chart import DARK, LIGHT, Chart
 from r1jax.errors import UserError
 from r1jax.plots import charts
@@ -79,6 +80,9 @@ def write_report(run_path: str | Path) -> Path:
     path = Path(run_path)
     run = Recorded.read(path)
     drawn = charts(run.metrics, run.evaluations)
+    drawn += watch.charts(run.metrics, run.config) + reliability.charts(
+        run.metrics, run.evaluations
+    )
     (path / "plots").mkdir(exist_ok=True)
     pictures = []
     for chart in drawn:
@@ -96,6 +100,7 @@ def _page(run: Recorded, pictures: Sequence[str]) -> str:
     sections = [
         ("", _top(run)),
         ("Curves", curves),
+        ("Calibration", reliability.section(run.summary)),
         ("By kind of problem", _breakdown(run.summary)),
         ("The same problems before and after", pairs(run.summary.get("transcripts") or [])),
         ("Samples seen in training", first_and_latest(run.samples)),
@@ -131,7 +136,7 @@ def _top(run: Recorded) -> str:
     )  # fmt: skip
     return (
         f'<h1>{escape(run.name)}</h1><p class="facts">{escape(" · ".join(facts))}</p>{notice}'
-        f"{_headline(summary)}{_digest(summary)}"
+        f"{watch.notice(run.metrics, run.config)}{_headline(summary)}{_digest(summary)}"
     )
 
 
@@ -163,6 +168,7 @@ def _headline(summary: Record) -> str:
     if before.get("nll") is not None and after.get("nll") is not None:
         shown = f"{before['nll']:.3f} → {after['nll']:.3f}"
         parts.append(f"<div><b>{shown}</b><span>held-out loss, nats per token</span></div>")
+    parts += reliability.headline(before, after)
     return f'<div class="headline">{"".join(parts)}</div>' if parts else ""
 
 
@@ -171,6 +177,7 @@ def _digest_rows(record: Record) -> list[Row]:
     return [
         Row("nll", "loss", "held-out nats per learnt token", percent=False, decimals=4),
         Row("perplexity", "perplexity", "its exponential", percent=False, decimals=3),
+        *(Row(*row) for row in reliability.ROWS),
         Row("pass_at_1", "pass@1", f"mean of {k} samples; tags ignored"),
         Row("pass_at_1_strict", "pass@1, strict", "answer inside its tags, whole envelope"),
         Row("pass_at_1_greedy", "pass@1, greedy", "one completion at temperature 0"),

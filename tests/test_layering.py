@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "r1jax"
 
 LAYERS = (
-    {"problem", "types", "mesh", "errors", "plugin", "statistics"},
+    {"problem", "types", "mesh", "errors", "plugin", "statistics", "endpoint"},
     {"data", "models", "rewards", "losses"},
     {"rollout", "judging"},
     {"training", "evaluate", "checkpoint"},
@@ -27,6 +27,7 @@ CLOSED = {
     "errors": set(),
     "types": set(),
     "plugin": {"errors"},
+    "endpoint": {"errors", "endpoint"},
     "mesh": {"errors"},
     "rewards": {"problem", "errors", "plugin", "rewards"},
     "losses": {"types", "errors", "plugin", "losses"},

@@ -11,6 +11,7 @@ import pytest
 from r1jax.data import DataConfig, load_file, open_source, set_name
 from r1jax.errors import UserError
 from r1jax.rewards.graders import grade
+from r1jax.rewards.sandbox import SandboxConfig
 
 
 def write(path, *rows):
@@ -139,13 +140,32 @@ def test_programs_load_with_their_tests(tmp_path):
     assert (problem.metadata["entry_point"], problem.grader) == ("g", "code")
 
 
-def test_programs_are_refused_where_they_would_be_judged(tmp_path):
-    path = write(tmp_path / "a.jsonl", MBPP)
-    with pytest.raises(UserError, match=r"a.jsonl: problem .* needs a sandbox") as caught:
-        open_source(path, DataConfig(), 0)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="grader 'code' runs the program, which needs a sandbox"):
-        grade(only(path), "def f(x): return x")
+ANYWHERE = SandboxConfig(unsafe=True)  # these programs do no harm
+
+
+def test_programs_are_judged_by_their_tests(tmp_path):
+    source, _ = open_source(write(tmp_path / "a.jsonl", MBPP), DataConfig(), 0)
+    assert grade(source[0], source[0].answer, ANYWHERE) == 1.0
+    assert grade(source[0], "def f(x): return 1", ANYWHERE) == 0.0
+
+
+PAIRS = [{"input": "1 2\n", "output": "3\n"}, {"input": "", "output": "0"}]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"tests": PAIRS},
+        {"input_output": {"inputs": ["1 2\n", ""], "outputs": ["3\n", "0"]}},
+        {"input_output": json.dumps({"inputs": [["1 2", ""], ""], "outputs": [["3", ""], "0"]})},
+    ],
+)
+def test_programs_by_input_and_output_need_no_reference(tmp_path, columns):
+    path = write(tmp_path / "a.jsonl", {"question": "Add.", "difficulty": "easy", **columns})
+    problem = only(path)
+    assert (problem.question, problem.answer, problem.grader) == ("Add.", "", "code")
+    assert problem.metadata == {"difficulty": "easy", "tests": PAIRS}
+    assert grade(problem, "print(sum(map(int, open(0).read().split())))", ANYWHERE) == 1.0
 
 
 def test_countdown_rows_get_tinyzeros_question(tmp_path):
@@ -178,6 +198,9 @@ def test_a_part_of_a_file_by_the_values_of_a_column(tmp_path):
             "answer: 2 names none of the 2",
         ),
         (MBPP | {"test_list": []}, {}, "test_list: expected a list of assert statements"),
+        ({"question": "?", "input_output": "{}"}, {}, "expected tests, a list of input and"),
+        ({"question": "?", "tests": [{"input": "1", "output": 2}]}, {}, "all of them text"),
+        ({"question": "?", "input_output": {"fn_name": "f"}}, {}, "call a function (fn_name)"),
         ({"nums": "x", "target": 1}, {}, "expected a list of whole numbers in nums"),
         (
             {"question": "?", "answer": "x"},

@@ -44,14 +44,15 @@ class DataConfig:
     """Language of the embedded world's problems; both: they take turns."""
     layout: Layout = "auto"
     """How the rows of a file are read; auto goes by the columns: plain, gsm8k (after ####), math
-    (last box of the solution), aime, choice (MMLU), gpqa, mbpp, humaneval, countdown."""
+    (last box of the solution), aime, choice (MMLU), gpqa, mbpp, humaneval, streams
+    (APPS: a program, its input and output), countdown."""
     question_column: str | None = None
     """Column of the question; None takes the first of question, problem, prompt."""
     answer_column: str | None = None
     """Column of the gold answer; None takes answer, then solution."""
     grader: str = "auto"
     """How answers to problems of a file are judged, unless a column `grader` says otherwise: math,
-    number, choice, countdown, your own as package.module:function; auto: as the layout has it
+    number, choice, countdown, code, your own as package.module:function; auto: as the layout has it
     (plain: math)."""
     strict: bool = False
     """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from r1jax.data.programs import STREAMS, has_stream_tests, stream_tests
 from r1jax.data.rows import Row
 from r1jax.data.tinyzero import countdown_problem
 from r1jax.errors import UserError
@@ -20,8 +21,9 @@ from r1jax.problem import Problem
 from r1jax.rewards.extract import boxed
 
 Layout = Literal[
-    "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "countdown"
-]
+    "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "streams",
+    "countdown",
+]  # fmt: skip
 QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
 LETTERS = "ABCDEFGHIJ"
@@ -190,6 +192,15 @@ def humaneval(c: Columns) -> Problem:
     return c.problem(question, answer, "code", (asked, answered), {"prompt": question})
 
 
+def streams(c: Columns) -> Problem:
+    """A program judged by what it prints: `tests`, or APPS' and TACO's `input_output`."""
+    asked, question = c.asked()
+    used = [n for n in (c.answer, "code", *ANSWER_COLUMNS) if n and isinstance(c.row.get(n), str)]
+    tests = {"tests": stream_tests(c.row, c.where)}
+    answer = c.row[used[0]] if used else ""  # a reference program is not needed
+    return c.problem(question, answer, "code", (asked, *used[:1], *STREAMS), tests)
+
+
 def countdown(c: Columns) -> Problem:
     """TinyZero's Countdown-Tasks: `nums` (or `numbers`) and `target`."""
     column = c.find("question", None, ("nums", "numbers"))
@@ -214,6 +225,7 @@ LAYOUTS: dict[str, Callable[[Columns], Problem]] = {
     "gpqa": gpqa,
     "mbpp": mbpp,
     "humaneval": humaneval,
+    "streams": streams,
     "countdown": countdown,
 }
 
@@ -228,6 +240,8 @@ def detect(row: Row) -> str:
         return "humaneval"
     if "test_list" in names:
         return "mbpp"
+    if has_stream_tests(row):
+        return "streams"
     if names & {"nums", "numbers"} and "target" in names and not asked:
         return "countdown"
     if asked and (names & {"choices", "options"} or {"a", "b", "answer"} <= names):

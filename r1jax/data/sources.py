@@ -17,7 +17,6 @@ from r1jax.data.tinyzero import TINYZERO, tinyzero
 from r1jax.data.world import FAMILIES, Language, distinct, generate
 from r1jax.errors import UserError
 from r1jax.problem import Problem
-from r1jax.rewards.graders import SANDBOXED
 
 WORLD, GYM = "world", "reasoning_gym"
 
@@ -77,13 +76,8 @@ class FileSource:
     """The problems of a file, in memory; `report` says what was dropped."""
 
     def __init__(self, path: str, config: DataConfig) -> None:
-        """Raises UserError as `load_file` does, and for problems that need a sandbox."""
+        """Raises UserError as `load_file` does."""
         self._problems, self.report = load_file(path, config)
-        if unrun := next((p for p in self._problems if p.grader in SANDBOXED), None):
-            raise UserError(
-                f"{path}: problem {unrun.id!r} is judged by running the program (grader "
-                f"{unrun.grader}), which needs a sandbox that is not there yet; choose another set"
-            )
 
     def __len__(self) -> int:
         """Number of problems."""

@@ -7,6 +7,7 @@ from r1jax.losses.importance import importance_weights, on_policy_enough
 from r1jax.losses.kl import ESTIMATORS, importance_weighted, k1, k2, k3, straight_through
 from r1jax.losses.plugin import load_loss
 from r1jax.losses.policy import bounded, cispo, clipped_tokens, surrogate
+from r1jax.losses.preference import DPOConfig, PairwiseConfig, dpo, pairwise, pointwise
 from r1jax.losses.presets import PRESETS
 from r1jax.losses.ratio import RATIOS
 from r1jax.losses.reduce import (
@@ -27,6 +28,11 @@ from r1jax.losses.selection import first_groups, mixed_groups, without_truncated
 __all__ = [
     "ESTIMATORS",
     "GRPO",
+    "DPOConfig",
+    "PairwiseConfig",
+    "dpo",
+    "pairwise",
+    "pointwise",
     "PRESETS",
     "RATIOS",
     "REDUCTIONS",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.extract import Policy, check_policy, extract
-from r1jax.rewards.graders import GRADERS, check_gold, grade
+from r1jax.rewards.graders import GRADERS, check_gold, grade, grader_of
+from r1jax.rewards.sandbox import SandboxConfig, require_isolation
 
 __all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
 
@@ -18,13 +19,21 @@ class Accuracy:
 
     policy: Policy
     truncated: float
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     per_item = True  # the pool may hand it one completion at a time
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raises UserError for an unknown grader, and where programs cannot be isolated."""
+        for problem in problems:
+            grader_of(problem)
+        if any(problem.grader == "code" for problem in problems):
+            require_isolation(self.sandbox)
 
     def of(self, problem: Problem, completion: Completion) -> float:
         """The reward of one completion."""
         if completion.finish_reason == "length":
             return self.truncated
-        return grade(problem, extract(completion.text, self.policy, problem))
+        return grade(problem, extract(completion.text, self.policy, problem), self.sandbox)
 
     def __call__(
         self,
@@ -35,11 +44,13 @@ class Accuracy:
         return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
 
 
-def accuracy(policy: Policy = "auto", truncated: float = 0.0) -> Accuracy:
+def accuracy(
+    policy: Policy = "auto", truncated: float = 0.0, sandbox: SandboxConfig | None = None
+) -> Accuracy:
     """Reward 1.0 where the final answer is right, else 0.0 (DeepSeek-R1, section 2.2.2).
 
-    A completion cut at the token limit gets `truncated` whatever it says. Raises UserError for an
-    unknown policy.
+    A completion cut at the token limit gets `truncated` whatever it says; a program runs within the
+    limits of `sandbox`. Raises UserError for an unknown policy.
     """
     check_policy(policy)
-    return Accuracy(policy, truncated)
+    return Accuracy(policy, truncated, sandbox or SandboxConfig())

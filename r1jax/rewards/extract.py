@@ -23,6 +23,7 @@ _BRACES = re.compile(r"\\[{}]|[{}]")
 _BOXED = re.compile(r"\\f?boxed ?(?=\{)")
 _RUN = re.compile(r"[0-9+\-*/().= \t]+")
 _OPERATION = re.compile(r"[0-9)][ \t]{0,9}[-+*/][ \t]{0,9}[-(0-9.]")
+_FENCE = re.compile(r"^[ \t]{0,3}```[^\n`]*(?:\n|$)", re.MULTILINE)
 _BULLET = re.compile(r"[-*+] +|[0-9]{1,3}[.)] +(?=[-(0-9])")
 _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
@@ -40,11 +41,14 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
     answer_tag: the last closed <answer> block. boxed: the last \\boxed{} with balanced braces.
     last: the last number of the text, tags ignored; for `problem`s answered by an expression, a
     letter or words: the last arithmetic expression, letter or line. auto: the first of the three
-    that finds one. Raises UserError for an unknown policy.
+    that finds one. For grader "code", any policy but answer_tag takes `program`. Raises UserError
+    for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
         return answer_tag(text)
+    if problem is not None and problem.grader == "code":
+        return program(text)
     if policy == "boxed":
         return boxed(text)
     if policy == "last":
@@ -114,6 +118,23 @@ def last_expression(text: str) -> str | None:
             if _OPERATION.search(part):
                 return part
     return None
+
+
+def program(text: str) -> str:
+    """The program in `text`: the last fenced block of the answer, else the answer itself.
+
+    The answer is the last closed <answer> block, else what follows the thought, else everything. A
+    block that is not closed reaches to the end.
+    """
+    answer = answer_tag(text)
+    if answer is None:
+        answer = text.rpartition("</think>")[2]
+    fences = [match.end() for match in _FENCE.finditer(answer)]
+    if not fences:
+        return answer
+    start = fences[-2] if len(fences) % 2 == 0 else fences[-1]
+    end = answer.find("\n```", start - 1)
+    return answer[start:] if end < 0 else answer[start : end + 1]
 
 
 def unwrap(answer: str) -> str:

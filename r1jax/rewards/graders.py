@@ -19,8 +19,10 @@ from r1jax.plugin import load_function
 from r1jax.problem import Problem
 from r1jax.rewards import countdown, gym
 from r1jax.rewards.choice import choice_letter
+from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.extract import unwrap
 from r1jax.rewards.numeric import bare_number, parse_number, plain
+from r1jax.rewards.sandbox import SandboxConfig
 
 MAX_ANSWER_CHARACTERS = 4096
 """A longer final answer is wrong unless the gold answer is of that size too."""
@@ -38,10 +40,15 @@ _FUNCTIONS = frozenset(
 )
 
 
-def grade(problem: Problem, answer: str | None) -> float:
-    """1.0 where `answer` is right for `problem`, else 0.0; UserError for an unknown grader."""
+def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = None) -> float:
+    """1.0 where `answer` is right for `problem`, else 0.0; UserError for an unknown grader.
+
+    `sandbox` are the limits of a program, where the answer is one.
+    """
     if answer is None or not answer.strip():
         return 0.0
+    if problem.grader == "code":
+        return float(code_answer(problem, answer, sandbox))
     longest = max(len(problem.answer), MAX_ANSWER_CHARACTERS)
     return float(len(answer) <= longest and grader_of(problem)(problem, answer))
 
@@ -84,15 +91,13 @@ def reasoning_gym(problem: Problem, answer: str) -> bool:
     return gym.score(problem.metadata, answer)
 
 
-SANDBOXED = frozenset({"code"})
-"""Graders whose problems load, with their tests in the metadata, but cannot be judged here."""
-
 GRADERS: dict[str, Callable[[Problem, str], bool]] = {
     "number": number,
     "math": math,
     "choice": choice,
     "countdown": countdown_answer,
     "reasoning_gym": reasoning_gym,
+    "code": code_answer,
 }
 
 
@@ -102,11 +107,6 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
     Beside `GRADERS` it may be a user's own function, `package.module:function`, of (problem,
     answer).
     """
-    if problem.grader in SANDBOXED:
-        raise UserError(
-            f"problem {problem.id!r}: grader {problem.grader!r} runs the program, which needs a "
-            "sandbox that is not there yet; use problems with another grader"
-        )
     if ":" in problem.grader:
         return load_function(problem.grader, "grader", ("problem", "answer"))
     if problem.grader not in GRADERS:
@@ -121,11 +121,9 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
 def check_gold(problem: Problem) -> str | None:
     """Why the gold answer of `problem` cannot be graded, or None where it can.
 
-    A program is not run to find out; a user's own judge may take any. Raises UserError for an
-    unknown grader and for a reasoning-gym task that is refused.
+    A program needs tests, and is not run to find out; a user's own judge may take any. Raises
+    UserError for an unknown grader and for a reasoning-gym task that is refused.
     """
-    if problem.grader in SANDBOXED:
-        return None
     grader_of(problem)
     return _GOLD_CHECKS[problem.grader](problem) if problem.grader in _GOLD_CHECKS else None
 
@@ -217,12 +215,21 @@ def _gym_gold(problem: Problem) -> str | None:
     return None
 
 
+def _code_gold(problem: Problem) -> str | None:
+    try:
+        find_tests(problem)
+    except (UserError, SyntaxError, KeyError, TypeError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
 _GOLD_CHECKS: dict[str, Callable[[Problem], str | None]] = {
     "number": _number_gold,
     "math": _math_gold,
     "choice": _choice_gold,
     "countdown": _countdown_gold,
     "reasoning_gym": _gym_gold,
+    "code": _code_gold,
 }
 
 

@@ -15,7 +15,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext
 from r1jax.rewards.accuracy import Accuracy
 from r1jax.rewards.adapters import PerAnswer
-from r1jax.rewards.graders import grader_of
+from r1jax.rewards.code import CodeReward
 from r1jax.rewards.launch import Launcher, LauncherEnded, Limits, Worker
 from r1jax.rewards.schedule import Schedule, Unit, Work, chunks, split
 from r1jax.rewards.sendable import dumps, reward_name
@@ -81,9 +81,8 @@ class RewardPool:
                 f"{len(context.group_ids)} group ids"
             )
         units = split(problems, context, per_item)
-        if isinstance(reward, Accuracy):
-            for problem in problems:
-                grader_of(problem)
+        if isinstance(reward, Accuracy | CodeReward):
+            reward.check(problems)
         if self.workers == 0:
             tally = Tally.of(len(problems))
             for unit in units:

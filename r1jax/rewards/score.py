@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from r1jax.errors import UserError
@@ -31,12 +31,14 @@ def score(
     completions: Sequence[Completion],
     context: RewardContext,
     pool: RewardPool | None = None,
+    judged: Mapping[str, Sequence[float | None]] | None = None,
 ) -> tuple[list[float], dict[str, list[float | None]], dict[str, Counts]]:
     """(total of each completion, each term's values, each term's losses by reason).
 
     total[i] = sum of weight x value over the terms whose value is not None; 0.0 where all are None.
-    Without a pool everything runs in this process without limits. Raises UserError for two terms of
-    one name and for a reward that returns a list of the wrong length.
+    Without a pool everything runs in this process without limits. `judged` holds values, by name,
+    of terms that were judged before: by a reward model, on the devices of every process. Raises
+    UserError for two terms of one name and for a reward that returns a list of the wrong length.
     """
     names = [term.name for term in terms]
     if len(set(names)) < len(names):
@@ -45,6 +47,9 @@ def score(
     parts: dict[str, list[float | None]] = {}
     counts: dict[str, Counts] = {}
     for term in terms:
+        if judged and term.name in judged:
+            parts[term.name], counts[term.name] = list(judged[term.name]), Counts()
+            continue
         place = here if pool is None or _linear(term.reward) else pool
         parts[term.name], counts[term.name] = place.map(
             term.reward, problems, completions, context, term.name

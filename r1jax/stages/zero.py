@@ -22,8 +22,9 @@ from r1jax.run import RunDirectory, inspect
 from r1jax.sinks import open_sinks
 from r1jax.training import memory
 from r1jax.training.config import RLConfig
+from r1jax.training.held_out import held_out
 from r1jax.training.profile import Profiler
-from r1jax.training.rl import Files, Loop, begin, held_out, train
+from r1jax.training.rl import Files, Loop, begin, train
 from r1jax.training.setup import Parts, build, starting_weights, with_base
 from r1jax.types import Params
 

@@ -17,8 +17,10 @@ from r1jax.losses import first_groups, mixed_groups, zero_std_frac
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import (
     RewardPool,
+    SandboxConfig,
     Term,
     accuracy,
+    code,
     language_consistency,
     named_reward,
     random_reward,
@@ -34,6 +36,7 @@ from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.statistics import reflection_count
 from r1jax.training.config import RewardConfig
+from r1jax.training.reward_model import RewardModel, named_reward_model
 from r1jax.types import Params
 
 
@@ -63,11 +66,14 @@ class Scored:
         return cls(Sequences(**arrays), order, truncated, metrics)
 
 
-def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
-    """The reward's terms of non-zero weight, the user's own last."""
+def make_terms(
+    config: RewardConfig, max_tokens: int, seed: int, sandbox: SandboxConfig | None = None
+) -> list[Term]:
+    """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`."""
     # Made only where they count: a term that is off has no say in what else is allowed.
     own = [
-        ("accuracy", config.accuracy, lambda: accuracy(config.answer)),
+        ("accuracy", config.accuracy, lambda: accuracy(config.answer, sandbox=sandbox)),
+        ("code", config.code, lambda: code(share=True, sandbox=sandbox)),
         ("format", config.format, lambda: strict_format),
         ("tag_count", config.tag_count, lambda: tag_count),
         ("language", config.language, lambda: language_consistency(config.language_target)),
@@ -77,6 +83,7 @@ def make_terms(config: RewardConfig, max_tokens: int, seed: int) -> list[Term]:
     ]
     terms = [Term(name, make(), weight) for name, weight, make in own if weight]
     terms += [Term(*named_reward(text)) for text in config.user]
+    terms += [Term(*named_reward_model(text)) for text in config.model]
     if not terms:
         raise UserError("--reward: every weight is 0; give at least one term a weight")
     return terms
@@ -198,12 +205,17 @@ def judge(
     context: RewardContext,
     pool: RewardPool,
 ) -> Judgement:
-    """Rewards by the first process, told to all others: grading may time out, runs may not part."""
+    """Rewards by the first process, told to all others: grading may time out, runs may not part.
+
+    Reward models run before, in every process: their weights may be spread over all of them.
+    """
     n = len(completions)
     table = np.zeros((len(terms) + 1, n), np.float32)
     lost = np.zeros(len(terms), np.int32)
+    models = [term for term in terms if isinstance(term.reward, RewardModel)]
+    judged = {term.name: term.reward(problems, completions, context) for term in models}
     if jax.process_index() == 0:
-        total, parts, counts = score(terms, problems, completions, context, pool)
+        total, parts, counts = score(terms, problems, completions, context, pool, judged)
         rows = [[np.nan if v is None else v for v in parts[t.name]] for t in terms]
         table = np.asarray([total, *rows], np.float32)
         lost = np.asarray([counts[t.name].lost for t in terms], np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +13,10 @@ from r1jax.evaluate import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.mesh import MeshConfig, ProcessConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rewards import SandboxConfig
+from r1jax.rewards.sandbox import require_isolation
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.sinks import LogConfig
@@ -71,6 +75,8 @@ class RewardConfig:
     """Weight of the right answer (1 or 0)."""
     answer: AnswerPolicy = "auto"
     """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    code: float = 0.0
+    """Weight of the share of a problem's tests that its program passes (accuracy asks for all)."""
     format: float = 0.1
     """Weight of the strict <think>...</think> <answer>...</answer> envelope (1 or 0)."""
     tag_count: float = 0.0
@@ -91,6 +97,10 @@ class RewardConfig:
     """Your own terms: package.module:function=WEIGHT, with options as in
     package.module:function?max_len=1000=0.5; sets to choose from: r1jax.rewards.open_r1,
     will_brown, tinyzero, simplerl."""
+    model: tuple[str, ...] = ()
+    """Reward models: RUN=WEIGHT, the directory of a run of experiments.reward_model, with options
+    as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so); each is
+    logged as reward/<name of the run>."""
     workers: int | None = None
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
     cpu_seconds: float = 2.0
@@ -148,6 +158,8 @@ class RLConfig:
     """Sampling from the policy."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """Judging completions."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
     loss: GRPO = field(default_factory=GRPO)
     """The objective."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -195,6 +207,20 @@ class RLConfig:
             raise UserError(
                 f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
             )
+
+    def check_programs(self, problems: Iterable[Problem]) -> None:
+        """Raises UserError where `problems` ask for programs that could not be run as asked."""
+        if not any(problem.grader == "code" for problem in problems):
+            return
+        require_isolation(self.sandbox)
+        for limit in ("wall_seconds", "memory_mb"):
+            inner, outer = getattr(self.sandbox, limit), getattr(self.reward, limit)
+            if self.reward.workers != 0 and inner >= outer:
+                flag = limit.replace("_", "-")
+                raise UserError(
+                    f"--sandbox.{flag} {inner}: a program runs under a reward worker, which has "
+                    f"{outer}; raise --reward.{flag} above it"
+                )
 
     @property
     def plan(self) -> str:

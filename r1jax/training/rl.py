@@ -14,15 +14,15 @@ import numpy as np
 from r1jax.checkpoint import Checkpoints, Saved
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
-from r1jax.evaluate import Evaluation, evaluate
+from r1jax.evaluate import Evaluation
 from r1jax.losses import rollout_advantages, without_truncated
 from r1jax.progress import Progress
-from r1jax.rollout.policy import make_sampler
 from r1jax.run import RunDirectory
 from r1jax.sinks import Sink
 from r1jax.training import collect
 from r1jax.training.collect import Drawn, Scored
 from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.held_out import held_out
 from r1jax.training.optimizer import schedule
 from r1jax.training.profile import Profiler
 from r1jax.training.setup import Parts, copy, initial_state
@@ -249,17 +249,6 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     score = found[0].record["pass_at_1"]
     files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
     return score
-
-
-def held_out(parts: Parts, params: Params) -> list[Evaluation]:
-    """Samples and judges the evaluation sets, in their order."""
-    config = parts.config
-    weights = parts.engine.prepare(params)
-    sampler = make_sampler(parts.engine, parts.policy, weights, config.eval.max_tokens or None)
-    return [
-        evaluate(problems, sampler, config.eval, pool=parts.pool, set_name=name, seed=config.seed)
-        for name, problems in parts.eval_sets.items()
-    ]
 
 
 def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:

@@ -112,6 +112,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     for report in stream.reports:
         note(str(report))
     eval_sets = load_eval_sets(config.data, note=lambda report: note(str(report)))
+    first = stream.take(0, config.rollout.prompts)
+    config.check_programs([*first, *(p for problems in eval_sets.values() for p in problems)])
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
     optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -137,7 +139,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         ),
         stream=stream,
         eval_sets=eval_sets,
-        terms=make_terms(r, config.rollout.max_tokens, config.seed),
+        terms=make_terms(r, config.rollout.max_tokens, config.seed, config.sandbox),
         pool=RewardPool(r.workers, r.cpu_seconds, r.wall_seconds, r.memory_mb),
         optimizer=optimizer,
         functions=make_functions(

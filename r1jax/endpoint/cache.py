@@ -1,0 +1,78 @@
+"""Replies on disk by the hash of their request, so that nothing is paid for twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from r1jax.errors import UserError
+
+
+class Cache:
+    """An append-only JSONL file of {"key", "value"}; an empty path keeps everything in memory.
+
+    Each entry is one write of one line. A line that a kill left half-written is no entry: its
+    request is asked again. May be used from several threads.
+    """
+
+    def __init__(self, path: str | Path = "") -> None:
+        """Raises UserError where the file cannot be opened."""
+        self._lock = threading.Lock()
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._file: int | None = None
+        if not path:
+            return
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            text = path.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"--endpoint.cache {path}: {error.strerror}; name a file to write"
+            ) from error
+        for line in text.split(b"\n"):
+            if entry := _entry(line):
+                self._entries[entry["key"]] = entry["value"]
+        if text and not text.endswith(b"\n"):
+            os.write(self._file, b"\n")  # what is appended must not join the half line
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The value kept for `key`."""
+        with self._lock:
+            return self._entries.get(key)
+
+    def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Keeps `value` for `key`, on disk before the call returns."""
+        line = json.dumps({"key": key, "value": dict(value)}, ensure_ascii=False) + "\n"
+        with self._lock:
+            self._entries[key] = dict(value)
+            if self._file is not None:
+                left = memoryview(line.encode("utf-8", "surrogatepass"))
+                while left:
+                    left = left[os.write(self._file, left) :]
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """The entry of a whole line, None for one that is none."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("value"), dict):
+        return None
+    return entry if isinstance(entry.get("key"), str) else None

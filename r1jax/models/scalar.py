@@ -1,0 +1,89 @@
+"""The decoder as a reward model: one number for each sequence, read at its last token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.models import attention as attn
+from r1jax.models import decoder
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig, attach
+from r1jax.models.lora import rows as lora_rows
+from r1jax.models.table import Row, Rows, table
+from r1jax.types import Batch, Params
+
+HEAD = "score"
+"""Key of the head f32[d_model], beside the decoder's own weights."""
+
+
+def head_rows(c: ModelConfig) -> Rows:
+    """Weight table of the head alone; it starts at 0, so that nothing is preferred yet."""
+    return {HEAD: Row((c.d_model,), ("embed",), "score.weight", 0.0)}
+
+
+def rows(c: ModelConfig, lora: LoraConfig | None = None) -> Rows:
+    """Weight table of what is trained: the body (or LoRA's factors) and the head."""
+    return {**(lora_rows(c, lora) if lora else body(table(c))), **head_rows(c)}
+
+
+def body(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The decoder without its matrix of logits, which a reward model has no use for."""
+    return {name: leaf for name, leaf in params.items() if name != "head"}
+
+
+def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params:
+    """What `sequence_scores` takes: the trained parameters, on the frozen base under LoRA."""
+    if lora is None:
+        return params
+    return {**attach(base, params, lora), HEAD: params[HEAD]}
+
+
+def cast(params: Params, dtype: Any) -> Params:
+    """The body in the compute type; the head stays as it is: it costs nothing in float32."""
+    small = jax.tree.map(lambda w: w.astype(dtype), body(params))
+    return {**small, HEAD: params[HEAD]}
+
+
+def sequence_scores(
+    params: Params,
+    c: ModelConfig,
+    batch: Batch,
+    *,
+    mesh: Mesh | None = None,
+    remat: decoder.Remat = "none",
+    unroll: int = 1,
+    kernel: str = "auto",
+) -> jax.Array:
+    """f32[B, M]: hidden state of each segment's last token times the head; 0 without a segment.
+
+    The last token is the stop token. DeepSeek-R1 (v2, section 3.1): the policy's architecture with
+    a head that predicts a scalar.
+    """
+    segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
+    hidden = decoder.forward(
+        params, c, batch.tokens, batch.positions, segments,
+        mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
+    )  # fmt: skip
+    # Every token is scored and most are thrown away: d products each, and no gather to shard.
+    wide = hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32))
+    scores = jnp.sum(wide * params[HEAD].astype(wide.dtype), axis=-1)
+    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1])
+
+
+def at_last_token(values: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:
+    """f[B, M], what `values` f[B, T] hold at the last token of each segment; 0 without one."""
+    following = jnp.pad(segment_ids[:, 1:], ((0, 0), (0, 1)))
+    last = segment_ids != following
+    own = (segment_ids[..., None] == jnp.arange(1, max_segments + 1)) & last[..., None]
+    return jnp.sum(jnp.where(own, values[..., None], 0.0), axis=1)
+
+
+def per_token(scores: jax.Array, segment_ids: jax.Array) -> jax.Array:
+    """f[B, T]: at every token the score f[B, M] of its segment, 0 in the padding."""
+    own = segment_ids[..., None] == jnp.arange(1, scores.shape[1] + 1)
+    return jnp.sum(jnp.where(own, scores[:, None, :], 0.0), axis=-1)

@@ -1,0 +1,126 @@
+"""The first process of a sandbox: builds the walls once, then forks a judge for each program.
+
+It reads nothing that its host sends beyond the first byte's arrival, so that no process forked from
+it later has seen a test. It is process 1 of its own process namespace: when it ends, all end.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import importlib
+import os
+import random
+import select
+import shutil
+import signal
+import sys
+import tempfile
+
+from r1jax.rewards.sandbox import kernel
+from r1jax.rewards.sandbox.judge import judge
+from r1jax.rewards.sandbox.wire import send
+
+_SHARED = (
+    "bisect", "cmath", "collections", "copy", "datetime", "decimal", "fractions", "functools",
+    "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics", "string",
+    "typing",
+)  # fmt: skip
+"""What programs import most: loaded once, ahead of all of them."""
+
+
+def main(isolated: bool) -> None:
+    """Obeys orders on standard input until it is closed; verdicts go to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    root = os.getuid() == 0
+    if isolated:
+        try:
+            _build()
+        except OSError as error:
+            send(1, {"error": " ".join(str(error).split())})
+            return
+    elif sys.platform == "linux":
+        kernel.adopt_orphans()
+    os.environ.clear()
+    os.environ |= {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    for name in _SHARED:
+        importlib.import_module(name)
+    random.seed(0)  # the same for every program
+    gc.freeze()
+    send(1, {"ready": True})
+    # Processes of the same user that count against a program's own.
+    others = 1 if root else 3
+    while select.select([0], [], []) and _pending():
+        if not _serve(isolated, others):
+            return
+
+
+def _build() -> None:
+    """New namespaces, then a process 1 inside; this one stays outside and waits for its end."""
+    flags = kernel.NEWUSER | kernel.NEWNS | kernel.NEWPID | kernel.NEWNET
+    kernel.unshare(flags | kernel.NEWIPC | kernel.NEWUTS)
+    send(1, {"unshared": True})
+    if os.read(0, 1) != b"m":
+        raise OSError(errno.EPERM, "the map of users was refused")
+    first = os.fork()
+    if first:
+        for fd in (0, 1):
+            os.close(fd)
+        os.waitpid(first, 0)
+        os._exit(0)
+    kernel.end_with_parent()
+    os.setsid()
+    kernel.make_root()
+
+
+def _pending() -> bool:
+    """Whether the host has sent something, rather than gone."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    return any(event & select.POLLIN for _, event in poll.poll(0))
+
+
+def _serve(isolated: bool, others: int) -> bool:
+    """One program from order to verdict; False where there was none and the stream is lost."""
+    ours, theirs = os.pipe()
+    directory = "" if isolated else tempfile.mkdtemp()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ours)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 1)  # not closed: the next file must not become standard output
+        os.close(null)
+        judge(0, theirs, isolated, others, directory)
+    os.close(theirs)
+    poll = select.poll()
+    poll.register(ours, select.POLLIN)
+    poll.register(0, 0)  # hung up: the host is gone
+    parts: list[bytes] = []
+    while not parts or parts[-1]:
+        gone = 0 in dict(poll.poll())
+        parts.append(b"" if gone else os.read(ours, 1 << 16))
+    os.close(ours)
+    _end_all(isolated)
+    if directory:  # what a program has locked stays behind, in an unsafe sandbox alone
+        shutil.rmtree(directory, ignore_errors=True)
+    data = b"".join(parts)
+    if data:
+        os.write(1, data)
+    return bool(data)
+
+
+def _end_all(isolated: bool) -> None:
+    """Kills and reaps whatever is left of a program; orphans have become children of this one."""
+    while True:
+        if isolated:
+            try:
+                os.kill(-1, signal.SIGKILL)  # as process 1: all others of the namespace
+            except ProcessLookupError:
+                pass  # none is left
+        else:
+            for pid in kernel.children():
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
