@@ -41,7 +41,7 @@ def run(
     try:
         try:
             if presets:
-                default, argv = _choose_preset(default, argv, presets)
+                default, argv = choose_preset(default, argv, presets)
             config = parse(default, argv, description or getattr(module, "__doc__", None))
         except SystemExit:  # after --help
             return 0
@@ -54,10 +54,10 @@ def run(
         return 130
 
 
-def _choose_preset(
+def choose_preset(
     default: Config, argv: list[str], presets: Mapping[str, Config]
 ) -> tuple[Config, list[str]]:
-    """Takes `--preset NAME` out of the command line; the last one counts."""
+    """(the chosen default, the command line without `--preset NAME`); the last one counts."""
     rest: list[str] = []
     words = iter(argv)
     for word in words:

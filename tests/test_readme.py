@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.sft import PRESETS as SFT
 from r1jax import cli
 from r1jax.data import DataConfig, load_file
 from r1jax.data.packing import Denominators, Sequences, pack
@@ -36,11 +35,7 @@ COMMANDS = [
     if not kind
     for line in text.splitlines()
 ]
-DEFAULTS = {
-    "experiments.zero": PRESETS["research"],
-    "experiments.zero_demo": PRESETS["demo"],
-    "experiments.sft": SFT["research"],
-}
+DEFAULTS = {"experiments.zero": PRESETS["research"], "experiments.zero_demo": PRESETS["demo"]}
 
 
 @pytest.fixture
@@ -103,7 +98,10 @@ def test_the_loss_is_grpos_on_the_policy_that_sampled(examples):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
 def test_every_command_parses(command):
     _, _, module, *flags = shlex.split(command)
-    default = DEFAULTS.get(module) or importlib.import_module(module).Config()
+    loaded = importlib.import_module(module)
+    presets = getattr(loaded, "PRESETS", {})
+    default = DEFAULTS.get(module) or (next(iter(presets.values()), None) or loaded.Config())
+    default, flags = cli.choose_preset(default, flags, presets)
     assert cli.parse(default, flags, None) != default
 
 

@@ -1,0 +1,228 @@
+"""Rejection sampling (paper, section 2.3.3): keep what is right and reads well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from r1jax.data import DataConfig, ProblemStream
+from r1jax.data.exports import Layout
+from r1jax.data.filters import FilterConfig, make_filters
+from r1jax.data.templates import Template
+from r1jax.endpoint import EndpointConfig
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh
+from r1jax.plugin import load_function
+from r1jax.problem import Completion, Problem
+from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rewards import SandboxConfig, accuracy
+from r1jax.rollout.engine import EngineConfig
+from r1jax.rollout.policy import Policy, load_policy, make_engine
+from r1jax.rollout.sampling import Sampling
+from r1jax.stages.data_run import ENDPOINT, Place, finish, opened
+from r1jax.stages.harvest import (
+    BalanceConfig,
+    Generator,
+    Judge,
+    Rewriter,
+    Steps,
+    endpoint_judge,
+    harvest,
+    rule_judge,
+    training_layout,
+)
+from r1jax.training import collect
+from r1jax.training.setup import find_parent, starting_weights
+
+RULES = "rules"
+FRUITLESS = 1000
+"""Problems in a row that were all seen before, after which a source counts as used up."""
+
+
+@dataclass(frozen=True)
+class RejectionConfig:
+    """What is sampled, how it is judged, what is kept."""
+
+    run: str = "runs/rejection"
+    """Run directory; an unfinished one with the same flags is resumed."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    model: str = "embedded"
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the model's."""
+    parent_step: int | None = None
+    """Update of the parent's checkpoint; None: the newest."""
+    seed: int = 0
+    """Seed of sampling."""
+    prompts: int = 1024
+    """Different problems, each sampled once; all of them where the sources hold fewer."""
+    batch: int = 64
+    """Problems sampled at a time: what a kill may cost."""
+    samples: int = 8
+    """Completions of each problem."""
+    temperature: float = 1.0
+    """Sampling temperature (paper, cold start: 1)."""
+    top_p: float = 1.0
+    """Nucleus of the sampling distribution."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic and cache of generation."""
+    judge: str = RULES
+    """Who says what is right: rules (each problem's grader), endpoint (a model compares with the
+    reference answer), or your own package.module:function of (problem, completion) -> bool."""
+    answer: AnswerPolicy = "auto"
+    """Where rules look for the answer: answer_tag, boxed, last, or auto (the first there is)."""
+    workers: int | None = None
+    """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Problems, and the template that the kept samples are to be learnt in."""
+    rollout: EngineConfig = field(default_factory=EngineConfig)
+    """Shapes of the generation engine."""
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    """What is asked of a right sample."""
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    """How much of one prompt, and of easy ones."""
+    export: tuple[Layout, ...] = ()
+    """Further layouts to leave the kept samples in, as kept.LAYOUT.jsonl: sharegpt, stratos
+    (Bespoke-Stratos), mixture (Mixture-of-Thoughts)."""
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    """A model behind an address, where one is asked."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range or parts do not fit together."""
+        for name in ("prompts", "batch", "samples"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"--temperature {self.temperature} --top-p {self.top_p}: the first must be at "
+                "least 0, the second lie above 0 and be at most 1"
+            )
+        if "stratos" in self.export and not self.filters.complete:
+            raise UserError("--export stratos: needs a thought and a summary (--filters.complete)")
+        if self.parent_step is not None and not self.parent:
+            raise UserError(
+                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
+            )
+
+
+def run(config: RejectionConfig) -> None:
+    """Samples, judges, filters, balances; leaves kept and dropped samples with a datasheet."""
+    with opened(config) as place:
+        if place is None:
+            return
+        policy, generate, origin = local_model(config)
+        work(place, config, policy, generate, None, "Rejection sampling", origin)
+
+
+def work(
+    place: Place,
+    config: RejectionConfig,
+    policy: Policy,
+    generate: Generator,
+    rewrite: Rewriter | None,
+    title: str,
+    origin: dict[str, Any],
+) -> None:
+    """Harvests the problems of `config.data` and closes the run."""
+    problems = distinct_problems(config, place.note)
+    if config.judge == RULES:
+        accuracy(config.answer, sandbox=config.sandbox).check(problems)
+    steps = make_steps(config, place, policy, generate, rewrite)
+    harvest(steps, problems, place.streams, config.batch, place.note)
+    finish(place, title, origin, config.export)
+
+
+def make_steps(
+    config: RejectionConfig,
+    place: Place,
+    policy: Policy,
+    generate: Generator,
+    rewrite: Rewriter | None,
+) -> Steps:
+    """What is done with every batch, from the flags."""
+    tokenizer = policy.tokenizer
+    return Steps(
+        generate=generate,
+        judge=make_judge(config, place),
+        rewrite=rewrite,
+        filters=make_filters(config.filters),
+        balance=config.balance,
+        layout=training_layout(policy),
+        tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
+    )
+
+
+def distinct_problems(config: RejectionConfig, note: Callable[[str], Any]) -> list[Problem]:
+    """The first `config.prompts` problems of the stream with different ids, in its order."""
+    stream = ProblemStream(config.data)
+    for report in stream.reports:
+        note(str(report))
+    found: dict[str, Problem] = {}
+    position = fruitless = 0
+    while len(found) < config.prompts and fruitless < max(FRUITLESS, 2 * len(found)):
+        (problem,) = stream.take(position, 1)
+        position += 1
+        fruitless = fruitless + 1 if problem.id in found else 0
+        found.setdefault(problem.id, problem)
+    if len(found) < config.prompts:
+        note(f"--prompts {config.prompts:,}: the sources hold {len(found):,} different problems")
+    return list(found.values())
+
+
+def local_model(
+    config: RejectionConfig, template: Template | None = None, stop: tuple[str, ...] = ()
+) -> tuple[Policy, Generator, dict[str, Any]]:
+    """(policy, generator, where its samples come from) of the model or parent that flags name.
+
+    `template` stands around the question in sampling in place of the one under --data; `stop` are
+    strings that end a completion.
+    """
+    mesh = make_mesh(config.mesh)
+    data = config.data
+    policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
+    parent = find_parent(config.parent, config.parent_step)
+    asked = replace(policy, template=template) if template else policy
+    engine = make_engine(policy, mesh, config.rollout, stop_strings=stop, dtype=config.dtype)
+    weights = engine.prepare(starting_weights(policy, mesh, parent))
+    sampling = Sampling(config.temperature, config.top_p)
+
+    def generate(problems: Sequence[Problem]) -> list[list[Completion]]:
+        # One rollout number for all batches: a text then depends on its problem, not on its batch.
+        found = collect.generate(
+            engine, asked, weights, problems, config.samples, sampling, config.seed, rollout=1
+        )
+        texts: list[list[Completion]] = [[] for _ in problems]
+        for generated in found:
+            texts[generated.prompt].append(asked.completion(generated))
+        return texts
+
+    step = {"parent_step": parent["step"]} if parent else {}
+    origin = {"model": config.model, "parent": config.parent, **step, "samples": config.samples,
+              "temperature": config.temperature, "top_p": config.top_p,
+              "seed": config.seed}  # fmt: skip
+    return policy, generate, origin
+
+
+def make_judge(config: RejectionConfig, place: Place) -> Judge:
+    """The judge that `config.judge` names. UserError where there is none of that name."""
+    if config.judge == RULES or not place.directory.write:
+        return rule_judge(accuracy(config.answer, sandbox=config.sandbox), place.pool)
+    if config.judge == ENDPOINT:
+        return endpoint_judge(place.ask("--judge"))
+    own = load_function(config.judge, "--judge", ("problem", "completion"))
+    return lambda problems, completions: [
+        verdict if (verdict := own(p, c)) is None else bool(verdict)
+        for p, c in zip(problems, completions, strict=True)
+    ]
