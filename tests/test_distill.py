@@ -144,6 +144,7 @@ def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_top_k_and_kind_change_what_is_learnt(models, data, tmp_path):
     found = {}
     for name, flags in {

@@ -61,11 +61,9 @@ class Handler(BaseHTTPRequestHandler):
             s.most = max(s.most, s.busy)
             act = s.script.pop(0) if s.script else None
         time.sleep(s.slow)
-        try:
-            (act or answer)(self, body)
-        finally:
-            with s.lock:
-                s.busy -= 1
+        with s.lock:
+            s.busy -= 1  # before the answer: after it the client may already ask again
+        (act or answer)(self, body)
 
     def send(self, status, text, **headers):
         raw = text.encode()

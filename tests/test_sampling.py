@@ -32,7 +32,10 @@ def sorted_support(z, sampling):
     return keep
 
 
-values = st.sampled_from([-3.0, -0.5, -0.0, 0.0, 0.25, 2.0]) | st.floats(-8, 8, width=32)
+# XLA takes subnormal numbers for 0.
+values = st.sampled_from([-3.0, -0.5, -0.0, 0.0, 0.25, 2.0]) | st.floats(
+    -8, 8, width=32, allow_subnormal=False
+)
 
 
 @given(
