@@ -166,10 +166,32 @@ def load_params(
     into those of the checkpoint that its run started from.
     """
     step = find_step(directory, step)
+    meta = read_meta(directory, step)
+    lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
+    params = restore_params(directory, step, lora_rows(c, lora) if lora else c, mesh)
+    if lora is None:
+        return params
+    if parent := meta.get("parent"):
+        below = load_params(parent["directory"], c, mesh, parent["step"], base)
+        return merge(attach(below, params, lora))
+    if base is None:
+        raise UserError(f"{directory}: holds LoRA factors; the base's weights are needed as well")
+    return merge(attach(base(), params, lora))
+
+
+def read_meta(directory: str | Path, step: int) -> dict[str, Any]:
+    """Counters and descriptions that the checkpoint of update `step` holds."""
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-        lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
-        item = {"params": table.abstract(lora_rows(c, lora) if lora else c, mesh)}
+        restored = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+    return restored["meta"]
+
+
+def restore_params(
+    directory: str | Path, step: int, model: ModelConfig | table.Rows, mesh: Mesh
+) -> Params:
+    """Of a checkpoint only what was trained, shaped and laid out as the weight table says."""
+    item = {"params": table.abstract(model, mesh)}
+    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
         restored = manager.restore(
             step,
             args=ocp.args.Composite(
@@ -180,15 +202,7 @@ def load_params(
                 )
             ),
         )
-    params = restored["state"]["params"]
-    if lora is None:
-        return params
-    if parent := meta.get("parent"):
-        below = load_params(parent["directory"], c, mesh, parent["step"], base)
-        return merge(attach(below, params, lora))
-    if base is None:
-        raise UserError(f"{directory}: holds LoRA factors; the base's weights are needed as well")
-    return merge(attach(base(), params, lora))
+    return restored["state"]["params"]
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

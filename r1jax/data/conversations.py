@@ -61,18 +61,22 @@ class ConversationConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when the values do not fit together."""
-        if self.template and self.template not in TEMPLATES:
-            raise UserError(
-                f"--data.template {self.template}: no such template; choose from "
-                + ", ".join(TEMPLATES)
-            )
-        if self.eval_count < 0:
-            raise UserError(f"--data.eval-count {self.eval_count}: must be 0 or more")
-        if self.eval and self.eval_count:
-            raise UserError(
-                f"--data.eval-count {self.eval_count}: holds out training examples where there is "
-                "no --data.eval; give one of the two"
-            )
+        check_flags(self.template, self.eval, self.eval_count)
+
+
+def check_flags(template: str, evaluation: Sequence[str], count: int) -> None:
+    """Raises UserError on an unknown template, and on two answers to what is held out."""
+    if template and template not in TEMPLATES:
+        raise UserError(
+            f"--data.template {template}: no such template; choose from " + ", ".join(TEMPLATES)
+        )
+    if count < 0:
+        raise UserError(f"--data.eval-count {count}: must be 0 or more")
+    if evaluation and count:
+        raise UserError(
+            f"--data.eval-count {count}: holds out training examples where there is no "
+            "--data.eval; give one of the two"
+        )
 
 
 @dataclass(frozen=True)

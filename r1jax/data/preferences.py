@@ -13,6 +13,7 @@ from r1jax.data.conversations import (
     Chat,
     ConversationConfig,
     Pair,
+    check_flags,
 )
 from r1jax.data.rows import Row, open_rows
 from r1jax.data.templates import TEMPLATES
@@ -59,18 +60,7 @@ class PreferenceConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when the values do not fit together."""
-        if self.template and self.template not in TEMPLATES:
-            raise UserError(
-                f"--data.template {self.template}: no such template; choose from "
-                + ", ".join(TEMPLATES)
-            )
-        if self.eval_count < 0:
-            raise UserError(f"--data.eval-count {self.eval_count}: must be 0 or more")
-        if self.eval and self.eval_count:
-            raise UserError(
-                f"--data.eval-count {self.eval_count}: holds out training examples where there is "
-                "no --data.eval; give one of the two"
-            )
+        check_flags(self.template, self.eval, self.eval_count)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from r1jax.data.examples import Encoder
 from r1jax.data.judged import Preferences, hold_out_prompts, load_preferences
 from r1jax.data.preferences import Kind, PreferenceConfig, View
-from r1jax.data.sources import set_name
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
@@ -22,10 +21,11 @@ from r1jax.models import scalar, table
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run import RunDirectory
 from r1jax.stages import supervised
+from r1jax.stages.courses import course_over, read_held_out
 from r1jax.stages.supervised import HELD_OUT, Parts
 from r1jax.training import preference
 from r1jax.training.course_config import CourseConfig
-from r1jax.training.optimizer import make_optimizer, schedule
+from r1jax.training.optimizer import make_optimizer
 from r1jax.training.reward_model import Described, refuse_reward_model
 from r1jax.training.rl import Loop
 from r1jax.training.setup import find_parent, fit_rows, starting_weights
@@ -126,26 +126,10 @@ class Started:
 
     def course(self, functions: Any, examine: Any, identity: Mapping[str, Any]) -> Course:
         """The course over the rows with a loss's functions; `identity` joins that of the rest."""
-        config = self.config
-        usual = self.policy.identity | {"data": self.examples.digest, "parent": self.parent}
-        lora = {"lora": dataclasses.asdict(self.lora)} if self.lora else {}
-        return Course(
-            functions=functions,
-            examine=examine,
-            model=self.policy.config,
-            mesh=self.mesh,
-            compute=config.train,
-            examples=self.examples,
-            held_out=self.held_out,
-            updates=config.updates,
-            batch=config.batch,
-            seed=config.seed,
-            rate=schedule(config.optimizer, config.updates),
-            eval_every=config.eval_every,
-            save_every=config.checkpoint.every,
-            identity=usual | lora | dict(identity),
-            cut=preference.cut(self.kind),
-        )
+        return course_over(
+            self.config, self.policy, self.mesh, self.examples, self.held_out, self.parent,
+            functions=functions, examine=examine, identity=identity, cut=preference.cut(self.kind),
+        )  # fmt: skip
 
 
 def begin(config: JudgedConfig, kind: Kind, view: View, note: Note, stops: bool = False) -> Started:
@@ -195,14 +179,7 @@ def read_data(
         examples, held = hold_out_prompts(examples, data.eval_count, config.seed)
         note(f"{len(held.lengths):,} held out")
         return examples, {HELD_OUT: held}
-    names = [set_name(source) for source in data.eval]
-    held_out = {}
-    for name, source in zip(names, data.eval, strict=True):
-        held = read((source,))
-        held_out[name if names.count(name) == 1 else source] = held
-        if both := int(np.isin(held.keys, examples.keys).sum()):
-            note(f"warning: {source}: {both:,} rows share their prompt with a training row")
-    return examples, held_out
+    return examples, read_held_out(data.eval, read, examples, "row", note)
 
 
 def load(parts: Parts) -> tuple[Parts, TrainState]:

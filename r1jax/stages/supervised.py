@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.data.conversations import ConversationConfig
 from r1jax.data.examples import Encoder, Examples, hold_out, load_examples
-from r1jax.data.sources import set_name
 from r1jax.environment import environment
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
@@ -27,9 +24,10 @@ from r1jax.report import write_report
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run import RunDirectory
 from r1jax.stages import zero
+from r1jax.stages.courses import course_over, read_held_out
 from r1jax.training.course_config import CourseConfig
 from r1jax.training.distill import TeacherConfig, make_share
-from r1jax.training.optimizer import make_optimizer, schedule
+from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl import Loop
 from r1jax.training.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
 from r1jax.training.sft import Course, begin, loss_examiner, make_measure, train, updates_of
@@ -132,26 +130,13 @@ def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
     lora = _lora(config)
     rows = trained_rows(policy.config, lora)
     optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
-    identity = policy.identity | {"data": examples.digest, "parent": parent}
     teacher = load_teacher(config.teacher, policy) if config.teacher.model else None
-    course = Course(
+    measure = make_measure(policy.config, mesh, config.train, lora)
+    course = course_over(
+        config, policy, mesh, examples, held_out, parent,
         functions=functions(config, policy, teacher, mesh, optimizer),
-        examine=loss_examiner(
-            make_measure(policy.config, mesh, config.train, lora), config.train, mesh
-        ),
-        model=policy.config,
-        mesh=mesh,
-        compute=config.train,
-        examples=examples,
-        held_out=held_out,
-        updates=config.updates,
-        batch=config.batch,
-        seed=config.seed,
-        rate=schedule(config.optimizer, config.updates),
-        eval_every=config.eval_every,
-        save_every=config.checkpoint.every,
-        identity=identity | ({"lora": dataclasses.asdict(lora)} if lora else {}),
-    )
+        examine=loss_examiner(measure, config.train, mesh),
+    )  # fmt: skip
     return Parts(config, mesh, policy, optimizer, course, parent, teacher)
 
 
@@ -198,14 +183,7 @@ def read_data(
         examples, held = hold_out(examples, data.eval_count, config.seed)
         note(f"{len(held.totals):,} examples held out")
         return examples, {HELD_OUT: held}
-    names = [set_name(source) for source in data.eval]
-    held_out = {}
-    for name, source in zip(names, data.eval, strict=True):
-        held = read((source,))
-        held_out[name if names.count(name) == 1 else source] = held
-        if both := int(np.isin(held.keys, examples.keys).sum()):
-            note(f"warning: {source}: {both:,} examples share their prompt with a training example")
-    return examples, held_out
+    return examples, read_held_out(data.eval, read, examples, "example", note)
 
 
 def with_stops(policy: Policy, ends: set[int], note: Callable[[str], Any]) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +11,15 @@ from typing import Any, get_args
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import find_step, load_params
+from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
 from r1jax.data.examples import Encoder
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.data.preferences import Kind, View, seen, wrapped
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, replicated
-from r1jax.models import scalar, table
+from r1jax.models import scalar
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rollout.policy import Policy, load_policy, load_weights
@@ -160,7 +160,7 @@ def load_reward_model(
     if (directory / "checkpoints").is_dir():
         directory = directory / "checkpoints"
     step = find_step(directory, step)
-    meta = _meta(directory, step)
+    meta = read_meta(directory, step)
     if "reward_model" not in meta:
         raise UserError(
             f"{where}: holds no reward model; name a run of python -m experiments.reward_model"
@@ -175,25 +175,14 @@ def load_reward_model(
 def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
     """The parameters `scalar.sequence_scores` takes, LoRA's factors joined to what they sit on."""
     rows = scalar.rows(policy.config, model.lora)
-    item = {"params": table.abstract(rows, mesh)}
-    with ocp.CheckpointManager(model.directory.absolute()) as manager:
-        restored = manager.restore(
-            model.step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    item=item,
-                    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-                    partial_restore=True,
-                )
-            ),
-        )
-    params = restored["state"]["params"]
+    params = restore_params(model.directory, model.step, rows, mesh)
     if model.lora is None:
         return params
-    own = lambda: load_weights(policy, mesh)  # noqa: E731
-    below = own()
+    own = functools.partial(load_weights, policy, mesh)
     if parent := model.parent:
         below = load_params(parent["directory"], policy.config, mesh, parent["step"], own)
+    else:
+        below = own()
     return scalar.join(params, scalar.body(below), model.lora)
 
 
@@ -240,14 +229,8 @@ def model_name(place: str) -> str:
 
 def refuse_reward_model(parent: Mapping[str, Any] | None) -> None:
     """Raises UserError where a parent's checkpoint is a reward model's, which writes no text."""
-    if parent and "reward_model" in _meta(Path(parent["directory"]), parent["step"]):
+    if parent and "reward_model" in read_meta(parent["directory"], parent["step"]):
         raise UserError(
             f"--parent {parent['directory']}: holds a reward model; name the checkpoints of a "
             "policy"
         )
-
-
-def _meta(directory: Path, step: int) -> dict[str, Any]:
-    with ocp.CheckpointManager(directory.absolute()) as manager:
-        restored = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    return restored["meta"]

@@ -13,7 +13,6 @@ import numpy as np
 
 from r1jax.checkpoint import Checkpoints, Saved
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
-from r1jax.errors import UserError
 from r1jax.evaluate import Evaluation
 from r1jax.losses import rollout_advantages, without_truncated
 from r1jax.progress import Progress
@@ -23,6 +22,7 @@ from r1jax.training import collect
 from r1jax.training.collect import Drawn, Scored
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.held_out import held_out
+from r1jax.training.nonfinite import stop_on_nonfinite
 from r1jax.training.optimizer import schedule
 from r1jax.training.profile import Profiler
 from r1jax.training.setup import Parts, copy, initial_state
@@ -84,7 +84,11 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
         record(parts, loop, files, metrics)
         files.profiler.after(loop.update)
         if int(loop.state.skipped) >= parts.config.train.max_skipped:
-            stop_on_nonfinite(parts, loop, batches)
+            times, advice = (
+                parts.config.train.max_skipped,
+                "lower --optimizer.lr or check --user-loss",
+            )
+            stop_on_nonfinite(files.run, loop.update, times, batches, advice)
         score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
         if checkpoint_is_due(parts, loop, score):
             with loop.clock("checkpoint"):
@@ -286,15 +290,3 @@ def begin(parts: Parts, files: Files) -> Loop:
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
-
-
-def stop_on_nonfinite(parts: Parts, loop: Loop, batches: list[Batch]) -> None:
-    """Saves the batch that could not be learnt from and ends the run."""
-    path = f"{parts.config.run}/nonfinite_batch.npz"
-    if jax.process_index() == 0:
-        arrays = {f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()}
-        np.savez(path, **arrays)
-    raise UserError(
-        f"update {loop.update}: loss or gradient was not finite {parts.config.train.max_skipped} "
-        f"times in a row; the batch is in {path}; lower --optimizer.lr or check --user-loss"
-    )

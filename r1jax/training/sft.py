@@ -21,6 +21,7 @@ from r1jax.mesh import replicated
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.nonfinite import stop_on_nonfinite
 from r1jax.training.rl import Files, Loop
 from r1jax.training.update import (
     ComputeConfig,
@@ -248,7 +249,8 @@ def train(course: Course, loop: Loop, files: Files) -> Loop:
         record(loop, files, metrics)
         files.profiler.after(loop.update)
         if int(loop.state.skipped) >= MAX_SKIPPED:
-            stop_on_nonfinite(loop.update, files, batches)
+            advice = "lower --optimizer.lr"
+            stop_on_nonfinite(files.run, loop.update, MAX_SKIPPED, batches, advice)
         last = loop.update == course.updates
         score = judge(course, loop, files) if last or _due(course.eval_every, loop) else None
         if last or score is not None or _due(course.save_every, loop):
@@ -311,14 +313,3 @@ def saved(course: Course, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
     seen = [loop.tokens_seen, loop.learnt_tokens_seen]
     return Saved(loop.state, None, {}, {**course.identity, "seen": seen})
-
-
-def stop_on_nonfinite(step: int, files: Files, batches: list[Batch]) -> None:
-    """Saves the batch that could not be learnt from and ends the run."""
-    path = files.run.path / "nonfinite_batch.npz"
-    if files.run.write:
-        np.savez(path, **{f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()})
-    raise UserError(
-        f"update {step}: loss or gradient was not finite {MAX_SKIPPED} times in a row; the batch "
-        f"is in {path}; lower --optimizer.lr"
-    )
