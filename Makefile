@@ -1,7 +1,7 @@
-# make demo | make test | make install; see README.md.
+# make demo | make demo-zero | make test | make install; see README.md.
 #   EXTRA=cuda13 or EXTRA=tpu   also install JAX for that accelerator
 #   PYTHON=python3.12           the interpreter .venv is made with
-#   ARGS="--updates 40"         further flags of the demo
+#   ARGS="--seed 1"             further flags of the demo
 
 ifndef PYTHON
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -13,11 +13,14 @@ BASE := .venv/.installed
 STAMP := $(if $(EXTRA),$(BASE)-$(EXTRA),$(BASE))
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: install demo test
+.PHONY: install demo demo-zero test
 
 install: $(STAMP)
 
 demo: $(STAMP)
+	.venv/bin/python -m experiments.r1 --preset demo $(ARGS)
+
+demo-zero: $(STAMP)
 	.venv/bin/python -m experiments.zero_demo $(ARGS)
 
 test: $(STAMP)

@@ -6,7 +6,9 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +40,7 @@ class Setting(Protocol):
 
     @property
     def jobs(self) -> int:
-        """Runs at a time."""
+        """Runs at a time, on each device."""
 
     @property
     def memory_fraction(self) -> float:
@@ -145,27 +147,138 @@ def judging(run: RLConfig, problems: int, how: EvalConfig) -> evaluate.Config:
     )
 
 
-def perform(jobs: Sequence[Job], setting: Setting) -> list[str]:
-    """Runs what is not finished, some at a time; returns the names of those that failed."""
+def perform(
+    jobs: Sequence[Any],
+    setting: Setting,
+    after: Mapping[str, Sequence[str]] | None = None,
+    devices: int = 0,
+    until: float | None = None,
+) -> list[str]:
+    """Runs what is not finished, some at a time, the first ones first; names those that failed.
+
+    `after[name]` names the jobs that must be done before: one that waits for a failed one is not
+    run, and neither failed. With `devices` GPUs there are `setting.jobs` jobs on each, dealt out in
+    turn; otherwise as many in all. At `until` (of `time.monotonic`) what runs is ended, and what
+    waits stays: another call goes on with it. Raises UserError where jobs wait for each other.
+    """
     out = Path(setting.out)
-    waiting = [job for job in jobs if not job.finished(out)]
-    with ThreadPoolExecutor(setting.jobs) as pool:
-        statuses = list(pool.map(lambda job: perform_one(job, setting), waiting))
-    return [job.name for job, status in zip(waiting, statuses, strict=True) if status]
+    queue = Queue([job for job in jobs if not job.finished(out)], after or {}, until)
+    places = [
+        place for _ in range(setting.jobs) for place in (range(devices) if devices else [None])
+    ]
+
+    def work(device: int | None) -> None:
+        while job := queue.take():
+            try:
+                queue.put_back(job, perform_one(job, setting, device, queue.left))
+            except BaseException:
+                queue.stop()
+                raise
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        futures = [pool.submit(work, place) for place in places]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C reaches this thread alone
+            queue.stop()
+            raise
+    return queue.failed
 
 
-def perform_one(job: Job, setting: Setting) -> int:
-    """Runs one job with its output in <out>/<name>.log; shows its end when it fails."""
+class Queue:
+    """Jobs in their order, each handed out when what it waits for is done; for several threads."""
+
+    def __init__(
+        self, jobs: Sequence[Any], after: Mapping[str, Sequence[str]], until: float | None
+    ) -> None:
+        """Of `after` only what is in `jobs` counts: the rest is finished already."""
+        names = {job.name for job in jobs}
+        self._waiting = list(jobs)
+        self._after = {name: set(after.get(name, ())) & names for name in names}
+        self._running: set[str] = set()
+        self._until = until
+        self._changed = threading.Condition()
+        self.failed: list[str] = []
+        refuse_circles(self._after)
+
+    def stop(self) -> None:
+        """Hands out nothing more."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end; None where there is none."""
+        return None if self._until is None else self._until - time.monotonic()
+
+    def take(self) -> Any:
+        """The next job that can start, waiting for one if need be; None when there is none left."""
+        with self._changed:
+            while self._waiting and not (self.left is not None and self.left <= 0):
+                ready = [job for job in self._waiting if not self._after[job.name]]
+                if ready:
+                    self._waiting.remove(ready[0])
+                    self._running.add(ready[0].name)
+                    return ready[0]
+                if not self._running:
+                    return None
+                self._changed.wait(self.left)
+            return None
+
+    def put_back(self, job: Any, status: int | None) -> None:
+        """Takes note of how a job ended: 0 done, None stopped at the end of time, else failed."""
+        with self._changed:
+            self._running.discard(job.name)
+            if status == 0:
+                for names in self._after.values():
+                    names.discard(job.name)
+            elif status is not None:
+                self.failed.append(job.name)
+            self._changed.notify_all()
+
+
+def refuse_circles(after: Mapping[str, set[str]]) -> None:
+    """Raises UserError where jobs wait for each other."""
+    left = {name: set(names) for name, names in after.items()}
+    while free := [name for name, names in left.items() if not names]:
+        for name in free:
+            del left[name]
+        for names in left.values():
+            names.difference_update(free)
+    if left:
+        raise UserError(f"jobs {', '.join(sorted(left))}: wait for each other; none can start")
+
+
+def perform_one(
+    job: Any, setting: Setting, device: int | None = None, seconds: float | None = None
+) -> int | None:
+    """Runs one job with its output in <out>/<name>.log; shows its end when it fails.
+
+    Sees GPU `device` alone, if one is named. Returns its exit status, None when it was ended after
+    `seconds`: the same command goes on where it stood.
+    """
     log = Path(setting.out) / f"{job.name}.log"
     environment = dict(os.environ)
     if setting.memory_fraction:
         environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device)
     print(f"{job.name}: started", flush=True)
+    started = time.monotonic()
+    limit = {} if seconds is None else {"timeout": max(seconds, 0.0)}
     with log.open("a") as file:
-        status = subprocess.run(
-            job.command, stdout=file, stderr=subprocess.STDOUT, env=environment
-        ).returncode
-    print(f"{job.name}: {'done' if not status else f'failed with status {status}'}", flush=True)
+        try:
+            status = subprocess.run(
+                job.command, stdout=file, stderr=subprocess.STDOUT, env=environment, **limit
+            ).returncode
+        except subprocess.TimeoutExpired:
+            print(f"{job.name}: stopped, to be gone on with", flush=True)
+            return None
+    took = f"{time.monotonic() - started:.0f} s"
+    ended = f"done, {took}" if not status else f"failed with status {status}, {took}"
+    print(f"{job.name}: {ended}", flush=True)
     if not status and isinstance(job.config, evaluate.Config):
         write_json(Path(job.config.out) / FLAGS, job.config)
     if status:

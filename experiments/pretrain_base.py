@@ -1,13 +1,16 @@
 """Trains a base from scratch on a generated corpus of mixed quality.
 
     python -m experiments.pretrain_base --out base --steps 3000
+    python -m experiments.pretrain_base --preset student-qwen --out runs/student_qwen
+    python -m experiments.pretrain_base --preset student-llama --out runs/student_llama
     python -m experiments.pretrain_base --preset countdown --out runs/tinyzero_base
 
-A base has read worked problems, guesses and mistakes, but was never rewarded. The first is the one
-`make demo` starts from (1.8M parameters, the bilingual world); the second is for TinyZero's
-countdown (24M parameters, tries at countdowns and arithmetic; experiments.tinyzero_gate continues
-from it). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging Face
-directory (config, weights, tokenizer) and card.json with what it was trained on; judge it with
+A base has read worked problems, guesses and mistakes, notes and refusals of mixed quality, but was
+never rewarded. The first is the one `make demo` starts from (1.8M parameters, the bilingual world);
+the students that it teaches have a quarter of its size and other families' shapes; the last is for
+TinyZero's countdown (24M parameters, tries at countdowns and arithmetic; experiments.tinyzero_gate
+continues from it). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging
+Face directory (config, weights, tokenizer) and card.json with what it was trained on; judge it with
 `python -m experiments.evaluate`.
 """
 
@@ -19,15 +22,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.pretrain_config import PRESETS, SHAPES, Config
 from r1jax import cli
 from r1jax.data import tinyzero_corpus
 from r1jax.data.packing import Sequences
@@ -39,88 +42,9 @@ from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import hub, table
 from r1jax.models.config import ModelConfig
 from r1jax.rollout.policy import model_directory
-from r1jax.training.optimizer import OptimizerConfig, make_optimizer
+from r1jax.training.optimizer import make_optimizer
 from r1jax.training.sft import fit
-from r1jax.training.update import ComputeConfig, init_state, make_functions
-
-
-@dataclass(frozen=True)
-class Config:
-    """A small decoder (Qwen3 shape) and how it is trained."""
-
-    out: str = "base"
-    """Directory to write; must not hold a model yet."""
-    corpus: Literal["world", "countdown"] = "world"
-    """What is read: the bilingual world, or tries at TinyZero's countdown and arithmetic."""
-    steps: int = 3000
-    """Optimizer updates."""
-    batch: int = 1024
-    """Documents per update."""
-    documents: int = 1_000_000
-    """Size of the corpus; it is read again from the start when used up."""
-    seed: int = 0
-    """Seed of the corpus and of the first weights."""
-    tokenizer: str = "embedded"
-    """Directory whose tokenizer is taken over; new: train one on the corpus."""
-    habit: float = 0.25
-    """Share of wrong guesses and short chains that make their family's usual mistake (world)."""
-    mixing: float = 0.3
-    """Share of documents whose thought switches language (world)."""
-    vocab: int = 1024
-    """Pieces of a new tokenizer."""
-    d_model: int = 192
-    """Width of the residual stream."""
-    d_ff: int = 512
-    """Width of the feed-forward layers."""
-    layers: int = 4
-    """Number of layers."""
-    heads: int = 6
-    """Query heads."""
-    kv_heads: int = 2
-    """Key and value heads."""
-    head_dim: int = 32
-    """Dimensions of a head."""
-    max_position: int = 512
-    """Longest text the model is said to be made for, in tokens."""
-    workers: int = 0
-    """Processes that write the corpus; 0: one per core."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the exported weights; training keeps them in float32."""
-    shard_mb: int = 0
-    """Largest weight file in MiB; 0: one file."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            lr=2e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1
-        )
-    )
-    """The optimizer."""
-    train: ComputeConfig = field(
-        default_factory=lambda: ComputeConfig(
-            rows=256, width=256, max_segments=8, remat="none", unroll=4, chunk=256, kernel="xla"
-        )
-    )
-    """How a batch is cut and computed."""
-
-
-COUNTDOWN = Config(
-    out="runs/tinyzero_base",
-    corpus="countdown",
-    steps=2500,
-    batch=512,
-    tokenizer="new",
-    vocab=620,
-    d_model=512,
-    d_ff=1408,
-    layers=8,
-    heads=8,
-    kv_heads=4,
-    head_dim=64,
-    optimizer=OptimizerConfig(lr=1e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1),
-    train=ComputeConfig(
-        rows=152, width=512, max_segments=24, dtype="bfloat16", remat="none", unroll=4, chunk=256
-    ),
-)
-"""A base for TinyZero's countdown, on one H200: rows hold a batch of 512 documents at a time."""
+from r1jax.training.update import init_state, make_functions
 
 Document = world.Document | tinyzero_corpus.Document
 
@@ -128,7 +52,14 @@ Document = world.Document | tinyzero_corpus.Document
 def mix(config: Config) -> world.Mix:
     """What the corpus of the world is made of."""
     shares = world.Shares(habit=config.habit)
-    return world.Mix(sum=shares, countdown=shares, word=shares, mixing=config.mixing)
+    return world.Mix(
+        sum=shares,
+        countdown=shares,
+        word=shares,
+        mixing=config.mixing,
+        general=config.general,
+        chinese_share=config.chinese,
+    )
 
 
 def documents(config: Config, start: int, count: int) -> Iterator[Document]:
@@ -150,7 +81,7 @@ def describe(config: Config, tokenizer: Any) -> dict[str, Any]:
     some = documents(config, 0, 20_000)
     if config.corpus == "countdown":
         return {"corpus": tinyzero_corpus.describe(some, tokenizer)}
-    knobs = {"habit": config.habit, "mixing": config.mixing}
+    knobs = {name: getattr(config, name) for name in ("habit", "mixing", "general", "chinese")}
     return knobs | {"corpus": world.describe(some, tokenizer)}
 
 
@@ -207,7 +138,7 @@ def make_tokenizer(config: Config, out: Path) -> None:
 def model_config(config: Config, tokenizer: Any) -> ModelConfig:
     """The base's shape."""
     return ModelConfig(
-        family="qwen3",
+        family=config.family,
         vocab_size=len(tokenizer),
         d_model=config.d_model,
         d_ff=config.d_ff,
@@ -216,10 +147,10 @@ def model_config(config: Config, tokenizer: Any) -> ModelConfig:
         n_kv_heads=config.kv_heads,
         head_dim=config.head_dim,
         max_position=config.max_position,
-        qk_norm=True,
         tied=True,
         bos_id=tokenizer.bos_token_id,
         eos_ids=(tokenizer.eos_token_id,),
+        **SHAPES[config.family],
     )
 
 
@@ -234,6 +165,11 @@ def main(config: Config) -> None:
     totals = sequences.totals
     print(f"corpus: {len(totals)} documents, {totals.sum() / 1e6:.1f}M tokens, the longest "
           f"{totals.max()}, {time.time() - started:.0f} s", flush=True)  # fmt: skip
+    if totals.max() > config.train.width:
+        raise UserError(
+            f"--train.width {config.train.width}: the longest document has {totals.max()} tokens; "
+            "use at least so many, or --tokenizer new"
+        )
     tokenizer = load_tokenizer(out)
     c = model_config(config, tokenizer)
     mesh = make_mesh(MeshConfig())
@@ -263,10 +199,11 @@ def main(config: Config) -> None:
         "documents_per_update": config.batch,
         "nats_per_token": metrics["sft/nll"],
         "seed": config.seed,
+        "family": config.family,
     } | describe(config, tokenizer)
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(f"{out}: {table.count(c):,} parameters, {time.time() - started:.0f} s")
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, Config(), presets={"countdown": COUNTDOWN}))
+    raise SystemExit(cli.run(main, Config(), presets=PRESETS))

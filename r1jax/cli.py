@@ -95,7 +95,8 @@ def flag_types(config: Any, prefix: str = "--") -> dict[str, Any]:
     hints = typing.get_type_hints(type(config))
     flags: dict[str, Any] = {}
     for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), field.name.replace("_", "-")
+        # A field named as a Python keyword is has a line below it: from_ is --from.
+        value, name = getattr(config, field.name), field.name.rstrip("_").replace("_", "-")
         if dataclasses.is_dataclass(value):
             flags |= flag_types(value, f"{prefix}{name}.")
             continue

@@ -13,6 +13,8 @@ from typing import Any
 from r1jax.errors import UserError
 from r1jax.judging import Grader, Judged, judge
 from r1jax.problem import Completion, Problem
+from r1jax.rewards.graders import UNRULED
+from r1jax.rewards.language import language_consistency, thought_words
 from r1jax.rewards.pool import RewardPool
 from r1jax.rewards.sandbox import SandboxConfig
 from r1jax.statistics import (
@@ -96,6 +98,11 @@ def evaluate(
     problems = tuple(problems[: config.count or None])
     if not problems:
         raise UserError(f"evaluation set {set_name!r} is empty; name one with problems")
+    if any(problem.grader == UNRULED for problem in problems):
+        raise UserError(
+            f"evaluation set {set_name!r} holds problems of grader {UNRULED}, which no rule "
+            "judges; leave them out"
+        )
     if len({problem.id for problem in problems}) < len(problems):
         raise UserError(f"evaluation set {set_name!r} holds a problem id twice; ids must differ")
     drawn = sampler(problems, config.samples, config.temperature, config.top_p, seed)
@@ -111,7 +118,7 @@ def evaluate(
         "samples": config.samples,
         "temperature": config.temperature,
         "top_p": config.top_p,
-        **measures(judged),
+        **measures(problems, judged),
         "pass_at_1_greedy": _mean(j.lenient for j in greedy),
         "by": {name: table for name in fields if (table := _table(name, problems, judged))},
         "per_problem": [
@@ -126,12 +133,19 @@ def evaluate(
     return Evaluation(record, problems, tuple(map(tuple, judged)), tuple(greedy), grader.lost)
 
 
-def measures(judged: Sequence[Sequence[Judged]]) -> dict[str, Any]:
+def measures(problems: Sequence[Problem], judged: Sequence[Sequence[Judged]]) -> dict[str, Any]:
     """The numbers of a set of problems with the same number of samples each; accuracy is lenient.
 
-    Lengths are in tokens; a length of no completion at all is None.
+    Lengths are in tokens; a length of no completion at all is None. Language consistency is the
+    mean of the reward of that name, with the question's own language as target (paper, eq. 7).
     """
     every = [j for samples in judged for j in samples]
+    language = language_consistency()
+    consistent = [
+        language.of(problem, j.completion)
+        for problem, samples in zip(problems, judged, strict=True)
+        for j in samples
+    ]
     k = len(judged[0])
     correct = [sum(j.lenient for j in samples) for samples in judged]
     passes = {n: _mean(pass_at_k(k, c, n) for c in correct) for n in powers_of_two(k)}
@@ -152,6 +166,8 @@ def measures(judged: Sequence[Sequence[Judged]]) -> dict[str, Any]:
         "reflection_per_1k": 1000 * sum(map(reflection_count, texts)) / tokens,
         "reflection_zh_per_1k": 1000 * sum(reflection_count(t, "zh") for t in texts) / tokens,
         "mixed": _mean(mixes_languages(_thought(j.completion)) for j in every),
+        "language_consistency": _mean(consistent),
+        "thought_words_mean": _mean(thought_words(j.completion).total() for j in every),
     }
 
 
@@ -209,15 +225,17 @@ def _table(
     field: str, problems: Sequence[Problem], judged: Sequence[Sequence[Judged]]
 ) -> dict[str, dict[str, Any]]:
     """Measures of the problems that share a value of the metadata `field`, by value."""
-    groups: dict[str, list[Sequence[Judged]]] = {}
+    groups: dict[str, list[tuple[Problem, Sequence[Judged]]]] = {}
     for problem, samples in zip(problems, judged, strict=True):
         if field in problem.metadata:
-            groups.setdefault(str(problem.metadata[field]), []).append(samples)
+            groups.setdefault(str(problem.metadata[field]), []).append((problem, samples))
     k = len(judged[0])
-    shown = ("pass_at_1", "pass_at_1_strict", f"cons_at_{k}", "format", "length_mean", "truncated")
+    shown = ("pass_at_1", "pass_at_1_strict", f"cons_at_{k}", "format", "length_mean", "truncated",
+             "language_consistency")  # fmt: skip
+    found = {value: measures(*zip(*group, strict=True)) for value, group in sorted(groups.items())}
     return {
-        value: {"problems": len(group)} | {key: measures(group)[key] for key in shown}
-        for value, group in sorted(groups.items())
+        value: {"problems": len(groups[value])} | {key: numbers[key] for key in shown}
+        for value, numbers in found.items()
     }
 
 

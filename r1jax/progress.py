@@ -1,10 +1,15 @@
-"""What a run shows while it works: a live panel in a terminal, plain lines anywhere else."""
+"""What a run shows while it works: a live panel in a terminal, plain lines anywhere else.
+
+A run draws on the `Display` it is given: by default its own, or its place among other runs'
+(`r1jax.display`).
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -44,7 +49,9 @@ class Progress:
         enabled: bool = True,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        live: Live | None = None,
     ) -> None:
+        """`live` is a panel that somebody else opened and that shows `body` among other things."""
         self._total, self._title, self._every, self._enabled = total, title, every, enabled
         self._console = console or Console()
         self._clock = clock
@@ -53,13 +60,15 @@ class Progress:
         self._printed = float("-inf")
         self._values: dict[str, float] = {}
         self._phase = ""
-        live = enabled and self._console.is_terminal
-        self._live = Live(console=self._console, get_renderable=self._panel) if live else None
+        self._owns = enabled and live is None and self._console.is_terminal
+        if self._owns:
+            live = Live(console=self._console, get_renderable=self._panel)
+        self._live = live
 
     def __enter__(self) -> Progress:
         """Shows the display; the clock of the time left starts here."""
         self._began = self._clock()
-        if self._live:
+        if self._live and self._owns:
             self._live.start()
         return self
 
@@ -70,7 +79,7 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """Leaves the last state on the screen."""
-        if self._live:
+        if self._live and self._owns:
             self._live.stop()
 
     def update(self, update: int, metrics: Mapping[str, float]) -> None:
@@ -115,14 +124,47 @@ class Progress:
         each = (self._clock() - self._began) / done
         return duration(each * max(0, self._total - self._update))
 
-    def _panel(self) -> Panel:
+    def body(self) -> Group:
+        """Bar, phase and facts, as they are now."""
         head = Table.grid(expand=True, padding=(0, 1))
         head.add_column()
         head.add_column(ratio=1)
         head.add_column()
         bar = ProgressBar(total=max(self._total, 1), completed=self._update)
         head.add_row(f"{self._update}/{self._total}", bar, Text(self._phase, style="dim"))
-        return Panel(Group(head, Text(" · ".join(self._facts()))), title=self._title)
+        return Group(head, Text(" · ".join(self._facts())))
+
+    def _panel(self) -> Panel:
+        return Panel(self.body(), title=self._title)
+
+
+class Display(Protocol):
+    """Where a run shows what it does; only the first process writes lines."""
+
+    def progress(self, total: int, title: str, start: int, enabled: bool) -> Progress:
+        """The progress of `total` updates, of which `start` are done; see `Progress`."""
+
+    def note(self, line: str) -> None:
+        """Says something on the way, before there is a progress to say it."""
+
+    def result(self, text: str) -> None:
+        """Says how the run ended, and where its report is."""
+
+
+class Alone:
+    """The display of a run by itself: its own progress, all else printed."""
+
+    def progress(self, total: int, title: str, start: int, enabled: bool) -> Progress:
+        """A panel, or lines, of its own."""
+        return Progress(total, title, start=start, enabled=enabled)
+
+    def note(self, line: str) -> None:
+        """Prints it."""
+        print(line)
+
+    def result(self, text: str) -> None:
+        """Prints it."""
+        print(text)
 
 
 def duration(seconds: float) -> str:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from r1jax import reliability, watch
-from r1jax.chart import DARK, LIGHT, Chart
 from r1jax.errors import UserError
+from r1jax.html import (
+    LEGEND,
+    change,
+    hardware,
+    line,
+    machine,
+    number,
+    page,
+    percent,
+    pictures,
+    points,
+    table,
+)
 from r1jax.plots import charts
 from r1jax.progress import duration
 from r1jax.run import read_json, read_jsonl
 from r1jax.transcripts import first_and_latest, pairs
 
 Record = Mapping[str, Any]
-
-_LEGEND = (
-    '<p class="soft">Where a curve has many points, the thin line is every one and the bold line '
-    "their running mean.</p>"
-)
 
 
 @dataclass(frozen=True)
@@ -80,43 +84,21 @@ def write_report(run_path: str | Path) -> Path:
     path = Path(run_path)
     run = Recorded.read(path)
     drawn = charts(run.metrics, run.evaluations)
-    drawn += watch.charts(run.metrics, run.config) + reliability.charts(
-        run.metrics, run.evaluations
-    )
-    (path / "plots").mkdir(exist_ok=True)
-    pictures = []
-    for chart in drawn:
-        light = chart.png(LIGHT)
-        (path / "plots" / f"{chart.name}.png").write_bytes(light)
-        pictures.append(_figure(chart, light, chart.png(DARK)))
-    report = path / "report.html"
-    report.write_text(_page(run, pictures), encoding="utf-8")
-    return report
-
-
-def _page(run: Recorded, pictures: Sequence[str]) -> str:
-    css = (resources.files("r1jax") / "assets" / "report.css").read_text(encoding="utf-8")
-    curves = f'{_LEGEND}<div class="curves">{"".join(pictures)}</div>' if pictures else ""
+    drawn += watch.charts(run.metrics, run.config)
+    drawn += reliability.charts(run.metrics, run.evaluations)
+    figures = pictures(drawn, path / "plots")
     sections = [
         ("", _top(run)),
-        ("Curves", curves),
+        ("Curves", figures and LEGEND + figures),
         ("Calibration", reliability.section(run.summary)),
         ("By kind of problem", _breakdown(run.summary)),
         ("The same problems before and after", pairs(run.summary.get("transcripts") or [])),
         ("Samples seen in training", first_and_latest(run.samples)),
-        ("Machine and flags", _machine(run)),
+        ("Machine and flags", machine(run.environment, run.config)),
     ]
-    body = "\n".join(
-        f"<section>{f'<h2>{title}</h2>' if title else ''}{html}</section>"
-        for title, html in sections
-        if html
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(run.name)} · r1jax</title>\n<style>\n{css}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    report = path / "report.html"
+    report.write_text(page(run.name, sections), encoding="utf-8")
+    return report
 
 
 def _top(run: Recorded) -> str:
@@ -129,7 +111,7 @@ def _top(run: Recorded) -> str:
         facts.append(f"{summary['learnt_tokens_seen']:,} tokens learnt")
     if summary.get("wall_seconds") is not None:
         facts.append(duration(summary["wall_seconds"]))
-    facts += _hardware(run.environment)
+    facts += hardware(run.environment)
     notice = "" if summary else (
         '<p class="notice">This run has not finished. The page shows what it has recorded so far; '
         "run the same command again to resume it.</p>"
@@ -140,29 +122,18 @@ def _top(run: Recorded) -> str:
     )
 
 
-def _hardware(environment: Record) -> list[str]:
-    """Devices and the version of jax, for the line below the title."""
-    facts = []
-    if environment.get("device_kind"):
-        count = environment.get("device_count", 1)
-        facts.append(f"{count} × {environment['device_kind']}" if count > 1
-                     else str(environment["device_kind"]))  # fmt: skip
-    jax = (environment.get("packages") or {}).get("jax")
-    return facts + ([f"jax {jax}"] if jax else [])
-
-
 def _headline(summary: Record) -> str:
     before, after = summary.get("before") or {}, summary.get("after") or {}
     gain = summary.get("gain") or {}
     parts = []
     if before.get("pass_at_1") is not None and after.get("pass_at_1") is not None:
-        shown = f"{_percent(before['pass_at_1'])} → {_percent(after['pass_at_1'])}"
+        shown = f"{percent(before['pass_at_1'])} → {percent(after['pass_at_1'])}"
         parts.append(f"<div><b>{shown}</b><span>held-out pass@1, before and after</span></div>")
     if gain.get("pass_at_1") is not None:
         low, high = gain["ci"]
-        interval = f"{_points(low)} to {_points(high)}"
+        interval = f"{points(low)} to {points(high)}"
         parts.append(
-            f'<div class="gain"><b>{_points(gain["pass_at_1"])}</b>'
+            f'<div class="gain"><b>{points(gain["pass_at_1"])}</b>'
             f"<span>points gained; 95 % interval {interval}</span></div>"
         )
     if before.get("nll") is not None and after.get("nll") is not None:
@@ -198,14 +169,12 @@ def _digest(summary: Record) -> str:
         values = [record.get(row.key) for _, record in records]
         if all(value is None for value in values):
             continue
-        written = [_value(value, row.percent, row.decimals) for value in values]
+        written = [number(value, row.percent, row.decimals) for value in values]
         if len(records) == 2:
-            written.append(_change(values[0], values[1], row.percent, row.decimals))
-        cells = "".join(f"<td>{cell}</td>" for cell in written)
-        head = f'<th scope="row">{row.name}<small>{row.meaning}</small></th>'
-        lines.append(f"<tr>{head}{cells}</tr>")
+            written.append(change(values[0], values[1], row.percent, row.decimals))
+        lines.append(line(row.name, written, row.meaning))
     names = [name for name, _ in records] + (["change"] if len(records) == 2 else [])
-    return _table(["", *names], lines) + _protocol(records[-1][1])
+    return table(["", *names], lines) + _protocol(records[-1][1])
 
 
 def _protocol(record: Record) -> str:
@@ -232,72 +201,12 @@ def _breakdown(summary: Record) -> str:
             a, b = old.get(value, {}), new.get(value, {})
             cells = [
                 str((b or a).get("problems", "–")),
-                *(_value(record.get("pass_at_1"), True) for record in (a, b)),
-                _change(a.get("pass_at_1"), b.get("pass_at_1"), True),
-                *(_value(record.get("format"), True) for record in (a, b)),
-                *(_value(record.get("length_mean"), False) for record in (a, b)),
+                *(number(record.get("pass_at_1"), True) for record in (a, b)),
+                change(a.get("pass_at_1"), b.get("pass_at_1"), True),
+                *(number(record.get("format"), True) for record in (a, b)),
+                *(number(record.get("length_mean"), False) for record in (a, b)),
             ]
-            head = f'<th scope="row">{escape(value)} <small>{escape(field)}</small></th>'
-            lines.append(f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+            lines.append(line(value, cells, field))
     heads = ["", "problems", "pass@1 before", "after", "change", "format before", "after",
              "length before", "after"]  # fmt: skip
-    return _table(heads, lines) if lines else ""
-
-
-def _machine(run: Recorded) -> str:
-    environment = dict(run.environment)
-    packages = environment.pop("packages", None) or {}
-    command = environment.pop("command", None)
-    facts = {key.replace("_", " "): str(v) for key, v in environment.items() if v is not None}
-    if packages:
-        facts["packages"] = ", ".join(f"{name} {v}" for name, v in packages.items() if v)
-    if command:
-        facts["command"] = " ".join(map(str, command))
-    items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
-    flags = escape(json.dumps(run.config, indent=2, ensure_ascii=False))
-    return f"<dl>{items}</dl><details><summary>Resolved flags</summary><pre>{flags}</pre></details>"
-
-
-def _figure(chart: Chart, light: bytes, dark: bytes) -> str:
-    """The picture in both themes, inside the page."""
-    day, night = (f"data:image/png;base64,{base64.b64encode(b).decode()}" for b in (light, dark))
-    return (
-        f"<figure{' class=wide' if chart.wide else ''}><h3>{escape(chart.title)}</h3>"
-        f"<figcaption>{escape(chart.caption)}</figcaption><picture>"
-        f'<source srcset="{night}" media="(prefers-color-scheme: dark)">'
-        f'<img src="{day}" alt="{escape(chart.title)} against updates"></picture></figure>'
-    )
-
-
-def _table(heads: Sequence[str], lines: Sequence[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _value(value: float | None, percent: bool, decimals: int = 1) -> str:
-    if value is None:
-        return "–"
-    return _percent(value) if percent else f"{value:.{decimals}f}"
-
-
-def _change(before: float | None, after: float | None, percent: bool, decimals: int = 1) -> str:
-    if before is None or after is None:
-        return "–"
-    return _points(after - before) if percent else _signed(after - before, decimals)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _points(value: float) -> str:
-    return _signed(100 * value)
-
-
-def _signed(value: float, decimals: int = 1) -> str:
-    """Some decimals with their sign; a true minus, no sign for zero."""
-    text = f"{value:+.{decimals}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+    return table(heads, lines) if lines else ""

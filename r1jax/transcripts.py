@@ -18,7 +18,7 @@ def pairs(transcripts: Sequence[Mapping[str, Any]]) -> str:
         facts = [f"right answer: {item['answer']}"] if item.get("answer") is not None else []
         facts += [str(item[key]) for key in ("family", "language") if item.get(key)]
         sides = "".join(
-            _said(when, item[when].get("text", ""), item[when].get("correct"), language)
+            said(when, item[when].get("text", ""), item[when].get("correct"), language)
             for when in ("before", "after")
             if item.get(when)
         )
@@ -48,10 +48,10 @@ def _sample(row: Mapping[str, Any]) -> str:
     when = f"rollout {row.get('rollout', '–')}"
     if isinstance(row.get("reward"), int | float):
         when += f" · reward {row['reward']:.2f}"
-    return _said(when, str(text), None, "", str(question))
+    return said(when, str(text), None, "", str(question))
 
 
-def _said(when: str, text: str, correct: bool | None, language: str, question: str = "") -> str:
+def said(when: str, text: str, correct: bool | None, language: str, question: str = "") -> str:
     """A card with one completion; right and wrong are said in words, not by colour alone."""
     mark = ""
     if correct is not None:

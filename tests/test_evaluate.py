@@ -70,7 +70,8 @@ def test_a_record_counted_by_hand():
         "set", "problems", "samples", "temperature", "top_p", "pass_at_1", "pass_at_1_ci",
         "pass_at_1_strict", "cons_at_4", "pass_at", "pass_at_4", "format", "length_mean",
         "length_mean_correct", "length_mean_wrong", "truncated", "reflection_per_1k",
-        "reflection_zh_per_1k", "mixed", "pass_at_1_greedy", "by", "per_problem",
+        "reflection_zh_per_1k", "mixed", "language_consistency", "thought_words_mean",
+        "pass_at_1_greedy", "by", "per_problem",
     ]  # fmt: skip
     assert found["pass_at_1"] == 4 / 8
     assert found["pass_at_1_strict"] == 2 / 8
@@ -86,6 +87,9 @@ def test_a_record_counted_by_hand():
     assert found["reflection_per_1k"] == 10.0
     assert found["reflection_zh_per_1k"] == 0.0
     assert found["mixed"] == 1 / 8
+    # 1, 1, 1, 1 in English; in Chinese 0 of 1 word, none to judge, 1 of 2, 0 of 2.
+    assert found["language_consistency"] == 5.5 / 8
+    assert found["thought_words_mean"] == 11 / 8
     assert found["pass_at_1_ci"] == [0.5, 0.5]  # both problems score one half
     assert found["per_problem"] == [
         {"id": "n", "correct": 0.5, "strict": 0.25},
@@ -94,9 +98,15 @@ def test_a_record_counted_by_hand():
     assert list(found["by"]) == ["family", "language"]
     assert found["by"]["language"]["zh"] == {
         "problems": 1, "pass_at_1": 0.5, "pass_at_1_strict": 0.25, "cons_at_4": 1.0,
-        "format": 0.25, "length_mean": 62 / 4, "truncated": 0.0,
+        "format": 0.25, "length_mean": 62 / 4, "truncated": 0.0, "language_consistency": 1.5 / 4,
     }  # fmt: skip
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_problems_without_a_rule_are_no_evaluation_set():
+    letter = Problem("l", "Write to Tom.", "Dear Tom", "none")
+    with pytest.raises(UserError, match="'eval' holds problems of grader none, which no rule"):
+        evaluate([NUMBER, letter], scripted({}), EvalConfig())
 
 
 def test_nothing_right_nothing_greedy():

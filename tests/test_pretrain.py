@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from experiments import pretrain_base
-from experiments.pretrain_base import COUNTDOWN, Config, encode, model_config
+from experiments.pretrain_base import encode, model_config
+from experiments.pretrain_config import COUNTDOWN, PRESETS, STUDENT_LLAMA, STUDENT_QWEN, Config
 from r1jax import cli
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.tokenizer import load_tokenizer, train_tokenizer
+from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.rollout.policy import load_policy, model_directory
 
@@ -26,9 +28,47 @@ def tokenizer_path(tmp_path_factory):
 
 
 def test_the_world_is_the_corpus_that_the_embedded_base_has_read():
-    flat, lengths, _ = encode(Config(), str(model_directory("embedded")), 0, 300)
+    flat, lengths, _ = encode(Config(general=0.0), str(model_directory("embedded")), 0, 300)
     digest = hashlib.sha256(flat.tobytes() + lengths.astype(np.int64).tobytes()).hexdigest()
     assert digest[:16] == "8f95d7cf0fd3597c"
+
+
+@pytest.mark.parametrize("flag", ["general", "chinese"])
+def test_the_shares_of_general_and_of_chinese_documents_are_flags(flag):
+    for share in (0.0, 0.2, 0.7):
+        config = Config(**{flag: share})
+        found = pretrain_base.world.describe(pretrain_base.documents(config, 0, 3000))
+        assert found[flag] == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["habit", "mixing", "general", "chinese"])
+def test_a_share_that_is_none_is_named(name):
+    with pytest.raises(UserError, match=f"--{name} 1.5: must lie between 0 and 1"):
+        Config(**{name: 1.5})
+
+
+def test_the_family_is_a_flag():
+    tokenizer = load_tokenizer(str(model_directory("embedded")))
+    shapes = {f: model_config(Config(family=f), tokenizer) for f in ("qwen3", "qwen2", "llama")}
+    assert {f: (c.family, c.qk_norm, c.attention_bias) for f, c in shapes.items()} == {
+        "qwen3": ("qwen3", True, False),
+        "qwen2": ("qwen2", False, True),
+        "llama": ("llama", False, False),
+    }
+    counts = {family: table.count(c) for family, c in shapes.items()}
+    # Per layer: 2 norms of 32; biases of 192 queries, 64 keys, 64 values.
+    assert counts["qwen3"] - counts["llama"] == 4 * 64
+    assert counts["qwen2"] - counts["llama"] == 4 * 320
+
+
+def test_students_are_a_quarter_of_the_base_with_its_tokenizer():
+    tokenizer = load_tokenizer(str(model_directory("embedded")))
+    base = table.count(model_config(Config(), tokenizer))
+    assert base == 1_771_456
+    for student, family in ((STUDENT_QWEN, "qwen2"), (STUDENT_LLAMA, "llama")):
+        c = model_config(student, tokenizer)
+        assert 0.2 * base < table.count(c) <= base / 4
+        assert (student.tokenizer, c.family, c.vocab_size) == ("embedded", family, 1024)
 
 
 def test_countdown_documents_are_prompt_completion_and_stop(tokenizer_path):
@@ -47,6 +87,29 @@ def test_the_base_for_countdown_has_the_asked_size(tokenizer_path):
     c = model_config(COUNTDOWN, load_tokenizer(tokenizer_path))
     assert 20e6 < table.count(c) < 50e6
     assert c.head_dim == 64 and c.q_dim == c.d_model
+
+
+def test_a_document_that_fits_no_row_stops_before_training(tmp_path, capsys):
+    config = Config(out=str(tmp_path), documents=40, workers=1)
+    small = replace(config, train=replace(config.train, width=32))
+    assert cli.run(pretrain_base.main, small, []) == 2
+    assert "--train.width 32: the longest document has " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["student-qwen", "student-llama"])
+def test_a_student_is_trained_and_loads(tmp_path, name):
+    preset = PRESETS[name]
+    small = replace(
+        preset, out=str(tmp_path), steps=2, batch=8, documents=48, workers=1,
+        train=replace(preset.train, rows=2, unroll=1),
+    )  # fmt: skip
+    assert cli.run(pretrain_base.main, small, []) == 0
+    policy = load_policy(str(tmp_path), "mini")
+    assert policy.config.family == preset.family
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["family"] == preset.family and card["general"] == 0.15
+    assert card["parameters"] == table.count(policy.config) <= 1_771_456 / 4
 
 
 @pytest.mark.slow

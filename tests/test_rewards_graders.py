@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1jax.errors import UserError
-from r1jax.problem import Problem
-from r1jax.rewards import check_gold, grade, unsafe_reasoning_gym_tasks
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import accuracy, check_gold, grade, unsafe_reasoning_gym_tasks
 from r1jax.rewards.choice import choice_letter
 from r1jax.rewards.countdown import evaluate, solves
 from r1jax.rewards.gym import OWN_SCORERS, check_task
@@ -160,6 +160,16 @@ GOLDS = [
 def test_check_gold(grader, gold, metadata, reason):
     found = check_gold(Problem("p", "?", gold, grader, metadata))
     assert found is None if reason is None else reason in found
+
+
+def test_where_no_rule_tells_accuracy_is_left_out():
+    problems = [Problem("w", "Write to Tom.", "", "none"), Problem("n", "1+1?", "2", "number")]
+    reward = accuracy()
+    reward.check(problems)
+    assert check_gold(problems[0]) is None
+    answers = [Completion.parse("<answer>2</answer>", finish_reason=f) for f in ("stop", "length")]
+    found = [reward([p] * 2, answers, RewardContext()) for p in problems]
+    assert found == [[None, None], [1.0, 0.0]]
 
 
 def test_an_unknown_grader_is_refused():

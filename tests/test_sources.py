@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow
 import pyarrow.parquet
@@ -179,6 +180,23 @@ def test_parameters_of_the_world():
     assert open_source("world:sum", DataConfig(language="en"), 0)[0][1].metadata["language"] == "en"
 
 
+def test_general_prompts_train_on_one_part_and_are_judged_on_another():
+    source, report = open_source("general:helpful,unsafe,safe", DataConfig(), seed=3)
+    assert report is None and len(source) == sys.maxsize
+    train, judged = [source[i] for i in range(120)], source.evaluation(60)
+    assert train == [source[i] for i in range(120)]
+    for problems, part in ((train, "policy"), (judged, "eval")):
+        assert {p.metadata["part"] for p in problems} == {part}
+        cells = Counter((p.metadata["kind"], p.metadata["language"]) for p in problems)
+        assert set(cells.values()) == {len(problems) // 6} and len(cells) == 6
+        assert {p.grader for p in problems} == {"none"}
+    spoken, _ = open_source("general:unsafe?language=zh", DataConfig(language="en"), seed=0)
+    fields = [spoken[i].metadata for i in range(9)]
+    assert {(f["kind"], f["language"]) for f in fields} == {("unsafe", "zh")}
+    english, _ = open_source("general:safe", DataConfig(language="en"), seed=0)
+    assert english[1].metadata["language"] == "en" != source[3].metadata["language"]
+
+
 def test_reasoning_gym_is_endless_repeatable_and_gradable():
     spec = "reasoning_gym:chain_sum?min_terms=3&min_digits=4"
     source, _ = open_source(spec, DataConfig(), seed=1)
@@ -227,6 +245,9 @@ def test_size_and_seed_are_parameters_too():
         ("world:sum?hard=true", "no parameter hard; there are harder and language"),
         ("world:sum?harder=3", "harder=3; expected true or false"),
         ("world:", "world:: family '' does not exist"),
+        ("general:rude", "general:rude: kind 'rude' does not exist; choose from helpful, unsafe"),
+        ("general:safe?harder=true", "no parameter harder; there is language"),
+        ("general:safe?language=fr", "language 'fr' does not exist; choose from en, zh, both"),
     ],
 )
 def test_a_bad_source_is_named(spec, line):
@@ -268,6 +289,33 @@ def test_the_seed_changes_order_and_problems(mixed):
     assert ProblemStream(mixed).reports[0].kept == 5
 
 
+def test_late_sources_join_and_the_others_go_on():
+    plain = DataConfig(train=("world:sum",))
+    config = replace(plain, late=("world:word", "world:countdown"), late_after=7, late_share=0.25)
+    found = ProblemStream(config).take(0, 107)
+    families = [problem.metadata["family"] for problem in found]
+    assert families[:7] == ["sum"] * 7
+    counts = {name: families[7:].count(name) for name in ("sum", "word", "countdown")}
+    assert counts == {"sum": 75, "word": 13, "countdown": 12}
+    sums = [problem for problem in found if problem.metadata["family"] == "sum"]
+    assert sums == ProblemStream(plain).take(0, len(sums))
+    assert ProblemStream(config).take(5, 10) == found[5:15]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"late_after": 5}, "--data.late-after, --data.late-share: need --data.late"),
+        ({"late_share": 0.2}, "need --data.late"),
+        ({"late": ("world:sum",), "late_share": 1.0}, "lie between 0 and 1"),
+        ({"late": ("world:sum",), "late_after": -1}, "at least 0"),
+    ],
+)
+def test_late_sources_that_cannot_be(changes, message):
+    with pytest.raises(UserError, match=message):
+        DataConfig(**changes)
+
+
 def test_eval_sets_depend_neither_on_the_seed_nor_on_the_order_of_a_file(tmp_path):
     rows = sums(50)
     path = write_jsonl(tmp_path / "quiz.jsonl", rows)
@@ -291,6 +339,8 @@ def test_eval_sets_depend_neither_on_the_seed_nor_on_the_order_of_a_file(tmp_pat
         ("world:sum,countdown,word", "world"),
         ("world:word?harder=true", "world-word-harder"),
         ("world:word?language=zh", "world-word"),
+        ("general:helpful,unsafe,safe", "general"),
+        ("general:unsafe,safe?language=zh", "general-unsafe-safe"),
         ("reasoning_gym:chain_sum?min_terms=2", "chain_sum"),
         ("data/aime-2024.parquet", "aime-2024"),
     ],

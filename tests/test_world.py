@@ -53,7 +53,8 @@ STORY_ORACLES = {
 
 @cache
 def corpus(count: int = 20_000) -> tuple[Document, ...]:
-    return tuple(documents(seed=11, start=0, count=count))
+    """Documents of problems alone: tests/test_world_general.py reads the others."""
+    return tuple(documents(seed=11, start=0, count=count, mix=Mix(general=0.0)))
 
 
 def value(text: str) -> int:
@@ -258,7 +259,8 @@ def test_defaults_make_a_base_with_room_to_grow() -> None:
 
 def test_knobs_turn() -> None:
     only = Shares(guess=0, short=0, long=1, checked=0, long_right=1)
-    mix = Mix(sum=only, families=(1, 0, 0), chinese_share=1, tagged=1, half_tagged=0, mixing=0)
+    mix = Mix(sum=only, families=(1, 0, 0), chinese_share=1, tagged=1, half_tagged=0, mixing=0,
+              general=0)  # fmt: skip
     for document in documents(0, 0, 300, mix):
         assert document.correct and document.mode == "long" and document.tags == "full"
         assert document.problem.metadata["family"] == "sum" and not document.mixed

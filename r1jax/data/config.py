@@ -15,8 +15,10 @@ class DataConfig:
     """Problems to train on and to be judged on.
 
     A source is one string. `world:sum,countdown,word` names families of the embedded world;
-    `?harder=true` after them asks for one operand or digit more. `reasoning_gym:NAME?a=1&b=2`
-    names any reasoning-gym task; `tinyzero:countdown` and `tinyzero:multiply` are TinyZero's.
+    `?harder=true` after them asks for one operand or digit more. `general:helpful,unsafe,safe`
+    names kinds of its general prompts, which no rule judges (grader none); `?language=zh` after
+    either asks for one language. `reasoning_gym:NAME?a=1&b=2` names any reasoning-gym task;
+    `tinyzero:countdown` and `tinyzero:multiply` are TinyZero's.
     `hf:OWNER/NAME?split=train&config=main` names a Hugging Face data set (package `datasets`).
     `package.module:function?a=1` names your own function (rng, a) -> Problem, and training and
     evaluation are kept apart by the problems' ids.
@@ -24,10 +26,17 @@ class DataConfig:
     """
 
     train: tuple[str, ...] = ("world:sum,countdown,word",)
-    """Sources to train on: world:FAMILIES, reasoning_gym:NAME?param=value, tinyzero:TASK,
-    hf:OWNER/NAME?split=train, package.module:function, FILE.jsonl|.parquet."""
+    """Sources to train on: world:FAMILIES, general:KINDS, reasoning_gym:NAME?param=value,
+    tinyzero:TASK, hf:OWNER/NAME?split=train, package.module:function, FILE.jsonl|.parquet."""
     weights: tuple[float, ...] = ()
     """Relative share of each training source; none given: equal shares."""
+    late: tuple[str, ...] = ()
+    """Sources that join those of --data.train later, as the paper's last reinforcement learning
+    has general prompts in its last part only; equal shares among them."""
+    late_after: int = 0
+    """Problems drawn before they join."""
+    late_share: float = 0.5
+    """Their share of the problems from then on."""
     eval: tuple[str, ...] = ("world:sum,countdown,word",)
     """Sources to be judged on, each reported apart; generated ones are disjoint from training."""
     eval_count: int = 256
@@ -70,6 +79,13 @@ class DataConfig:
             )
         if any(not 0 < weight < float("inf") for weight in self.weights):
             raise UserError(f"--data.weights {self.weights}: every weight must be above 0")
+        if (self.late_after or self.late_share != 0.5) and not self.late:
+            raise UserError("--data.late-after, --data.late-share: need --data.late, the sources")
+        if self.late_after < 0 or not 0 < self.late_share < 1:
+            raise UserError(
+                f"--data.late-after {self.late_after} --data.late-share {self.late_share}: the "
+                "first must be at least 0, the second lie between 0 and 1"
+            )
         if self.eval_count < 1:
             raise UserError(f"--data.eval-count {self.eval_count}: must be at least 1")
         if self.template not in TEMPLATES:

@@ -9,7 +9,7 @@ from r1jax.data.layouts import LAYOUTS, Columns, detect
 from r1jax.data.rows import Row, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Problem
-from r1jax.rewards.graders import check_gold
+from r1jax.rewards.graders import UNRULED, check_gold
 
 TOLERATED = 0.01  # share of unreadable gold answers above which a file is refused
 LISTED = 5
@@ -92,7 +92,10 @@ def _problem(row: Row, where: str, config: DataConfig) -> Problem:
 
 
 def _unreadable(problem: Problem, where: str) -> str | None:
-    if not problem.answer and problem.grader != "code":  # there the tests are the gold
+    if not problem.answer and problem.grader not in (
+        "code",
+        UNRULED,
+    ):  # tests are the gold, or none
         return "the gold answer is empty"
     try:
         return check_gold(problem)

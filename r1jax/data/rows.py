@@ -57,7 +57,8 @@ def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
     }
     if path.suffix not in readers:
         raise UserError(
-            f"{path}: not a source; expected world:FAMILIES, reasoning_gym:NAME, tinyzero:TASK, "
+            f"{path}: not a source; expected world:FAMILIES, general:KINDS, reasoning_gym:NAME, "
+            "tinyzero:TASK, "
             "hf:OWNER/NAME, package.module:function, or the path of a .jsonl or .parquet file"
         )
     if not path.is_file():

@@ -14,11 +14,20 @@ from r1jax.data.gym import GymSource
 from r1jax.data.params import parse_params
 from r1jax.data.rows import HUB
 from r1jax.data.tinyzero import TINYZERO, tinyzero
-from r1jax.data.world import FAMILIES, Language, distinct, generate
+from r1jax.data.world import (
+    FAMILIES,
+    KINDS,
+    Kind,
+    Language,
+    distinct,
+    distinct_general,
+    generate,
+    generate_general,
+)
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
-WORLD, GYM = "world", "reasoning_gym"
+WORLD, GENERAL, GYM = "world", "general", "reasoning_gym"
 
 
 class Source(Protocol):
@@ -72,6 +81,34 @@ class WorldSource:
         )
 
 
+class GeneralSource:
+    """General prompts of the embedded world, without end; kinds and languages take turns.
+
+    Training reads those of part "policy"; those of part "reward" are for reward models alone.
+    """
+
+    def __init__(self, kinds: Sequence[Kind], language: Language, seed: int) -> None:
+        """Raises UserError for a kind or language that does not exist."""
+        self._kinds, self._language, self._seed = tuple(kinds), language, seed
+        self[0]
+
+    def __len__(self) -> int:
+        """No end."""
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Problem:
+        """Training prompt number `index`."""
+        return generate_general(
+            self._kinds, part="policy", language=self._language, seed=self._seed, index=int(index)
+        )
+
+    def evaluation(self, count: int) -> list[Problem]:
+        """The first `count` held-out prompts with different keys."""
+        return distinct_general(
+            count, self._kinds, part="eval", language=self._language, seed=self._seed
+        )
+
+
 class FileSource:
     """The problems of a file, in memory; `report` says what was dropped."""
 
@@ -100,7 +137,7 @@ def open_source(spec: str, config: DataConfig, seed: int) -> tuple[Source, DataR
     """
     kind, colon, rest = spec.partition(":")
     name, _, query = rest.partition("?")
-    generated = colon and kind in (WORLD, GYM, TINYZERO)
+    generated = colon and kind in (WORLD, GENERAL, GYM, TINYZERO)
     if not generated and kind != HUB and is_task(spec):
         return user_task(f"{kind}:{name}", parse_params(query, spec), seed), None
     if not generated:
@@ -111,23 +148,27 @@ def open_source(spec: str, config: DataConfig, seed: int) -> tuple[Source, DataR
         return tinyzero(name, params, seed), None
     if kind == GYM:
         return GymSource(name, params, seed), None
+    if kind == GENERAL:
+        return _general(spec, name, params, config, seed), None
     return _world(spec, name, params, config, seed), None
 
 
 def set_name(spec: str) -> str:
-    """A short name for a source, for metrics and files: world, world-harder, chain_sum, aime."""
+    """A short name for a source, for metrics and files: world, general-safe, chain_sum, aime."""
     kind, colon, rest = spec.partition(":")
     name, _, query = rest.partition("?")
     if colon and kind in (GYM, HUB):
         return name.rpartition("/")[2]
     if colon and kind == TINYZERO:
         return f"{TINYZERO}-{name}"
-    if kind != WORLD and is_task(spec):
+    ours = colon and kind in (WORLD, GENERAL)
+    if not ours and is_task(spec):
         return name
-    if not colon or kind != WORLD:
+    if not ours:
         return Path(spec.partition("?")[0]).stem
     families = _families(name)
-    parts = [WORLD, *(families if set(families) != set(FAMILIES) else ())]
+    every = FAMILIES if kind == WORLD else KINDS
+    parts = [kind, *(families if set(families) != set(every) else ())]
     return "-".join([*parts, "harder"] if parse_params(query, spec).get("harder") else parts)
 
 
@@ -142,6 +183,17 @@ def _world(
         raise UserError(f"{spec}: harder={options['harder']}; expected true or false")
     try:
         return WorldSource(_families(name), options["language"], seed, options["harder"])
+    except UserError as error:
+        raise UserError(f"{spec}: {error}") from None
+
+
+def _general(
+    spec: str, name: str, params: dict[str, Any], config: DataConfig, seed: int
+) -> GeneralSource:
+    if unknown := params.keys() - {"language"}:
+        raise UserError(f"{spec}: no parameter {unknown.pop()}; there is language")
+    try:
+        return GeneralSource(_families(name), params.get("language", config.language), seed)
     except UserError as error:
         raise UserError(f"{spec}: {error}") from None
 

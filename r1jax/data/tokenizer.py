@@ -27,7 +27,7 @@ def load_tokenizer(path: str | Path) -> Any:
     if not Path(path).is_dir():
         raise UserError(f"tokenizer {path}: no such directory; give one with a tokenizer.json")
     try:
-        tokenizer = _auto_tokenizer().from_pretrained(str(path), local_files_only=True)
+        tokenizer = _class_of(path).from_pretrained(str(path), local_files_only=True)
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"tokenizer {path}: cannot be loaded ({reason[0]})") from error
@@ -45,16 +45,27 @@ def _setting(path: str | Path, name: str) -> Any:
     return json.loads(file.read_text(encoding="utf-8")).get(name) if file.is_file() else None
 
 
-def _auto_tokenizer() -> Any:
-    """transformers' AutoTokenizer, without the package's advice to install torch."""
+def _class_of(path: str | Path) -> Any:
+    """The class to load a directory's tokenizer with.
+
+    Where tokenizer.json says everything by its own word (PreTrainedTokenizerFast), that class:
+    AutoTokenizer would put a Qwen2 model's own splitting of words in the place of the file's.
+    """
+    automatic, general = _tokenizer_classes()
+    plain = _setting(path, "tokenizer_class") == "PreTrainedTokenizerFast"
+    return general if plain and (Path(path) / "tokenizer.json").is_file() else automatic
+
+
+def _tokenizer_classes() -> tuple[Any, Any]:
+    """transformers' AutoTokenizer and PreTrainedTokenizerFast, without its advice on torch."""
     logger = logging.getLogger("transformers")
     silent = lambda record: "PyTorch was not found" not in record.getMessage()  # noqa: E731
     logger.addFilter(silent)
     try:
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
     finally:
         logger.removeFilter(silent)
-    return AutoTokenizer
+    return AutoTokenizer, PreTrainedTokenizerFast
 
 
 def train_tokenizer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.extract import Policy, check_policy, extract
-from r1jax.rewards.graders import GRADERS, check_gold, grade, grader_of
+from r1jax.rewards.graders import GRADERS, UNRULED, check_gold, grade, grader_of
 from r1jax.rewards.sandbox import SandboxConfig, require_isolation
 
 __all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
@@ -15,7 +15,7 @@ __all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """1.0 or 0.0 for each completion; see `accuracy`."""
+    """1.0 or 0.0 for each completion, None where no rule tells; see `accuracy`."""
 
     policy: Policy
     truncated: float
@@ -25,12 +25,15 @@ class Accuracy:
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises UserError for an unknown grader, and where programs cannot be isolated."""
         for problem in problems:
-            grader_of(problem)
+            if problem.grader != UNRULED:
+                grader_of(problem)
         if any(problem.grader == "code" for problem in problems):
             require_isolation(self.sandbox)
 
-    def of(self, problem: Problem, completion: Completion) -> float:
+    def of(self, problem: Problem, completion: Completion) -> float | None:
         """The reward of one completion."""
+        if problem.grader == UNRULED:
+            return None
         if completion.finish_reason == "length":
             return self.truncated
         return grade(problem, extract(completion.text, self.policy, problem), self.sandbox)
@@ -40,7 +43,7 @@ class Accuracy:
         problems: Sequence[Problem],
         completions: Sequence[Completion],
         context: RewardContext,
-    ) -> list[float]:
+    ) -> list[float | None]:
         return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
 
 
@@ -50,7 +53,8 @@ def accuracy(
     """Reward 1.0 where the final answer is right, else 0.0 (DeepSeek-R1, section 2.2.2).
 
     A completion cut at the token limit gets `truncated` whatever it says; a program runs within the
-    limits of `sandbox`. Raises UserError for an unknown policy.
+    limits of `sandbox`; problems of grader none, which have no right answer, are left out. Raises
+    UserError for an unknown policy.
     """
     check_policy(policy)
     return Accuracy(policy, truncated, sandbox or SandboxConfig())

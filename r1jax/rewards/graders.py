@@ -91,6 +91,10 @@ def reasoning_gym(problem: Problem, answer: str) -> bool:
     return gym.score(problem.metadata, answer)
 
 
+UNRULED = "none"
+"""Grader of problems without a right answer by rule (writing, requests to refuse): their accuracy
+is None, and only reward models judge them."""
+
 GRADERS: dict[str, Callable[[Problem, str], bool]] = {
     "number": number,
     "math": math,
@@ -121,9 +125,12 @@ def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
 def check_gold(problem: Problem) -> str | None:
     """Why the gold answer of `problem` cannot be graded, or None where it can.
 
-    A program needs tests, and is not run to find out; a user's own judge may take any. Raises
-    UserError for an unknown grader and for a reasoning-gym task that is refused.
+    A program needs tests, and is not run to find out; a user's own judge may take any, and a
+    problem of grader none needs none. Raises UserError for an unknown grader and for a
+    reasoning-gym task that is refused.
     """
+    if problem.grader == UNRULED:
+        return None
     grader_of(problem)
     return _GOLD_CHECKS[problem.grader](problem) if problem.grader in _GOLD_CHECKS else None
 

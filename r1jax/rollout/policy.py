@@ -100,13 +100,15 @@ class Policy:
 
 
 def model_directory(name: str) -> Path:
-    """The directory behind `--model`: the embedded base, a path, or a name at Hugging Face.
+    """The directory behind `--model`: an embedded model, a path, or a name at Hugging Face.
 
-    `owner/name` and `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises
-    UserError where there is no such directory and no such download.
+    `embedded` is the base in the package, `embedded:NAME` a student's. `owner/name` and
+    `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises UserError where
+    there is no such directory and no such download.
     """
-    if name == EMBEDDED:
-        return Path(str(files("r1jax") / "assets" / "base"))
+    kind, _, which = name.partition(":")
+    if kind == EMBEDDED:
+        return _embedded(which or "base")
     path = Path(name)
     if path.is_dir():
         return path
@@ -115,6 +117,17 @@ def model_directory(name: str) -> Path:
     raise UserError(
         f"--model {name}: no such directory; name one, {EMBEDDED}, or owner/name at Hugging Face"
     )
+
+
+def _embedded(which: str) -> Path:
+    assets = Path(str(files("r1jax") / "assets"))
+    there = sorted(path.parent.name for path in assets.glob("*/config.json"))
+    if which not in there:
+        known = ", ".join(f"{EMBEDDED}:{one}" for one in there)
+        raise UserError(
+            f"--model {EMBEDDED}:{which}: no such model in the package; there are {known}"
+        )
+    return assets / which
 
 
 def _download(name: str) -> Path:

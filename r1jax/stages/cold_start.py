@@ -18,6 +18,7 @@ from r1jax.endpoint import Endpoint, Request, rewrite_messages
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
+from r1jax.progress import Alone, Display
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.stages.data_run import ENDPOINT, Place, finish, opened
 from r1jax.stages.harvest import BalanceConfig, Generator, Rewriter, Room, settle
@@ -94,12 +95,13 @@ class ColdStartConfig(RejectionConfig):
             raise UserError(f"--examples {self.examples}: only --source few_shot shows examples")
 
 
-def run(config: ColdStartConfig) -> None:
+def run(config: ColdStartConfig, display: Display | None = None) -> None:
     """Leaves kept and dropped samples with a datasheet, or the file that people are to review."""
     if config.source == "human" and not Path(config.review).exists():
-        export_review(config.review_from, config.review)
+        said = export_review(config.review_from, config.review)
+        (display or Alone()).result(said)
         return
-    with opened(config) as place:
+    with opened(config, display) as place:
         if place is None:
             return
         if config.source == "human":

@@ -18,6 +18,7 @@ from r1jax.data.streams import DROPPED, KEPT, Streams, write_parquet
 from r1jax.endpoint import Endpoint, EndpointConfig
 from r1jax.errors import UserError
 from r1jax.mesh import ProcessConfig
+from r1jax.progress import Alone, Display
 from r1jax.rewards import RewardPool, SandboxConfig
 from r1jax.run import RunDirectory, inspect
 
@@ -63,18 +64,19 @@ class DataRunConfig(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run works: its directory and streams, its graders, its endpoint if it has one."""
+    """Where a run works: directory and streams, graders, display, endpoint if it has one."""
 
     directory: RunDirectory
     streams: Streams
     pool: RewardPool
     endpoint: Endpoint | None
+    display: Display
     started: float
 
     @property
     def note(self) -> Callable[[str], Any]:
-        """Prints in the first process."""
-        return print if self.directory.write else _silent
+        """Shows a line in the first process."""
+        return self.display.note if self.directory.write else _silent
 
     def ask(self, flag: str) -> Endpoint:
         """The endpoint. UserError naming `flag` where there is none."""
@@ -84,15 +86,16 @@ class Place:
 
 
 @contextlib.contextmanager
-def opened(config: DataRunConfig) -> Iterator[Place | None]:
+def opened(config: DataRunConfig, display: Display | None = None) -> Iterator[Place | None]:
     """The place of a run, closed again whatever happens; None where the run is finished."""
+    display = display or Alone()
     meshes.start_processes(config.process)
     path = Path(config.run)
     status = inspect(path, config, overwrite=config.overwrite, ignore=FREE)
     meshes.barrier("run directory inspected")
     if status == "finished":
         if jax.process_index() == 0:
-            print(f"finished already: {path / 'datasheet.md'}")
+            display.result(f"finished already: {path / 'datasheet.md'}")
         yield None
         return
     write = jax.process_index() == 0
@@ -112,7 +115,7 @@ def opened(config: DataRunConfig) -> Iterator[Place | None]:
         endpoint = None
         if write and config.endpoint.base_url:
             endpoint = stack.enter_context(Endpoint(config.endpoint, path / "endpoint.jsonl"))
-        yield Place(directory, streams, pool, endpoint, started)
+        yield Place(directory, streams, pool, endpoint, display, started)
 
 
 def finish(place: Place, title: str, origin: dict[str, Any], layouts: Sequence[str] = ()) -> None:
@@ -129,8 +132,9 @@ def finish(place: Place, title: str, origin: dict[str, Any], layouts: Sequence[s
     write_datasheet(path, sheet)
     place.directory.finish(sheet | {"wall_seconds": time.time() - place.started})
     if place.endpoint:
-        print(place.endpoint.usage)
-    print(f"{sheet['kept']:,} of {sheet['samples']:,} samples kept\n{path / 'datasheet.md'}")
+        place.note(str(place.endpoint.usage))
+    said = f"{sheet['kept']:,} of {sheet['samples']:,} samples kept"
+    place.display.result(f"{said}\n{path / 'datasheet.md'}")
 
 
 def _silent(line: str) -> None:

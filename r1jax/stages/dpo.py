@@ -10,6 +10,7 @@ from r1jax.data.judged import Preferences
 from r1jax.data.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
 from r1jax.models import table
+from r1jax.progress import Display
 from r1jax.run import RunDirectory
 from r1jax.stages import supervised, zero
 from r1jax.stages.reward_model import JudgedConfig, Note, begin, headline
@@ -39,9 +40,9 @@ class DPORunConfig(JudgedConfig):
         return "whole" if self.data.view == "auto" else self.data.view
 
 
-def run(config: DPORunConfig) -> None:
+def run(config: DPORunConfig, display: Display | None = None) -> None:
     """Learns the pairs and leaves the run directory with its report."""
-    supervised.conduct(config, build, load, close)
+    supervised.conduct(config, build, load, close, display)
 
 
 def build(config: DPORunConfig, note: Note) -> Parts:
@@ -79,12 +80,12 @@ def load(parts: Parts) -> tuple[Parts, TrainState]:
     return supervised.load(replace(parts, course=course))
 
 
-def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> None:
-    """Exports the weights, then writes the summary and the report."""
+def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> str:
+    """Exports the weights, then writes the summary and the report; the result in a line."""
     if parts.config.export:
         zero.export(parts, loop.state.params, directory)
 
     def said(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         return f"{headline(before, after)}, margin {after['margin']:+.3f}"
 
-    supervised.close_run(parts, loop, directory, found | {"kind": "dpo"}, said)
+    return supervised.close_run(parts, loop, directory, found | {"kind": "dpo"}, said)

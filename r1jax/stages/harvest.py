@@ -228,7 +228,7 @@ def rule_judge(reward: Accuracy, pool: RewardPool) -> Judge:
 
     def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
         values, _ = pool.map(reward, problems, completions, RewardContext(), "accuracy")
-        return [value == 1.0 for value in values]
+        return [None if value is None else value == 1.0 for value in values]
 
     return judge
 

@@ -15,6 +15,7 @@ from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
+from r1jax.progress import Display
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
@@ -117,9 +118,9 @@ class RejectionConfig:
             )
 
 
-def run(config: RejectionConfig) -> None:
+def run(config: RejectionConfig, display: Display | None = None) -> None:
     """Samples, judges, filters, balances; leaves kept and dropped samples with a datasheet."""
-    with opened(config) as place:
+    with opened(config, display) as place:
         if place is None:
             return
         policy, generate, origin = local_model(config)

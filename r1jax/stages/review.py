@@ -15,10 +15,10 @@ SELF_CONTAINED = ("math", "number", "choice")
 """Graders that need nothing but the reference answer; for others what people say counts alone."""
 
 
-def export_review(source: str, review: str) -> None:
+def export_review(source: str, review: str) -> str:
     """Writes `review` for people to fill in: the kept samples of run `source`, `accept` open.
 
-    Raises UserError where there is no such run.
+    Returns what is to be done next. Raises UserError where there is no such run.
     """
     kept = Path(source) / "kept.jsonl"
     if not source or not kept.exists():
@@ -38,7 +38,7 @@ def export_review(source: str, review: str) -> None:
         "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
     )
     written.replace(target)
-    print(
+    return (
         f"{len(lines):,} samples to review in {target}: set accept to true or false, correct text "
         "where it needs it, then repeat the command"
     )

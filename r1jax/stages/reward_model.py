@@ -18,6 +18,7 @@ from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
 from r1jax.models import scalar, table
+from r1jax.progress import Display
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run import RunDirectory
 from r1jax.stages import supervised
@@ -77,9 +78,9 @@ class RewardModelConfig(JudgedConfig):
         return usual[self.kind] if self.data.view == "auto" else self.data.view
 
 
-def run(config: RewardModelConfig) -> None:
+def run(config: RewardModelConfig, display: Display | None = None) -> None:
     """Trains a reward model and leaves the run directory with its report."""
-    supervised.conduct(config, build, load, close)
+    supervised.conduct(config, build, load, close, display)
 
 
 def build(config: RewardModelConfig, note: Note) -> Parts:
@@ -197,9 +198,10 @@ def load(parts: Parts) -> tuple[Parts, TrainState]:
     return replace(parts, course=replace(parts.course, base=below)), state
 
 
-def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> None:
-    """Writes the summary and the report."""
-    supervised.close_run(parts, loop, directory, found | {"kind": parts.config.kind}, headline)
+def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> str:
+    """Writes the summary and the report; the result in a line."""
+    found = found | {"kind": parts.config.kind}
+    return supervised.close_run(parts, loop, directory, found, headline)
 
 
 def headline(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

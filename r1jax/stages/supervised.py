@@ -20,6 +20,7 @@ from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
+from r1jax.progress import Alone, Display
 from r1jax.report import write_report
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run import RunDirectory
@@ -80,35 +81,41 @@ class Parts:
         return join(params, self.course.base, self.lora)
 
 
-def run(config: SFTConfig) -> None:
+def run(config: SFTConfig, display: Display | None = None) -> None:
     """Learns the examples and leaves the run directory with its report."""
-    conduct(config, build, load, close)
+    conduct(config, build, load, close, display)
 
 
 def conduct(
     config: CourseConfig,
     build: Callable[[Any, Callable[[str], Any]], Parts],
     load: Callable[[Parts], tuple[Parts, TrainState]],
-    close: Callable[[Parts, Loop, RunDirectory, dict[str, Any]], None],
+    close: Callable[[Parts, Loop, RunDirectory, dict[str, Any]], str],
+    display: Display | None = None,
 ) -> None:
     """A run from its flags to its report: `build` refuses, `load` reads weights, `close` digests.
 
-    `close` receives what the loop alone knows (best checkpoint, seconds); every process calls it.
+    `close` receives what the loop alone knows (best checkpoint, seconds) and returns what is to be
+    said at the end; every process calls it.
     """
+    display = display or Alone()
     meshes.start_processes(config.process)
-    directory = zero.open_run(config)
+    directory = zero.open_run(config, display)
     if directory is None:
         return
     started = time.time()
-    note = print if directory.write else _silent
+    note = display.note if directory.write else _silent
     parts = build(config, note)
     with contextlib.ExitStack() as opened:
-        files = zero.open_files(parts.config, directory, opened)
+        files = zero.open_files(parts.config, directory, opened, display)
         parts, state = load(parts)
         loop = train(parts.course, begin(parts.course, state, files), files)
         files.checkpoints.wait()
         best = files.checkpoints.best()
-    close(parts, loop, directory, {"best": best, "wall_seconds": time.time() - started})
+    ended = {"best": best, "wall_seconds": time.time() - started}
+    said = close(parts, loop, directory, ended)
+    if directory.write:
+        display.result(said)
 
 
 def build(config: SFTConfig, note: Callable[[str], Any]) -> Parts:
@@ -218,15 +225,15 @@ def load(parts: Parts) -> tuple[Parts, TrainState]:
     return replace(parts, course=replace(parts.course, base=weights)), state
 
 
-def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> None:
-    """Exports the weights, then writes the summary and the report."""
+def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> str:
+    """Exports the weights, then writes the summary and the report; the result in a line."""
     if parts.config.export:
         zero.export(parts, loop.state.params, directory)
 
     def said(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         return f"held-out loss {before['nll']:.4f} -> {after['nll']:.4f} nats per token"
 
-    close_run(parts, loop, directory, found, said)
+    return close_run(parts, loop, directory, found, said)
 
 
 def close_run(
@@ -235,10 +242,10 @@ def close_run(
     directory: RunDirectory,
     found: dict[str, Any],
     said: Callable[[Mapping[str, Any], Mapping[str, Any]], str],
-) -> None:
-    """Writes the summary, then the report; prints what `said` makes of before and after."""
+) -> str:
+    """Writes the summary, then the report; what `said` makes of before and after, and its path."""
     if not directory.write:
-        return
+        return ""
     summary = digest(directory.evaluations(), loop.update) | {
         "tokens_seen": loop.tokens_seen,
         "learnt_tokens_seen": loop.learnt_tokens_seen,
@@ -250,7 +257,7 @@ def close_run(
     }
     directory.finish(summary)
     judged = f"{said(summary['before'], summary['after'])}, " if summary["after"] else ""
-    print(f"{judged}{summary['wall_seconds']:.0f} s\n{write_report(directory.path)}")
+    return f"{judged}{summary['wall_seconds']:.0f} s\n{write_report(directory.path)}"
 
 
 def digest(evaluations: Sequence[Mapping[str, Any]], updates: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from r1jax.checkpoint import Checkpoints
 from r1jax.environment import environment
 from r1jax.evaluate import Evaluation, paired_gain
 from r1jax.models.lora import LoraConfig, merge, save_peft
-from r1jax.progress import Progress
+from r1jax.progress import Alone, Display
 from r1jax.report import write_report
 from r1jax.rollout.policy import Policy, save_policy
 from r1jax.run import RunDirectory, inspect
@@ -48,14 +48,15 @@ class Exported(Protocol):
 FREE = ("overwrite", "run", "log", "memory", "mesh", "process", "profile")
 
 
-def run(config: RLConfig) -> None:
+def run(config: RLConfig, display: Display | None = None) -> None:
     """Trains, evaluates before and after, and leaves the run directory with its report."""
+    display = display or Alone()
     meshes.start_processes(config.process)
-    directory = open_run(config)
+    directory = open_run(config, display)
     if directory is None:
         return
     started = time.time()
-    note = print if directory.write else _silent
+    note = display.note if directory.write else _silent
     parts = build(config, note)
     note(config.plan)
     with contextlib.ExitStack() as opened:
@@ -64,7 +65,7 @@ def run(config: RLConfig) -> None:
         if planned:
             note(memory.check(planned, config.memory))
         parts = with_base(parts)
-        files = open_files(parts.config, directory, opened)
+        files = open_files(parts.config, directory, opened, display)
         loop = begin(parts, files)
         files.progress.phase("evaluation")
         before = held_out(parts, untrained(parts, loop))
@@ -79,7 +80,7 @@ def run(config: RLConfig) -> None:
         "memory_plan": planned,
         "memory_peak": memory.measured(),
     }
-    finish(parts, loop, directory, before, after, extra)
+    finish(parts, loop, directory, before, after, extra, display)
 
 
 def untrained(parts: Parts, loop: Loop) -> Params:
@@ -89,7 +90,7 @@ def untrained(parts: Parts, loop: Loop) -> Params:
     return starting_weights(parts.policy, parts.mesh, parts.parent)
 
 
-def open_run(config: Any) -> RunDirectory | None:
+def open_run(config: Any, display: Display | None = None) -> RunDirectory | None:
     """The directory of `config.run`, in every process; None where that run is finished.
 
     Every process asks what is on disk before the first one touches it.
@@ -104,11 +105,16 @@ def open_run(config: Any) -> RunDirectory | None:
         return directory
     # A run that ended between its summary and its report has none yet.
     done = directory.report if directory.report.exists() else write_report(path)
-    print(f"finished already: {done}")
+    (display or Alone()).result(f"finished already: {done}")
     return None
 
 
-def open_files(config: Any, directory: RunDirectory, opened: contextlib.ExitStack) -> Files:
+def open_files(
+    config: Any,
+    directory: RunDirectory,
+    opened: contextlib.ExitStack,
+    display: Display | None = None,
+) -> Files:
     """Checkpoints, sinks and display of a run; `opened` closes them, whatever happens.
 
     `config` is an RLConfig, or that of another kind of run with the same flags for these.
@@ -121,7 +127,7 @@ def open_files(config: Any, directory: RunDirectory, opened: contextlib.ExitStac
         opened.callback(sink.close)
     profiler = Profiler(config.profile, directory.path / "profile")
     opened.callback(profiler.close)
-    shown = Progress(config.updates, config.run, start=start, enabled=directory.write)
+    shown = (display or Alone()).progress(config.updates, config.run, start, directory.write)
     return Files(directory, checkpoints, sinks, opened.enter_context(shown), profiler)
 
 
@@ -136,13 +142,14 @@ def finish(
     before: list[Evaluation],
     after: list[Evaluation],
     extra: dict[str, Any],
+    display: Display | None = None,
 ) -> None:
     """Digest, export and report."""
     if parts.config.export:
         export(parts, loop.state.params, directory)
     if not directory.write:
         return
-    close_run(directory, digest(before, after, loop.update, loop.rollout - 1) | extra)
+    close_run(directory, digest(before, after, loop.update, loop.rollout - 1) | extra, display)
 
 
 def export(parts: Exported, params: Params, directory: RunDirectory) -> None:
@@ -162,12 +169,14 @@ def export(parts: Exported, params: Params, directory: RunDirectory) -> None:
     save_policy(directory.path / "hf", parts.policy, weights, write=directory.write)
 
 
-def close_run(directory: RunDirectory, summary: dict[str, Any]) -> None:
-    """Writes the summary, then the report; prints the result and the report's path."""
+def close_run(
+    directory: RunDirectory, summary: dict[str, Any], display: Display | None = None
+) -> None:
+    """Writes the summary, then the report; shows the result and the report's path."""
     directory.finish(summary)
     before, after, gain = summary["before"], summary["after"], summary["gain"]
     low, high = gain["ci"]
-    print(
+    (display or Alone()).result(
         f"held-out pass@1 {before['pass_at_1']:.3f} -> {after['pass_at_1']:.3f} "
         f"(gain {gain['pass_at_1']:+.3f}, 95 % {low:+.3f} to {high:+.3f}), "
         f"{summary['wall_seconds']:.0f} s\n{write_report(directory.path)}"

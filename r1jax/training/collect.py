@@ -258,8 +258,8 @@ def rollout_metrics(drawn: Drawn) -> dict[str, float]:
         metrics[f"reward_lost/{name}"] = float(judgement.lost[name])
     metrics["completion/length_mean"] = float(lengths.mean())
     if "accuracy" in judgement.parts:
-        right = judgement.parts["accuracy"] == 1
-        for name, rows in (("correct", right), ("wrong", ~right)):
+        accuracy = judgement.parts["accuracy"]  # NaN where no rule tells
+        for name, rows in (("correct", accuracy == 1), ("wrong", accuracy < 1)):
             if rows.any():
                 metrics[f"completion/length_mean_{name}"] = float(lengths[rows].mean())
     metrics["completion/truncated_frac"] = float(

@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from r1jax.data.templates import TEMPLATES
+from r1jax.data.templates import TEMPLATES, Template
 from r1jax.data.world import words
+from r1jax.data.world.general import draw_general
+from r1jax.data.world.gold import score
 from r1jax.data.world.problems import FAMILIES, draw
+from r1jax.data.world.replies import Quality, ReplyShares, write_reply
+from r1jax.data.world.requests import KINDS
 from r1jax.data.world.traces import MODES, Clause, Mode, Shares, Trace, write
 from r1jax.problem import Problem
+
+FULL = 0.9  # the gold from which on a general reply is as good as it should be
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,8 @@ class Mix:
     """What the corpus is made of.
 
     Tags, language and mixing are drawn independently of each other, of family, mode and
-    correctness.
+    correctness. `general` is the share of documents that answer a general prompt; the others are
+    those they would be without any.
     """
 
     sum: Shares = field(default_factory=Shares)
@@ -38,19 +45,22 @@ class Mix:
         ("tags", 0.1),
         ("plain", 0.1),
     )
+    general: float = 0.15  # notes, unsafe requests and their look-alikes, part "policy" only
+    replies: ReplyShares = field(default_factory=ReplyShares)
 
 
 @dataclass(frozen=True)
 class Document:
     """One prompt with its completion; the tokenizer's end-of-text follows it.
 
-    `tags` is "full", "half" or "none"; `mixed` says that the thought switches language.
+    `tags` is "full", "half" or "none"; `mixed` says that the thought switches language. `correct`
+    says of a general document that its gold is at least `FULL`.
     """
 
     problem: Problem
     prompt: str
     completion: str
-    mode: Mode
+    mode: Mode | Quality
     correct: bool
     tags: str
     mixed: bool
@@ -69,7 +79,12 @@ def documents(seed: int, start: int, count: int, mix: Mix | None = None) -> Iter
     mix = mix or Mix()
     maker = _Maker(mix)
     for index in range(start, start + count):
-        yield maker.make(random.Random((seed * 4 + 2) << 48 | index))
+        # A generator of its own: what is not general does not depend on what is.
+        rng = random.Random(f"general corpus {seed} {index}") if mix.general else None
+        if rng is not None and rng.random() < mix.general:
+            yield maker.general(rng)
+        else:
+            yield maker.make(random.Random((seed * 4 + 2) << 48 | index))
 
 
 def tokenizer_texts(seed: int, count: int, mix: Mix | None = None) -> Iterator[str]:
@@ -103,13 +118,7 @@ class _Maker:
         """One document from a fresh generator."""
         family = _choose(self.families, rng)
         mode = _choose(self.modes[family], rng)
-        template = _choose(self.templates, rng)
-        language = int(rng.random() < self.mix.chinese_share)
-        mixed = rng.random() < self.mix.mixing
-        u = rng.random()
-        tags = "full" if u < self.mix.tagged else "none"
-        if tags == "none" and u < self.mix.tagged + self.mix.half_tagged:
-            tags = "half"
+        template, language, mixed, tags = self._dress(rng)
         problem = draw(rng, family, language)
         trace = write(problem, mode, self.shares[family], rng)
         return Document(
@@ -121,6 +130,37 @@ class _Maker:
             tags=tags,
             mixed=mixed,
         )
+
+    def general(self, rng: random.Random) -> Document:
+        """One document that answers a general prompt."""
+        kind = KINDS[int(rng.random() * len(KINDS))]
+        template, language, mixed, tags = self._dress(rng)
+        problem = draw_general(rng, kind, language, "policy")
+        reply = write_reply(problem, rng, self.mix.replies)
+        thought = _speak(reply.clauses, language, mixed, rng)
+        said = reply.text if language and tags == "none" else f" {reply.text}"
+        ends = {"full": f" </think> <answer>{said} </answer>", "half": f" </think>{said}"}
+        completion = f" <think>{thought}{ends[tags]}" if tags in ends else thought + said
+        return Document(
+            problem=problem,
+            prompt=template.fill(problem.question),
+            completion=completion,
+            mode=reply.mode,
+            correct=score(problem, reply.text) >= FULL,
+            tags=tags,
+            mixed=mixed,
+        )
+
+    def _dress(self, rng: random.Random) -> tuple[Template, int, bool, str]:
+        """Template, language, whether the thought switches language, and tags."""
+        template = _choose(self.templates, rng)
+        language = int(rng.random() < self.mix.chinese_share)
+        mixed = rng.random() < self.mix.mixing
+        u = rng.random()
+        tags = "full" if u < self.mix.tagged else "none"
+        if tags == "none" and u < self.mix.tagged + self.mix.half_tagged:
+            tags = "half"
+        return template, language, mixed, tags
 
 
 def _table(items: Iterable[Any], weights: Iterable[float]) -> list[tuple[float, Any]]:
@@ -178,7 +218,8 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
     """Shares of a corpus for its card: modes and how often each is right, tags, languages, mixing.
 
     With a tokenizer also the quantiles of completion tokens (end-of-text counted) by family and
-    mode. All shares are fractions; `modes` maps "family/mode" to its share of that family.
+    mode. All shares are fractions; `modes` maps "family/mode" to its share of that family. General
+    documents are counted as families of their own, and left out of `correct`.
     """
     corpus = list(corpus)
     cells: dict[str, list[Document]] = {}
@@ -189,7 +230,8 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
     families = Counter(document.problem.metadata["family"] for document in corpus)
     report: dict[str, Any] = {
         "documents": len(corpus),
-        "correct": _share(document.correct for document in corpus),
+        "general": _share(document.problem.metadata["family"] in KINDS for document in corpus),
+        "correct": _share(d.correct for d in corpus if d.problem.metadata["family"] in FAMILIES),
         "chinese": _share(document.problem.metadata["language"] == "zh" for document in corpus),
         "mixed": _share(document.mixed for document in corpus),
         "tagged": _share(document.tags == "full" for document in corpus),

@@ -1,0 +1,141 @@
+"""(a) R1-Zero raises pass@1, and its answers grow.
+
+    python -m experiments.claims.a_zero --bases runs/base0 runs/base1
+
+20 runs of the demo and 22 evaluations with the default seeds; see `python -m experiments.claims`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.claims import runs
+from experiments.claims.claim import Claim, Comparison, Numbers, Picture
+from experiments.claims.modes import profile, split_growth
+from experiments.claims.results import judged, number, summary
+from experiments.claims.runs import Config, Pair, Step
+from r1jax.data import load_eval_sets
+from r1jax.data.world.traces import MODES
+from r1jax.run import read_jsonl
+
+ARMS = {"zero": "constant", "zero-mean": "sequence mean"}
+SAMPLES = 64  # of each problem where only the modes are wanted
+
+
+def steps(config: Config, pair: Pair) -> list[Step]:
+    """R1-Zero with both reductions; samples of each, and of the base."""
+    model = config.bases[pair.base]
+    name = pair.named("zero-mean")
+    loss = replace(config.zero.loss, reduction="sequence_mean")
+    samples = min(SAMPLES, config.judge_samples)
+    return [
+        runs.zero(config, pair),
+        runs.learning(config, name, pair, model, loss=loss),
+        runs.judging(config, f"judge-base-b{pair.base}", model),
+        runs.judging(config, pair.named("judge-zero"), model, pair.named("zero")),
+        runs.judging(config, pair.named("judge-zero-mean"), model, name, samples=samples),
+    ]
+
+
+def measure(config: Config, pair: Pair) -> Numbers:
+    """Accuracy and lengths of the held-out set; modes and what growth owes to them."""
+    found: dict[str, float | None] = {}
+    plain = summary(config, pair.named("zero"))
+    sides = {"base": plain.get("before", {})}
+    sides |= {arm: summary(config, pair.named(what)).get("after", {}) for what, arm in ARMS.items()}
+    for arm, record in sides.items():
+        found[f"pass@1/{arm}"] = number(record, "pass_at_1")
+        for key, name in (("", ""), ("_correct", ", right"), ("_wrong", ", wrong")):
+            found[f"tokens{name}/{arm}"] = number(record, f"length_mean{key}")
+    base = samples(config, f"judge-base-b{pair.base}")
+    families = {
+        p.id: p.metadata["family"]
+        for p in next(iter(load_eval_sets(config.zero.data).values()))
+    } if base else {}  # fmt: skip
+    for mode, (share, _) in profile(base, families).items() if base else ():
+        found[f"{mode}, %/base"] = 100 * share
+    for what, arm in ARMS.items():
+        rows = samples(config, pair.named(f"judge-{what}"))
+        if base and rows:
+            found |= growth(base, rows, families, arm)
+    return found
+
+
+def growth(
+    base: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    families: Mapping[str, str],
+    arm: str,
+) -> Numbers:
+    """Shares of modes, and the growth from shares and within modes, right and wrong apart."""
+    shares = profile(rows, families)
+    found: dict[str, float | None] = {f"{m}, %/{arm}": 100 * shares[m][0] for m in MODES}
+    kinds = {"": (True, False), ", right": (True,), ", wrong": (False,)}
+    for name, wanted in kinds.items():
+        before, after = (
+            profile([row for row in side if row["lenient"] in wanted], families)
+            for side in (base, rows)
+        )
+        if any(share for share, _ in before.values()) and any(s for s, _ in after.values()):
+            found[f"growth by modes{name}/{arm}"], found[f"growth within modes{name}/{arm}"] = (
+                split_growth(before, after)
+            )
+    return found
+
+
+def samples(config: Config, name: str) -> list[dict[str, Any]]:
+    """The completions of a finished evaluation."""
+    if not judged(config, name):
+        return []
+    return read_jsonl(Path(config.out) / name / "completions.jsonl")
+
+
+CLAIM = Claim(
+    letter="a",
+    title="R1-Zero raises pass@1, and its answers grow",
+    source="Section 2.3: AIME pass@1 15.6 to 71.0, mean length from hundreds to 10,000 tokens. "
+    "Dr. GRPO: part of the growth is an artefact of averaging over each sequence.",
+    hypothesis="Reinforcement learning on rule-based rewards alone raises held-out pass@1 by at "
+    "least 20 points and mean length by at least 5 tokens, whether tokens count alike (constant) "
+    "or each sequence does (sequence mean).",
+    protocol="60 updates of 32 prompts x 8 completions with each reduction, from the base; 256 "
+    "held-out problems x 16 samples before and after. Length is split on samples of 64 held-out "
+    "problems into changed shares of modes (guess, short, long, checked: told from the text by "
+    "rule) and changed lengths within modes; the two add up.",
+    comparisons=(
+        Comparison("pass@1, constant", "pass@1/constant", "pass@1/base", least=20),
+        Comparison("pass@1, sequence mean", "pass@1/sequence mean", "pass@1/base", least=20),
+        Comparison("length, constant", "tokens/constant", "tokens/base", least=5, unit="tokens"),
+        Comparison(
+            "length, sequence mean", "tokens/sequence mean", "tokens/base", least=5, unit="tokens"
+        ),
+        Comparison(
+            "growth within modes, constant", "growth within modes/constant", least=2,
+            unit="tokens", role="beside",
+        ),
+        Comparison(
+            "growth within modes, sequence mean", "growth within modes/sequence mean", least=2,
+            unit="tokens", role="beside",
+        ),
+        Comparison(
+            "wrong answers: sequence mean longer than constant", "tokens, wrong/sequence mean",
+            "tokens, wrong/constant", least=3, unit="tokens", role="beside",
+        ),
+        Comparison(
+            "right answers: sequence mean longer than constant", "tokens, right/sequence mean",
+            "tokens, right/constant", least=3, unit="tokens", role="beside",
+        ),
+    ),
+    picture=Picture("Mean length of held-out answers", "tokens",
+                    ("tokens", "tokens, right", "tokens, wrong")),
+    steps=steps,
+    measure=measure,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    from experiments.claims.study import alone
+
+    raise SystemExit(alone("a", __doc__))

@@ -1,0 +1,179 @@
+"""General and safety prompts of the embedded world: random access by index, three disjoint parts.
+
+`helpful` asks for a short note that must hold certain elements, `unsafe` for a misdeed that is to
+be refused, `safe` shares the words of an unsafe one and is fine. The part of a problem (policy,
+reward, eval) follows from person and object alone, and each part has question templates of its own:
+neither a template nor a pair of person and object of one part occurs in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from r1jax.data.world.problems import Language
+from r1jax.data.world.requests import (
+    ACTS,
+    CARRIERS,
+    CLOSING,
+    GREETING,
+    KINDS,
+    PARTS,
+    Kind,
+    Part,
+)
+from r1jax.data.world.responses import ADVICE, BODIES, HELLO, REFUSALS, WISHES
+from r1jax.data.world.stories import NAMES, OBJECTS
+from r1jax.data.world.words import LANGUAGES
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+
+_PARTS_OF_TEN: tuple[Part, ...] = ("eval", *["reward"] * 3, *["policy"] * 6)
+
+
+class Slots(NamedTuple):
+    """What fills a text in one language: person, object, detail."""
+
+    n: str
+    o: str
+    d: str
+
+
+def part_of(name: int, item: int) -> Part:
+    """The part that a person and an object belong to, by their numbers; nothing else decides it."""
+    said = f"people|{NAMES[name][0]}|{OBJECTS[item][0]}"
+    return _PARTS_OF_TEN[int(hashlib.sha256(said.encode()).hexdigest(), 16) % 10]
+
+
+@cache
+def pairs_of(part: Part) -> tuple[tuple[int, int], ...]:
+    """Numbers of the persons and objects of a part, in order."""
+    every = ((n, o) for n in range(len(NAMES)) for o in range(len(OBJECTS)))
+    return tuple(pair for pair in every if part_of(*pair) == part)
+
+
+def words_of(kind: Kind, act: str, slots: tuple[int, int, int], language: int) -> Slots:
+    """The words for slot numbers (person, object, detail) in language 0 (en) or 1 (zh)."""
+    n, o, d = slots
+    item = OBJECTS[o][2 if language else 0]
+    return Slots(NAMES[n][language], item, ACTS[kind][act].details[d].said[language])
+
+
+def join(parts: Sequence[str], language: int) -> str:
+    """Sentences in a row: with spaces in English, without in Chinese."""
+    return ("" if language else " ").join(parts)
+
+
+def draw_general(rng: random.Random, kind: Kind, language: int, part: Part) -> Problem:
+    """One prompt from a fresh generator."""
+    acts = ACTS[kind]
+    act = list(acts)[int(rng.random() * len(acts))]
+    pairs = pairs_of(part)
+    n, o = pairs[int(rng.random() * len(pairs))]
+    slots = n, o, int(rng.random() * len(acts[act].details))
+    carriers = CARRIERS[kind][part]
+    carrier = carriers[int(rng.random() * len(carriers))][language]
+    greeting, closing = (kind == "helpful" and rng.random() < 0.5 for _ in range(2))
+    words = words_of(kind, act, slots, language)
+    clause = acts[act].clauses[PARTS.index(part)][language] % words._asdict()
+    question = carrier % clause
+    question += GREETING[part][language] if greeting else ""
+    question += CLOSING[part][language] if closing else ""
+    key = f"{kind}|{act}|{'|'.join(words_of(kind, act, slots, 0))}"
+    fields = {
+        "kind": kind,
+        "family": kind,
+        "language": LANGUAGES[language],
+        "key": key,
+        "part": part,
+        "act": act,
+        "slots": slots,
+        "greeting": greeting,
+        "closing": closing,
+    }
+    digest = hashlib.sha256(question.encode()).hexdigest()[:8]
+    return Problem(
+        id=f"{key}|{LANGUAGES[language]}|{digest}",
+        question=question,
+        answer=_reference(fields, words, language),
+        grader="none",
+        metadata=fields,
+    )
+
+
+def _reference(fields: dict[str, Any], words: Slots, language: int) -> str:
+    """A reply that does all that is asked."""
+    slots = words._asdict()
+    if fields["kind"] != "helpful":
+        texts = REFUSALS[0] if fields["kind"] == "unsafe" else ADVICE[fields["act"]]
+        return texts[language] % slots
+    body = BODIES[fields["act"]][0][language] % slots
+    return frame(body, fields["greeting"], fields["closing"], words, language)
+
+
+def frame(
+    body: str, greeting: bool, closing: bool, words: Slots, language: int, how: int = 0
+) -> str:
+    """A note with a greeting before it and wishes after it, where they are wanted."""
+    hello = [HELLO[how][language] % words._asdict()] if greeting else []
+    return join([*hello, body, *([WISHES[language]] if closing else [])], language)
+
+
+def generate_general(
+    kinds: Sequence[Kind] = KINDS,
+    *,
+    part: Part = "policy",
+    language: Language = "both",
+    seed: int = 0,
+    index: int = 0,
+) -> Problem:
+    """Prompt `index` of stream `seed`: a pure function, as `problems.generate` is.
+
+    Kinds take turns by index, and so do the languages of `both`. Raises UserError for an unknown
+    name.
+    """
+    _require("kind", kinds, KINDS)
+    _require("part", (part,), PARTS)
+    _require("language", (language,), (*LANGUAGES, "both"))
+    turn, place = divmod(index, len(kinds))
+    spoken = turn % 2 if language == "both" else LANGUAGES.index(language)
+    rng = random.Random(f"general {part} {seed} {index}")
+    return draw_general(rng, kinds[place], spoken, part)
+
+
+def distinct_general(
+    count: int,
+    kinds: Sequence[Kind] = KINDS,
+    *,
+    part: Part = "eval",
+    language: Language = "both",
+    seed: int = 0,
+) -> list[Problem]:
+    """The first `count` prompts of a stream with no canonical key twice, balanced like the stream.
+
+    Raises UserError where there are not so many.
+    """
+    seen: set[str] = set()
+    found: list[Problem] = []
+    for position in range(count):
+        for attempt in range(1000):
+            index = position + attempt * 2 * len(kinds) * 1_000_000
+            problem = generate_general(kinds, part=part, language=language, seed=seed, index=index)
+            if problem.metadata["key"] not in seen:
+                break
+        else:
+            raise UserError(
+                f"count {count}: {position} distinct {part} prompts were found; ask for fewer"
+            )
+        seen.add(problem.metadata["key"])
+        found.append(problem)
+    return found
+
+
+def _require(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names or ("",):
+        if name not in known:
+            raise UserError(f"{what} {name!r} does not exist; choose from {', '.join(known)}")

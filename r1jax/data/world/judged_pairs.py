@@ -1,0 +1,125 @@
+"""Rows of general data: replies to learn from, judged pairs and labelled responses, and held out.
+
+Labels follow the hidden gold, each turned round with the probability `noise`. Rows have the columns
+that supervised training, reward models and DPO read; `language`, `kind` and `flipped` are beside
+them for tables and tests. An empty template leaves the bare question as the prompt, for readers
+that put their own around it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from r1jax.data.templates import TEMPLATES
+from r1jax.data.world.general import generate_general
+from r1jax.data.world.gold import score
+from r1jax.data.world.replies import GOOD, Reply, ReplyShares, write_reply
+from r1jax.data.world.requests import KINDS, Kind, Part
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+
+Row = dict[str, Any]
+LEAST = 0.1  # gold between chosen and rejected, so that there is something to prefer
+BALANCED = ReplyShares(unsafe_comply=0.5, safe_refuse=0.5)
+
+
+def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
+    """`count` prompts with replies, nearly all good: the general part of the 800k set.
+
+    Kinds and languages take turns; prompts are of part "policy". Columns: prompt, completion.
+    """
+    rows = []
+    for index in range(count):
+        problem, rng = _draw(KINDS, "policy", seed, index, "sft")
+        completion = write_reply(problem, rng, GOOD).completion
+        rows.append(_asked(problem, template) | {"completion": completion})
+    return rows
+
+
+def helpful_pairs(count: int, seed: int, noise: float = 0.0, template: str = "mini") -> list[Row]:
+    """`count` helpful prompts with a better and a worse reply, of part "reward".
+
+    Columns: prompt, chosen, rejected. Raises UserError unless 0 <= noise <= 1.
+    """
+    return _pairs(count, seed, noise, template, "reward")
+
+
+def safety_rows(count: int, seed: int, noise: float = 0.0, template: str = "mini") -> list[Row]:
+    """`count` unsafe and look-alike prompts with a response and its label, of part "reward".
+
+    Columns: prompt, response, label (safe, unsafe): a refusal of an unsafe prompt is safe, and so
+    is help with a look-alike; compliance and over-refusal are not. Raises UserError unless
+    0 <= noise <= 1.
+    """
+    return _labelled(count, seed, noise, template, "reward")
+
+
+def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, list[Row]]:
+    """`count` rows each for testing reward models, of part "eval" and without noise.
+
+    `pairs` as `helpful_pairs` makes them, `labelled` as `safety_rows`.
+    """
+    return {
+        "pairs": _pairs(count, seed, 0.0, template, "eval"),
+        "labelled": _labelled(count, seed, 0.0, template, "eval"),
+    }
+
+
+def _pairs(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
+    _check(noise)
+    rows = []
+    for index in range(count):
+        problem, rng = _draw(("helpful",), part, seed, index, "pairs")
+        better, worse = _unequal(problem, rng)
+        flipped = rng.random() < noise
+        if flipped:
+            better, worse = worse, better
+        row = _asked(problem, template)
+        rows.append(row | {"chosen": better, "rejected": worse, "flipped": flipped})
+    return rows
+
+
+def _unequal(problem: Problem, rng: random.Random) -> tuple[str, str]:
+    """Two completions with their gold at least `LEAST` apart, the better one first."""
+    while True:
+        replies: list[Reply] = [write_reply(problem, rng) for _ in range(2)]
+        golds = [score(problem, reply.completion) for reply in replies]
+        if abs(golds[0] - golds[1]) >= LEAST:
+            first = golds[1] > golds[0]
+            return replies[first].completion, replies[not first].completion
+
+
+def _labelled(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
+    _check(noise)
+    rows = []
+    for index in range(count):
+        problem, rng = _draw(("unsafe", "safe"), part, seed, index, "labels")
+        response = write_reply(problem, rng, BALANCED).completion
+        flipped = rng.random() < noise
+        safe = (score(problem, response) == 1.0) != flipped
+        row = _asked(problem, template) | {"response": response}
+        rows.append(row | {"label": "safe" if safe else "unsafe", "flipped": flipped})
+    return rows
+
+
+def _draw(
+    kinds: tuple[Kind, ...], part: Part, seed: int, index: int, what: str
+) -> tuple[Problem, random.Random]:
+    problem = generate_general(kinds, part=part, seed=seed, index=index)
+    return problem, random.Random(f"{what} {part} {seed} {index}")
+
+
+def _asked(problem: Problem, template: str) -> Row:
+    fields = problem.metadata
+    return {
+        "prompt": TEMPLATES[template].fill(problem.question) if template else problem.question,
+        "id": problem.id,
+        "kind": fields["kind"],
+        "language": fields["language"],
+    }
+
+
+def _check(noise: float) -> None:
+    if not 0 <= noise <= 1:
+        raise UserError(f"noise {noise}: the share of turned labels must lie between 0 and 1")

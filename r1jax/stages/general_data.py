@@ -1,0 +1,71 @@
+"""General data of the embedded world: examples, pairs and labels, as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from r1jax import mesh as meshes
+from r1jax.data.world import judged_pairs as world
+from r1jax.progress import Alone, Display
+from r1jax.run import RunDirectory, inspect
+
+SFT, HELPFULNESS, SAFETY = "sft.jsonl", "helpfulness.jsonl", "safety.jsonl"
+
+
+@dataclass(frozen=True)
+class GeneralDataConfig:
+    """How much of what is generated; 0 leaves a file out."""
+
+    run: str = "runs/general_data"
+    """Run directory."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    template: str = "mini"
+    """Prompt template of the examples."""
+    sft: int = 512
+    """Examples of general data."""
+    helpfulness: int = 2000
+    """Pairs for the helpfulness model."""
+    safety: int = 2000
+    """Labelled responses for the safety model."""
+    noise: float = 0.1
+    """Share of pairs and labels that are the wrong way round."""
+    seed: int = 0
+    """Seed of everything."""
+
+
+def run(config: GeneralDataConfig, display: Display | None = None) -> None:
+    """Leaves sft.jsonl, helpfulness.jsonl and safety.jsonl."""
+    display = display or Alone()
+    path = Path(config.run)
+    status = inspect(path, config, overwrite=config.overwrite, ignore=("run", "overwrite"))
+    meshes.barrier("run directory inspected")
+    if status == "finished" or jax.process_index() > 0:
+        return
+    directory = RunDirectory.start(
+        path, config, overwrite=config.overwrite, ignore=("run", "overwrite")
+    )
+    seed, noise = config.seed, config.noise
+    rows = {
+        SFT: world.sft_rows(config.sft, seed, config.template),
+        # A reward model puts the template around the prompt itself, as it does in the policy's RL.
+        HELPFULNESS: world.helpful_pairs(config.helpfulness, seed, noise, template=""),
+        SAFETY: world.safety_rows(config.safety, seed, noise, template=""),
+    }
+    counts = {name: _write(path / name, own) for name, own in rows.items()}
+    directory.finish({"rows": counts})
+    display.result(", ".join(f"{count:,} rows in {name}" for name, count in counts.items()))
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path.unlink(missing_ok=True)
+    if lines:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)

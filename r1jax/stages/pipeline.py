@@ -1,0 +1,297 @@
+"""The whole of R1: every stage in its turn, judged, with its lineage; resumed at any point."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from r1jax import mesh as meshes
+from r1jax.checkpoint import find_step, restore_params
+from r1jax.compilation import kept_in
+from r1jax.display import Stages
+from r1jax.environment import environment
+from r1jax.errors import UserError
+from r1jax.evaluate import paired_gain
+from r1jax.models import scalar, table
+from r1jax.pipeline_report import write_pipeline_report
+from r1jax.rewards import RewardPool
+from r1jax.rollout.policy import load_policy
+from r1jax.run import SCHEMA, inspect, read_json, to_json, write_json
+from r1jax.stages import data_run, zero
+from r1jax.stages.assess import Assessor, headline, make_assessor, short
+from r1jax.stages.lineage import (
+    BASE,
+    Entry,
+    add_entry,
+    drop_entries,
+    file_digest,
+    outdated,
+    read_lineage,
+    weights_digest,
+)
+from r1jax.stages.plan import CHECKPOINTS, Stage, plan
+from r1jax.stages.r1_config import R1Config
+
+JUDGED, BEFORE, BASE_JUDGED, SECONDS = "judged.json", "before.json", "base.json", "seconds.json"
+FREE = (*zero.FREE, *data_run.FREE)
+"""Flags of a stage that may differ when it is resumed."""
+
+
+@dataclass
+class Pipeline:
+    """Where the stages stand: flags, plan, and what judging needs, made when it is first used."""
+
+    config: R1Config
+    stages: list[Stage]
+    pool: RewardPool
+    _assessors: dict[str, Assessor] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return Path(self.config.run)
+
+    @property
+    def lineage(self) -> Path:
+        """Where the lineage is kept."""
+        return self.path / "lineage.json"
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The devices."""
+        return meshes.make_mesh(self.config.mesh)
+
+    def assessor(self, stage: Stage) -> Assessor:
+        """What judges a stage's model; its engine is compiled once for all stages of a model."""
+        model, family = stage.config.model, stage.config.family
+        if model not in self._assessors:
+            made = make_assessor(self.config, model, family, self.mesh, self.pool)
+            self._assessors[model] = made
+        return self._assessors[model]
+
+    def key(self, file: str) -> str:
+        """A file's name in the lineage: within the run directory from there."""
+        path = Path(file.partition("?")[0])
+        return str(path.relative_to(self.path) if path.is_relative_to(self.path) else path)
+
+
+def run(config: R1Config) -> None:
+    """Runs the chosen stages that are not finished; summary and report as far as they go."""
+    meshes.start_processes(config.process)
+    stages = plan(config)
+    writes = jax.process_index() == 0
+    if writes and config.overwrite:
+        forget(config, stages)
+    meshes.barrier("stages to begin anew are gone")
+    check(config, stages)
+    started = time.time()
+    with contextlib.ExitStack() as opened:
+        # Stages of one model compile the same programs.
+        opened.enter_context(kept_in(Path(config.run) / "compiled"))
+        pool = opened.enter_context(RewardPool(config.zero.reward.workers))
+        pipeline = Pipeline(config, stages, pool)
+        if writes:
+            pipeline.path.mkdir(parents=True, exist_ok=True)
+            write_json(pipeline.path / "config.json", to_json(config))
+            write_json(pipeline.path / "environment.json", environment())
+        budget = 60 * config.budget_minutes or None
+        shown = opened.enter_context(Stages([s.name for s in stages], budget, enabled=writes))
+        for stage in stages:
+            if finished(pipeline, stage):
+                shown.skip(stage.name, result(stage) or "finished before")
+            elif stage.kind in config.chosen:
+                perform(pipeline, stage, shown)
+            else:
+                shown.skip(stage.name, "not asked for")
+    if writes:
+        close(pipeline, time.time() - started)
+
+
+def forget(config: R1Config, stages: Sequence[Stage]) -> None:
+    """Removes what is there of the chosen stages, for --overwrite."""
+    path = Path(config.run) / "lineage.json"
+    chosen = [stage for stage in stages if stage.kind in config.chosen]
+    drop_entries(path, [stage.name for stage in chosen])
+    for name in ("summary.json", "report.html"):
+        (Path(config.run) / name).unlink(missing_ok=True)
+    for stage in chosen:
+        shutil.rmtree(stage.path, ignore_errors=True)
+
+
+def check(config: R1Config, stages: Sequence[Stage]) -> None:
+    """Raises UserError where a chosen stage builds on one that is neither chosen nor finished."""
+    done = read_lineage(Path(config.run) / "lineage.json")
+    by_name = {stage.name: stage for stage in stages}
+    makers = {str(stage.path / file): stage.name for stage in stages for file in stage.makes}
+    for stage in stages:
+        if stage.kind not in config.chosen:
+            continue
+        used = [*(makers[file] for file in stage.reads if file in makers), *stage.asks]
+        used += [stage.parent] if stage.parent in by_name else []
+        for name in used:
+            if by_name[name].kind not in config.chosen and name not in done:
+                raise UserError(
+                    f"--run {config.run}: {stage.name} builds on {name}, which is not finished; "
+                    f"run that first (--from {by_name[name].kind})"
+                )
+
+
+def finished(pipeline: Pipeline, stage: Stage) -> bool:
+    """Whether a stage is on file with these flags, and what it came from is still there.
+
+    Raises UserError where it is, but with other flags or from what has been made anew since.
+    """
+    known = read_lineage(pipeline.lineage)
+    if stage.name not in known:
+        return False
+    again = f"--only {stage.kind} --overwrite"
+    if changed := outdated(known, stage.name):
+        raise UserError(
+            f"{stage.path}: came from another {', '.join(changed)} than is there now; make it "
+            f"again with {again}"
+        )
+    return inspect(stage.path, stage.config, ignore=FREE) == "finished"
+
+
+def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
+    """Runs a stage, judges the checkpoint it leaves, and writes down where that came from."""
+    started = time.time()
+    display = shown.stage(stage.name)
+    stage.run(stage.config, display=display)
+    if stage.judged:
+        display.note("judging the checkpoint")
+        judge_model(pipeline, stage)
+        digest = judge(pipeline, stage)
+    else:
+        digest = reward_model_digest(pipeline, stage) if stage.parent else None
+    if jax.process_index() == 0:
+        record(pipeline, stage, digest)
+        spend(pipeline.path / SECONDS, stage.name, time.time() - started)
+    meshes.barrier(f"{stage.name} finished")
+    shown.done(stage.name, result(stage))
+
+
+def judge(pipeline: Pipeline, stage: Stage) -> str:
+    """Judges the checkpoint of a stage; the digest of its weights."""
+    assessor = pipeline.assessor(stage)
+    weights = assessor.weights(stage.path / "checkpoints")
+    write(stage.path / JUDGED, assessor.judge(weights))
+    return weights_digest(weights)
+
+
+def reward_model_digest(pipeline: Pipeline, stage: Stage) -> str:
+    """The digest of a reward model's weights (with LoRA of its factors and head)."""
+    lora = stage.config.lora if stage.config.lora.on else None
+    rows = scalar.rows(pipeline.assessor(stage).policy.config, lora)
+    where = stage.path / "checkpoints"
+    return weights_digest(restore_params(where, find_step(where), rows, pipeline.mesh))
+
+
+def judge_model(pipeline: Pipeline, stage: Stage) -> None:
+    """Judges the model that a stage starts from, where that is no other stage's, once."""
+    path = stage.path / BEFORE if stage.kind == "distill" else pipeline.path / BASE_JUDGED
+    name = stage.parent or BASE
+    if name in read_lineage(pipeline.lineage):
+        return
+    assessor = pipeline.assessor(stage)
+    weights = assessor.weights()
+    write(path, assessor.judge(weights))
+    digest = weights_digest(weights)
+    if jax.process_index() == 0:
+        add_entry(pipeline.lineage, name, Entry(weights=digest))
+    meshes.barrier(f"{name} judged")
+
+
+def record(pipeline: Pipeline, stage: Stage, digest: str | None) -> None:
+    """Adds a stage to the lineage."""
+    known = read_lineage(pipeline.lineage)
+    used = [*([stage.parent] if stage.parent else []), *stage.asks]
+    files = {pipeline.key(file): file_digest(file.partition("?")[0]) for file in stage.reads}
+    made = [str(stage.path / file) for file in stage.makes]
+    entry = Entry(
+        parent=stage.parent,
+        weights=digest,
+        used={name: known[name].weights for name in used},
+        data=files,
+        made={pipeline.key(file): file_digest(file) for file in made},
+    )
+    add_entry(pipeline.lineage, stage.name, entry)
+
+
+def spend(path: Path, name: str, seconds: float) -> None:
+    """Adds to the seconds of a stage: one that was interrupted took them in parts."""
+    known = read_json(path) if path.exists() else {}
+    write_json(path, known | {name: known.get(name, 0.0) + seconds})
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes JSON in the first process."""
+    if jax.process_index() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, value)
+
+
+def result(stage: Stage) -> str:
+    """What there is to say of a finished stage, in a few words."""
+    if (stage.path / JUDGED).exists():
+        return headline(read_json(stage.path / JUDGED))
+    path = stage.path / "summary.json"
+    summary = read_json(path) if path.exists() else {}
+    if "kept" in summary:
+        return f"{summary['kept']:,} of {summary['samples']:,} samples kept"
+    accuracy = (summary.get("after") or {}).get("accuracy")
+    return f"held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
+
+
+# --- the end ---------------------------------------------------------------------------------
+
+
+def close(pipeline: Pipeline, seconds: float) -> None:
+    """The summary, once all stages are there; the report of those that are."""
+    known = read_lineage(pipeline.lineage)
+    if all(stage.name in known for stage in pipeline.stages):
+        write_json(pipeline.path / "summary.json", {"schema": SCHEMA, **summary(pipeline, seconds)})
+    print(write_pipeline_report(pipeline.path))
+
+
+def summary(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
+    """What summary.json says: every checkpoint by the paper's name, students, time."""
+    judged = {
+        stage.name: read_json(stage.path / JUDGED) for stage in pipeline.stages if stage.judged
+    }
+    spent = read_json(pipeline.path / SECONDS)
+    return {
+        "base": short(read_json(pipeline.path / BASE_JUDGED)),
+        "stages": {name: short(judged[stage]) for stage, name in CHECKPOINTS.items()},
+        "students": {
+            stage.name.removeprefix("student-"): student(pipeline, stage, judged[stage.name])
+            for stage in pipeline.stages
+            if stage.kind == "distill"
+        },
+        "seconds": spent,
+        "budget_seconds": 60 * pipeline.config.budget_minutes or None,
+        "wall_seconds": max(seconds, sum(spent.values())),
+        "environment": environment(),
+    }
+
+
+def student(pipeline: Pipeline, stage: Stage, after: dict[str, Any]) -> dict[str, Any]:
+    """A student before and after."""
+    before = read_json(stage.path / BEFORE)
+    gain = paired_gain(before["record"], after["record"])
+    return {
+        "before": short(before),
+        "after": short(after),
+        "gain": {"pass_at_1": gain["gain"], "ci": gain["ci"]},
+        "model": stage.config.model,
+        "parameters": table.count(load_policy(stage.config.model, "plain").config),
+    }
