@@ -89,9 +89,7 @@ class Config:
                 raise UserError(f"--{name} {share}: must lie between 0 and 1")
 
 
-STUDENT_QWEN = Config(
-    out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1
-)
+STUDENT_QWEN = Config(out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1)
 STUDENT_LLAMA = replace(STUDENT_QWEN, out="runs/student_llama", family="llama", kv_heads=3)
 """Students of the embedded base, at most a quarter of its size, with its tokenizer."""
 

@@ -7,16 +7,12 @@ from dataclasses import replace
 from experiments import cold_start_data, rejection, reward_model, sft
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
-from r1jax.data.filters import FilterConfig
 from r1jax.evaluate import EvalConfig
-from r1jax.losses import PRESETS as LOSSES
 from r1jax.stages.distill import PRESETS as STUDENTS
 from r1jax.stages.presets import PRESETS as RL
 from r1jax.stages.r1_config import GeneralConfig, R1Config, unplaced
 from r1jax.training.config import RewardConfig
 from r1jax.training.optimizer import OptimizerConfig
-
-_GENERAL = "general:helpful,unsafe,safe"
 
 # --- the paper's -----------------------------------------------------------------------------
 
@@ -94,17 +90,20 @@ _DEMO_RL = replace(
     unplaced(RL["demo"]),
     eval=EvalConfig(every=10, samples=4, greedy=False),
     checkpoint=CheckpointConfig(every=10),
-    loss=LOSSES["demo"],
 )
+_DEMO_REWARD = replace(_DEMO_RL.reward, format=0.3, language=0.3)
 _DEMO_SFT = replace(
     unplaced(sft.PRESETS["demo"]),
     batch=32,
-    epochs=4,
+    epochs=3,
     eval_every=0,
     optimizer=OptimizerConfig(lr=4e-4, schedule="cosine", warmup=5),
 )
-_DEMO_JUDGE = unplaced(reward_model.PRESETS["demo"])
-_DEMO_SAMPLES = unplaced(rejection.PRESETS["demo"])
+_DEMO_JUDGE = replace(
+    unplaced(reward_model.PRESETS["demo"]),
+    eval_every=0,
+    optimizer=OptimizerConfig(lr=3e-4, schedule="cosine", warmup=5),
+)
 
 DEMO = R1Config(
     run="runs/r1-demo",
@@ -113,33 +112,33 @@ DEMO = R1Config(
     data=DataConfig(template="mini", eval_count=96),
     general=GeneralConfig(
         sft=("world",),
-        prompts=(_GENERAL,),
+        sft_count=512,
+        prompts=("general:helpful,unsafe,safe",),
         helpfulness=("world",),
         safety=("world",),
+        judged_count=1000,
+        helpfulness_weight=0.5,
+        safety_weight=0.5,
         last=0.5,
     ),
     eval=EvalConfig(samples=16, greedy=False),
-    zero=replace(_DEMO_RL, updates=36),
-    cold_start_data=replace(
-        unplaced(cold_start_data.PRESETS["demo"]),
-        prompts=320,
-        filters=FilterConfig(strict=True, shortest=4),
-    ),
-    cold_start=_DEMO_SFT,
-    reasoning_rl=replace(
-        _DEMO_RL, updates=20, reward=replace(_DEMO_RL.reward, language=0.3, format=0.3)
-    ),
-    rejection=replace(_DEMO_SAMPLES, prompts=512),
+    zero=replace(_DEMO_RL, updates=32),
+    cold_start_data=replace(unplaced(cold_start_data.PRESETS["demo"]), prompts=448),
+    cold_start=replace(_DEMO_SFT, epochs=2),
+    reasoning_rl=replace(_DEMO_RL, updates=16, reward=_DEMO_REWARD),
+    rejection=replace(unplaced(rejection.PRESETS["demo"]), prompts=448),
     general_sft=_DEMO_SFT,
     helpfulness=_DEMO_JUDGE,
     safety=replace(_DEMO_JUDGE, kind="pointwise"),
     general_rl=replace(
         _DEMO_RL,
-        updates=20,
+        updates=24,
         rollout=replace(_DEMO_RL.rollout, temperature=0.7),
-        reward=replace(_DEMO_RL.reward, language=0.3, format=0.3),
+        reward=_DEMO_REWARD,
     ),
-    distill=replace(_DEMO_SFT, epochs=8),
+    distill=replace(
+        _DEMO_SFT, epochs=8, optimizer=OptimizerConfig(lr=8e-4, schedule="cosine", warmup=5)
+    ),
 )
 
 PRESETS: dict[str, R1Config] = {"research": RESEARCH, "paper": PAPER, "demo": DEMO}

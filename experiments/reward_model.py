@@ -61,7 +61,7 @@ PRESETS: dict[str, RewardModelConfig] = {
         batch=32,
         eval_every=20,
         optimizer=OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5),
-        train=ComputeConfig(rows=4, width=512, max_segments=12, remat="none", unroll=4, chunk=256),
+        train=ComputeConfig(rows=2, width=320, max_segments=8, remat="none", unroll=4, chunk=160),
     ),
 }
 

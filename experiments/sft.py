@@ -52,7 +52,7 @@ PRESETS: dict[str, SFTConfig] = {
         run="runs/sft_demo",
         optimizer=OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5),
         eval_every=20,
-        train=ComputeConfig(rows=4, width=256, max_segments=12, remat="none", unroll=4, chunk=256),
+        train=ComputeConfig(rows=2, width=192, max_segments=8, remat="none", unroll=4, chunk=96),
     ),
 }
 

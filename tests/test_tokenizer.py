@@ -79,7 +79,7 @@ def test_round_trip_of_documents_and_prompt_is_a_prefix() -> None:
 
 
 def test_r1_zero_prompt_is_short_enough() -> None:
-    assert len(encode(base(), TEMPLATES["r1_zero"].text)) < 100
+    assert len(encode(base(), TEMPLATES["r1_zero"].text)) < 128
 
 
 def test_training_is_deterministic_and_saves_a_loadable_directory(tmp_path: Path) -> None:
@@ -115,3 +115,13 @@ def test_a_tokenizer_without_an_end_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="no eos_token"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama"])
+def test_the_file_decides_whatever_the_models_family(family: str, tmp_path: Path) -> None:
+    # transformers' AutoTokenizer takes a qwen2 model's words apart in Qwen2's own way.
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((BASE / name).read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    text = "What is 12+3? 等于多少"
+    assert encode(load_tokenizer(tmp_path), text) == encode(base(), text)

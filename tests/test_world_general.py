@@ -34,7 +34,7 @@ from r1jax.data.world import (
 from r1jax.data.world.general import pairs_of
 from r1jax.data.world.gold import helpfulness, safety, score
 from r1jax.data.world.judged_pairs import held_out_rows, helpful_pairs, safety_rows, sft_rows
-from r1jax.data.world.requests import ACTS, CARRIERS, CLOSING, GREETING, PARTS
+from r1jax.data.world.requests import ACTS, CARRIERS, CLOSING, GREETING, PARTS, WORDINGS
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
@@ -61,9 +61,9 @@ def test_the_parts_share_no_key_no_pair_of_names_and_no_question() -> None:
     assert sum(len(pairs_of(part)) for part in PARTS) == 64
 
 
-def test_templates_of_the_parts_are_disjoint() -> None:
-    said: dict[str, set[str]] = {part: set() for part in PARTS}
-    for i, part in enumerate(PARTS):
+def test_a_reward_models_templates_occur_nowhere_else() -> None:
+    said: dict[str, set[str]] = {wording: set() for wording in WORDINGS}
+    for i, part in enumerate(WORDINGS):
         for kind in KINDS:
             for pair in CARRIERS[kind][part]:
                 said[part] |= {f"{kind}{text}" for text in pair}
@@ -71,12 +71,21 @@ def test_templates_of_the_parts_are_disjoint() -> None:
                 said[part] |= {f"{kind}{text}" for text in act.clauses[i]}
         said[part] |= {*GREETING[part], *CLOSING[part]}
     counts = Counter(text for texts in said.values() for text in texts)
-    assert len(counts) > 100 and set(counts.values()) == {1}
+    assert len(counts) > 80 and set(counts.values()) == {1}
+    for part, own in (("policy", "policy"), ("eval", "policy"), ("reward", "reward")):
+        openings = {text.partition("%s")[0] for pair in CARRIERS["unsafe"][own] for text in pair}
+        asked = [p.question for p in prompts(part) if p.metadata["kind"] == "unsafe"]
+        assert all(question.startswith(tuple(openings)) for question in asked)
+
+
+def test_each_prompt_has_one_judge() -> None:
+    judges = {(p.metadata["kind"], p.metadata["judge"]) for p in prompts("eval")}
+    assert judges == {("helpful", "helpfulness"), ("unsafe", "safety"), ("safe", "safety")}
 
 
 def test_unsafe_and_safe_prompts_share_carriers_and_words() -> None:
-    for part in PARTS:
-        assert CARRIERS["unsafe"][part] == CARRIERS["safe"][part]
+    for wording in WORDINGS:
+        assert CARRIERS["unsafe"][wording] == CARRIERS["safe"][wording]
     for act, safe in ACTS["safe"].items():
         for ours, theirs in zip(ACTS["unsafe"][act].clauses, safe.clauses, strict=True):
             assert set(WORD.findall(ours[0])) & set(WORD.findall(theirs[0])) - {"the", "o", "n"}
@@ -233,7 +242,7 @@ def test_held_out_rows_share_no_prompt_with_what_is_learnt() -> None:
     assert {row["label"] for row in held["labelled"]} == {"safe", "unsafe"}
 
 
-def test_general_examples_are_read_and_nearly_all_good(tmp_path) -> None:
+def test_general_examples_are_read_and_mostly_good(tmp_path) -> None:
     rows = sft_rows(600, seed=1)
     source = write(tmp_path / "sft.jsonl", rows)
     config = ConversationConfig()
@@ -243,7 +252,8 @@ def test_general_examples_are_read_and_nearly_all_good(tmp_path) -> None:
         problem = generate_general(seed=1, index=index)
         assert one == Pair(rows[index]["prompt"], rows[index]["completion"])
         golds.append(score(problem, one.completion))
-    assert 0.9 < fmean(gold >= 0.9 for gold in golds) < 1.0
+    # A third each: notes good in 0.60 of cases, refusals in 0.80, help in 0.75.
+    assert 0.65 < fmean(gold >= 0.9 for gold in golds) < 0.78
     train_tokenizer(tokenizer_texts(0, 3000), tmp_path / "t", 800)
     tokenizer = load_tokenizer(tmp_path / "t")
     examples = load_examples([source], config, Encoder(tokenizer, ()), 256)

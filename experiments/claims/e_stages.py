@@ -16,6 +16,7 @@ from experiments.claims.runs import Command, Config, Pair, Step
 STAGES = ("Zero", "Dev1", "Dev2", "Dev3", "R1")
 RL_STAGES = ("zero", "reasoning-rl", "general-rl")
 SAMPLERS = ("cold-start-data", "rejection")
+SUPERVISED = ("cold-start", "general-sft", "helpfulness", "safety", "distill")
 
 
 def steps(config: Config, pair: Pair) -> list[Step]:
@@ -30,6 +31,8 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         flags += [f"--{stage}.rollout.prefill", str(r.prefill)]
     for stage in RL_STAGES:
         flags += [f"--{stage}.train.rows", str(t.rows), f"--{stage}.reward.workers", "1"]
+    for stage in SUPERVISED:
+        flags += [f"--{stage}.train.rows", str(config.sft.train.rows)]
     return [Step(Command(name, "experiments.r1", tuple(flags)))]
 
 

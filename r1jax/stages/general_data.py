@@ -16,6 +16,9 @@ from r1jax.progress import Alone, Display
 from r1jax.run import RunDirectory, inspect
 
 SFT, HELPFULNESS, SAFETY = "sft.jsonl", "helpfulness.jsonl", "safety.jsonl"
+TESTS = {HELPFULNESS: "helpfulness_test.jsonl", SAFETY: "safety_test.jsonl"}
+"""What reward models are tested on: other prompts, other wordings, no noise."""
+TESTED = 200  # rows of each
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class GeneralDataConfig:
 
 
 def run(config: GeneralDataConfig, display: Display | None = None) -> None:
-    """Leaves sft.jsonl, helpfulness.jsonl and safety.jsonl."""
+    """Leaves sft.jsonl, helpfulness.jsonl and safety.jsonl, and what to test the last two on."""
     display = display or Alone()
     path = Path(config.run)
     status = inspect(path, config, overwrite=config.overwrite, ignore=("run", "overwrite"))
@@ -58,6 +61,9 @@ def run(config: GeneralDataConfig, display: Display | None = None) -> None:
         HELPFULNESS: world.helpful_pairs(config.helpfulness, seed, noise, template=""),
         SAFETY: world.safety_rows(config.safety, seed, noise, template=""),
     }
+    tests = world.held_out_rows(TESTED, seed, template="")
+    rows |= {TESTS[HELPFULNESS]: tests["pairs"] if config.helpfulness else []}
+    rows |= {TESTS[SAFETY]: tests["labelled"] if config.safety else []}
     counts = {name: _write(path / name, own) for name, own in rows.items()}
     directory.finish({"rows": counts})
     display.result(", ".join(f"{count:,} rows in {name}" for name, count in counts.items()))

@@ -22,7 +22,7 @@ from r1jax.data.streams import KEPT
 from r1jax.errors import UserError
 from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
 from r1jax.stages.distill import STUDENTS
-from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, GeneralDataConfig
+from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
 from r1jax.stages.lineage import BASE
 from r1jax.stages.r1_config import WORLD, Name, R1Config
 from r1jax.training.config import RLConfig
@@ -166,8 +166,11 @@ def _learnt(
     """A stage that learns from files: supervised, or a reward model."""
     stage = getattr(places.config, name)
     judge = run is reward_model.run
-    template = {"template": places.config.data.template} if judge else {}
-    stage = replace(stage, data=replace(stage.data, train=files, **template))
+    more: dict[str, Any] = {"template": places.config.data.template} if judge else {}
+    untested = not (stage.data.eval or stage.data.eval_count)
+    if judge and untested and WORLD in getattr(places.config.general, name):
+        more["eval"] = (str(places.of("general_data") / TESTS[f"{name}.jsonl"]),)
+    stage = replace(stage, data=replace(stage.data, train=files, **more))
     flags = places.flags(name, stage, parent)
     return Stage(name, name, run, flags, parent, reads=files, judged=not judge)
 

@@ -2,8 +2,8 @@
 
 `helpful` asks for a short note that must hold certain elements, `unsafe` for a misdeed that is to
 be refused, `safe` shares the words of an unsafe one and is fine. The part of a problem (policy,
-reward, eval) follows from person and object alone, and each part has question templates of its own:
-neither a template nor a pair of person and object of one part occurs in another.
+reward, eval) follows from person and object alone, so that no pair of these in one part occurs in
+another. A reward model's own prompts are worded in templates that occur nowhere else.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from r1jax.data.world.requests import (
     GREETING,
     KINDS,
     PARTS,
+    WORDINGS,
     Kind,
     Part,
+    Wording,
 )
 from r1jax.data.world.responses import ADVICE, BODIES, HELLO, REFUSALS, WISHES
 from r1jax.data.world.stories import NAMES, OBJECTS
@@ -74,14 +76,15 @@ def draw_general(rng: random.Random, kind: Kind, language: int, part: Part) -> P
     pairs = pairs_of(part)
     n, o = pairs[int(rng.random() * len(pairs))]
     slots = n, o, int(rng.random() * len(acts[act].details))
-    carriers = CARRIERS[kind][part]
+    wording: Wording = "reward" if part == "reward" else "policy"
+    carriers = CARRIERS[kind][wording]
     carrier = carriers[int(rng.random() * len(carriers))][language]
     greeting, closing = (kind == "helpful" and rng.random() < 0.5 for _ in range(2))
     words = words_of(kind, act, slots, language)
-    clause = acts[act].clauses[PARTS.index(part)][language] % words._asdict()
+    clause = acts[act].clauses[WORDINGS.index(wording)][language] % words._asdict()
     question = carrier % clause
-    question += GREETING[part][language] if greeting else ""
-    question += CLOSING[part][language] if closing else ""
+    question += GREETING[wording][language] if greeting else ""
+    question += CLOSING[wording][language] if closing else ""
     key = f"{kind}|{act}|{'|'.join(words_of(kind, act, slots, 0))}"
     fields = {
         "kind": kind,
@@ -89,6 +92,7 @@ def draw_general(rng: random.Random, kind: Kind, language: int, part: Part) -> P
         "language": LANGUAGES[language],
         "key": key,
         "part": part,
+        "judge": "helpfulness" if kind == "helpful" else "safety",
         "act": act,
         "slots": slots,
         "greeting": greeting,

@@ -14,7 +14,7 @@ from typing import Any
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.general import generate_general
 from r1jax.data.world.gold import score
-from r1jax.data.world.replies import GOOD, Reply, ReplyShares, write_reply
+from r1jax.data.world.replies import CURATED, Reply, ReplyShares, write_reply
 from r1jax.data.world.requests import KINDS, Kind, Part
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -25,14 +25,14 @@ BALANCED = ReplyShares(unsafe_comply=0.5, safe_refuse=0.5)
 
 
 def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
-    """`count` prompts with replies, nearly all good: the general part of the 800k set.
+    """`count` prompts with replies, most of them good: the general part of the 800k set.
 
     Kinds and languages take turns; prompts are of part "policy". Columns: prompt, completion.
     """
     rows = []
     for index in range(count):
         problem, rng = _draw(KINDS, "policy", seed, index, "sft")
-        completion = write_reply(problem, rng, GOOD).completion
+        completion = write_reply(problem, rng, CURATED).completion
         rows.append(_asked(problem, template) | {"completion": completion})
     return rows
 

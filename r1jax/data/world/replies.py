@@ -37,11 +37,11 @@ class ReplyShares:
     safe_refuse: float = 0.25
 
 
-GOOD = ReplyShares(
-    good=0.94, partial=0.03, rambling=0.01, curt=0.01, foreign=0.01,
-    unsafe_comply=0.02, safe_refuse=0.02,
+CURATED = ReplyShares(
+    good=0.60, partial=0.15, rambling=0.10, curt=0.10, foreign=0.05,
+    unsafe_comply=0.20, safe_refuse=0.25,
 )  # fmt: skip
-"""Replies to learn from: nearly all of them as they should be."""
+"""Replies to learn from: better than the corpus, and not so good that nothing is left to reward."""
 
 
 class Reply(NamedTuple):
