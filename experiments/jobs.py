@@ -87,7 +87,7 @@ def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
     """The command line that turns `default` into `config`, both of one (nested) dataclass."""
     for f in dataclasses.fields(config):
         value, old = getattr(config, f.name), getattr(default, f.name)
-        name = f.name.replace("_", "-")
+        name = f.name.rstrip("_").replace("_", "-")
         if dataclasses.is_dataclass(value):
             yield from flags(value, old, f"{prefix}{name}.")
         elif isinstance(value, bool) and value != old:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from experiments import cold_start_data, rejection, reward_model, sft
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
+from r1jax.data.conversations import ConversationConfig
 from r1jax.evaluate import EvalConfig
 from r1jax.stages.distill import PRESETS as STUDENTS
 from r1jax.stages.presets import PRESETS as RL
@@ -91,9 +92,14 @@ _DEMO_RL = replace(
     eval=EvalConfig(every=10, samples=4, greedy=False),
     checkpoint=CheckpointConfig(every=10),
 )
-_DEMO_REWARD = replace(_DEMO_RL.reward, format=0.3, language=0.3)
+_DEMO_LATER_RL = replace(
+    _DEMO_RL,
+    reward=replace(_DEMO_RL.reward, format=0.3, language=1.0),  # paper (v2 3.2.1): added directly
+    optimizer=OptimizerConfig(lr=1.5e-4, warmup=5),
+)
 _DEMO_SFT = replace(
     unplaced(sft.PRESETS["demo"]),
+    data=ConversationConfig(too_long="drop"),
     batch=32,
     epochs=3,
     eval_every=0,
@@ -112,32 +118,29 @@ DEMO = R1Config(
     data=DataConfig(template="mini", eval_count=96),
     general=GeneralConfig(
         sft=("world",),
-        sft_count=512,
+        sft_count=448,
         prompts=("general:helpful,unsafe,safe",),
         helpfulness=("world",),
         safety=("world",),
         judged_count=1000,
         helpfulness_weight=0.5,
         safety_weight=0.5,
-        last=0.5,
+        last=0.4,
     ),
     eval=EvalConfig(samples=16, greedy=False),
-    zero=replace(_DEMO_RL, updates=32),
+    zero=replace(_DEMO_RL, updates=24),
     cold_start_data=replace(unplaced(cold_start_data.PRESETS["demo"]), prompts=448),
-    cold_start=replace(_DEMO_SFT, epochs=2),
-    reasoning_rl=replace(_DEMO_RL, updates=16, reward=_DEMO_REWARD),
-    rejection=replace(unplaced(rejection.PRESETS["demo"]), prompts=448),
+    cold_start=_DEMO_SFT,
+    reasoning_rl=replace(_DEMO_LATER_RL, updates=20),
+    rejection=replace(unplaced(rejection.PRESETS["demo"]), prompts=576),
     general_sft=_DEMO_SFT,
     helpfulness=_DEMO_JUDGE,
     safety=replace(_DEMO_JUDGE, kind="pointwise"),
     general_rl=replace(
-        _DEMO_RL,
-        updates=24,
-        rollout=replace(_DEMO_RL.rollout, temperature=0.7),
-        reward=_DEMO_REWARD,
+        _DEMO_LATER_RL, updates=28, rollout=replace(_DEMO_RL.rollout, temperature=0.7)
     ),
     distill=replace(
-        _DEMO_SFT, epochs=8, optimizer=OptimizerConfig(lr=8e-4, schedule="cosine", warmup=5)
+        _DEMO_SFT, epochs=8, optimizer=OptimizerConfig(lr=5e-4, schedule="cosine", warmup=5)
     ),
 )
 

@@ -31,7 +31,7 @@ def test_what_is_stored(path):
 
 
 def test_they_are_numbered_from_one():
-    assert [path.name[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_"]
+    assert [path.name[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from r1jax.stages.r1_config import R1Config
 from r1jax.training.setup import trained_weights
 from r1jax.types import Params
 
+JUDGED, BEFORE, BASE_JUDGED, SECONDS = "judged.json", "before.json", "base.json", "seconds.json"
+"""A stage's checkpoint, the model a student starts from, the base; the seconds of each stage."""
 WORLD = "general:"
 """Sources whose replies have a gold score that no reward ever sees."""
 GENERAL_PROBLEMS, GENERAL_SAMPLES = 48, 4
@@ -108,7 +110,8 @@ def headline(judged: dict[str, Any]) -> str:
     record: dict[str, Any] = judged["record"]
     said = f"pass@1 {record['pass_at_1']:.3f}, language {record['language_consistency']:.2f}"
     general = judged["general"]
-    return said + (f", helpfulness {general['helpfulness']:.2f}" if general else "")
+    helpful = (general or {}).get("helpfulness")
+    return said if helpful is None else f"{said}, helpfulness {helpful:.2f}"
 
 
 def short(judged: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,25 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.checkpoint import find_step, restore_params
 from r1jax.compilation import kept_in
+from r1jax.data import ProblemStream
 from r1jax.display import Stages
 from r1jax.environment import environment
 from r1jax.errors import UserError
-from r1jax.evaluate import paired_gain
-from r1jax.models import scalar, table
+from r1jax.models import scalar
 from r1jax.pipeline_report import write_pipeline_report
 from r1jax.rewards import RewardPool
-from r1jax.rollout.policy import load_policy
 from r1jax.run import SCHEMA, inspect, read_json, to_json, write_json
 from r1jax.stages import data_run, zero
-from r1jax.stages.assess import Assessor, headline, make_assessor, short
+from r1jax.stages.assess import (
+    BASE_JUDGED,
+    BEFORE,
+    JUDGED,
+    SECONDS,
+    Assessor,
+    headline,
+    make_assessor,
+)
+from r1jax.stages.digest import summary
 from r1jax.stages.lineage import (
     BASE,
     Entry,
@@ -38,12 +46,12 @@ from r1jax.stages.lineage import (
     read_lineage,
     weights_digest,
 )
-from r1jax.stages.plan import CHECKPOINTS, Stage, plan
+from r1jax.stages.plan import Stage, plan
 from r1jax.stages.r1_config import R1Config
 
-JUDGED, BEFORE, BASE_JUDGED, SECONDS = "judged.json", "before.json", "base.json", "seconds.json"
 FREE = (*zero.FREE, *data_run.FREE)
 """Flags of a stage that may differ when it is resumed."""
+LOOKED_AT = 64  # general prompts that are asked for their judge before anything runs
 
 
 @dataclass
@@ -132,6 +140,8 @@ def check(config: R1Config, stages: Sequence[Stage]) -> None:
     done = read_lineage(Path(config.run) / "lineage.json")
     by_name = {stage.name: stage for stage in stages}
     makers = {str(stage.path / file): stage.name for stage in stages for file in stage.makes}
+    if "general_rl" in config.chosen:
+        check_prompts(config)
     for stage in stages:
         if stage.kind not in config.chosen:
             continue
@@ -143,6 +153,22 @@ def check(config: R1Config, stages: Sequence[Stage]) -> None:
                     f"--run {config.run}: {stage.name} builds on {name}, which is not finished; "
                     f"run that first (--from {by_name[name].kind})"
                 )
+
+
+def check_prompts(config: R1Config) -> None:
+    """Raises UserError where a general prompt does not say which of the reward models judges it."""
+    general = config.general
+    judges = [name for name in ("helpfulness", "safety") if getattr(general, name)]
+    if not general.prompts:
+        return
+    data = replace(config.data, train=general.prompts, weights=())
+    for problem in ProblemStream(data).take(0, LOOKED_AT):
+        said = problem.metadata.get(general.column)
+        if said not in judges:
+            raise UserError(
+                f"--general.prompts: {problem.id} has {said!r} in column {general.column}; "
+                f"expected {' or '.join(judges)} (--general.column names another column)"
+            )
 
 
 def finished(pipeline: Pipeline, stage: Stage) -> bool:
@@ -252,46 +278,10 @@ def result(stage: Stage) -> str:
     return f"held-out accuracy {accuracy:.3f}" if accuracy is not None else ""
 
 
-# --- the end ---------------------------------------------------------------------------------
-
-
 def close(pipeline: Pipeline, seconds: float) -> None:
     """The summary, once all stages are there; the report of those that are."""
     known = read_lineage(pipeline.lineage)
     if all(stage.name in known for stage in pipeline.stages):
-        write_json(pipeline.path / "summary.json", {"schema": SCHEMA, **summary(pipeline, seconds)})
+        found = summary(pipeline.config, pipeline.stages, seconds)
+        write_json(pipeline.path / "summary.json", {"schema": SCHEMA, **found})
     print(write_pipeline_report(pipeline.path))
-
-
-def summary(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
-    """What summary.json says: every checkpoint by the paper's name, students, time."""
-    judged = {
-        stage.name: read_json(stage.path / JUDGED) for stage in pipeline.stages if stage.judged
-    }
-    spent = read_json(pipeline.path / SECONDS)
-    return {
-        "base": short(read_json(pipeline.path / BASE_JUDGED)),
-        "stages": {name: short(judged[stage]) for stage, name in CHECKPOINTS.items()},
-        "students": {
-            stage.name.removeprefix("student-"): student(pipeline, stage, judged[stage.name])
-            for stage in pipeline.stages
-            if stage.kind == "distill"
-        },
-        "seconds": spent,
-        "budget_seconds": 60 * pipeline.config.budget_minutes or None,
-        "wall_seconds": max(seconds, sum(spent.values())),
-        "environment": environment(),
-    }
-
-
-def student(pipeline: Pipeline, stage: Stage, after: dict[str, Any]) -> dict[str, Any]:
-    """A student before and after."""
-    before = read_json(stage.path / BEFORE)
-    gain = paired_gain(before["record"], after["record"])
-    return {
-        "before": short(before),
-        "after": short(after),
-        "gain": {"pass_at_1": gain["gain"], "ci": gain["ci"]},
-        "model": stage.config.model,
-        "parameters": table.count(load_policy(stage.config.model, "plain").config),
-    }
