@@ -85,7 +85,11 @@ def make_assessor(
     if sources:
         asked = replace(d, eval=sources, eval_count=GENERAL_PROBLEMS)
         general = [problem for own in load_eval_sets(asked).values() for problem in own]
-    shapes = config.zero.rollout
+    # One limit for every stage, that of the one that may write the most.
+    shapes = max(
+        (config.zero.rollout, config.reasoning_rl.rollout, config.general_rl.rollout),
+        key=lambda rollout: rollout.max_tokens,
+    )
     engine = make_engine(policy, mesh, shapes, stop_strings=shapes.stop, dtype=shapes.dtype)
     return Assessor(
         policy, mesh, engine, pool, tuple(problems), tuple(general), config.eval, config.seed
