@@ -137,7 +137,10 @@ DEMO = R1Config(
     helpfulness=_DEMO_JUDGE,
     safety=replace(_DEMO_JUDGE, kind="pointwise"),
     general_rl=replace(
-        _DEMO_LATER_RL, updates=28, rollout=replace(_DEMO_RL.rollout, temperature=0.7)
+        _DEMO_LATER_RL,
+        updates=24,
+        rollout=replace(_DEMO_RL.rollout, temperature=0.7),  # paper (v2 3.2.2)
+        optimizer=_DEMO_RL.optimizer,
     ),
     distill=replace(
         _DEMO_SFT, epochs=8, optimizer=OptimizerConfig(lr=5e-4, schedule="cosine", warmup=5)

@@ -128,7 +128,11 @@ def forget(config: R1Config, stages: Sequence[Stage]) -> None:
     """Removes what is there of the chosen stages, for --overwrite."""
     path = Path(config.run) / "lineage.json"
     chosen = [stage for stage in stages if stage.kind in config.chosen]
-    drop_entries(path, [stage.name for stage in chosen])
+    names = [stage.name for stage in chosen]
+    drop_entries(path, names)
+    spent = Path(config.run) / SECONDS
+    if spent.exists():
+        write_json(spent, {k: v for k, v in read_json(spent).items() if k not in names})
     for name in ("summary.json", "report.html"):
         (Path(config.run) / name).unlink(missing_ok=True)
     for stage in chosen:
