@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import language_consistency
 from r1jax.rewards.language import LANGUAGES, count_words, language_of, thought_words
+from r1jax.training.collect import make_terms
+from r1jax.training.config import RewardConfig
 
 ENGLISH = "How many apples does Anna have after lunch?"
 CHINESE = "小明有三个苹果,又买了五个,一共有多少个苹果?"
@@ -91,3 +95,58 @@ def test_words_add_up_over_separate_pieces(pieces):
     whole = count_words(" ".join(pieces))
     assert whole.total() == sum(count_words(p).total() for p in pieces)
     assert thought_words(Completion.parse("<think> " + " ".join(pieces))) == whole
+
+
+# --- languages of one script -----------------------------------------------------------------
+
+SAID = "We want to know how much is left. So we take three from nine."  # 8 + 6 words
+GESAGT = (
+    "Wir wollen wissen, wie viel noch bleibt. Also nehmen wir drei von neun weg."  # 7 + 7 words
+)
+
+
+def told(text, target="question", question=ENGLISH, **metadata):
+    problem = Problem("p", question, "3", metadata=metadata)
+    reward = language_consistency(target, "langid")
+    return reward([problem], [Completion.parse(text)], RewardContext())[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        (SAID, "en", 1.0),
+        (GESAGT, "en", 0.0),
+        (GESAGT, "de", 1.0),
+        (SAID, "de", 0.0),
+        (f"{SAID} {GESAGT}", "en", 14 / 28),
+        (f"<think> {GESAGT} </think> <answer> {SAID} </answer>", "en", 0.0),  # the thought alone
+        (f"{SAID} Ja, sehr gut.", "en", 1.0),  # three words: left to the script
+        (f"{SAID} 我们要算出来。", "en", 14 / 17),  # six Han characters are three words
+        ("12+3=15. $x^2$", "en", 1.0),
+        ("先算三加四，再减五。", "zh", 1.0),  # no other language here is written so
+    ],
+)
+def test_an_identifier_tells_languages_of_one_script_apart(text, target, expected):
+    question = "12+3?" if text.startswith("12") else ENGLISH
+    assert told(text, target, question) == pytest.approx(expected)
+
+
+def test_the_questions_language_is_identified_too():
+    german = "Wie viele Äpfel hat Anna nach dem Mittagessen noch übrig?"
+    assert told(GESAGT, question=german) == 1.0
+    assert told(SAID, question=german) == 0.0
+    assert share(SAID, question=german) == 1.0  # by script alone
+    assert told(SAID, question=german, language="en") == 1.0  # what the data say counts first
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "py3langid", None)
+    with pytest.raises(UserError, match=r"install r1jax\[langid\], or use script"):
+        language_consistency("en", "langid")
+    assert language_consistency("en").identifier == "script"
+
+
+def test_the_identifier_is_a_flag():
+    flags = RewardConfig(accuracy=0, format=0, language=1.0, language_identifier="langid")
+    (term,) = make_terms(flags, max_tokens=8, seed=0)
+    assert term.reward == language_consistency("question", "langid")

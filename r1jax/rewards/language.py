@@ -1,9 +1,9 @@
 """Language consistency: what share of a thought's words is in the language it should be in.
 
-Words are told apart by script. A run of n Han characters is n/2 words, rounded up (a Chinese word
-has about two characters); in any other script a run of at least two letters is one word. Neutral,
-and no words at all: digits, single letters, tags, formulas ($...$, LaTeX commands), code in
-backticks, names of units and functions.
+Words are told apart by script, and sentences of one script by an identifier where one is asked for.
+A run of n Han characters is n/2 words, rounded up (a Chinese word has about two characters); in any
+other script a run of at least two letters is one word. Neutral, and no words at all: digits, single
+letters, tags, formulas ($...$, LaTeX commands), code in backticks, names of units and functions.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.identify import identified, require, sentences
 
 QUESTION = "question"
 FEWEST_WORDS = 5
 """Fewer words than this about a worded problem are no chain of thought, whatever their language."""
+FEWEST_IDENTIFIED = 4
+"""A shorter sentence is left to its script: too little to tell a language by."""
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SCRIPTS = {
@@ -40,7 +44,8 @@ _LANGUAGES = {
     **dict.fromkeys(("en", "de", "fr", "es", "it", "pt", "nl", "pl", "tr", "vi"), ("latin",)),
 }  # fmt: skip
 LANGUAGES = tuple(_LANGUAGES)
-"""Languages that can be asked for; those of one script are not told apart."""
+"""Languages that can be asked for; those of one script are told apart by an identifier alone."""
+Identifier = Literal["script", "langid"]
 
 _RUNS = re.compile("|".join(f"(?P<{name}>{chars}+)" for name, chars in _SCRIPTS.items()))
 _NEUTRAL = re.compile(
@@ -76,7 +81,21 @@ def language_of(question: str) -> str:
 
 def thought_words(completion: Completion) -> Counter[str]:
     """Words of the thought by script; of the whole text where no <think> opens one."""
-    return count_words(completion.text if completion.thought is None else completion.thought)
+    return count_words(_thought(completion))
+
+
+def _thought(completion: Completion) -> str:
+    return completion.text if completion.thought is None else completion.thought
+
+
+def _neighbours(language: str) -> tuple[str, ...]:
+    """The languages written as `language` is, itself among them."""
+    return tuple(name for name, scripts in _LANGUAGES.items() if scripts == _LANGUAGES[language])
+
+
+def _plain(text: str) -> str:
+    """A text without what is neutral: formulas, code, digits and signs tell no language."""
+    return " ".join(run.group() for run in _RUNS.finditer(_NEUTRAL.sub(" ", text)))
 
 
 @dataclass(frozen=True)
@@ -84,19 +103,44 @@ class LanguageConsistency:
     """Words of the target language / words of the thought; see `language_consistency`."""
 
     target: str
+    identifier: Identifier = "script"
 
     def of(self, problem: Problem, completion: Completion) -> float:
         """The share for one completion."""
-        target = self.target
-        if target == QUESTION:
-            known = problem.metadata.get("language")
-            target = known if known in _LANGUAGES else language_of(problem.question)
+        target = self._target(problem)
         counts = thought_words(completion)
         words = counts.total()
         worded = count_words(problem.question).total() >= FEWEST_WORDS
         if worded and words < FEWEST_WORDS:
             return 0.0
-        return sum(counts[s] for s in _LANGUAGES[target]) / words if words else 1.0
+        if not words:
+            return 1.0
+        own = sum(counts[s] for s in _LANGUAGES[target])
+        return (own - self._foreign(_thought(completion), target)) / words
+
+    def _target(self, problem: Problem) -> str:
+        if self.target != QUESTION:
+            return self.target
+        known = problem.metadata.get("language")
+        if known in _LANGUAGES:
+            return str(known)
+        found = language_of(problem.question)
+        if self.identifier == "script":
+            return found
+        return identified(_plain(problem.question), _neighbours(found)) or found
+
+    def _foreign(self, text: str, target: str) -> int:
+        """Words in the target's script that stand in sentences of another of its languages."""
+        neighbours = _neighbours(target)
+        if self.identifier == "script" or len(neighbours) == 1:
+            return 0
+        found = 0
+        for sentence in sentences(_NEUTRAL.sub(" ", text)):
+            counts = count_words(sentence)
+            words = sum(counts[s] for s in _LANGUAGES[target])
+            if words >= FEWEST_IDENTIFIED:
+                found += words * (identified(_plain(sentence), neighbours) not in (target, None))
+        return found
 
     def __call__(
         self,
@@ -107,16 +151,22 @@ class LanguageConsistency:
         return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
 
 
-def language_consistency(target: str = QUESTION) -> LanguageConsistency:
+def language_consistency(
+    target: str = QUESTION, identifier: Identifier = "script"
+) -> LanguageConsistency:
     """A reward in [0, 1]: Num(Words_target) / Num(Words) over the thought (paper, equation 7).
 
     `target` is a language of `LANGUAGES`, or question: the problem's metadata "language", else the
     commonest script of its question. A completion without <think> counts as a whole. Under
     `FEWEST_WORDS` words on a worded problem (one of at least as many words) earn 0, so that
     thinking in formulas alone does not pay; a thought without words on any other problem earns 1.
-    Raises UserError for an unknown target.
+    With `identifier` langid, sentences of at least `FEWEST_IDENTIFIED` words that are surely in
+    another language of the target's script (German for English) count as foreign. Raises UserError
+    for an unknown target and where the identifier is not installed.
     """
+    if identifier == "langid":
+        require()
     if target != QUESTION and target not in _LANGUAGES:
         known = ", ".join((QUESTION, *LANGUAGES))
         raise UserError(f"language consistency: no target {target!r}; choose from {known}")
-    return LanguageConsistency(target)
+    return LanguageConsistency(target, identifier)

@@ -76,7 +76,11 @@ def make_terms(
         ("code", config.code, lambda: code(share=True, sandbox=sandbox)),
         ("format", config.format, lambda: strict_format),
         ("tag_count", config.tag_count, lambda: tag_count),
-        ("language", config.language, lambda: language_consistency(config.language_target)),
+        (
+            "language",
+            config.language,
+            lambda: language_consistency(config.language_target, config.language_identifier),
+        ),
         ("overlong", config.overlong, lambda: soft_overlong(max_tokens, config.overlong_cache)),
         ("repetition", config.repetition, repetition_penalty),
         ("random", config.random, lambda: random_reward(seed)),

@@ -16,6 +16,7 @@ from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig
+from r1jax.rewards.language import Identifier as LanguageIdentifier
 from r1jax.rewards.sandbox import require_isolation
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
@@ -85,6 +86,9 @@ class RewardConfig:
     """Weight of language consistency: the share of a thought's words in the target language."""
     language_target: str = "question"
     """That language: question (the problem's own), or a code such as en or zh."""
+    language_identifier: LanguageIdentifier = "script"
+    """How a word's language is told: script, or langid (the package py3langid tells sentences of
+    one script apart as well, German from English)."""
     overlong: float = 0.0
     """Weight of DAPO's soft punishment (0 to -1) of completions near the token limit."""
     overlong_cache: int = 16
