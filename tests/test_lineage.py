@@ -74,6 +74,7 @@ def test_a_pipeline_is_recorded_and_read_back(tmp_path):
     assert outdated(read_lineage(path), "reasoning_rl") == ["cold_start"]
     add_entry(path, "data", Entry(used={"zero": "w0"}, made={"cold.jsonl": "d1"}))
     assert outdated(read_lineage(path), "cold_start") == ["cold.jsonl"]
+    assert outdated(read_lineage(path), "reasoning_rl") == ["cold_start", "cold.jsonl"]
     drop_entries(path, ["data", "cold_start", "unknown"])
     assert list(read_lineage(path)) == [BASE, "zero", "reasoning_rl"]
 

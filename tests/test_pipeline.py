@@ -173,5 +173,6 @@ def test_stages_are_chosen_and_begun_anew(environment, tmp_path):
     # Made again from other data, a stage leaves what was built on it behind.
     more = ("--cold-start.batch", "4", "--zero.optimizer.lr", "2e-4")
     assert go("--only", "zero", "--overwrite", *more).returncode == 0
-    stale = go("--to", "reasoning_rl", *more)
-    assert stale.returncode == 2 and "came from another zero than is there now" in stale.stderr
+    for asked in (("--to", "reasoning_rl"), ("--only", "rejection")):
+        stale = go(*asked, *more)
+        assert stale.returncode == 2 and "came from another zero than is there now" in stale.stderr

@@ -90,11 +90,16 @@ def drop_entries(path: str | Path, names: Collection[str]) -> None:
 
 
 def outdated(lineage: Mapping[str, Entry], name: str) -> list[str]:
-    """What `name` was made from that has been made anew since: weights and files by name."""
+    """What `name` was made from, near or far, that has been made anew since: weights and files."""
     entry = lineage[name]
-    made = {file: digest for other in lineage.values() for file, digest in other.made.items()}
+    makers = {file: other for other, found in lineage.items() for file in found.made}
     weights = [k for k, v in entry.used.items() if k in lineage and lineage[k].weights != v]
-    return weights + [k for k, v in entry.data.items() if made.get(k, v) != v]
+    files = [k for k, v in entry.data.items() if k in makers and lineage[makers[k]].made[k] != v]
+    sources = [k for k in entry.used if k in lineage] + [
+        makers[k] for k in entry.data if k in makers
+    ]
+    far = [changed for source in sources for changed in outdated(lineage, source)]
+    return list(dict.fromkeys([*weights, *files, *far]))
 
 
 def ancestors(lineage: Mapping[str, Entry], name: str) -> list[str]:

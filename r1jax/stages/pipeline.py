@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -114,12 +114,12 @@ def run(config: R1Config) -> None:
         budget = 60 * config.budget_minutes or None
         shown = opened.enter_context(Stages([s.name for s in stages], budget, enabled=writes))
         for stage in stages:
-            if finished(pipeline, stage):
-                shown.skip(stage.name, result(stage) or "finished before")
-            elif stage.kind in config.chosen:
-                perform(pipeline, stage, shown)
-            else:
+            if stage.kind not in config.chosen:
                 shown.skip(stage.name, "not asked for")
+            elif finished(pipeline, stage):
+                shown.skip(stage.name, result(stage) or "finished before")
+            else:
+                perform(pipeline, stage, shown)
     if writes:
         close(pipeline, time.time() - started)
 
@@ -152,11 +152,14 @@ def check(config: R1Config, stages: Sequence[Stage]) -> None:
         used = [*(makers[file] for file in stage.reads if file in makers), *stage.asks]
         used += [stage.parent] if stage.parent in by_name else []
         for name in used:
-            if by_name[name].kind not in config.chosen and name not in done:
+            if by_name[name].kind in config.chosen:
+                continue
+            if name not in done:
                 raise UserError(
                     f"--run {config.run}: {stage.name} builds on {name}, which is not finished; "
                     f"run that first (--from {by_name[name].kind})"
                 )
+            refuse_outdated(by_name[name], done)
 
 
 def check_prompts(config: R1Config) -> None:
@@ -183,13 +186,17 @@ def finished(pipeline: Pipeline, stage: Stage) -> bool:
     known = read_lineage(pipeline.lineage)
     if stage.name not in known:
         return False
-    again = f"--only {stage.kind} --overwrite"
+    refuse_outdated(stage, known)
+    return inspect(stage.path, stage.config, ignore=FREE) == "finished"
+
+
+def refuse_outdated(stage: Stage, known: Mapping[str, Entry]) -> None:
+    """Raises UserError where what a stage came from has been made anew since."""
     if changed := outdated(known, stage.name):
         raise UserError(
-            f"{stage.path}: came from another {', '.join(changed)} than is there now; make it "
-            f"again with {again}"
+            f"{stage.path}: came from another {', '.join(changed)} than is there now; repeat it "
+            f"and what follows with --from {stage.kind} --overwrite"
         )
-    return inspect(stage.path, stage.config, ignore=FREE) == "finished"
 
 
 def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
@@ -285,7 +292,8 @@ def result(stage: Stage) -> str:
 def close(pipeline: Pipeline, seconds: float) -> None:
     """The summary, once all stages are there; the report of those that are."""
     known = read_lineage(pipeline.lineage)
-    if all(stage.name in known for stage in pipeline.stages):
+    names = [stage.name for stage in pipeline.stages]
+    if all(name in known and not outdated(known, name) for name in names):
         found = summary(pipeline.config, pipeline.stages, seconds)
         write_json(pipeline.path / "summary.json", {"schema": SCHEMA, **found})
     print(write_pipeline_report(pipeline.path))
