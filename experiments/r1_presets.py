@@ -31,7 +31,10 @@ PAPER = R1Config(
     ),
     eval=EvalConfig(samples=16),  # paper (D.1)
     zero=unplaced(RL["r1-zero"]),
-    cold_start_data=unplaced(cold_start_data.PRESETS["research"]),  # paper: thousands, T 1
+    cold_start_data=replace(
+        unplaced(cold_start_data.PRESETS["research"]),  # paper (v2 3): thousands of prompts, T 1
+        rewriter="endpoint",  # paper (v2 3): a model makes R1-Zero's outputs readable
+    ),
     cold_start=_PAPER_SFT,
     reasoning_rl=_PAPER_STAGE1,
     rejection=replace(
@@ -67,7 +70,8 @@ _RESEARCH_JUDGE = unplaced(reward_model.PRESETS["research"])
 RESEARCH = R1Config(
     data=DataConfig(eval_count=256),
     zero=_RESEARCH_RL,
-    cold_start_data=unplaced(cold_start_data.PRESETS["research"]),
+    # Without a model to rewrite them, R1-Zero's outputs that the filters find readable.
+    cold_start_data=replace(unplaced(cold_start_data.PRESETS["research"]), rewriter="none"),
     cold_start=_RESEARCH_SFT,
     reasoning_rl=replace(
         _RESEARCH_RL, reward=replace(_RESEARCH_RL.reward, language=0.2), updates=300

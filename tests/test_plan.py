@@ -12,6 +12,7 @@ from r1jax.errors import UserError
 from r1jax.stages.lineage import BASE
 from r1jax.stages.plan import CHECKPOINTS, plan
 from r1jax.stages.r1_config import NAMES, GeneralConfig
+from r1jax.stages.refusals import check
 
 DEMO = PRESETS["demo"]
 
@@ -101,6 +102,13 @@ def test_without_general_data_there_are_no_stages_for_it():
     ]  # fmt: skip
     assert stages["general_rl"].path.name == "07-general_rl"
     assert not stages["general_rl"].config.data.late
+
+
+def test_a_missing_address_is_refused_before_anything_runs(tmp_path):
+    config = replace(PRESETS["paper"], run=str(tmp_path), students=())
+    with pytest.raises(UserError, match="--cold-start-data.rewriter endpoint: needs --cold-start"):
+        check(config, plan(config))
+    check(replace(PRESETS["research"], run=str(tmp_path)), plan(PRESETS["research"]))
 
 
 def test_a_student_of_the_paper_has_its_learning_rate():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.checkpoint import find_step, restore_params
 from r1jax.compilation import kept_in
-from r1jax.data import ProblemStream
 from r1jax.display import Stages
 from r1jax.environment import environment
-from r1jax.errors import UserError
 from r1jax.models import scalar
 from r1jax.pipeline_report import write_pipeline_report
 from r1jax.rewards import RewardPool
@@ -48,10 +46,10 @@ from r1jax.stages.lineage import (
 )
 from r1jax.stages.plan import Stage, plan
 from r1jax.stages.r1_config import R1Config
+from r1jax.stages.refusals import check, refuse_outdated
 
 FREE = (*zero.FREE, *data_run.FREE)
 """Flags of a stage that may differ when it is resumed."""
-LOOKED_AT = 64  # general prompts that are asked for their judge before anything runs
 
 
 @dataclass
@@ -139,45 +137,6 @@ def forget(config: R1Config, stages: Sequence[Stage]) -> None:
         shutil.rmtree(stage.path, ignore_errors=True)
 
 
-def check(config: R1Config, stages: Sequence[Stage]) -> None:
-    """Raises UserError where a chosen stage builds on one that is neither chosen nor finished."""
-    done = read_lineage(Path(config.run) / "lineage.json")
-    by_name = {stage.name: stage for stage in stages}
-    makers = {str(stage.path / file): stage.name for stage in stages for file in stage.makes}
-    if "general_rl" in config.chosen:
-        check_prompts(config)
-    for stage in stages:
-        if stage.kind not in config.chosen:
-            continue
-        used = [*(makers[file] for file in stage.reads if file in makers), *stage.asks]
-        used += [stage.parent] if stage.parent in by_name else []
-        for name in used:
-            if by_name[name].kind in config.chosen:
-                continue
-            if name not in done:
-                raise UserError(
-                    f"--run {config.run}: {stage.name} builds on {name}, which is not finished; "
-                    f"run that first (--from {by_name[name].kind})"
-                )
-            refuse_outdated(by_name[name], done)
-
-
-def check_prompts(config: R1Config) -> None:
-    """Raises UserError where a general prompt does not say which of the reward models judges it."""
-    general = config.general
-    judges = [name for name in ("helpfulness", "safety") if getattr(general, name)]
-    if not general.prompts:
-        return
-    data = replace(config.data, train=general.prompts, weights=())
-    for problem in ProblemStream(data).take(0, LOOKED_AT):
-        said = problem.metadata.get(general.column)
-        if said not in judges:
-            raise UserError(
-                f"--general.prompts: {problem.id} has {said!r} in column {general.column}; "
-                f"expected {' or '.join(judges)} (--general.column names another column)"
-            )
-
-
 def finished(pipeline: Pipeline, stage: Stage) -> bool:
     """Whether a stage is on file with these flags, and what it came from is still there.
 
@@ -188,15 +147,6 @@ def finished(pipeline: Pipeline, stage: Stage) -> bool:
         return False
     refuse_outdated(stage, known)
     return inspect(stage.path, stage.config, ignore=FREE) == "finished"
-
-
-def refuse_outdated(stage: Stage, known: Mapping[str, Entry]) -> None:
-    """Raises UserError where what a stage came from has been made anew since."""
-    if changed := outdated(known, stage.name):
-        raise UserError(
-            f"{stage.path}: came from another {', '.join(changed)} than is there now; repeat it "
-            f"and what follows with --from {stage.kind} --overwrite"
-        )
 
 
 def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
