@@ -143,7 +143,7 @@ def test_from_a_model_of_transformers_and_back(examples):
     flags = (
         "--model base --data.train gsm8k.jsonl --data.eval gsm8k.jsonl --export --updates 1"
         " --eval.samples 2 --eval.every 0 --rollout.prompts 1 --rollout.group 8 --rollout.slots 8"
-        " --rollout.max-prompt 160 --rollout.max-tokens 16 --train.rows 8 --train.width 192"
+        " --rollout.max-prompt 192 --rollout.max-tokens 16 --train.rows 8 --train.width 224"
         " --reward.workers 0 --reward.random 1 --optimizer.lr 1e-2"
     )
     assert cli.run(zero.main, PRESETS["research"], flags.split()) == 0
