@@ -13,17 +13,18 @@ SHORTEST = 0.3  # seconds of compilation below which keeping costs more than it 
 
 
 @contextlib.contextmanager
-def kept_in(directory: str | Path) -> Iterator[None]:
+def kept_in(directory: str | Path, shortest: float = SHORTEST) -> Iterator[None]:
     """Programs compiled inside are kept in `directory` and found there again.
 
-    Does nothing where the user has named a place (JAX_COMPILATION_CACHE_DIR).
+    Those that take less than `shortest` seconds are not kept. Does nothing where the user has named
+    a place (JAX_COMPILATION_CACHE_DIR).
     """
     if jax.config.jax_compilation_cache_dir:
         yield
         return
     settings = {
         "jax_compilation_cache_dir": str(Path(directory).absolute()),
-        "jax_persistent_cache_min_compile_time_secs": SHORTEST,
+        "jax_persistent_cache_min_compile_time_secs": shortest,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     before = {name: getattr(jax.config, name) for name in settings}

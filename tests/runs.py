@@ -8,9 +8,9 @@ import json
 import shutil
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
 from r1jax.checkpoint import CheckpointConfig
+from r1jax.compilation import kept_in
 from r1jax.data import DataConfig
 from r1jax.evaluate import EvalConfig
 from r1jax.models import hub, table
@@ -82,22 +82,9 @@ def changed(config, changes):
     return dataclasses.replace(config, **own)
 
 
-@contextlib.contextmanager
 def compiled_once(path):
     """Keeps what XLA compiles in `path`, so that equal programs of several runs are built once."""
-    settings = {
-        "jax_compilation_cache_dir": str(path),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    return kept_in(path, shortest=0.1)
 
 
 class Interrupted(Exception):

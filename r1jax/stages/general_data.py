@@ -27,8 +27,6 @@ class GeneralDataConfig:
 
     run: str = "runs/general_data"
     """Run directory."""
-    overwrite: bool = False
-    """Start anew where the run directory holds another run."""
     template: str = "mini"
     """Prompt template of the examples."""
     sft: int = 512
@@ -47,13 +45,11 @@ def run(config: GeneralDataConfig, display: Display | None = None) -> None:
     """Leaves sft.jsonl, helpfulness.jsonl and safety.jsonl, and what to test the last two on."""
     display = display or Alone()
     path = Path(config.run)
-    status = inspect(path, config, overwrite=config.overwrite, ignore=("run", "overwrite"))
+    status = inspect(path, config, ignore=("run",))
     meshes.barrier("run directory inspected")
     if status == "finished" or jax.process_index() > 0:
         return
-    directory = RunDirectory.start(
-        path, config, overwrite=config.overwrite, ignore=("run", "overwrite")
-    )
+    directory = RunDirectory.start(path, config, ignore=("run",))
     seed, noise = config.seed, config.noise
     rows = {
         SFT: world.sft_rows(config.sft, seed, config.template),

@@ -24,7 +24,7 @@ from r1jax.stages import cold_start, general_data, rejection, reward_model, supe
 from r1jax.stages.distill import STUDENTS
 from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
 from r1jax.stages.lineage import BASE
-from r1jax.stages.r1_config import WORLD, Name, R1Config
+from r1jax.stages.r1_config import NAMES, WORLD, Name, R1Config
 from r1jax.training.config import RLConfig
 
 CHECKPOINTS = {
@@ -74,7 +74,7 @@ def plan(config: R1Config) -> list[Stage]:
         ),
         _sampled(places, "rejection", rejection.run, "reasoning_rl"),
     ]  # fmt: skip
-    if WORLD in (*general.sft, *general.helpfulness, *general.safety):
+    if general.generated:
         stages.append(_general(places))
     stages.append(_learnt(places, "general_sft", supervised.run, BASE, samples))
     # The paper's reward models start from R1 as it then was: the checkpoint they are to judge.
@@ -98,15 +98,13 @@ class _Places:
     def __init__(self, config: R1Config) -> None:
         self.config = config
         general = config.general
-        made = WORLD in (*general.sft, *general.helpfulness, *general.safety)
         present = {
-            "general_data": made,
+            "general_data": general.generated,
             "helpfulness": bool(general.helpfulness),
             "safety": bool(general.safety),
+            "distill": False,  # a run for each student, below
         }
-        names = ["zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection",
-                 "general_data", "general_sft", "helpfulness", "safety", "general_rl"]  # fmt: skip
-        names = [name for name in names if present.get(name, True)]
+        names: list[str] = [name for name in NAMES if present.get(name, True)]
         names += [f"student-{student.partition('=')[0]}" for student in config.students]
         self._numbers = {name: number for number, name in enumerate(names, 1)}
         if len(self._numbers) < len(names):

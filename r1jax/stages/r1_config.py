@@ -92,6 +92,11 @@ class GeneralConfig:
                 "--general.prompts"
             )
 
+    @property
+    def generated(self) -> bool:
+        """Whether the embedded world makes any of it."""
+        return WORLD in (*self.sft, *self.helpfulness, *self.safety)
+
 
 @dataclass(frozen=True)
 class R1Config:
