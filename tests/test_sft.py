@@ -16,8 +16,9 @@ from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import table
+from r1jax.training.examine import held_out_loss, make_measure
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.sft import chosen, fit, held_out_loss, make_measure, updates_of
+from r1jax.training.sft import chosen, fit, updates_of
 from r1jax.training.update import ComputeConfig, init_state, make_functions, make_score
 
 COMPUTE = ComputeConfig(rows=4, width=32, max_segments=4, remat="none", chunk=32, kernel="xla")
@@ -142,7 +143,7 @@ def test_held_out_loss_is_the_mean_over_all_learnt_tokens(monkeypatch, masked):
     assert found["nll"] == pytest.approx(nll, rel=1e-6)
     assert found["perplexity"] == pytest.approx(np.exp(nll), rel=1e-5)
     assert (found["tokens"], found["examples"]) == (count, 11)
-    monkeypatch.setattr("r1jax.training.sft.EVAL_CHUNK", 4)
+    monkeypatch.setattr("r1jax.training.examine.EVAL_CHUNK", 4)
     again = held_out_loss(measure, params, sequences, COMPUTE, mesh)
     assert again["nll"] == pytest.approx(found["nll"], rel=1e-6)
 

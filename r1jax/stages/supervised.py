@@ -28,10 +28,11 @@ from r1jax.stages import zero
 from r1jax.stages.courses import course_over, read_held_out
 from r1jax.training.course_config import CourseConfig
 from r1jax.training.distill import TeacherConfig, make_share
+from r1jax.training.examine import loss_examiner, make_measure
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl import Loop
 from r1jax.training.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
-from r1jax.training.sft import Course, begin, loss_examiner, make_measure, train, updates_of
+from r1jax.training.sft import Course, begin, train, updates_of
 from r1jax.training.update import (
     Functions,
     functions_of,

@@ -25,7 +25,7 @@ from r1jax.mesh import replicated
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
-from r1jax.training.sft import EVAL_CHUNK, Cut, Examine, Examined
+from r1jax.training.examine import EVAL_CHUNK, Cut, Examine, Examined
 from r1jax.training.update import (
     ComputeConfig,
     Functions,
