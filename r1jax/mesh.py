@@ -79,6 +79,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def cuts_columns(mesh: Mesh) -> bool:
+    """Whether the mesh shards the columns of a layer's first matrices."""
+    return any(mesh.shape[name] > 1 for name in RULES["heads"] + RULES["ffn"])
+
+
 def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     """Constrains an activation inside jit; without a mesh it is left alone.
 
@@ -115,6 +120,31 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
             local, mesh=mesh, in_specs=specs, out_specs=own, axis_names=set(names)
         )
         return mapped(weight, *arrays)
+
+    return run
+
+
+def by_device(
+    f: Callable[..., Any],
+    mesh: Mesh | None,
+    inside: Sequence[Sequence[str | None]],
+    outside: Sequence[Sequence[str | None]],
+) -> Callable[..., Any]:
+    """`f` with each device on its own part of the arrays, for kernels that XLA cannot cut up.
+
+    `inside` and `outside` hold the logical axes of arguments and results; a result is laid out like
+    the argument of the same axes. One device leaves f as it is.
+    """
+    if mesh is None or mesh.size == 1:
+        return f
+
+    def run(*arrays: jax.Array) -> Any:
+        specs = tuple(spec(mesh, axes, x.shape) for axes, x in zip(inside, arrays, strict=True))
+        like = {tuple(axes): own for axes, own in zip(inside, specs, strict=True)}
+        results = tuple(like[tuple(axes)] for axes in outside)
+        return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=results, check_vma=False)(
+            *arrays
+        )
 
     return run
 

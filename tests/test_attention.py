@@ -1,4 +1,4 @@
-"""Attention: segments against a loop over sequences, cuDNN's offsets, the decode cache."""
+"""Attention over packed rows: segments against a loop over sequences, cuDNN's offsets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.models.attention import Segments, attend_cache, attention, segment_starts
+from r1jax.models.attention import Segments, attention, segment_starts
 
 IDS = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
 
@@ -44,15 +44,6 @@ def test_segment_starts_are_what_cudnn_wants():
     starts, lengths = jax.jit(segment_starts, static_argnums=1)(IDS, 3)
     np.testing.assert_array_equal(starts, [[0, 2, 3, -1], [0, -1, -1, -1], [-1, -1, -1, -1]])
     np.testing.assert_array_equal(lengths, [[2, 1, 2], [6, -1, -1], [-1, -1, -1]])
-
-
-def test_decode_attention_is_the_last_row_of_full_attention():
-    q, k, v = tensors(1, 6, 4, 2, 8)
-    lengths = np.array([1, 4, 6], np.int32)
-    last = q[np.arange(3), lengths - 1]
-    out = attend_cache(*(jnp.asarray(x, jnp.float32) for x in (last, k, v)), jnp.asarray(lengths))
-    wanted = [oracle(q[i, :n], k[i, :n], v[i, :n])[-1] for i, n in enumerate(lengths)]
-    np.testing.assert_allclose(out, wanted, atol=1e-5)
 
 
 @pytest.mark.gpu

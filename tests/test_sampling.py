@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from r1jax.errors import UserError
+from r1jax.rollout import sampling
 from r1jax.rollout.sampling import Sampling, draw, kept, request_keys
 
 SIZE = 6
@@ -106,6 +107,27 @@ def test_frequencies_of_a_cut_support_are_renormalised():
     p = np.array([4 / 7, 3 / 7, 0, 0, 0])
     assert found[2:].sum() == 0
     assert chi_square(found, p) < 10.83  # p = 0.001 at one degree of freedom
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 1.0), (1.0, 0.7)])
+def test_a_large_vocabulary_is_drawn_from_in_two_steps(temperature, top_p):
+    size = sampling.SMALL + 5  # the last tile is not full
+    likely = np.array([3, 100, 130, 2000, size - 1])
+    logits = jnp.full(size, -30.0).at[likely].set(jnp.log(jnp.array([0.35, 0.3, 0.2, 0.1, 0.05])))
+    numbers, fixed = jnp.arange(2000, dtype=jnp.int32), jnp.zeros(2000, jnp.int32)
+    keys = request_keys(3, fixed, fixed, numbers)
+    how = Sampling(temperature, top_p)
+    found = counts(how, keys, fixed, logits)
+    support = likely[:3] if top_p < 1 else likely
+    p = np.zeros(size)
+    p[support] = jax.nn.softmax(logits[support] / temperature)
+    assert found.sum() == found[support].sum()
+    assert chi_square(found, p) < 18.47  # p = 0.001 at 4 degrees of freedom
+    z = logits / temperature
+    token, logp, log_mass = draw_jit(jnp.tile(logits, (3, 1)), keys[:3], fixed[:3], how)
+    np.testing.assert_allclose(logp, jax.nn.log_softmax(z)[token], atol=1e-5)
+    mass = jax.nn.softmax(z)[support].sum()
+    np.testing.assert_allclose(log_mass, np.log(mass) if top_p < 1 else 0, atol=1e-5)
 
 
 def test_greedy_takes_the_most_likely_and_reports_temperature_one():

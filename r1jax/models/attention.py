@@ -1,4 +1,4 @@
-"""Attention: one function over packed segments, one over a decode cache; all kernels live here."""
+"""Attention over packed segments: one function, all its kernels (of a decode cache: next door)."""
 
 from __future__ import annotations
 
@@ -89,22 +89,3 @@ def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.
         mask_type=cudnn.MaskType.PADDING_CAUSAL,
     )
     return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)
-
-
-def attend_cache(q: jax.Array, k: jax.Array, v: jax.Array, lengths: jax.Array) -> jax.Array:
-    """One query per slot against its cache: q[S, heads, h]; k, v[S, L, kv_heads, h].
-
-    `lengths` i32[S] counts the valid cache entries, the query's own included.
-    """
-    if choose_kernel(q.dtype, q.shape[-1]) == "cudnn":
-        out = jax.nn.dot_product_attention(
-            q[:, None], k, v, key_value_seq_lengths=lengths, implementation="cudnn"
-        )
-        return out[:, 0]
-    s, heads, h = q.shape
-    grouped = q.reshape(s, k.shape[2], heads // k.shape[2], h)
-    scores = jnp.einsum("skgh,slkh->skgl", grouped, k, preferred_element_type=jnp.float32)
-    visible = jnp.arange(k.shape[1])[None] < lengths[:, None]
-    scores = jnp.where(visible[:, None, None], scores / math.sqrt(h), NEGATIVE)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("skgl,slkh->skgh", weights, v).reshape(s, heads, h)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from r1jax.mesh import constrain, over_rows
+from r1jax.mesh import constrain, cuts_columns, over_rows
 from r1jax.models import attention as attn
+from r1jax.models.cache_attention import Prefix, append_and_attend
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
 from r1jax.models.lora import merge
@@ -42,14 +43,17 @@ def _project(
     """q[..., heads, h], k and v[..., kv_heads, h] of activations x[..., d_model], rotated."""
     x = rms_norm(x, layer["attn_norm"], c.rms_eps)
 
-    def heads(weight: str, bias: str, axis: str, n: int) -> jax.Array:
-        y = linear(layer[weight], x, layer.get(bias)).reshape(*x.shape[:-1], n, c.head_dim)
+    def heads(y: jax.Array, axis: str) -> jax.Array:
+        y = y.reshape(*x.shape[:-1], -1, c.head_dim)
         # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
         return constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
 
-    q = heads("wq", "bq", "heads", c.n_heads)
-    k = heads("wk", "bk", "kv_heads", c.n_kv_heads)
-    v = heads("wv", "bv", "kv_heads", c.n_kv_heads)
+    if "wqkv" in layer:
+        ends = (c.q_dim, c.q_dim + c.kv_dim)
+        parts = jnp.split(linear(layer["wqkv"], x, layer.get("bqkv")), ends, axis=-1)
+    else:
+        parts = [linear(layer[f"w{i}"], x, layer.get(f"b{i}")) for i in "qkv"]
+    q, k, v = (heads(y, a) for y, a in zip(parts, ("heads", "kv_heads", "kv_heads"), strict=True))
     if c.qk_norm:
         q = rms_norm(q, layer["q_norm"], c.rms_eps)
         k = rms_norm(k, layer["k_norm"], c.rms_eps)
@@ -77,7 +81,7 @@ def forward(
     """Hidden states after the final norm, [B, T, d_model], for packed tokens i32[B, T].
 
     Layers are scanned; `remat` keeps nothing of a layer ("full"), its matrix products ("dots") or
-    everything ("none") for the backward pass; `unroll` layers are compiled side by side.
+    everything ("none") for the backward pass; `unroll` layers are compiled side by side (0: all).
     """
     tables = rope_tables(c, positions)
     look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
@@ -89,7 +93,7 @@ def forward(
         return constrain(x, mesh, "batch", None, None), None
 
     for stack in params["stacks"]:
-        x, _ = jax.lax.scan(_rematerialise(block, remat), x, stack, unroll=unroll)
+        x, _ = jax.lax.scan(_rematerialise(block, remat), x, stack, unroll=unroll or True)
     return rms_norm(x, params["norm"], c.rms_eps)
 
 
@@ -113,15 +117,32 @@ def logits(params: Params, hidden: jax.Array) -> jax.Array:
     return jnp.dot(hidden, head(params).astype(hidden.dtype), preferred_element_type=jnp.float32)
 
 
-def unstack(params: Params, dtype: Any) -> Params:
-    """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on."""
+def unstack(params: Params, dtype: Any, mesh: Mesh | None = None) -> Params:
+    """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on.
+
+    Matrices that meet the same activations stand side by side in one, q, k, v and gate, up: a
+    decode step reads few rows, and one large product comes nearer to the memory's rate than two.
+    They stay apart where the mesh cuts them by columns, which would be others than the heads'.
+    """
     cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
+    whole = mesh is None or not cuts_columns(mesh)
     layers = [
-        jax.tree.map(lambda w, i=i: w[i], stack)
+        (_joined if whole else dict)(jax.tree.map(lambda w, i=i: w[i], stack))
         for stack in cast["stacks"]
         for i in range(jax.tree.leaves(stack)[0].shape[0])
     ]
     return {**cast, "stacks": tuple(layers)}
+
+
+_JOINED = {"wqkv": ("wq", "wk", "wv"), "bqkv": ("bq", "bk", "bv"), "gate_up": ("gate", "up")}
+
+
+def _joined(layer: Layer) -> Layer:
+    """The layer with the matrices and biases of `_JOINED` side by side."""
+    found = {n: p for n, p in _JOINED.items() if all(one in layer for one in p)}
+    gone = {one for parts in found.values() for one in parts}
+    new = {n: jnp.concatenate([layer[one] for one in p], axis=-1) for n, p in found.items()}
+    return {name: w for name, w in layer.items() if name not in gone} | new
 
 
 def empty_cache(c: ModelConfig, slots: int, length: int, dtype: Any) -> Cache:
@@ -163,16 +184,21 @@ def decode_step(
     positions: jax.Array,
     cache: Cache,
     mesh: Mesh | None = None,
+    prefix: Prefix | None = None,
 ) -> tuple[jax.Array, Cache]:
-    """One token per slot: i32[S] at i32[S] positions; returns f32 logits [S, vocab], new cache."""
+    """One token per slot: i32[S] at i32[S] positions; returns f32 logits [S, vocab], new cache.
+
+    `prefix` says what slots begin with in common; it changes what is read, never the result.
+    """
     tables = rope_tables(c, positions)
-    rows = jnp.arange(tokens.shape[0])
     x = constrain(weights["embed"][tokens], mesh, "slots", None)
     keys, values = [], []
     for layer, k_cache, v_cache in zip(weights["stacks"], cache.k, cache.v, strict=True):
         q, k, v = _project(c, layer, x, tables, mesh)
-        k_cache, v_cache = k_cache.at[rows, positions].set(k), v_cache.at[rows, positions].set(v)
-        x = _finish(c, layer, x, attn.attend_cache(q, k_cache, v_cache, positions + 1))
+        mixed, k_cache, v_cache = append_and_attend(
+            q, k, v, k_cache, v_cache, positions, prefix, mesh
+        )
+        x = _finish(c, layer, x, mixed)
         x = constrain(x, mesh, "slots", None)
         keys.append(k_cache)
         values.append(v_cache)

@@ -51,5 +51,9 @@ def rope(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
 
 
 def feed_forward(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """SwiGLU: (silu(x·W_gate) ⊙ x·W_up)·W_down."""
-    return linear(layer["down"], jax.nn.silu(linear(layer["gate"], x)) * linear(layer["up"], x))
+    """SwiGLU: (silu(x·W_gate) ⊙ x·W_up)·W_down; both first matrices may be one, `gate_up`."""
+    if "gate_up" in layer:
+        gate, up = jnp.split(linear(layer["gate_up"], x), 2, axis=-1)
+    else:
+        gate, up = linear(layer["gate"], x), linear(layer["up"], x)
+    return linear(layer["down"], jax.nn.silu(gate) * up)

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 
 from r1jax.errors import UserError
 
+SMALL = 4096  # vocabularies up to this size are drawn from in one step
+TILE = 128  # tokens of a tile of a larger one
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -86,20 +89,43 @@ def draw(
     logp − log_mass. Greedy drawing reports logp at T = 1 and log_mass 0.
     """
     z = logits / (sampling.temperature or 1.0)
-    log_sum = jax.nn.logsumexp(z, axis=-1)
-    log_mass = jnp.zeros_like(log_sum)
+    at = jax.vmap(_key)(keys, index)
     if sampling.temperature == 0:
-        token = jnp.argmax(z, axis=-1)
+        token, log_sum = jnp.argmax(z, axis=-1), jax.nn.logsumexp(z, axis=-1)
+        log_mass = jnp.zeros_like(log_sum)
+    elif sampling.top_k or sampling.top_p < 1.0:
+        token, log_kept = _choose(jnp.where(kept(z, sampling), z, -jnp.inf), at)
+        log_sum = jax.nn.logsumexp(z, axis=-1)
+        log_mass = log_kept - log_sum
     else:
-        perturbed = z + jax.vmap(_gumbel, (0, 0, None))(keys, index, z.shape[-1])
-        if sampling.top_k or sampling.top_p < 1.0:
-            keep = kept(z, sampling)
-            log_mass = jax.nn.logsumexp(jnp.where(keep, z, -jnp.inf), axis=-1) - log_sum
-            perturbed = jnp.where(keep, perturbed, -jnp.inf)
-        token = jnp.argmax(perturbed, axis=-1)
+        token, log_sum = _choose(z, at)
+        log_mass = jnp.zeros_like(log_sum)
     logp = jnp.take_along_axis(z, token[:, None], axis=-1)[:, 0] - log_sum
     return token.astype(jnp.int32), logp, log_mass
 
 
-def _gumbel(key: jax.Array, index: jax.Array, size: int) -> jax.Array:
-    return jax.random.gumbel(jax.random.fold_in(jax.random.wrap_key_data(key), index), (size,))
+def _key(data: jax.Array, index: jax.Array) -> jax.Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(data), index)
+
+
+def _choose(z: jax.Array, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(argmax(z + Gumbel noise), log Σ eᶻ) over the vocabulary: one draw from softmax(z) per slot.
+
+    A large vocabulary is drawn from in two steps, first a tile by log Σ eᶻ over it, then a token of
+    that tile: the same distribution, p(tile)·p(token | tile), with a hundredth of the noise.
+    """
+    size = z.shape[-1]
+    if size <= SMALL:
+        return jnp.argmax(z + _gumbel(keys, size), axis=-1), jax.nn.logsumexp(z, axis=-1)
+    tiles = -(-size // TILE)
+    z = jnp.pad(z, ((0, 0), (0, tiles * TILE - size)), constant_values=-jnp.inf)
+    z = z.reshape(-1, tiles, TILE)
+    of_tile, noise = jax.nn.logsumexp(z, axis=-1), _gumbel(keys, tiles + TILE)
+    tile = jnp.argmax(of_tile + noise[:, :tiles], axis=-1)
+    inside = jnp.take_along_axis(z, tile[:, None, None], axis=1)[:, 0]
+    token = tile * TILE + jnp.argmax(inside + noise[:, tiles:], axis=-1)
+    return token, jax.nn.logsumexp(of_tile, axis=-1)
+
+
+def _gumbel(keys: jax.Array, size: int) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.gumbel(key, (size,)))(keys)
