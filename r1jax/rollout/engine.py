@@ -1,10 +1,9 @@
-"""The host side of generation: which request enters which slot when, and what came out."""
+"""The host side of generation: prompts in, completions out, and everything compiled for it."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,54 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.errors import UserError
-from r1jax.mesh import place, replicated
+from r1jax.mesh import RULES, place, replicated
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
-from r1jax.problem import FinishReason
 from r1jax.rollout import slots as device
+from r1jax.rollout.ladder import EngineConfig, Shape, ladder
+from r1jax.rollout.requests import Drawn, Generated, Prompt, requests
 from r1jax.rollout.sampling import Sampling, request_keys
+from r1jax.rollout.schedule import Batch, Schedule
+from r1jax.rollout.stops import first_stop
 from r1jax.types import Params
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt to be completed `samples` times, sample numbers from `first_sample` on."""
-
-    tokens: tuple[int, ...]
-    problem: int  # Problem.number, for the random keys
-    samples: int
-    first_sample: int = 0
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One finished completion; `prompt` and `sample` say whose."""
-
-    prompt: int
-    sample: int
-    tokens: np.ndarray  # i32[n], the stop token included
-    logp: np.ndarray  # f32[n], full vocabulary at the sampling temperature
-    log_mass: np.ndarray  # f32[n], of the kept support
-    finish_reason: FinishReason
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """Fixed shapes of the engine: what is compiled follows from these."""
-
-    slots: int = 64
-    """Completions decoded side by side."""
-    max_prompt: int = 256
-    """Longest prompt in tokens."""
-    max_tokens: int = 256
-    """Longest completion in tokens."""
-    prefill: int = 8
-    """Prompts prefilled per call."""
-    refill: float = 0.125
-    """Share of slots that must be free before new groups enter."""
-    steps: int = 512
-    """Decode steps between two looks of the host (fewer with stop strings: 16)."""
+def _options() -> dict[str, Any]:
+    """XLA's for the decode loop: on a GPU cuBLAS, whose kernels for a few rows are the faster."""
+    return {"xla_gpu_enable_triton_gemm": False} if jax.default_backend() == "gpu" else {}
 
 
 class Engine:
@@ -68,6 +34,11 @@ class Engine:
     Slots are refilled by whole groups as they come free, so that a prompt is prefilled once for
     all its samples (a group larger than the slots enters in parts). Prompt widths are buckets that
     depend on the prompt alone; a text depends on (seed, rollout, problem, sample) alone.
+
+    The cache grows through `shapes`, (slots, length) pairs that follow from the configuration; one
+    decode loop is compiled for each, the first time it is reached, and nothing later. After a call
+    of `generate`, `steps_taken` counts its decode steps, `slot_steps` the slots of the shape in use
+    summed over them, `evictions` how often a completion gave up its slot to go on later.
     """
 
     def __init__(
@@ -85,25 +56,35 @@ class Engine:
             raise ValueError("stop strings need a detokenizer")
         self.config, self.model, self.mesh, self.dtype = config, c, mesh, dtype
         self.stop_strings, self.detokenize = tuple(stop_strings), detokenize
-        static = dict(c=c, stop_ids=tuple(stop_ids), mesh=mesh)
-        self._admit = jax.jit(
-            functools.partial(device.admit, **static), static_argnames="sampling", donate_argnums=1
-        )
-        self._decode = jax.jit(
-            functools.partial(device.decode, **static), static_argnames="sampling", donate_argnums=1
-        )
+        shards = int(np.prod([mesh.shape[axis] for axis in RULES["slots"]]))
+        self.shapes: tuple[Shape, ...] = ladder(config, shards)
+        self.steps_taken = self.slot_steps = self.evictions = 0
+        self._compile(tuple(stop_ids))
+
+    @property
+    def cache_tokens(self) -> int:
+        """Most tokens the cache ever has room for, over all slots."""
+        return max(slots * length for slots, length in self.shapes)
+
+    def _compile(self, stop_ids: tuple[int, ...]) -> None:
+        """The device functions; each is compiled once per shape it meets."""
+        c, mesh, dtype = self.model, self.mesh, self.dtype
+        own = functools.partial(functools.partial, c=c, stop_ids=stop_ids, mesh=mesh)
+        loop = dict(static_argnames="sampling", donate_argnums=1, compiler_options=_options())
+        self._admit = jax.jit(own(device.admit), **loop)
+        self._decode = jax.jit(own(device.decode), **loop)
         self._halt = jax.jit(device.halt, donate_argnums=0)
-        self._look = jax.jit(
-            lambda s: (s.active, s.count, s.stopped), out_shardings=replicated(mesh)
-        )
-        self._read = jax.jit(
-            lambda s: (s.tokens, s.logp, s.log_mass), out_shardings=replicated(mesh)
-        )
+        everywhere = dict(out_shardings=replicated(mesh))
+        self._look = jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere)
+        self._read = jax.jit(lambda s: (s.tokens, s.logp, s.log_mass), **everywhere)
         self._keys = jax.jit(request_keys, static_argnums=0)
-        self.prepare = jax.jit(functools.partial(decoder.unstack, dtype=dtype))
-        self._empty = jax.jit(
-            lambda: device.empty(c, config.slots, config.max_prompt, config.max_tokens, dtype, mesh)
+        self._resize = jax.jit(functools.partial(device.resize, mesh=mesh), static_argnums=2)
+        self._resize_books = jax.jit(
+            functools.partial(device.resize_books, mesh=mesh), static_argnums=2
         )
+        self.prepare = jax.jit(functools.partial(decoder.unstack, dtype=dtype, mesh=mesh))
+        first, tokens = self.shapes[0], self.config.max_tokens
+        self._empty = jax.jit(lambda: device.empty(c, *first, tokens, dtype, mesh))
 
     def generate(
         self,
@@ -118,152 +99,107 @@ class Engine:
         """Yields every completion as it finishes, in no fixed order.
 
         `weights` come from `prepare(params)`. Raises UserError for a prompt that is empty or longer
-        than `max_prompt` and for `max_tokens` below 1 or above the configured one.
+        than `max_prompt` and for `max_tokens` (or a prompt's `limit`) below 1 or above the
+        configured one.
         """
-        limit = self.config.max_tokens if max_tokens is None else max_tokens
-        self._check(prompts, limit)
-        waiting = _parts(prompts, self.config.slots)
+        groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
+        work = Schedule(self.config, self.shapes, groups)
+        self.steps_taken = self.slot_steps = self.evictions = 0
         slots = self._empty()
-        owner: list[tuple[int, int] | None] = [None] * self.config.slots
-        while waiting or any(o is not None for o in owner):
-            slots = self._refill(weights, slots, owner, waiting, sampling, (seed, rollout, limit))
-            slots = self._decode(
-                weights, slots, self._steps(), self._enough_free(waiting, owner), sampling=sampling
+        while work.unfinished:
+            slots = self._refill(weights, slots, work, sampling, (seed, rollout))
+            steps, slots = self._decode(
+                weights, slots, self._steps(), jnp.int32(work.enough_free()), sampling=sampling
             )
-            slots = yield from self._collect(slots, owner)
-
-    def _check(self, prompts: Sequence[Prompt], limit: int) -> None:
-        longest = max((len(p.tokens) for p in prompts), default=0)
-        if longest > self.config.max_prompt:
-            raise UserError(
-                f"--rollout.max-prompt {self.config.max_prompt}: a prompt has {longest} tokens; "
-                f"raise it to {longest} or drop the problem"
-            )
-        if min((len(p.tokens) for p in prompts), default=1) == 0:
-            raise UserError(
-                "a prompt has no tokens; check the template and the problems' questions"
-            )
-        if limit > self.config.max_tokens:
-            raise UserError(
-                f"max_tokens {limit} is above the engine's {self.config.max_tokens}; "
-                "raise --rollout.max-tokens"
-            )
-        if limit < 1:
-            raise UserError(f"max_tokens {limit}: a completion has at least 1 token")
+            slots = yield from self._collect(slots, steps, work)
+            slots = self._climb(slots, work)
 
     def _steps(self) -> jax.Array:
         return jnp.int32(min(self.config.steps, 16) if self.stop_strings else self.config.steps)
-
-    def _enough_free(self, waiting: list, owner: list) -> jax.Array:
-        """Free slots at which decoding pauses: room for the next group, or never."""
-        if not waiting:
-            return jnp.int32(self.config.slots + 1)
-        return jnp.int32(max(int(self.config.slots * self.config.refill), waiting[0][2], 1))
-
-    def bucket(self, length: int) -> int:
-        """Width a prompt is padded to: quarters of `max_prompt`, by its own length alone."""
-        quarter = -(-self.config.max_prompt // 4)
-        return min(-(-length // quarter) * quarter, self.config.max_prompt)
 
     def _refill(
         self,
         weights: Params,
         slots: device.Slots,
-        owner: list,
-        waiting: list[tuple[int, Prompt, int, int]],
+        work: Schedule,
         sampling: Sampling,
-        run: tuple[int, int, int],
+        run: tuple[int, int],
     ) -> device.Slots:
-        """Admits waiting groups, in order, while they fit; at most `prefill` prompts per call."""
-        free = [i for i, o in enumerate(owner) if o is None]
-        while waiting and waiting[0][2] <= len(free):
-            width, batch = self.bucket(len(waiting[0][1].tokens)), []
-            while (
-                waiting
-                and len(batch) < self.config.prefill
-                and waiting[0][2] <= len(free)
-                and self.bucket(len(waiting[0][1].tokens)) == width
-            ):
-                index, prompt, n, first = waiting.pop(0)
-                batch.append((prompt, first, free[:n]))
-                for j, slot in enumerate(free[:n]):
-                    owner[slot] = (index, first + j)
-                free = free[n:]
-            entering = self._admission(batch, width, run)
+        """Admits waiting groups while they fit, by prefills of one width each."""
+        for batch in work.refill():
+            entering = self._admission(batch, work, run)
             slots = self._admit(weights, slots, entering, sampling=sampling)
         return slots
 
-    def _admission(
-        self, batch: list[tuple[Prompt, int, list[int]]], width: int, run: tuple[int, int, int]
-    ) -> device.Admission:
-        seed, rollout, limit = run
-        rows, size = self.config.prefill, self.config.slots
-        prompts = np.zeros((rows, width), np.int32)
-        lengths = np.ones(rows, np.int32)
-        slot = np.full(size, size, np.int32)
-        source, problem, sample = (np.zeros(size, np.int32) for _ in range(3))
-        at = 0
-        for row, (prompt, first, taken) in enumerate(batch):
-            lengths[row] = len(prompt.tokens)
-            prompts[row, : lengths[row]] = prompt.tokens
-            here = slice(at, at + len(taken))
-            slot[here], source[here], problem[here] = taken, row, prompt.problem
-            sample[here] = first + np.arange(len(taken))
-            at += len(taken)
-        put = functools.partial(place, target=replicated(self.mesh))
+    def _admission(self, batch: Batch, work: Schedule, run: tuple[int, int]) -> device.Admission:
+        rows, size = work.rows(batch.width), work.entries(batch.width)
+        prefixes, lengths = np.zeros((rows, batch.width), np.int32), np.ones(rows, np.int32)
+        slot = np.full(size, work.shape.slots, np.int32)
+        source, problem, sample, limit, count = (np.zeros(size, np.int32) for _ in range(5))
+        for row, prefix in enumerate(batch.prefixes):
+            lengths[row] = len(prefix)
+            prefixes[row, : len(prefix)] = prefix
+        for at, (row, own, request) in enumerate(batch.entering):
+            slot[at], source[at], limit[at] = own, row, request.limit
+            problem[at], sample[at], count[at] = request.problem, request.sample, request.count
+        put, (seed, rollout) = self._whole, run
         keys = self._keys(seed, put(np.full(size, rollout, np.int32)), put(problem), put(sample))
         return device.Admission(
-            prompts=put(prompts),
+            prompts=put(prefixes),
             lengths=put(lengths),
             slot=put(slot),
             source=put(source),
             key=keys,
-            limit=put(np.full(size, limit, np.int32)),
+            limit=put(limit),
+            count=put(count),
         )
 
-    def _collect(self, slots: device.Slots, owner: list) -> Iterator[Generated]:
-        """Yields what has finished and frees its slots; returns the slots."""
-        active, count, stopped = (np.asarray(x) for x in self._look(slots))
-        found = np.zeros_like(active)
-        arrays = None
-        for i, who in enumerate(owner):
-            if who is None or (active[i] and not self.stop_strings):
+    def _collect(
+        self, slots: device.Slots, steps: jax.Array, work: Schedule
+    ) -> Iterator[Generated]:
+        """Yields what has finished and frees its slots, and those that must wait; returns slots."""
+        active, count, stopped, steps = jax.device_get(self._look(slots, steps))
+        self.steps_taken += int(steps)
+        self.slot_steps += int(steps) * work.shape.slots
+        work.see(count)
+        halted = np.zeros_like(active)
+        read = functools.cache(lambda: Drawn(*jax.device_get(self._read(slots))))
+        for slot, request in work.held():
+            if active[slot] and not self.stop_strings:
                 continue
-            if arrays is None:
-                arrays = tuple(np.asarray(x) for x in self._read(slots))
-            tokens, logp, log_mass = (a[i] for a in arrays)
-            n, at_string = self._stop_string(tokens, int(count[i]))
-            found[i] = active[i] and at_string
-            if active[i] and not at_string:
+            drawn = request.drawn(read().row(slot))
+            at_string = first_stop(
+                drawn.tokens, request.searched, self.stop_strings, self.detokenize
+            )
+            request.searched = request.count
+            halted[slot] = active[slot] and at_string is not None
+            if active[slot] and at_string is None:
                 continue
-            owner[i] = None
-            reason = "stop" if stopped[i] or at_string else "length"
-            yield Generated(*who, tokens[:n].copy(), logp[:n].copy(), log_mass[:n].copy(), reason)
-        if found.any():
-            slots = self._halt(slots, place(found, replicated(self.mesh)))
-        return slots
+            work.release(slot)
+            reason = "length" if at_string is None and not stopped[slot] else "stop"
+            n = request.count if at_string is None else at_string
+            yield Generated(request.prompt, request.sample, *drawn.cut(0, n).arrays, reason)
+        if work.target() is None:
+            for slot, request in work.full():
+                work.park(slot, request.drawn(read().row(slot)))
+                halted[slot], self.evictions = True, self.evictions + 1
+        return self._halt(slots, self._whole(halted)) if halted.any() else slots
 
-    def _stop_string(self, tokens: np.ndarray, count: int) -> tuple[int, bool]:
-        """(tokens up to and with the first stop string, True), or (count, False)."""
+    def _climb(self, slots: device.Slots, work: Schedule) -> device.Slots:
+        """Moves to the next shape when it is time, array by array: old ones go as new ones come."""
+        if (target := work.target()) is None:
+            return slots
+        rows = work.climb(target)
+        rows = None if rows is None else self._whole(rows)
+        length, columns = work.shape.length, min(work.shape.length, self.config.max_tokens)
 
-        def seen(n: int) -> bool:
-            text = self.detokenize(tokens[:n].tolist())
-            return any(s in text for s in self.stop_strings)
+        def moved(old: jax.Array) -> jax.Array:
+            new = self._resize(old, rows, length)
+            old.delete()
+            return new
 
-        if not self.stop_strings or not seen(count):
-            return count, False
-        low, high = 0, count
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if seen(middle) else (middle, high)
-        return high, True
+        books = self._resize_books(slots.replace(cache=None), rows, columns)
+        return books.replace(cache=jax.tree.map(moved, slots.cache))
 
-
-def _parts(prompts: Sequence[Prompt], slots: int) -> list[tuple[int, Prompt, int, int]]:
-    """(index, prompt, samples, first sample) of each group, cut where it exceeds the slots."""
-    parts = []
-    for index, prompt in enumerate(prompts):
-        for start in range(0, prompt.samples, slots):
-            n = min(slots, prompt.samples - start)
-            parts.append((index, prompt, n, prompt.first_sample + start))
-    return parts
+    def _whole(self, x: np.ndarray) -> jax.Array:
+        return place(x, replicated(self.mesh))

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import constrain
 from r1jax.models import decoder
+from r1jax.models.cache_attention import Prefix
 from r1jax.models.config import ModelConfig
 from r1jax.rollout.sampling import Sampling, draw
 from r1jax.types import Params
@@ -18,7 +19,7 @@ from r1jax.types import Params
 
 @struct.dataclass
 class Slots:
-    """S completions being written, side by side; C tokens at most each."""
+    """S completions being written, side by side, in caches of length L; C = min(L, max_tokens)."""
 
     cache: decoder.Cache
     key: jax.Array  # u32[S, 2]
@@ -26,7 +27,8 @@ class Slots:
     position: jax.Array  # i32[S], where it goes
     count: jax.Array  # i32[S], tokens drawn so far
     limit: jax.Array  # i32[S], tokens allowed
-    active: jax.Array  # bool[S]
+    prefix: Prefix  # what a slot's prompt has in common with the other samples of it
+    active: jax.Array  # bool[S], still writing
     stopped: jax.Array  # bool[S], a stop token was drawn
     tokens: jax.Array  # i32[S, C]
     logp: jax.Array  # f32[S, C]
@@ -43,13 +45,15 @@ class Admission:
     source: jax.Array  # i32[R], row of `prompts`
     key: jax.Array  # u32[R, 2]
     limit: jax.Array  # i32[R]
+    count: jax.Array | int = 0  # i32[R], tokens of the prefix that are the completion's own
 
 
 def empty(
-    c: ModelConfig, slots: int, prompt_length: int, max_tokens: int, dtype: Any, mesh: Mesh
+    c: ModelConfig, slots: int, length: int, max_tokens: int, dtype: Any, mesh: Mesh
 ) -> Slots:
     """All slots free."""
-    cache = decoder.empty_cache(c, slots, prompt_length + max_tokens, dtype)
+    cache = decoder.empty_cache(c, slots, length, dtype)
+    columns = min(length, max_tokens)
     spread = lambda x: constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))  # noqa: E731
     zeros = lambda *shape, dtype=jnp.int32: spread(jnp.zeros((slots, *shape), dtype))  # noqa: E731
     return Slots(
@@ -59,11 +63,12 @@ def empty(
         position=zeros(),
         count=zeros(),
         limit=zeros(),
+        prefix=Prefix(spread(jnp.arange(slots)), zeros()),
         active=zeros(dtype=bool),
         stopped=zeros(dtype=bool),
-        tokens=zeros(max_tokens),
-        logp=zeros(max_tokens, dtype=jnp.float32),
-        log_mass=zeros(max_tokens, dtype=jnp.float32),
+        tokens=zeros(columns),
+        logp=zeros(columns, dtype=jnp.float32),
+        log_mass=zeros(columns, dtype=jnp.float32),
     )
 
 
@@ -76,7 +81,11 @@ def admit(
     stop_ids: tuple[int, ...],
     mesh: Mesh,
 ) -> Slots:
-    """Prefills each prompt once, copies its cache to the slots of its group, draws first tokens."""
+    """Prefills each prefix once, copies its cache to the slots of its group, draws next tokens.
+
+    A completion taken up again goes on at its `count`, whose number the random key takes; the
+    columns of what it drew before stay unwritten.
+    """
     logits, cache = decoder.prefill(weights, c, entering.prompts, entering.lengths, mesh)
     slot, source, width = entering.slot, entering.source, entering.prompts.shape[1]
 
@@ -85,17 +94,24 @@ def admit(
         return constrain(filled, mesh, "slots", None, "kv_heads", None)
 
     put = lambda old, new: old.at[slot].set(new, mode="drop")  # noqa: E731
+    size = slots.count.shape[0]
+    fresh = jnp.zeros_like(slots.active).at[slot].set(True, mode="drop")
+    # A slot whose leader is taken by another prompt reads its own copy from now on.
+    leader = jnp.where(fresh[slots.prefix.leader], jnp.arange(size), slots.prefix.leader)
+    first = jnp.full(entering.lengths.shape, size).at[source].min(slot)
     slots = slots.replace(
         cache=jax.tree.map(fill, slots.cache, cache),
         key=put(slots.key, entering.key),
         position=put(slots.position, entering.lengths[source] - 1),
-        count=put(slots.count, 0),
+        count=put(slots.count, entering.count),
         limit=put(slots.limit, entering.limit),
+        prefix=Prefix(
+            put(leader, first[source]), put(slots.prefix.length, entering.lengths[source])
+        ),
         active=put(slots.active, True),
         stopped=put(slots.stopped, False),
     )
-    fresh = jnp.zeros_like(slots.active).at[slot].set(True, mode="drop")
-    chosen = jnp.zeros((slots.count.shape[0],), jnp.int32).at[slot].set(source, mode="drop")
+    chosen = jnp.zeros((size,), jnp.int32).at[slot].set(source, mode="drop")
     return _append(slots, logits[chosen], fresh, sampling, stop_ids)
 
 
@@ -108,23 +124,31 @@ def decode(
     sampling: Sampling,
     stop_ids: tuple[int, ...],
     mesh: Mesh,
-) -> Slots:
-    """Up to `steps` tokens for every active slot; returns early once `enough_free` are free."""
+) -> tuple[jax.Array, Slots]:
+    """Up to `steps` tokens for every active slot; returns (steps taken, slots).
+
+    Returns early once `enough_free` slots are free or an active one's text fills its cache.
+    """
+    length = slots.cache.k[0].shape[1]
 
     def going(carry: tuple[jax.Array, Slots]) -> jax.Array:
         step, slots = carry
         active = jnp.sum(slots.active)
-        return (step < steps) & (active > 0) & (slots.active.size - active < enough_free)
+        full = jnp.any(slots.active & (slots.position + 1 >= length))
+        free = slots.active.size - active
+        return (step < steps) & (active > 0) & (free < enough_free) & ~full
 
     def step(carry: tuple[jax.Array, Slots]) -> tuple[jax.Array, Slots]:
         step, slots = carry
+        # Past the end, a free slot reads nothing, nor does it write into what others read of it.
+        position = jnp.where(slots.active, slots.position, length)
         logits, cache = decoder.decode_step(
-            weights, c, slots.token, slots.position, slots.cache, mesh
+            weights, c, slots.token, position, slots.cache, mesh, slots.prefix
         )
         slots = slots.replace(cache=cache)
         return step + 1, _append(slots, logits, slots.active, sampling, stop_ids)
 
-    return jax.lax.while_loop(going, step, (jnp.int32(0), slots))[1]
+    return jax.lax.while_loop(going, step, (jnp.int32(0), slots))
 
 
 def _append(
@@ -156,3 +180,25 @@ def _append(
 def halt(slots: Slots, which: jax.Array) -> Slots:
     """Ends the slots of bool[S] `which`, from the host (a stop string was found)."""
     return slots.replace(active=slots.active & ~which)
+
+
+def resize(x: jax.Array, rows: jax.Array | None, length: int, mesh: Mesh) -> jax.Array:
+    """x[S, L, ...] reduced to `rows` (None: all), padded with zeros to `length`."""
+    x = x if rows is None else x[rows]
+    x = jnp.pad(x, [(0, 0), (0, length - x.shape[1]), *((0, 0) for _ in x.shape[2:])])
+    return constrain(x, mesh, *("slots", None, "kv_heads", None)[: x.ndim])
+
+
+def resize_books(slots: Slots, rows: jax.Array | None, columns: int, mesh: Mesh) -> Slots:
+    """All but the cache, reduced to `rows` (None: all), with room for `columns` tokens."""
+
+    def one(x: jax.Array) -> jax.Array:
+        x = x if rows is None else x[rows]
+        return constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))
+
+    wide = lambda x: resize(x, rows, columns, mesh)  # noqa: E731
+    tokens, logp, log_mass = map(wide, (slots.tokens, slots.logp, slots.log_mass))
+    kept = jax.tree.map(one, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
+    if rows is not None:  # the leaders have moved, or gone
+        kept = kept.replace(prefix=Prefix(jnp.arange(rows.shape[0]), kept.prefix.length))
+    return kept.replace(tokens=tokens, logp=logp, log_mass=log_mass)

@@ -1,0 +1,137 @@
+"""What goes into the engine and what comes out: prompts, completions under way, finished ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from r1jax.errors import UserError
+from r1jax.problem import FinishReason
+from r1jax.rollout.ladder import EngineConfig
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt to be completed `samples` times, sample numbers from `first_sample` on."""
+
+    tokens: tuple[int, ...]
+    problem: int  # Problem.number, for the random keys
+    samples: int
+    first_sample: int = 0
+    limit: int | None = None  # most tokens of each completion; None: that of the call
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One finished completion; `prompt` and `sample` say whose."""
+
+    prompt: int
+    sample: int
+    tokens: np.ndarray  # i32[n], the stop token included
+    logp: np.ndarray  # f32[n], full vocabulary at the sampling temperature
+    log_mass: np.ndarray  # f32[n], of the kept support
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The first n tokens of a completion, with what was drawn beside them."""
+
+    tokens: np.ndarray  # i32[n]
+    logp: np.ndarray  # f32[n]
+    log_mass: np.ndarray  # f32[n]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All three."""
+        return self.tokens, self.logp, self.log_mass
+
+    def row(self, i: int) -> Drawn:
+        """One slot's, of what was drawn in all slots."""
+        return Drawn(*(x[i] for x in self.arrays))
+
+    def cut(self, start: int, end: int) -> Drawn:
+        """Tokens `start` to `end`, copied."""
+        return Drawn(*(x[start:end].copy() for x in self.arrays))
+
+    def then(self, later: Drawn) -> Drawn:
+        """These tokens and the `later` ones."""
+        pairs = zip(self.arrays, later.arrays, strict=True)
+        return Drawn(*(np.concatenate(pair) for pair in pairs))
+
+
+def _nothing() -> Drawn:
+    return Drawn(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32))
+
+
+@dataclass(eq=False)
+class Request:
+    """One completion under way, in a slot or waiting for one."""
+
+    prompt: int  # index of its Prompt
+    sample: int
+    problem: int
+    tokens: tuple[int, ...]  # the prompt's
+    limit: int
+    count: int = 0  # tokens drawn, when the host last looked
+    searched: int = 0  # tokens known to hold no stop string
+    kept: Drawn = field(default_factory=_nothing)  # drawn before it last lost its slot
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and completion so far."""
+        return len(self.tokens) + self.count
+
+    @property
+    def prefix(self) -> np.ndarray:
+        """i32: what is prefilled when it enters a slot."""
+        return np.concatenate([np.asarray(self.tokens, np.int32), self.kept.tokens])
+
+    def drawn(self, row: Drawn) -> Drawn:
+        """Everything drawn so far, from its slot's row: kept parts keep their first numbers."""
+        return self.kept.then(row.cut(len(self.kept.tokens), self.count))
+
+
+def requests(
+    prompts: Sequence[Prompt], config: EngineConfig, slots: int, max_tokens: int | None
+) -> list[list[Request]]:
+    """Groups of requests with one prefix each, cut where a group exceeds the `slots`.
+
+    Raises UserError for a prompt that is empty or longer than `max_prompt`, and for a limit below 1
+    or above `config.max_tokens`.
+    """
+    limit = config.max_tokens if max_tokens is None else max_tokens
+    _check_prompts(prompts, config)
+    _check_limit(f"max_tokens {limit}", limit, config)
+    groups = []
+    for index, p in enumerate(prompts):
+        own = limit if p.limit is None else p.limit
+        _check_limit(f"a prompt's limit {own}", own, config)
+        whole = [
+            Request(index, p.first_sample + i, p.problem, p.tokens, own) for i in range(p.samples)
+        ]
+        groups += [whole[i : i + slots] for i in range(0, p.samples, slots)]
+    return groups
+
+
+def _check_prompts(prompts: Sequence[Prompt], config: EngineConfig) -> None:
+    lengths = [len(p.tokens) for p in prompts]
+    longest = max(lengths, default=0)
+    if longest > config.max_prompt:
+        raise UserError(
+            f"--rollout.max-prompt {config.max_prompt}: a prompt has {longest} tokens; "
+            f"raise it to {longest} or drop the problem"
+        )
+    if min(lengths, default=1) == 0:
+        raise UserError("a prompt has no tokens; check the template and the problems' questions")
+
+
+def _check_limit(name: str, limit: int, config: EngineConfig) -> None:
+    if limit > config.max_tokens:
+        raise UserError(
+            f"{name} is above the engine's {config.max_tokens}; raise --rollout.max-tokens"
+        )
+    if limit < 1:
+        raise UserError(f"{name}: a completion has at least 1 token")

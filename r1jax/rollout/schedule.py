@@ -1,0 +1,146 @@
+"""Which request holds which slot, which wait, and when the shape changes; no device is asked."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from r1jax.rollout.ladder import EngineConfig, Shape, widths
+from r1jax.rollout.requests import Drawn, Request
+
+
+@dataclass
+class Batch:
+    """What is prefilled in one call, padded to `width`, and who goes on from it in which slot."""
+
+    width: int
+    prefixes: list[np.ndarray] = field(default_factory=list)
+    entering: list[tuple[int, int, Request]] = field(default_factory=list)  # (row, slot, request)
+
+
+class Schedule:
+    """The host's book of one `generate` call.
+
+    Generation climbs the ladder and never descends. A request whose text fills its slot waits for
+    the next shape: where that has as many slots, all go there at once; where it has fewer, the
+    request gives up its slot (its tokens are kept, and prefilled when it is taken up again) until
+    nothing else waits and what is left fits, so that short completions never pay for long ones.
+    Once what is left fits the last and smallest shape, it is finished there.
+    """
+
+    def __init__(
+        self, config: EngineConfig, shapes: Sequence[Shape], groups: Iterable[list[Request]]
+    ) -> None:
+        self._config, self._shapes, self._rung = config, tuple(shapes), 0
+        self._widths = widths(config, self._shapes)
+        self._waiting = deque(groups)
+        self._widest = max((len(group) for group in self._waiting), default=1)
+        self._parked: list[list[Request]] = []
+        self._owner: list[Request | None] = [None] * self.shape.slots
+
+    @property
+    def shape(self) -> Shape:
+        """The shape in use."""
+        return self._shapes[self._rung]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether any request holds a slot or waits."""
+        return bool(self._waiting or self._parked or self.held())
+
+    def held(self) -> list[tuple[int, Request]]:
+        """(slot, request) of every occupied slot."""
+        return [(slot, request) for slot, request in enumerate(self._owner) if request is not None]
+
+    def full(self) -> list[tuple[int, Request]]:
+        """(slot, request) where the text fills the slot."""
+        return [(slot, r) for slot, r in self.held() if r.length >= self.shape.length]
+
+    def enough_free(self) -> int:
+        """Free slots at which decoding pauses: room for the next group, or for another shape."""
+        slots, parked = self.shape.slots, len(self._parked)
+        if self._waiting:
+            return max(int(slots * self._config.refill), len(self._waiting[0]), 1)
+        last = slots - self._shapes[-1].slots + parked if self._spares() else slots + 1
+        return min(last, slots - self._shapes[self._rung + 1].slots) if parked else last
+
+    def rows(self, width: int) -> int:
+        """Prefixes per prefill of a width: `prefill`, fewer where they exceed the prompts' size."""
+        config = self._config
+        return max(1, min(config.prefill, config.prefill * config.max_prompt // width))
+
+    def entries(self, width: int) -> int:
+        """Most requests that one prefill of a width lets in."""
+        return min(self.shape.slots, self.rows(width) * self._widest)
+
+    def refill(self) -> list[Batch]:
+        """Gives free slots to waiting groups, in order, while they fit; what is to be prefilled."""
+        free = [slot for slot, request in enumerate(self._owner) if request is None]
+        batches: list[Batch] = []
+        filling: dict[int, Batch] = {}
+        while self._waiting and len(self._waiting[0]) <= len(free):
+            group = self._waiting.popleft()
+            width = next(w for w in self._widths if w >= group[0].length)
+            batch = filling.setdefault(width, Batch(width))
+            for slot, request in zip(free, group, strict=False):
+                self._owner[slot] = request
+                batch.entering.append((len(batch.prefixes), slot, request))
+            batch.prefixes.append(group[0].prefix)
+            free = free[len(group) :]
+            if len(batch.prefixes) == self.rows(width):
+                batches.append(filling.pop(width))
+        return batches + list(filling.values())
+
+    def see(self, count: np.ndarray) -> None:
+        """Books the tokens drawn so far in each slot."""
+        for slot, request in self.held():
+            request.count = int(count[slot])
+
+    def release(self, slot: int) -> None:
+        """The slot's request has finished."""
+        self._owner[slot] = None
+
+    def park(self, slot: int, drawn: Drawn) -> None:
+        """The slot's request gives it up until the next shape, keeping what was drawn."""
+        request = self._owner[slot]
+        request.kept = drawn
+        self._parked.append([request])
+        self._owner[slot] = None
+
+    def target(self) -> int | None:
+        """The number of the shape to go to now, None to stay."""
+        held, after = len(self.held()), self._rung + 1
+        left = held + len(self._parked)
+        if self._spares() and not self._waiting and left <= self._shapes[-1].slots:
+            return len(self._shapes) - 1
+        if not (self._parked or self.full()):
+            return None
+        if self._shapes[after].slots == self.shape.slots:
+            return after
+        fits = not self._waiting and held <= self._shapes[after].slots
+        return after if fits else None
+
+    def climb(self, target: int) -> np.ndarray | None:
+        """Goes to another shape; the slots it keeps, in their new order, or None for all.
+
+        What was parked is first in line.
+        """
+        before, after = self.shape, self._shapes[target]
+        self._waiting.extendleft(reversed(self._parked))
+        self._parked, self._rung = [], target
+        if before.slots == after.slots:
+            return None
+        occupied = [slot for slot, _ in self.held()]
+        free = [slot for slot, request in enumerate(self._owner) if request is None]
+        rows = (occupied + free)[: after.slots]
+        self._owner = [self._owner[slot] for slot in rows]
+        return np.asarray(rows, np.int32)
+
+    def _spares(self) -> bool:
+        """Whether the last shape has fewer slots and holds no more cache than the one in use."""
+        now, last = self.shape, self._shapes[-1]
+        return last.slots < now.slots and math.prod(last) <= math.prod(now)

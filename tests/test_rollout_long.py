@@ -1,0 +1,338 @@
+"""Generation over several cache shapes: the ladder's laws, the schedule, and texts that outgrow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import mesh_of, tiny_config, tiny_params
+
+from r1jax.errors import UserError
+from r1jax.rollout.engine import Engine, EngineConfig, Prompt
+from r1jax.rollout.ladder import ladder, widths
+from r1jax.rollout.requests import Drawn, requests
+from r1jax.rollout.sampling import Sampling
+from r1jax.rollout.schedule import Schedule
+from r1jax.rollout.stops import first_stop
+
+
+@pytest.mark.parametrize(
+    ("config", "shards", "shapes"),
+    [
+        (EngineConfig(), 1, [(64, 512)]),
+        (EngineConfig(512, 160, 288), 1, [(512, 448)]),
+        (EngineConfig(128, 512, 1024), 1, [(128, 768), (128, 1536), (64, 1536)]),
+        (EngineConfig(256, 128, 1024), 1, [(256, 640), (256, 1152), (64, 1152)]),
+        (EngineConfig(256, 128, 1024, first_length=1152), 1, [(256, 1152)]),
+        (
+            EngineConfig(512, 2048, 32_768, cache_tokens=64 * 34_816),
+            1,
+            [(512, 2176), (512, 4352), (256, 8704), (128, 17_408), (64, 34_816)],
+        ),
+        (
+            EngineConfig(32, 512, 1024, cache_tokens=16 * 1536, tail=4),
+            8,
+            [(32, 768), (16, 1536), (8, 1536)],
+        ),
+        (
+            EngineConfig(12, 8, 96, first_length=16, tail=0),
+            8,
+            [(12, 16), (12, 32), (12, 64), (12, 104)],
+        ),
+    ],
+)
+def test_the_shapes_of_known_configurations(config, shards, shapes):
+    assert [tuple(s) for s in ladder(config, shards)] == shapes
+
+
+CONFIGS = st.builds(
+    EngineConfig,
+    slots=st.integers(1, 600),
+    max_prompt=st.integers(1, 3000),
+    max_tokens=st.integers(1, 40_000),
+    cache_tokens=st.one_of(st.just(0), st.integers(1, 3_000_000)),
+    first_length=st.one_of(st.just(0), st.integers(1, 5000)),
+    tail=st.integers(0, 100),
+)
+
+
+@given(CONFIGS, st.sampled_from([1, 2, 3, 8]))
+def test_a_ladder_rises_to_the_whole_length_within_its_bound(config, shards):
+    whole = config.max_prompt + config.max_tokens
+    try:
+        shapes = ladder(config, shards)
+    except UserError as error:
+        if "first-length" in str(error):
+            assert 0 < config.first_length <= config.max_prompt
+        else:
+            enough = int(str(error).split("at least ")[1].split(",")[0])
+            assert config.cache_tokens < enough
+            assert ladder(replace(config, cache_tokens=enough), shards)
+            with pytest.raises(UserError, match="--rollout.cache-tokens"):
+                ladder(replace(config, cache_tokens=enough - 1), shards)
+        return
+    slots, lengths = zip(*shapes, strict=True)
+    assert lengths[-1] == whole and slots[0] <= config.slots
+    assert list(lengths) == sorted(lengths) and list(slots) == sorted(slots, reverse=True)
+    assert len(set(shapes)) == len(shapes) <= 12 and lengths[0] > config.max_prompt
+    for s, length in shapes:
+        assert not config.cache_tokens or s * length <= config.cache_tokens
+        assert s >= 1 and (config.slots / s).is_integer() and (config.slots // s).bit_count() == 1
+        assert config.slots % shards or s % shards == 0
+    assert widths(config, shapes)[-1] == whole and config.max_prompt in widths(config, shapes)
+
+
+def simulate(config, prompts, wanted):
+    """A schedule driven without a device; `wanted[prompt, sample]` tokens end each completion."""
+    shapes = ladder(config)
+    work = Schedule(config, shapes, requests(prompts, config, shapes[0].slots, None))
+    ended, total = [], Counter()
+    while work.unfinished:
+        for batch in work.refill():
+            assert len(batch.prefixes) <= work.rows(batch.width)
+            assert max(map(len, batch.prefixes)) <= batch.width <= work.shape.length
+            total["prefills"] += 1
+            for row, slot, request in batch.entering:
+                assert len(batch.prefixes[row]) == request.length < work.shape.length
+                assert (slot, request) in work.held()
+                request.count += 1
+        left = {slot: wanted[r.prompt, r.sample] - r.count for slot, r in work.held()}
+        assert len(left) <= work.shape.slots and left
+        running = sorted(n for n in left.values() if n)
+        missing = work.enough_free() - (work.shape.slots - len(running))
+        steps = running[min(missing, len(running)) - 1] if running and missing > 0 else 0
+        room = [work.shape.length - r.length for slot, r in work.held() if left[slot]]
+        steps = min([steps, config.steps, *room])
+        count = np.zeros(work.shape.slots, int)
+        for slot, request in work.held():
+            count[slot] = request.count + min(steps, left[slot])
+            total["useful"] += min(steps, left[slot])
+        work.see(count)
+        total["steps"] += steps
+        total["slot_steps"] += steps * work.shape.slots
+        total["pauses"] += 1
+        for slot, request in work.held():
+            if request.count == wanted[request.prompt, request.sample]:
+                work.release(slot)
+                ended.append((request.prompt, request.sample))
+        if work.target() is None:
+            for slot, request in work.full():
+                total["evictions"] += 1
+                drawn = Drawn(*np.zeros((3, request.count), int))
+                work.park(slot, request.drawn(drawn))
+        if (target := work.target()) is not None:
+            work.climb(target)
+    assert sorted(ended) == sorted(wanted), "nothing is lost or finished twice"
+    return total
+
+
+def test_slots_are_well_used_on_completions_of_mixed_lengths():
+    rng, n, sigma = np.random.default_rng(0), 4096, 0.8
+    lengths = np.clip(rng.lognormal(np.log(300) - sigma**2 / 2, sigma, n), 1, 2048).astype(int)
+    prompts = [Prompt((2,) * int(k), i, 1) for i, k in enumerate(rng.integers(64, 513, n))]
+    wanted = {(i, 0): int(k) for i, k in enumerate(lengths)}
+    for bound, evicted in ((0, False), (256 * 1280, True)):
+        config = EngineConfig(256, 512, 2048, cache_tokens=bound)
+        total = simulate(config, prompts, wanted)
+        assert total["useful"] / total["slot_steps"] > 0.85
+        assert bool(total["evictions"]) == evicted
+        assert total["prefills"] < n / 4, "prompts are prefilled together"
+
+
+@given(st.data())
+def test_every_request_is_finished_once_whatever_the_shapes(data):
+    slots = data.draw(st.sampled_from([1, 2, 4, 8]))
+    config = EngineConfig(
+        slots=slots,
+        max_prompt=8,
+        max_tokens=120,
+        prefill=3,
+        refill=data.draw(st.sampled_from([0.0, 0.5, 1.0])),
+        steps=data.draw(st.sampled_from([1, 7, 512])),
+        cache_tokens=data.draw(st.sampled_from([0, 128, 256])) * slots // 2,
+        first_length=data.draw(st.sampled_from([9, 16, 60, 500])),
+        tail=data.draw(st.sampled_from([0, 1, 2])),
+    )
+    groups = data.draw(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 9)), max_size=8))
+    prompts = [Prompt((2,) * length, i, samples) for i, (length, samples) in enumerate(groups)]
+    wanted = {
+        (i, j): data.draw(st.integers(1, 120))
+        for i, p in enumerate(prompts)
+        for j in range(p.samples)
+    }
+    try:
+        simulate(config, prompts, wanted)
+    except UserError as error:
+        assert "--rollout.cache-tokens" in str(error)
+
+
+CONFIG = tiny_config("qwen2", n_layers=1, init_std=0.12)
+STOPS = (1,)
+PLAIN = EngineConfig(slots=4, max_prompt=8, max_tokens=96, prefill=2)
+LONG = replace(PLAIN, cache_tokens=128, first_length=32, tail=1)
+WARM = Sampling(0.9, 0.95)
+PROMPTS = [
+    Prompt(tuple(range(2, 2 + n)), problem, samples, limit=limit)
+    for problem, (n, samples, limit) in enumerate(
+        [(7, 3, None), (8, 2, None), (2, 5, 17), (7, 2, 60), (8, 3, 1), (7, 2, None)]
+    )
+]
+
+
+def letters(tokens):
+    return "".join(chr(97 + t % 26) for t in tokens)
+
+
+def run(engine, prompts=PROMPTS, **kwargs):
+    """{(problem, sample): Generated} of an engine, its weights those of seed 0."""
+    weights = engine.prepare(tiny_params(CONFIG))
+    found = list(engine.generate(weights, prompts, WARM, seed=0, rollout=0, **kwargs))
+    by_request = {(prompts[g.prompt].problem, g.sample): g for g in found}
+    assert len(by_request) == len(found) == sum(p.samples for p in prompts)
+    return by_request
+
+
+@pytest.fixture(scope="module")
+def plain():
+    engine = Engine(CONFIG, mesh_of(), PLAIN, stop_ids=STOPS)
+    assert engine.shapes == ((4, 104),)
+    return run(engine)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = Engine(CONFIG, mesh_of(), LONG, stop_ids=STOPS)
+    assert engine.shapes == ((4, 32), (2, 64), (1, 104)) and engine.cache_tokens == 128
+    return engine
+
+
+def agree(found, want):
+    """The law across shapes: equal texts up to near ties, of which these texts have none."""
+    for who, g in found.items():
+        assert g.tokens.tolist() == want[who].tokens.tolist(), who
+        assert g.finish_reason == want[who].finish_reason
+        assert g.tokens.shape == g.logp.shape == g.log_mass.shape
+        np.testing.assert_allclose(g.logp, want[who].logp, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(g.log_mass, want[who].log_mass, rtol=0, atol=1e-4)
+
+
+def test_the_texts_below_are_of_all_kinds(plain):
+    lengths = [len(g.tokens) for g in plain.values()]
+    assert {g.finish_reason for g in plain.values()} == {"stop", "length"}
+    assert max(lengths) == 96 and min(lengths) == 1
+    for (problem, _), g in plain.items():
+        limit = PROMPTS[problem].limit or 96
+        assert len(g.tokens) == limit if g.finish_reason == "length" else g.tokens[-1] in STOPS
+
+
+def test_completions_that_give_up_their_slots_are_those_of_one_shape(engine, plain, monkeypatch):
+    kept, park = [], Schedule.park
+
+    def noted(work, slot, drawn):
+        kept.append((work._owner[slot], drawn))
+        park(work, slot, drawn)
+
+    monkeypatch.setattr(Schedule, "park", noted)
+    found = run(engine)
+    agree(found, plain)
+    assert engine.evictions == len(kept) > 4
+    for request, drawn in kept:
+        g = found[request.problem, request.sample]
+        for whole, part in zip((g.tokens, g.logp, g.log_mass), drawn.arrays, strict=True):
+            assert np.array_equal(whole[: len(part)], part), "the first numbers stay"
+    drawn = sum(len(g.tokens) - 1 for g in found.values()) - engine.evictions
+    assert drawn <= engine.slot_steps <= 4 * engine.steps_taken
+    before = engine.steps_taken
+    run(engine)
+    assert engine.steps_taken == before, "counted anew in every call"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cache_tokens": 0, "first_length": 64, "tail": 2},
+        pytest.param({"steps": 3, "refill": 1.0}, marks=pytest.mark.slow),
+    ],
+    ids=["growing", "often"],
+)
+def test_growing_without_a_bound_evicts_nobody(plain, changes):
+    config = replace(LONG, **changes)
+    engine = Engine(CONFIG, mesh_of(), config, stop_ids=STOPS)
+    agree(run(engine), plain)
+    if not config.cache_tokens:
+        assert engine.shapes == ((4, 64), (4, 104), (2, 104))
+        assert engine.evictions == 0 and engine.slot_steps < 4 * engine.steps_taken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(2, 1, 1), (1, 2, 2)])
+def test_shapes_change_on_several_devices(plain, axes):
+    config = replace(LONG, cache_tokens=256)
+    engine = Engine(CONFIG, mesh_of(*axes), config, stop_ids=STOPS)
+    assert engine.shapes == ((4, 32), (4, 64), (2, 104))
+    agree(run(engine), plain)
+    assert engine.evictions > 0
+
+
+def test_stop_strings_end_completions_across_shapes(engine, plain, monkeypatch):
+    longest = letters(max(plain.values(), key=lambda g: len(g.tokens)).tokens)
+    pairs = [longest[i : i + 2] for i in range(94)]
+    rare = next(pair for i, pair in enumerate(pairs) if i > 60 and pair not in pairs[:i])
+    monkeypatch.setattr(engine, "stop_strings", (rare, "zzz", "ea"))
+    monkeypatch.setattr(engine, "detokenize", letters)
+    found, late = run(engine), 0
+    for who, g in found.items():
+        tokens, text = plain[who].tokens.tolist(), letters(plain[who].tokens)
+        ends = [text.find(s) + len(s) for s in engine.stop_strings if s in text]
+        late += bool(ends) and min(ends) > 32
+        assert g.tokens.tolist() == (tokens[: min(ends)] if ends else tokens)
+        assert g.finish_reason == ("stop" if ends else plain[who].finish_reason)
+    assert late, "some end after their slot was given up"
+
+
+def test_nothing_is_compiled_once_every_shape_was_used(engine, plain):
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    )
+    run(engine)
+    jax.jit(lambda x: x * 3)(np.zeros(3))
+    assert len(compiled) >= 1, "the counter counts"
+    compiled.clear()
+    run(engine)
+    assert engine.evictions and compiled == []
+
+
+@settings(max_examples=200)
+@given(st.text("ab", max_size=40), st.integers(0, 40), st.sampled_from([("aab",), ("bb", "aba")]))
+def test_a_stop_string_is_found_from_where_the_search_stood(text, searched, strings):
+    ends = [text.find(s) + len(s) for s in strings if s in text]
+    want = min(ends, default=None)
+    searched = min(searched, len(text) if want is None else want - 1)
+    read = []
+
+    def detokenize(ids):
+        read.append(len(ids))
+        return "".join(map(chr, ids))
+
+    assert first_stop(np.array([*map(ord, text)], int), searched, strings, detokenize) == want
+    assert max(read) <= len(text) - searched + 11
+
+
+@pytest.mark.parametrize(("limit", "named"), [(0, "limit 0"), (97, "limit 97 is above")])
+def test_a_limit_of_a_prompt_is_checked(engine, limit, named):
+    with pytest.raises(UserError, match=named):
+        run(engine, [Prompt((3, 4), 1, 1, limit=limit)])
+
+
+def test_a_limit_of_a_prompt_goes_before_that_of_the_call(engine, plain):
+    found = run(engine, [replace(PROMPTS[0], limit=9), PROMPTS[1]], max_tokens=4)
+    assert [len(found[0, i].tokens) for i in range(3)] == [
+        min(9, len(plain[0, i].tokens)) for i in range(3)
+    ]
+    assert max(len(found[1, i].tokens) for i in range(2)) <= 4
