@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from runs import Interrupted, StopAt, changed, compiled_once, rows, save_model, tiny_run
@@ -22,6 +24,7 @@ from r1jax.rollout.policy import load_policy
 from r1jax.stages import reward_model, supervised, zero
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.supervised import SFTConfig
+from r1jax.training import memory, setup
 from r1jax.training.collect import judge, make_terms
 from r1jax.training.config import RewardConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -218,6 +221,18 @@ def test_it_is_a_term_of_the_reward_in_the_main_process(runs):
         np.testing.assert_allclose(found.parts[name], values, atol=1e-4)
         assert found.lost[name] == 0
     np.testing.assert_allclose(found.total, 0.5 * parts["pairs"] + parts["labels"], atol=1e-4)
+
+
+def test_the_memory_plan_counts_it(runs, model, tmp_path):
+    config = tiny_run(model, tmp_path / "rl", {"reward.model": (f"{runs('pairs').run}=0.5",)})
+    with_it, without = (
+        memory.plan(setup.build(c, print))
+        for c in (config, replace(config, reward=replace(config.reward, model=())))
+    )
+    weights = load_reward_model(runs("pairs").run)._loaded.params
+    held = sum(max(s.data.nbytes for s in x.addressable_shards) for x in jax.tree.leaves(weights))
+    assert with_it["reward models"] == held > 0 == without["reward models"]
+    assert with_it["peak"] - without["peak"] == held
 
 
 @pytest.mark.slow

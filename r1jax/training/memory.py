@@ -11,6 +11,7 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.models import table
+from r1jax.training.reward_model import RewardModel
 from r1jax.training.setup import Parts
 from r1jax.training.update import abstract_batch, trained_rows
 
@@ -44,19 +45,22 @@ def plan(parts: Parts) -> dict[str, int]:
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
-    kv = 2 * c.n_layers * c.kv_dim * width * (r.max_prompt + r.max_tokens)
+    models = [t.reward for t in parts.terms if isinstance(t.reward, RewardModel)]
+    cached = 2 * c.n_layers * c.kv_dim * width
     rows = {
         "weights": held,
         "frozen base": nbytes(base) if base else 0,
         "optimizer": 2 * held,
         "reference": held if parts.needs_reference else 0,
+        "reward models": sum(nbytes(model.abstract) for model in models),
         "gradients": held,
         "update": int(used.temp_size_in_bytes),
         "rollout weights": nbytes(whole) * width // 4,
-        "cache": kv * -(-r.slots // shards),
+        "cache": cached * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
-    always = sum(rows[k] for k in ("weights", "frozen base", "optimizer", "reference"))
+    kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
+    always = sum(rows[name] for name in kept)
     learning = always + rows["gradients"] + rows["update"]
     sampling = always + rows["rollout weights"] + rows["cache"] + rows["rollout logits"]
     return rows | {"peak": max(learning, sampling)}

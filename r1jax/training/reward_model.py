@@ -19,7 +19,7 @@ from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.data.preferences import Kind, View, seen, wrapped
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, replicated
-from r1jax.models import scalar
+from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rollout.policy import Policy, load_policy, load_weights
@@ -113,11 +113,20 @@ class RewardModel:
         before = np.asarray([learn.index(True) for _, learn in found])
         return Sequences(tokens, before, totals - before)
 
+    @property
+    def abstract(self) -> Params:
+        """ShapeDtypeStructs of its weights as they lie on the devices, LoRA's factors left out."""
+        policy = load_policy(self.about.model, "plain", family=self.about.family)
+        return table.abstract(scalar.rows(policy.config, None), self._devices, self.about.dtype)
+
+    @property
+    def _devices(self) -> Mesh:
+        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(jax.devices())))
+
     @cached_property
     def _loaded(self) -> _Loaded:
-        about = self.about
+        about, mesh = self.about, self._devices
         policy = load_policy(about.model, "plain", family=about.family)
-        mesh = self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(jax.devices())))
         params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
         c = policy.config
 

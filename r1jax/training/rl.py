@@ -127,7 +127,8 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
     answers (DAPO's dynamic sampling), judged by raw accuracy.
     """
     config, r = parts.config, parts.config.rollout
-    weights = parts.engine.prepare(parts.model(loop.state.params))
+    with loop.clock("rollout"):
+        weights = parts.engine.prepare(parts.model(loop.state.params))
     drawn: Drawn | None = None
     rounds, enough = 0, False
     while rounds < r.max_rounds and not enough:

@@ -40,7 +40,8 @@ class ComputeConfig:
     remat: Remat = "full"
     """What a layer keeps for the backward pass: nothing (full), products (dots), all (none)."""
     unroll: int = 1
-    """Layers compiled side by side in the scan over layers."""
+    """Layers compiled side by side in the scan over layers; 0: all of them, which on a GPU spares
+    the copies of what the backward pass needs, at some seconds of compilation."""
     chunk: int = 128
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
