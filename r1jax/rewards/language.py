@@ -26,6 +26,7 @@ FEWEST_IDENTIFIED = 4
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SCRIPTS = {
+    "latin": "[A-Za-z\u00c0-\u024f]",
     "han": f"[{_HAN}]",
     "kana": "[\u3040-\u30ff]",
     "hangul": "[\uac00-\ud7af\u1100-\u11ff]",
@@ -35,7 +36,6 @@ _SCRIPTS = {
     "hebrew": "[\u0590-\u05ff]",
     "devanagari": "[\u0900-\u097f]",
     "thai": "[\u0e00-\u0e7f]",
-    "latin": "[A-Za-z\u00c0-\u024f]",
 }
 _LANGUAGES = {
     "zh": ("han",), "ja": ("kana", "han"), "ko": ("hangul",), "ru": ("cyrillic",),
@@ -47,7 +47,11 @@ LANGUAGES = tuple(_LANGUAGES)
 """Languages that can be asked for; those of one script are told apart by an identifier alone."""
 Identifier = Literal["script", "langid"]
 
-_RUNS = re.compile("|".join(f"(?P<{name}>{chars}+)" for name, chars in _SCRIPTS.items()))
+# What no script has, digits, spaces and signs, is passed over at the first look.
+_LETTER = "(?=[A-Za-z\u00c0-\uffff])"
+_RUNS = re.compile(
+    _LETTER + "(?:" + "|".join(f"(?P<{name}>{chars}+)" for name, chars in _SCRIPTS.items()) + ")"
+)
 _NEUTRAL = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\\\[.*?\\\]|\\\(.*?\\\)"
     r"|</?(?:think|answer)>|\\[A-Za-z]+",
