@@ -1,0 +1,1 @@
+"""What the benches share: shapes, clock, ceilings of the device, kernels, tables."""

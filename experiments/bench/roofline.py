@@ -1,0 +1,49 @@
+"""The fastest a decode step could be: what must be read and multiplied, over the device's rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.ceilings import Ceilings
+from r1jax.models import table
+from r1jax.models.config import ModelConfig
+
+
+def used_weights(c: ModelConfig) -> int:
+    """Weights a token meets in a product; of an untied embedding one row is only looked up."""
+    return table.count(c) - (0 if c.tied else c.vocab_size * c.d_model)
+
+
+def cache_bytes(c: ModelConfig, itemsize: int) -> int:
+    """Bytes of keys and values of one token in all layers."""
+    return 2 * c.n_layers * c.kv_dim * itemsize
+
+
+def mean_cache(lengths: Sequence[tuple[int, int]]) -> float:
+    """Tokens in a slot's cache, averaged over steps, for (prompt, completion) lengths.
+
+    A completion of n tokens after a prompt of p spends its n steps at p + n/2 on average: 256 for
+    128 + 256, 640 for 128 + 1,024.
+    """
+    return sum(n * (p + n / 2) for p, n in lengths) / sum(n for _, n in lengths)
+
+
+def step_seconds(
+    c: ModelConfig,
+    slots: float,
+    cache: float,
+    ceilings: Ceilings,
+    *,
+    itemsize: int = 2,
+    tensor: int = 1,
+) -> float:
+    """Seconds of one decode step on a device with `slots` slots of `cache` tokens each.
+
+    max(weights read, their products) + cache read: the additive roofline; `tensor` devices share
+    weights and cache. Prefill, sampling and everything else count as nothing.
+    """
+    weights = used_weights(c) / tensor
+    read = weights * itemsize / ceilings.bytes_per_s
+    products = 2 * weights * slots / ceilings.flops_per_s
+    cached = slots * cache * cache_bytes(c, itemsize) / tensor / ceilings.bytes_per_s
+    return max(read, products) + cached

@@ -1,0 +1,63 @@
+"""The models that are measured: shapes of Qwen2.5 (and a toy), with random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.errors import UserError
+from r1jax.models import hub, table
+from r1jax.models.config import ModelConfig
+from r1jax.rollout.policy import model_directory
+from r1jax.types import Params
+
+
+def _qwen(
+    d_model: int, d_ff: int, layers: int, heads: int, kv_heads: int, head_dim: int, **fields: Any
+) -> ModelConfig:
+    given = dict(vocab_size=151936, max_position=131072, eos_ids=(151643,), tied=True) | fields
+    return ModelConfig(
+        family="qwen2",
+        d_model=d_model,
+        d_ff=d_ff,
+        n_layers=layers,
+        n_heads=heads,
+        n_kv_heads=kv_heads,
+        head_dim=head_dim,
+        rope_theta=1e6,
+        attention_bias=True,
+        **given,
+    )
+
+
+SHAPES: dict[str, ModelConfig] = {
+    "tiny": _qwen(64, 128, 2, 4, 2, 16, vocab_size=512, max_position=4096, eos_ids=(511,)),
+    "0.5b": _qwen(896, 4864, 24, 14, 2, 64, max_position=32768),
+    "1.5b": _qwen(1536, 8960, 28, 12, 2, 128),
+    "7b": _qwen(3584, 18944, 28, 28, 4, 128, vocab_size=152064, tied=False),
+}
+"""A toy for the CPU, and the base models of Qwen2.5 as their config.json describes them."""
+
+
+def chosen(shape: str, model: str = "") -> tuple[str, ModelConfig]:
+    """(name, shape): one of `SHAPES`, or that of the config.json in the directory `model`.
+
+    Raises UserError for another name and for a directory without a readable config.json.
+    """
+    if model:
+        return model, hub.read_config(model_directory(model))
+    if shape not in SHAPES:
+        raise UserError(f"--shape {shape}: no such shape; choose from {', '.join(SHAPES)}")
+    return shape, SHAPES[shape]
+
+
+def random_params(c: ModelConfig, mesh: Mesh, seed: int = 0, dtype: Any = jnp.float32) -> Params:
+    """Fresh weights of a shape, made on the devices and laid out over them."""
+    rows = table.table(c)
+    make = jax.jit(
+        lambda key: table.init(rows, key, dtype), out_shardings=table.shardings(rows, mesh)
+    )
+    return make(jax.random.key(seed))

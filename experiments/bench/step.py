@@ -1,0 +1,168 @@
+"""Whole steps of R1-Zero on random weights: the loop of training, phase by phase."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from experiments.bench.shapes import random_params
+from r1jax.data.packing import packing_efficiency
+from r1jax.models.config import ModelConfig, to_hf
+from r1jax.progress import Alone, Progress
+from r1jax.rollout.policy import model_directory
+from r1jax.stages import zero
+from r1jax.training.config import RLConfig
+from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.rl import Files, Loop, learn, new_rollout, record
+from r1jax.training.setup import Parts, build, copy, initial_state
+from r1jax.training.update import init_state
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rollout and its updates: wall time of the phases and of all, in seconds."""
+
+    phases: dict[str, float]
+    whole: float
+    completions: int
+    completion_tokens: int
+    update_flops: float
+    packing: float
+    metrics: dict[str, float]
+
+    @property
+    def outside(self) -> float:
+        """Seconds that no phase accounts for."""
+        return self.whole - sum(self.phases.values())
+
+
+class Silent(Alone):
+    """A display that shows nothing: drawing is no part of a step."""
+
+    def progress(self, total: int, title: str, start: int, enabled: bool) -> Progress:
+        """Counts, without a line."""
+        return Progress(total, title, start=start, enabled=False)
+
+    def note(self, line: str) -> None:
+        """Says nothing."""
+
+
+def write_model(path: Path, c: ModelConfig) -> ModelConfig:
+    """A model directory without weights: config.json, and a tokenizer of the whole vocabulary.
+
+    The tokenizer is the embedded one, every id beyond its own a word, so that what random weights
+    sample is text as long as theirs. A vocabulary smaller than the embedded one's is widened to it;
+    returns the shape as written.
+    """
+    source = model_directory("embedded")
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    c = replace(c, vocab_size=max(c.vocab_size, len(words)))
+    words |= {f"▁w{i}": i for i in range(len(words), c.vocab_size)}
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    shutil.copy(source / "tokenizer_config.json", path)
+    (path / "config.json").write_text(json.dumps(to_hf(c)))
+    return c
+
+
+@contextlib.contextmanager
+def prepared(config: RLConfig, shape: ModelConfig | None) -> Iterator[tuple[Parts, Loop, Files]]:
+    """The parts of a run, random weights in its loop, and files in a folder that goes afterwards.
+
+    `shape` None: the shape and the tokenizer of `config.model`, though not its weights. Reward
+    workers are ended with the block.
+    """
+    with contextlib.ExitStack() as opened:
+        folder = Path(opened.enter_context(TemporaryDirectory()))
+        config = replace(config, run=str(folder / "run"))
+        if shape is not None:
+            (folder / "model").mkdir()
+            write_model(folder / "model", shape)
+            config = replace(config, model=str(folder / "model"))
+        parts = build(config, note=print)
+        opened.enter_context(parts.pool)
+        parts, loop = _started(parts)
+        directory = zero.open_run(parts.config, Silent())
+        yield parts, loop, zero.open_files(parts.config, directory, opened, Silent())
+
+
+def _started(parts: Parts) -> tuple[Parts, Loop]:
+    """What `r1jax.training.rl.begin` does for a new run, with weights that no file holds."""
+    c, mesh, seed = parts.policy.config, parts.mesh, parts.config.seed
+    if parts.lora:
+        parts = replace(parts, base=random_params(c, mesh, seed, parts.config.train.dtype))
+        state = initial_state(parts)
+    else:
+        state = init_state(parts.optimizer, random_params(c, mesh, seed), mesh)
+    return parts, Loop(state, copy(state.params) if parts.needs_reference else None)
+
+
+def step(parts: Parts, loop: Loop, files: Files) -> Step:
+    """The next rollout and all updates from it, as `r1jax.training.rl.train` makes them."""
+    phases: Counter[str] = Counter()
+    began = time.perf_counter()
+    loop.scored = new_rollout(parts, loop, files)
+    sequences, batches = loop.scored.sequences, []
+    while loop.scored is not None:
+        metrics, own = learn(parts, loop)
+        batches += own
+        phases.update({k.removeprefix("time/"): v for k, v in loop.seconds.items()})
+        record(parts, loop, files, metrics)
+    whole = time.perf_counter() - began
+    return Step(
+        phases=dict(phases),
+        whole=whole,
+        completions=len(sequences.lengths),
+        completion_tokens=int(sequences.lengths.sum()),
+        update_flops=train_flops(parts.policy.config, sequences.totals),
+        packing=packing_efficiency(batches),
+        metrics=metrics,
+    )
+
+
+def phase_rows(steps: list[Step]) -> list[dict[str, Any]]:
+    """A row for each phase, what lies outside them, and the whole: mean, spread, share."""
+    names = list(dict.fromkeys(name for one in steps for name in one.phases))
+    seconds = {name: [one.phases.get(name, 0.0) for one in steps] for name in names}
+    seconds |= {"outside": [one.outside for one in steps], "whole": [one.whole for one in steps]}
+    whole = np.mean(seconds["whole"])
+    return [
+        {
+            "phase": name,
+            "mean s": float(np.mean(values)),
+            "standard deviation s": float(np.std(values)),
+            "least s": min(values),
+            "most s": max(values),
+            "share %": float(100 * np.mean(values) / whole),
+        }
+        for name, values in seconds.items()
+    ]
+
+
+def rates(steps: list[Step]) -> dict[str, Any]:
+    """What the steps come to: tokens of completions per second, MFU of the updates in percent."""
+    tokens = sum(one.completion_tokens for one in steps)
+    spent = Counter({"whole": sum(one.whole for one in steps)})
+    for one in steps:
+        spent.update(one.phases)
+    mfu = utilisation(sum(one.update_flops for one in steps), spent["update"])
+    return {
+        "steps": len(steps),
+        "completions": steps[0].completions,
+        "tokens of one": tokens / sum(one.completions for one in steps),
+        "s per step": spent["whole"] / len(steps),
+        "tok/s end to end": tokens / spent["whole"],
+        "tok/s rollout": tokens / spent["rollout"],
+        "packing %": 100 * float(np.mean([one.packing for one in steps])),
+        "MFU of update %": None if mfu is None else 100 * mfu,
+    }

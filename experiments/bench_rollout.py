@@ -1,0 +1,145 @@
+"""How fast completions are written: tokens a second, time of a decode step, share of the roofline.
+
+    python -m experiments.bench_rollout --shape 1.5b --cases 256x256 1024x256 256x1024 --kernels 20
+    python -m experiments.bench_rollout --write-requests requests.jsonl
+    python -m experiments.bench_rollout --requests requests.jsonl --slots 256
+
+Weights and prompts are random, nothing else is: tokens are drawn at temperature 1 from the whole
+vocabulary, stop tokens count, log-probabilities come back, and prefill and the way to the host are
+inside the time. Random weights draw a stop token about once in a vocabulary, so nearly every
+completion has its full length; `stopped` counts the others. The roofline's rates are measured
+first; `reached` is the share of the tokens per second at which every slot would step at the
+roofline. A request list has prompts of 64 to 512 tokens and log-normal completions (mean 300, at
+most 2,048); its rate stands beside that of equal lengths at the same mean cache. `peak GB` is the
+most held since the start, by any case so far. Fails when anything is compiled after
+warm-up. A few minutes on an H200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from experiments.bench.ceilings import measured_ceilings
+from experiments.bench.kernels import Kernel, shares, top
+from experiments.bench.loads import Load, equal_cache, fixed, mixed, parse_case
+from experiments.bench.requests import draw_requests, read_requests, write_requests
+from experiments.bench.rollout import Measured, Setup, measure, roofline, row
+from experiments.bench.shapes import chosen, random_params
+from experiments.bench.table import emit, readable
+from r1jax import cli
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.models.config import ModelConfig
+from r1jax.rollout.engine import EngineConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured."""
+
+    shape: str = "1.5b"
+    """Model: tiny, 0.5b, 1.5b or 7b (Qwen2.5)."""
+    model: str = ""
+    """A model directory whose config.json gives the shape instead; its weights are not read."""
+    cases: tuple[str, ...] = ("256x256", "1024x256", "256x1024")
+    """Completions side by side and tokens of each, SLOTSxTOKENS."""
+    prompt: int = 128
+    """Tokens of a prompt."""
+    groups: tuple[int, ...] = (16, 1)
+    """Completions per prompt; each case runs with each, and 1 means distinct prompts."""
+    requests: str = ""
+    """A request list to run instead of the cases."""
+    write_requests: str = ""
+    """File to write a request list to; nothing is run."""
+    count: int = 4096
+    """Requests to write."""
+    slots: int = 256
+    """Slots for a request list."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Arithmetic of the model."""
+    seed: int = 0
+    """Seed of weights, prompts and samples."""
+    repeats: int = 3
+    """Timed rollouts of each case; medians are shown."""
+    kernels: int = 0
+    """Trace one more rollout of each shape of equal lengths and show its longest kernels."""
+    out: str = ""
+    """JSON file for the table; empty: print only."""
+    rollout: EngineConfig = field(default_factory=EngineConfig)
+    """Engine; its slots, max_prompt and max_tokens follow from what is run."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+
+
+def main(config: Config) -> None:
+    """Writes a request list, or measures and prints."""
+    check(config)
+    name, c = chosen(config.shape, config.model)
+    if config.write_requests:
+        drawn = draw_requests(config.count, c.vocab_size, config.seed)
+        write_requests(config.write_requests, drawn)
+        print(f"{len(drawn):,} requests, {sum(r.max_tokens for r in drawn):,} tokens to write")
+        return
+    loads = list(chosen_loads(config, c))
+    mesh = make_mesh(config.mesh)
+    ceilings = measured_ceilings(config.dtype)
+    params = random_params(c, mesh, config.seed)
+    setup = Setup(c, mesh, params, config.rollout, config.dtype, config.seed, config.repeats)
+    results: list[Measured] = []
+    rows: list[dict[str, Any]] = []
+    for load in loads:
+        results.append(measure(setup, load, trace=config.kernels > 0))
+        rows.append(row(load, results[-1], roofline(setup, load, ceilings)))
+        print(f"{load.name}, groups of {load.group}: {results[-1].rate:,.0f} tok/s", flush=True)
+        if found := results[-1].kernels:
+            show_kernels(load, found, config.kernels)
+            rows[-1] |= {"kinds": shares(found), "kernels": top(found, config.kernels)}
+    if config.requests:
+        rows[0]["of equal lengths"] = results[0].rate / results[1].rate
+    rates = f"{ceilings.flops_per_s / 1e12:.3g} TFLOP/s, {ceilings.bytes_per_s / 1e12:.3g} TB/s"
+    emit(f"rollout of {name} in {config.dtype}; ceilings {rates} a device", rows, config.out)
+    for load, result in zip(loads, results, strict=True):
+        result.later.require_none(load.name)
+
+
+def check(config: Config) -> None:
+    """Raises UserError for flags that mean nothing or that nothing would read."""
+    for name, least in {"repeats": 1, "count": 1, "kernels": 0}.items():
+        if getattr(config, name) < least:
+            raise UserError(f"--{name} {getattr(config, name)}: must be at least {least}")
+    for name in ("slots", "max_prompt", "max_tokens"):
+        if getattr(config.rollout, name) != getattr(EngineConfig(), name):
+            flag = name.replace("_", "-")
+            raise UserError(f"--rollout.{flag}: follows from --cases, --prompt or --requests")
+    if not config.requests and not (config.cases and config.groups):
+        raise UserError("--cases, --groups: name at least one of each, as in --cases 256x256")
+    if config.requests and config.write_requests:
+        raise UserError("--requests, --write-requests: give one of them; writing runs nothing")
+    if config.requests and config.kernels:
+        raise UserError("--kernels: a request list is too long a trace; give it with --cases")
+
+
+def chosen_loads(config: Config, c: ModelConfig) -> Iterator[Load]:
+    """A request list and the equal lengths beside it, or every case with every group."""
+    if config.requests:
+        listed = mixed(config.slots, read_requests(config.requests, c.vocab_size))
+        yield listed
+        yield equal_cache(listed, c.vocab_size, config.seed)
+        return
+    for slots, tokens in map(parse_case, config.cases):
+        for group in config.groups:
+            yield fixed(slots, tokens, config.prompt, group, c.vocab_size, config.seed)
+
+
+def show_kernels(load: Load, found: list[Kernel], count: int) -> None:
+    """Prints the longest kernels of the traced rollout, and the share of each kind."""
+    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in shares(found).items())
+    busy = readable(sum(kernel.seconds for kernel in found))
+    title = f"kernels of {load.name}, groups of {load.group}: {busy} s, {kinds}"
+    emit(title, top(found, count), "")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))

@@ -1,0 +1,146 @@
+"""How long a whole step of R1-Zero takes: rollout, rewards, scoring, update, and what is between.
+
+    python -m experiments.bench_step --shape 1.5b
+    python -m experiments.bench_step --preset 512x1024
+
+The loop of `experiments.zero` on random weights: real sampling with stop handling, a reference for
+the KL term, a coin added to the rewards of a run, whose accuracy is judged in worker processes. By
+default 128 completions of 256 tokens. A few minutes on an accelerator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from experiments.bench.clock import Compiled
+from experiments.bench.shapes import chosen
+from experiments.bench.step import Step, phase_rows, prepared, rates, step
+from experiments.bench.table import emit, peak_bytes
+from r1jax import cli
+from r1jax.data.config import DataConfig
+from r1jax.errors import UserError
+from r1jax.losses import GRPO
+from r1jax.losses import PRESETS as LOSSES
+from r1jax.mesh import MeshConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.rewards import SandboxConfig
+from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured; the parts are those of `experiments.zero`."""
+
+    shape: str = "1.5b"
+    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b."""
+    model: str = ""
+    """Directory whose config.json and tokenizer are taken instead (its weights are not)."""
+    steps: int = 5
+    """Steps that are measured."""
+    warmup: int = 2
+    """Steps before, which compile everything."""
+    seed: int = 0
+    """Seed of weights and sampling."""
+    out: str = ""
+    """JSON file for the results; empty: none."""
+    data: DataConfig = field(default_factory=lambda: DataConfig(eval_count=1))
+    """Problems."""
+    rollout: RolloutConfig = field(
+        default_factory=lambda: RolloutConfig(
+            prompts=8, group=16, max_prompt=160, max_tokens=256, slots=128, dtype="bfloat16"
+        )
+    )
+    """Sampling."""
+    reward: RewardConfig = field(
+        default_factory=lambda: RewardConfig(accuracy=1.0, format=0.1, random=1.0)
+    )
+    """Judging; random weights earn the coin alone, but every answer is read as in a run."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
+    loss: GRPO = field(default_factory=lambda: replace(LOSSES["research"], beta=0.04))
+    """The objective; its beta asks for the reference."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            rows=13, width=2048, dtype="bfloat16", remat="dots", unroll=0, chunk=80
+        )
+    )
+    """The update."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank training."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on numbers that measure nothing, or that mix up compiling and work."""
+        if self.steps < 1 or self.warmup < 1:
+            raise UserError(
+                f"--steps {self.steps} --warmup {self.warmup}: both at least 1; the first step "
+                "compiles"
+            )
+
+    @property
+    def run(self) -> RLConfig:
+        """The run whose steps are measured."""
+        names = ("seed", "data", "rollout", "reward", "sandbox", "loss", "optimizer", "train")
+        own = {name: getattr(self, name) for name in (*names, "lora", "mesh")}
+        updates = (self.steps + self.warmup) * self.train.updates_per_rollout
+        return RLConfig(**own, model=self.model, updates=updates, memory="off")
+
+
+def main(config: Config) -> None:
+    """Prints the phases of a step, then its rates."""
+    name, shape = chosen(config.shape, config.model)
+    with prepared(config.run, None if config.model else shape) as (parts, loop, files):
+        before = [step(parts, loop, files) for _ in range(config.warmup)]
+        with Compiled() as compiled:
+            steps = [step(parts, loop, files) for _ in range(config.steps)]
+    r, beta = config.rollout, config.loss.beta
+    title = f"{name}, a step of {r.prompts} x {r.group} x {r.max_tokens} tokens, beta {beta}"
+    emit(f"{title}, phases", phase_rows(steps), "")
+    emit(title, [summary(before, steps, compiled)], config.out)
+    if compiled.count:
+        names = ", ".join(sorted(set(compiled.names)))
+        print(f"warning: the steps above compiled {names}; raise --warmup {config.warmup}")
+
+
+def summary(before: list[Step], steps: list[Step], compiled: Compiled) -> dict[str, Any]:
+    """The row of rates; the file also gets the phases, every step's seconds and what compiled."""
+    found, peak = rates(steps), peak_bytes()
+    return found | {
+        "outside %": phase_rows(steps)[-2]["share %"],
+        "peak GB": None if peak is None else peak / 1e9,
+        "compile s": before[0].whole - found["s per step"],
+        "compiled after warm-up": compiled.count,
+        "reward": steps[-1].metrics["reward/mean"],
+        "loss": steps[-1].metrics["loss"],
+        "names compiled": compiled.names,
+        "phases": phase_rows(steps),
+        "each step": [one.phases | {"whole": one.whole} for one in [*before, *steps]],
+    }
+
+
+DEFAULT = Config()
+PRESETS: dict[str, Config] = {
+    "128x256": DEFAULT,
+    "512x1024": replace(
+        DEFAULT,
+        rollout=replace(DEFAULT.rollout, prompts=32, max_tokens=1024, slots=512),
+        train=replace(DEFAULT.train, rows=9, width=3584),
+    ),
+    "tiny": replace(
+        DEFAULT,
+        shape="tiny",
+        steps=2,
+        data=replace(DEFAULT.data, template="mini"),
+        rollout=replace(DEFAULT.rollout, prompts=2, group=4, max_prompt=64, max_tokens=8, slots=8),
+        train=replace(DEFAULT.train, rows=2, width=128, dtype="float32", chunk=64),
+    ),
+}
+"""Sizes of a step by name; rows and widths are those that their sequences fill."""
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, PRESETS["128x256"], presets=PRESETS))

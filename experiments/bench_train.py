@@ -1,0 +1,180 @@
+"""How fast one optimizer update is: tokens per second, share of the chip's peak, memory, kernels.
+
+    python -m experiments.bench_train --shape 1.5b --cases 16x1024 4x8192 1x32768 --logp
+
+Whole updates as training makes them (fp32 master weights, AdamW, gradient clipping, GRPO's loss) on
+packed rows of random tokens: no padding is counted as work. `--logp` adds a table of the
+log-probability and entropy beside their bare matrix products, `--scaling` compares one device with
+all. About a minute a case on an accelerator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from experiments.bench.ceilings import measured_ceilings
+from experiments.bench.kernels import kernels, shares, top
+from experiments.bench.products import compared
+from experiments.bench.rows import Case, Layout, cases_of
+from experiments.bench.shapes import chosen
+from experiments.bench.table import emit
+from experiments.bench.train import Trainer, measured
+from r1jax import cli
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.update import ComputeConfig
+
+PIECE = 1024  # tokens of all rows whose logits exist at a time, where --train.chunk says nothing
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is measured."""
+
+    shape: str = "1.5b"
+    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b."""
+    model: str = ""
+    """Directory whose config.json gives the shape instead."""
+    cases: tuple[str, ...] = ("16x1024", "4x8192", "1x32768")
+    """Rows of the update, as ROWSxWIDTH."""
+    sequences: tuple[Layout, ...] = ()
+    """packed: GSM8K-like lengths side by side; single: a sequence per row; both: a row of the table
+    each. None given: rows above 2,048 tokens are packed, a lone row is measured both ways."""
+    repeats: int = 5
+    """Updates that are timed; the table has their median."""
+    kernels: int = 0
+    """Longest kernels to list, with the shares by kind; 0: no trace is made."""
+    logp: bool = False
+    """Also log-probability and entropy against their four matrix products, on one device."""
+    scaling: bool = False
+    """Each case on one device, on all by data, on all by fsdp, and how much faster that is."""
+    seed: int = 0
+    """Seed of weights, tokens and lengths."""
+    out: str = ""
+    """JSON file for the results (those of --logp beside it); empty: none."""
+    train: ComputeConfig = field(
+        default_factory=lambda: ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
+    )
+    """The update; rows, width and max_segments are the cases', and so is chunk where it is 0: 1,024
+    tokens of all rows together."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank training."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on flags that nothing would read."""
+        plain = ComputeConfig()
+        for name in ("rows", "width", "max_segments"):
+            if getattr(self.train, name) != getattr(plain, name):
+                flag = name.replace("_", "-")
+                raise UserError(f"--train.{flag}: the cases say it; use --cases ROWSxWIDTH")
+        if self.scaling and self.mesh != MeshConfig():
+            raise UserError("--scaling: chooses the meshes itself; leave out --mesh")
+        if self.repeats < 1 or self.kernels < 0:
+            raise UserError(
+                f"--repeats {self.repeats} --kernels {self.kernels}: at least 1 and at least 0"
+            )
+
+
+def main(config: Config) -> None:
+    """Prints the tables."""
+    name, c = chosen(config.shape, config.model)
+    cases, meshes = cases_of(config.cases, config.sequences), meshes_of(config)
+    for case in cases:
+        check_rows(case, meshes)
+    matrix_rate = measured_ceilings(config.train.dtype).flops_per_s
+    rows = []
+    for case in cases:
+        first = None
+        for label, mesh in meshes.items():
+            row = row_of(config, c, case, mesh, matrix_rate)
+            if config.scaling and "ms" in row:
+                first = first or row["ms"]
+                row |= {"mesh": label, "speed-up": first / row["ms"]}
+            rows.append(row)
+    emit(f"{name}, one update, {described(config)}", rows, config.out)
+    if config.logp:
+        t, shapes = config.train, {(case.rows, case.width): None for case in cases}
+        rows = [
+            compared(c, rows, width, chunk_of(config, rows), t.dtype, config.repeats)
+            for rows, width in shapes
+        ]
+        emit(f"{name}, log-probability and entropy, {t.dtype}", rows, beside(config.out, "logp"))
+
+
+def chunk_of(config: Config, rows: int) -> int:
+    """Tokens of a row whose logits exist at a time."""
+    return config.train.chunk or max(1, PIECE // rows)
+
+
+def described(config: Config) -> str:
+    """The settings that a table is read with."""
+    t = config.train
+    lora = f", LoRA rank {config.lora.rank}" if config.lora.on else ""
+    chunk = t.chunk or f"{PIECE} / rows"
+    return f"{t.dtype}, remat {t.remat}, unroll {t.unroll}, chunk {chunk}{lora}"
+
+
+def beside(out: str, part: str) -> str:
+    """The file of a further table: NAME-part.json beside NAME.json."""
+    path = Path(out)
+    return str(path.with_name(f"{path.stem}-{part}{path.suffix}")) if out else ""
+
+
+def meshes_of(config: Config) -> dict[str, Mesh]:
+    """The meshes to measure on, by name; UserError where there is but one device to scale over."""
+    devices = jax.devices()
+    n = len(devices)
+    if not config.scaling:
+        return {"given": make_mesh(config.mesh)}
+    if n == 1:
+        raise UserError("--scaling: there is one device; leave it out, or run where there are more")
+    return {
+        "1 device": make_mesh(MeshConfig(), devices[:1]),
+        f"data={n}": make_mesh(MeshConfig(data=n)),
+        f"fsdp={n}": make_mesh(MeshConfig(data=1, fsdp=n)),
+    }
+
+
+def check_rows(case: Case, meshes: dict[str, Mesh]) -> None:
+    """UserError where a case's rows cannot be dealt to the devices: each would do all of them."""
+    shards = max(mesh.shape["data"] * mesh.shape["fsdp"] for mesh in meshes.values())
+    if case.rows % shards:
+        raise UserError(
+            f"--cases {case.rows}x{case.width}: {case.rows} rows do not divide over {shards} "
+            f"devices; name cases whose rows do, such as {shards * case.rows}x{case.width}"
+        )
+
+
+def row_of(
+    config: Config, c: ModelConfig, case: Case, mesh: Mesh, matrix_rate: float
+) -> dict[str, Any]:
+    """A row of the table; where the device has too little memory, it says just that."""
+    try:
+        compute = replace(config.train, chunk=chunk_of(config, case.rows))
+        trainer = Trainer(c, mesh, compute, config.optimizer, config.lora, case, config.seed)
+        row = measured(trainer, case, config.repeats, matrix_rate)
+        if config.kernels:
+            found = kernels(trainer.whole)
+            row |= {f"{kind} %": 100 * share for kind, share in shares(found).items()}
+            emit(f"{case.name}, longest kernels of an update", top(found, config.kernels), "")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return {"case": case.name, "attention": "out of memory"}
+    return row
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))
