@@ -127,8 +127,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
     answers (DAPO's dynamic sampling), judged by raw accuracy.
     """
     config, r = parts.config, parts.config.rollout
-    with loop.clock("rollout"):
-        weights = parts.engine.prepare(parts.model(loop.state.params))
+    weights: Params | None = None
     drawn: Drawn | None = None
     rounds, enough = 0, False
     while rounds < r.max_rounds and not enough:
@@ -136,6 +135,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
         loop.taken += r.prompts
         files.progress.phase("rollout")
         with loop.clock("rollout"):
+            weights = weights or parts.engine.prepare(parts.model(loop.state.params))
             generated = collect.generate(
                 parts.engine, parts.policy, weights, problems,
                 r.group, r.sampling, config.seed, loop.rollout, drawn,
