@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -104,6 +105,28 @@ def test_jobs_are_dealt_over_devices(tmp_path):
     assert jobs.perform(scripts, Setting(str(tmp_path), jobs=2), devices=2) == []
     seen = [line.split()[1] for line in (tmp_path / "order").read_text().splitlines()]
     assert sorted(seen) == ["0", "0", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "count", "cores", "own"),
+    [
+        (0, 1, 4, [0, 1, 2, 3]), (1, 2, 8, [4, 5, 6, 7]), (2, 3, 8, [5, 6]),
+        (3, 8, 8, [3, 4]), (7, 8, 8, [7, 0]), (5, 16, 8, [2, 3]), (1, 3, 1, [0]),
+    ],
+)  # fmt: skip
+def test_jobs_share_the_cores(number, count, cores, own):
+    assert jobs.cores_of(number, count, list(range(cores))) == own
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_a_job_keeps_to_its_cores(tmp_path):
+    mine = sorted(os.sched_getaffinity(0))
+    code = "open({0!r}, 'w').write(str(sorted(os.sched_getaffinity(0))))"
+    scripts = [Script(f"j{i}", tmp_path, code.format(str(tmp_path / f"c{i}"))) for i in range(8)]
+    assert jobs.perform(scripts, Setting(str(tmp_path), jobs=4)) == []
+    allowed = {str(sorted(jobs.cores_of(i, 4, mine))) for i in range(4)}
+    assert {(tmp_path / f"c{i}").read_text() for i in range(8)} <= allowed
+    assert sorted(os.sched_getaffinity(0)) == mine
 
 
 def test_the_deadline_stops_and_a_second_call_goes_on(tmp_path, capsys):
