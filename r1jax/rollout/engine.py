@@ -16,7 +16,7 @@ from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.rollout import slots as device
 from r1jax.rollout.ladder import EngineConfig, Shape, ladder
-from r1jax.rollout.requests import Drawn, Generated, Prompt, requests
+from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
 from r1jax.rollout.sampling import Sampling, request_keys
 from r1jax.rollout.schedule import Batch, Schedule
 from r1jax.rollout.stops import first_stop
@@ -95,15 +95,18 @@ class Engine:
         seed: int,
         rollout: int,
         max_tokens: int | None = None,
+        leave: float = 0.0,
     ) -> Iterator[Generated]:
         """Yields every completion as it finishes, in no fixed order.
 
-        `weights` come from `prepare(params)`. Raises UserError for a prompt that is empty or longer
+        `weights` come from `prepare(params)`. The last ones, a share `leave` of all at most, are
+        not waited for: they end as they are, as if cut by their limit (which ones these are, and
+        where they end, depends on the slots). Raises UserError for a prompt that is empty or longer
         than `max_prompt` and for `max_tokens` (or a prompt's `limit`) below 1 or above the
         configured one.
         """
         groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
-        work = Schedule(self.config, self.shapes, groups)
+        work = Schedule(self.config, self.shapes, groups, leave)
         self.steps_taken = self.slot_steps = self.evictions = 0
         slots = self._empty()
         while work.unfinished:
@@ -112,6 +115,9 @@ class Engine:
                 weights, slots, self._steps(), jnp.int32(work.enough_free()), sampling=sampling
             )
             slots = yield from self._collect(slots, steps, work)
+            if rest := work.rest():
+                yield from self._cut(slots, rest)
+                return
             slots = self._climb(slots, work)
 
     def _steps(self) -> jax.Array:
@@ -184,6 +190,15 @@ class Engine:
                 work.park(slot, request.drawn(read().row(slot)))
                 halted[slot], self.evictions = True, self.evictions + 1
         return self._halt(slots, self._whole(halted)) if halted.any() else slots
+
+    def _cut(
+        self, slots: device.Slots, rest: Sequence[tuple[int | None, Request]]
+    ) -> Iterator[Generated]:
+        """Yields unfinished completions as they are."""
+        read = Drawn(*jax.device_get(self._read(slots)))
+        for slot, request in rest:
+            drawn = request.kept if slot is None else request.drawn(read.row(slot))
+            yield Generated(request.prompt, request.sample, *drawn.arrays, "length")
 
     def _climb(self, slots: device.Slots, work: Schedule) -> device.Slots:
         """Moves to the next shape when it is time, array by array: old ones go as new ones come."""

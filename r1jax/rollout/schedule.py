@@ -29,16 +29,22 @@ class Schedule:
     the next shape: where that has as many slots, all go there at once; where it has fewer, the
     request gives up its slot (its tokens are kept, and prefilled when it is taken up again) until
     nothing else waits and what is left fits, so that short completions never pay for long ones.
-    Once what is left fits the last and smallest shape, it is finished there.
+    Once what is left fits the last and smallest shape, it is finished there. The share `leave` of
+    the requests need not be finished at all.
     """
 
     def __init__(
-        self, config: EngineConfig, shapes: Sequence[Shape], groups: Iterable[list[Request]]
+        self,
+        config: EngineConfig,
+        shapes: Sequence[Shape],
+        groups: Iterable[list[Request]],
+        leave: float = 0.0,
     ) -> None:
         self._config, self._shapes, self._rung = config, tuple(shapes), 0
         self._widths = widths(config, self._shapes)
         self._waiting = deque(groups)
         self._widest = max((len(group) for group in self._waiting), default=1)
+        self._leave = int(leave * sum(map(len, self._waiting)))
         self._parked: list[list[Request]] = []
         self._owner: list[Request | None] = [None] * self.shape.slots
 
@@ -66,7 +72,9 @@ class Schedule:
         if self._waiting:
             return max(int(slots * self._config.refill), len(self._waiting[0]), 1)
         last = slots - self._shapes[-1].slots + parked if self._spares() else slots + 1
-        return min(last, slots - self._shapes[self._rung + 1].slots) if parked else last
+        if parked:
+            last = min(last, slots - self._shapes[self._rung + 1].slots)
+        return min(last, slots + parked - self._leave) if self._leave else last
 
     def rows(self, width: int) -> int:
         """Prefixes per prefill of a width: `prefill`, fewer where they exceed the prompts' size."""
@@ -110,6 +118,14 @@ class Schedule:
         request.kept = drawn
         self._parked.append([request])
         self._owner[slot] = None
+
+    def rest(self) -> list[tuple[int | None, Request]]:
+        """(slot, request) of all that is unfinished once it may be left so; a parked one has None.
+
+        Empty as long as more is unfinished, or anything has not begun.
+        """
+        left = [*self.held(), *((None, request) for [request] in self._parked)]
+        return [] if self._waiting or len(left) > self._leave else left
 
     def target(self) -> int | None:
         """The number of the shape to go to now, None to stay."""

@@ -103,11 +103,12 @@ def generate(
     seed: int,
     rollout: int,
     earlier: Drawn | None = None,
+    leave: float = 0.0,
 ) -> list[Generated]:
     """`group` completions of each problem, in the order of the problems.
 
     A problem that occurs twice in a rollout (in `earlier` rounds too) goes on counting its samples,
-    so that the second group is no copy of the first.
+    so that the second group is no copy of the first. A share `leave` of them may end unfinished.
     """
     seen = Counter(p.number for p in earlier.problems) if earlier else Counter()
     prompts = []
@@ -115,7 +116,7 @@ def generate(
         first = seen[problem.number]
         prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
         seen[problem.number] += group
-    found = engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout)
+    found = engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave)
     return sorted(found, key=lambda g: (g.prompt, g.sample))
 
 

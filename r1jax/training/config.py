@@ -43,6 +43,9 @@ class RolloutConfig(EngineConfig):
     max_rounds: int = 1
     """Above 1, dynamic sampling (DAPO): prompts are drawn for up to so many rounds, until enough
     groups hold both right and wrong answers."""
+    leave: float = 0.0
+    """Share of a rollout's completions that need not be finished: when no more than these are being
+    written they end as truncated, so that few long ones hold up nobody. 0: all are finished."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, beside the model's own stop tokens."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -57,6 +60,8 @@ class RolloutConfig(EngineConfig):
             )
         if self.temperature <= 0:
             raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
+        if not 0 <= self.leave < 1:
+            raise UserError(f"--rollout.leave {self.leave}: a share, from 0 to below 1")
         if self.prompts < 1 or self.group < 1:
             raise UserError(
                 f"--rollout.prompts {self.prompts} --rollout.group {self.group}: both at least 1"

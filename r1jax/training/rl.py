@@ -138,7 +138,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
             weights = weights or parts.engine.prepare(parts.model(loop.state.params))
             generated = collect.generate(
                 parts.engine, parts.policy, weights, problems,
-                r.group, r.sampling, config.seed, loop.rollout, drawn,
+                r.group, r.sampling, config.seed, loop.rollout, drawn, r.leave,
             )  # fmt: skip
         files.progress.phase("rewards")
         with loop.clock("reward"):
