@@ -124,6 +124,7 @@ def _triton(
         input_output_aliases={3: 1, 4: 2},
         compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=STAGES),
         interpret=interpret,
+        name="cache_attention",
     )(q, k, v, k_cache, v_cache, positions, leader, prefix)
 
 
