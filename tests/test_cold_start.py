@@ -70,7 +70,7 @@ BAG = "Max buys 2 toys at 13 yuan each and a bag for 59 yuan. How much does Max 
         ),
         (
             ZH_SUM, " First 15+11=26.再算26+42=68。= 68",
-            told("我先算15+11=26。我再算26+42=68。所以答案是68。", "68"),
+            told("先算15+11=26。再算26+42=68。所以我的答案是68。", "68"),
         ),
         (  # a slip that is put right stays, with its doubt
             SUM, " <think> First 15+11=16. Wait, 15+11=26. Then 26+42=68. </think> <answer> 68 "
@@ -99,7 +99,7 @@ BAG = "Max buys 2 toys at 13 yuan each and a bag for 59 yuan. How much does Max 
             ZH_MAKE, "Try 9*7-25=41 yes. Wait, 9*7-25=38 no, 25+9+7=41 yes. Check: 25+9=34, good. "
             "= 25+9+7",
             told("我试试9*7-25=41对了。等等，9*7-25=38不对，25+9+7=41对了。我检查：25+9=34，没错。"
-                 "所以答案是25+9+7。", "25+9+7"),
+                 "所以我的答案是25+9+7。", "25+9+7"),
         ),
         (
             BAG, " 先看题目：小华一共要付多少元，要算出来。买玩具花了2*13=26元。 With the "

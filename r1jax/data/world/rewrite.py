@@ -22,8 +22,8 @@ from r1jax.rewards.language import language_of
 
 Role = Literal["step", "repair", "forgotten", "check", "miss", "hit"]
 
-FIRST: Pair = ("First I have %s.", "我先算%s。")
-THEN: Pair = ("Then I have %s.", "我再算%s。")
+FIRST: Pair = ("First I have %s.", "先算%s。")
+THEN: Pair = ("Then I have %s.", "再算%s。")
 TRY: Pair = ("I try %s no,", "我试试%s不对，")
 MISS: Pair = ("%s no,", "%s不对，")
 TRY_HIT: Pair = ("I try %s yes.", "我试试%s对了。")
@@ -32,7 +32,7 @@ REPAIR: Pair = ("Wait, I was wrong: %s.", "等等，我算错了：%s。")
 FORGOTTEN: Pair = ("Wait, I forgot one step: %s.", "等等，我忘了一步：%s。")
 CHECK: Pair = ("I check: %s, good.", "我检查：%s，没错。")
 FALSE_HIT: Pair = ("Wait, %s no,", "等等，%s不对，")
-CLOSING: Pair = ("So the answer is %s.", "所以答案是%s。")
+CLOSING: Pair = ("So the answer is %s.", "所以我的答案是%s。")
 
 _EQUATION = re.compile(
     r"(?<![0-9+*=.-])([0-9]{1,6}(?:[-+*][0-9]{1,6}){1,8})=(-?[0-9]{1,9})(?![0-9+*=-])"
