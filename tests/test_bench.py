@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from statistics import median
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from experiments import bench_rollout
 from experiments.bench import kernels as traces
 from experiments.bench.ceilings import Ceilings, measured_ceilings
-from experiments.bench.clock import Compiled, median, timed
+from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels, shares, summed, top
 from experiments.bench.loads import equal_cache, fixed, mixed
 from experiments.bench.requests import Request, draw_requests, read_requests, write_requests

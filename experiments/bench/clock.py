@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,11 +24,6 @@ def timed(run: Callable[[], Any], repeats: int, warmup: int = 1) -> list[float]:
         jax.block_until_ready(run())
         seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle value, or the mean of the two middle ones."""
-    return statistics.median(values)
 
 
 class Compiled:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from experiments.bench.clock import median, timed
+from experiments.bench.clock import timed
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.logp import cut_time, joined_time, token_stats

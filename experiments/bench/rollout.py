@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from experiments.bench.ceilings import Ceilings
-from experiments.bench.clock import Compiled, median, timed
+from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels
 from experiments.bench.loads import Load
 from experiments.bench.roofline import step_seconds

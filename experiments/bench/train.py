@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from experiments.bench.clock import Compiled, median, timed
+from experiments.bench.clock import Compiled, timed
 from experiments.bench.rows import Case, batches_of, draw
 from experiments.bench.shapes import random_params
 from experiments.bench.table import peak_bytes
