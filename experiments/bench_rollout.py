@@ -32,6 +32,7 @@ from r1jax import cli
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig
+from r1jax.models.quantized import WeightFormat, require
 from r1jax.rollout.engine import EngineConfig
 
 
@@ -59,6 +60,8 @@ class Config:
     """Slots for a request list."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Arithmetic of the model."""
+    weights: WeightFormat = "same"
+    """Matrices of the layers: same (as dtype says), or float8."""
     seed: int = 0
     """Seed of weights, prompts and samples."""
     repeats: int = 3
@@ -86,7 +89,9 @@ def main(config: Config) -> None:
     mesh = make_mesh(config.mesh)
     ceilings = measured_ceilings(config.dtype)
     params = random_params(c, mesh, config.seed)
-    setup = Setup(c, mesh, params, config.rollout, config.dtype, config.seed, config.repeats)
+    setup = Setup(
+        c, mesh, params, config.rollout, config.dtype, config.seed, config.repeats, config.weights
+    )
     results: list[Measured] = []
     rows: list[dict[str, Any]] = []
     for load in loads:
@@ -99,13 +104,15 @@ def main(config: Config) -> None:
     if config.requests:
         rows[0]["of equal lengths"] = results[0].rate / results[1].rate
     rates = f"{ceilings.flops_per_s / 1e12:.3g} TFLOP/s, {ceilings.bytes_per_s / 1e12:.3g} TB/s"
-    emit(f"rollout of {name} in {config.dtype}; ceilings {rates} a device", rows, config.out)
+    how = config.dtype if config.weights == "same" else f"{config.dtype} ({config.weights} weights)"
+    emit(f"rollout of {name} in {how}; ceilings {rates} a device", rows, config.out)
     for load, result in zip(loads, results, strict=True):
         result.later.require_none(load.name)
 
 
 def check(config: Config) -> None:
     """Raises UserError for flags that mean nothing or that nothing would read."""
+    require(config.weights, "--weights")
     for name, least in {"repeats": 1, "count": 1, "kernels": 0}.items():
         if getattr(config, name) < least:
             raise UserError(f"--{name} {getattr(config, name)}: must be at least {least}")

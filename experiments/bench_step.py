@@ -5,7 +5,8 @@
 
 The loop of `experiments.zero` on random weights: real sampling with stop handling, a reference for
 the KL term, a coin added to the rewards of a run, whose accuracy is judged in worker processes. By
-default 128 completions of 256 tokens. A few minutes on an accelerator.
+default 128 completions of 256 tokens. A few minutes on an accelerator, most of them compilation;
+each phase says when it begins.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ def main(config: Config) -> None:
     """Prints the phases of a step, then its rates."""
     name, shape = chosen(config.shape, config.model)
     with prepared(config.run, None if config.model else shape) as (parts, loop, files):
-        before = [step(parts, loop, files) for _ in range(config.warmup)]
+        before = [told(step(parts, loop, files)) for _ in range(config.warmup)]
         with Compiled() as compiled:
-            steps = [step(parts, loop, files) for _ in range(config.steps)]
+            steps = [told(step(parts, loop, files)) for _ in range(config.steps)]
     r, beta = config.rollout, config.loss.beta
     title = f"{name}, a step of {r.prompts} x {r.group} x {r.max_tokens} tokens, beta {beta}"
     emit(f"{title}, phases", phase_rows(steps), "")
@@ -105,6 +106,13 @@ def main(config: Config) -> None:
     if compiled.count:
         names = ", ".join(sorted(set(compiled.names)))
         print(f"warning: the steps above compiled {names}; raise --warmup {config.warmup}")
+
+
+def told(one: Step) -> Step:
+    """The step, its seconds printed."""
+    phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in one.phases.items())
+    print(f"a step of {one.whole:.2f} s: {phases}", flush=True)
+    return one
 
 
 def summary(before: list[Step], steps: list[Step], compiled: Compiled) -> dict[str, Any]:
@@ -128,8 +136,10 @@ PRESETS: dict[str, Config] = {
     "128x256": DEFAULT,
     "512x1024": replace(
         DEFAULT,
+        steps=2,
+        warmup=1,
         rollout=replace(DEFAULT.rollout, prompts=32, max_tokens=1024, slots=512),
-        train=replace(DEFAULT.train, rows=9, width=3584),
+        train=replace(DEFAULT.train, rows=9, width=3584, max_segments=4),
     ),
     "tiny": replace(
         DEFAULT,

@@ -3,16 +3,17 @@
     python -m experiments.bench_train --shape 1.5b --cases 16x1024 4x8192 1x32768 --logp
 
 Whole updates as training makes them (fp32 master weights, AdamW, gradient clipping, GRPO's loss) on
-packed rows of random tokens: no padding is counted as work. `--logp` adds a table of the
-log-probability and entropy beside their bare matrix products, `--scaling` compares one device with
-all. About a minute a case on an accelerator.
+packed rows of random tokens: no padding is counted as work. `--optimizer.kind adafactor` and
+`--lora.rank 32` are the ways to 7B on one device. `--logp` adds a table of the log-probability and
+entropy beside their bare matrix products, `--scaling data` compares one device with all. About a
+minute a case on an accelerator, most of it compilation (kept where JAX_COMPILATION_CACHE_DIR says).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh
@@ -32,7 +33,9 @@ from r1jax.models.lora import LoraConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.update import ComputeConfig
 
-PIECE = 1024  # tokens of all rows whose logits exist at a time, where --train.chunk says nothing
+PIECE = (
+    1024  # tokens of a device's rows whose logits exist at a time, unless --train.chunk is given
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,10 @@ class Config:
     """Longest kernels to list, with the shares by kind; 0: no trace is made."""
     logp: bool = False
     """Also log-probability and entropy against their four matrix products, on one device."""
-    scaling: bool = False
-    """Each case on one device, on all by data, on all by fsdp, and how much faster that is."""
+    scaling: tuple[Literal["data", "fsdp"], ...] = ()
+    """Each case on one device, then on all by data, by fsdp, or by each, and how much faster."""
+    rows_each: bool = False
+    """With --scaling: a case's rows are each device's, not those of all."""
     seed: int = 0
     """Seed of weights, tokens and lengths."""
     out: str = ""
@@ -64,7 +69,7 @@ class Config:
         default_factory=lambda: ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
     )
     """The update; rows, width and max_segments are the cases', and so is chunk where it is 0: 1,024
-    tokens of all rows together."""
+    tokens of all rows of a device together."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -81,6 +86,8 @@ class Config:
                 raise UserError(f"--train.{flag}: the cases say it; use --cases ROWSxWIDTH")
         if self.scaling and self.mesh != MeshConfig():
             raise UserError("--scaling: chooses the meshes itself; leave out --mesh")
+        if self.rows_each and not self.scaling:
+            raise UserError("--rows-each: says what --scaling compares; add --scaling data")
         if self.repeats < 1 or self.kernels < 0:
             raise UserError(
                 f"--repeats {self.repeats} --kernels {self.kernels}: at least 1 and at least 0"
@@ -91,17 +98,19 @@ def main(config: Config) -> None:
     """Prints the tables."""
     name, c = chosen(config.shape, config.model)
     cases, meshes = cases_of(config.cases, config.sequences), meshes_of(config)
-    for case in cases:
-        check_rows(case, meshes)
+    if not config.rows_each:
+        for case in cases:
+            check_rows(case, meshes)
     matrix_rate = measured_ceilings(config.train.dtype).flops_per_s
     rows = []
     for case in cases:
         first = None
         for label, mesh in meshes.items():
-            row = row_of(config, c, case, mesh, matrix_rate)
+            own = replace(case, rows=case.rows * mesh.size) if config.rows_each else case
+            row = row_of(config, c, own, label, mesh, matrix_rate)
             if config.scaling and "ms" in row:
-                first = first or row["ms"]
-                row |= {"mesh": label, "speed-up": first / row["ms"]}
+                first = first or row["tok/s"]
+                row |= {"mesh": label, "speed-up": row["tok/s"] / first}
             rows.append(row)
     emit(f"{name}, one update, {described(config)}", rows, config.out)
     if config.logp:
@@ -122,8 +131,11 @@ def described(config: Config) -> str:
     """The settings that a table is read with."""
     t = config.train
     lora = f", LoRA rank {config.lora.rank}" if config.lora.on else ""
+    m = config.mesh
+    cut = f", fsdp {m.fsdp} x tensor {m.tensor}" if m.fsdp * m.tensor > 1 else ""
     chunk = t.chunk or f"{PIECE} / rows"
-    return f"{t.dtype}, remat {t.remat}, unroll {t.unroll}, chunk {chunk}{lora}"
+    kind = config.optimizer.kind
+    return f"{t.dtype}, {kind}, remat {t.remat}, unroll {t.unroll}, chunk {chunk}{lora}{cut}"
 
 
 def beside(out: str, part: str) -> str:
@@ -140,10 +152,9 @@ def meshes_of(config: Config) -> dict[str, Mesh]:
         return {"given": make_mesh(config.mesh)}
     if n == 1:
         raise UserError("--scaling: there is one device; leave it out, or run where there are more")
-    return {
-        "1 device": make_mesh(MeshConfig(), devices[:1]),
-        f"data={n}": make_mesh(MeshConfig(data=n)),
-        f"fsdp={n}": make_mesh(MeshConfig(data=1, fsdp=n)),
+    whole = {"data": MeshConfig(data=n), "fsdp": MeshConfig(data=1, fsdp=n)}
+    return {"1 device": make_mesh(MeshConfig(), devices[:1])} | {
+        f"{axis}={n}": make_mesh(whole[axis]) for axis in config.scaling
     }
 
 
@@ -158,13 +169,24 @@ def check_rows(case: Case, meshes: dict[str, Mesh]) -> None:
 
 
 def row_of(
-    config: Config, c: ModelConfig, case: Case, mesh: Mesh, matrix_rate: float
+    config: Config, c: ModelConfig, case: Case, label: str, mesh: Mesh, matrix_rate: float
 ) -> dict[str, Any]:
     """A row of the table; where the device has too little memory, it says just that."""
     try:
-        compute = replace(config.train, chunk=chunk_of(config, case.rows))
+        rows = case.rows // (mesh.shape["data"] * mesh.shape["fsdp"])
+        compute = replace(config.train, chunk=chunk_of(config, rows))
         trainer = Trainer(c, mesh, compute, config.optimizer, config.lora, case, config.seed)
-        row = measured(trainer, case, config.repeats, matrix_rate)
+        needed = f"{trainer.gradient_bytes / 1e9:.1f} and {trainer.step_bytes / 1e9:.1f} GB"
+        print(
+            f"{case.name}, mesh {label}: compiled in {trainer.compile_seconds:.0f} s; gradient and "
+            f"step need {needed}",
+            flush=True,
+        )
+        row = measured(trainer.start(), case, config.repeats, matrix_rate)
+        print(
+            f"{case.name}, mesh {label}: {row['ms']:.0f} ms, {row['tok/s']:,.0f} tok/s\n",
+            flush=True,
+        )
         if config.kernels:
             found = kernels(trainer.whole)
             row |= {f"{kind} %": 100 * share for kind, share in shares(found).items()}

@@ -29,9 +29,9 @@ from r1jax.run import RunDirectory
 from r1jax.stages import zero
 from r1jax.stages.presets import PRESETS
 from r1jax.training import collect
-from r1jax.training.collect import Drawn
 from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.held_out import held_out
+from r1jax.training.judging import Drawn, Judging
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.setup import Parts, build
 from r1jax.training.sft import fit, updates_of
@@ -96,6 +96,13 @@ class Config:
     mesh: MeshConfig = DEMO.mesh
     """Devices."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError on flags of a loop that samples again and again from one policy."""
+        for name, off in {"max_rounds": 1, "carry": 0}.items():
+            if (value := getattr(self.rollout, name)) != off:
+                flag = name.replace("_", "-")
+                raise UserError(f"--rollout.{flag} {value}: every sample counts here; use {off}")
+
 
 def main(config: Config) -> None:
     """Evaluates, samples, filters, trains, evaluates again."""
@@ -136,7 +143,7 @@ def sampling(config: Config) -> RLConfig:
 
 def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
     """(the right completions of all rollouts, how many were drawn). UserError if none is right."""
-    weights = parts.engine.prepare(base)
+    weights = parts.engine.prepare(base, weights=config.rollout.weights)
     rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
     prompts = [parts.policy.prompt(p) for kept in rollouts for p in kept.problems]
     generated = [g for kept in rollouts for g in kept.generated]
@@ -150,10 +157,12 @@ def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> 
     """The completions of rollout number `rollout` that are to be learnt."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)
-    found = collect.generate(
-        parts.engine, parts.policy, weights, problems, r.group, r.sampling, config.seed, rollout
-    )
-    drawn = collect.judge_all(parts.policy, parts.terms, parts.pool, problems, found, step=0)
+    with Judging(parts.policy, parts.terms, parts.pool, step=0) as judging:
+        collect.generate(
+            parts.engine, parts.policy, weights, problems,
+            r.group, r.sampling, config.seed, rollout, leave=r.leave, whole=judging.take,
+        )  # fmt: skip
+        drawn = judging.finish()
     good = drawn.judgement.parts["accuracy"] == 1
     if config.keep_format:
         good &= drawn.judgement.parts["format"] == 1

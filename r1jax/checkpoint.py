@@ -38,8 +38,9 @@ class CheckpointConfig:
 class Saved:
     """What a checkpoint holds.
 
-    `pending` is the scored rollout whose updates are not all done (numpy arrays by name, empty
-    between rollouts); `meta` holds counters and the description of model and tokenizer.
+    `pending` is the scored rollout whose updates are not all done and what is carried over to the
+    next (numpy arrays by name, often none between rollouts); `meta` holds counters and the
+    description of model and tokenizer.
     """
 
     state: TrainState

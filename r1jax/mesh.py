@@ -124,6 +124,35 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
     return run
 
 
+def own_rows(mesh: Mesh, rows: int) -> tuple[str, ...]:
+    """The axes over which devices can each work on rows of their own, with a whole model each.
+
+    None where there is one such device, where the rows do not divide, or where a model is cut.
+    """
+    names = RULES["slots"]
+    devices = math.prod(mesh.shape[name] for name in names)
+    whole = mesh.size == devices
+    return names if whole and devices > 1 and rows % devices == 0 else ()
+
+
+def on_own_rows(f: Callable[..., Any], mesh: Mesh, axes: tuple[str, ...]) -> Callable[..., Any]:
+    """`f(weights, rows, *others) -> (found, rows)` with each device on its part of the rows.
+
+    `rows` is a tree of arrays whose first dimension is spread over `axes`; all else is whole on
+    every device, and what f finds must be the same on all.
+    """
+
+    def run(weights: Any, rows: Any, *others: Any) -> Any:
+        whole, own = PartitionSpec(), PartitionSpec(axes)
+        specs = (whole, own, *(whole for _ in others))
+        mapped = jax.shard_map(
+            f, mesh=mesh, in_specs=specs, out_specs=(whole, own), check_vma=False
+        )
+        return mapped(weights, rows, *others)
+
+    return run
+
+
 def by_device(
     f: Callable[..., Any],
     mesh: Mesh | None,

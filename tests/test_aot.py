@@ -86,7 +86,7 @@ def laid_out(function, *args):
 def test_prefill_and_decode_compile(mesh):
     config = tiny_config("qwen2", **WIDTH)
     engine = Engine(config, mesh, ENGINE, stop_ids=(1,), dtype=jnp.bfloat16)
-    weights = laid_out(engine.prepare, table.abstract(config, mesh))
+    weights = laid_out(engine._prepare, table.abstract(config, mesh))
     slots = laid_out(engine._empty)
 
     def whole(dtype, *shape):

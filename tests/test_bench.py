@@ -20,7 +20,13 @@ from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels, shares, summed, top
 from experiments.bench.loads import equal_cache, fixed, mixed
 from experiments.bench.requests import Request, draw_requests, read_requests, write_requests
-from experiments.bench.roofline import cache_bytes, mean_cache, step_seconds, used_weights
+from experiments.bench.roofline import (
+    cache_bytes,
+    layer_matrices,
+    mean_cache,
+    step_seconds,
+    used_weights,
+)
 from experiments.bench.shapes import SHAPES, random_params
 from experiments.bench.table import emit, markdown, readable
 from r1jax import cli
@@ -72,7 +78,7 @@ def check_row(row, completions, asked):
 def test_the_whole_command(tmp_path, one_device, capsys):
     argv = ["--model", model(tmp_path / "m"), "--cases", "8x6", "--groups", "4", "1"]
     argv += ["--prompt", "5", "--repeats", "2", "--kernels", "3", "--out", str(tmp_path / "b.json")]
-    assert bench(*argv) == 0
+    assert bench(*argv, "--weights", "float8") == 0
     rows = json.loads((tmp_path / "b.json").read_text())["rows"]
     assert [row["group"] for row in rows] == [4, 1]
     for row in rows:
@@ -84,6 +90,7 @@ def test_the_whole_command(tmp_path, one_device, capsys):
         assert len(row["kernels"]) == 3 and sum(row["kinds"].values()) == pytest.approx(1)
     shown = capsys.readouterr().out
     assert shown.count("| 8x6 after 5 |") == 2 and f"jax {jax.__version__}" in shown
+    assert "in float32 (float8 weights)" in shown
 
 
 def test_a_request_list_runs_beside_equal_lengths(tmp_path, one_device):
@@ -236,6 +243,10 @@ def test_parts_of_the_roofline():
     assert step_seconds(c, 1, 0, H200) == pytest.approx(0.718e-3, rel=1e-3)
     assert step_seconds(c, 1, 0, H200, itemsize=4) == pytest.approx(1.436e-3, rel=1e-3)
     assert step_seconds(c, 256, 640, H200, tensor=2) == pytest.approx(1.037e-3, rel=1e-3)
+    # 1,310 million of the weights are in matrices of the layers: a byte each, and half the time.
+    assert layer_matrices(c) == 28 * 1536 * (2048 + 1536 + 3 * 8960)
+    assert step_seconds(c, 1, 0, H200, eight_bits=True) == pytest.approx(0.413e-3, rel=1e-3)
+    assert step_seconds(c, 256, 0, H200, eight_bits=True) == pytest.approx(0.565e-3, rel=1e-3)
 
 
 def test_long_completions_weigh_more_in_the_mean_cache():

@@ -16,6 +16,7 @@ from tiny import largest_difference, mesh_of
 from experiments import bench_train
 from experiments.bench import train
 from experiments.bench.ceilings import Ceilings
+from experiments.bench.clock import Compiled
 from experiments.bench.rows import Case, batches_of, draw
 from experiments.bench.shapes import SHAPES, random_params
 from r1jax import cli
@@ -66,7 +67,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trainer():
-    return train.Trainer(TINY, MESH, COMPUTE, OptimizerConfig(), LoraConfig(), CASE)
+    return train.Trainer(TINY, MESH, COMPUTE, OptimizerConfig(), LoraConfig(), CASE).start()
 
 
 def test_the_command_counts_what_it_packed_and_fills_every_column(report):
@@ -116,6 +117,26 @@ def test_the_parts_make_the_whole(trainer):
     assert largest_difference(trainer.applied(total).params, whole.params) == 0
 
 
+def test_what_is_compiled_before_the_weights_serves_the_updates():
+    with Compiled() as first:
+        trainer = train.Trainer(TINY, MESH, COMPUTE, OptimizerConfig(), LoraConfig(), CASE)
+    with Compiled() as later:
+        trainer.start().whole()
+    assert first.names == ["jit(accumulate)", "jit(apply)"]
+    assert "jit(_fresh_state)" in later.names
+    assert not set(first.names) & set(later.names)
+    assert trainer.needed_bytes == max(trainer.gradient_bytes, trainer.step_bytes)
+
+
+@pytest.mark.slow  # two programs of its own to compile
+def test_adafactor_over_two_devices_begins_at_the_same_loss(report):
+    args = OptimizerConfig(kind="adafactor"), LoraConfig(), CASE
+    trainer = train.Trainer(TINY, mesh_of(fsdp=2), COMPUTE, *args).start()
+    losses = [trainer.whole()["loss"], trainer.whole()["loss"]]
+    assert losses[0] == pytest.approx(report[1][0]["loss"], abs=1e-5)
+    assert losses[1] < losses[0]
+
+
 @pytest.mark.slow  # two programs of its own to compile
 def test_low_rank_training_begins_at_the_same_loss_in_less_memory(report, tmp_path):
     (row,), _ = command(tmp_path / "x.json", "--lora.rank", "2", "--lora.targets", "wq")
@@ -127,7 +148,7 @@ def test_low_rank_training_begins_at_the_same_loss_in_less_memory(report, tmp_pa
 @pytest.mark.slow  # two programs of its own to compile
 def test_several_devices_beside_one(report, tmp_path):
     meshes = {"1 device": MESH, "data=2": mesh_of(data=2)}
-    (one, two), _ = command(tmp_path / "x.json", "--scaling", meshes=meshes)
+    (one, two), _ = command(tmp_path / "x.json", "--scaling", "data", meshes=meshes)
     assert (one["mesh"], two["mesh"]) == ("1 device", "data=2")
     assert two["speed-up"] == pytest.approx(one["ms"] / two["ms"])
     assert two["loss"] == pytest.approx(one["loss"], abs=1e-5)
@@ -137,7 +158,7 @@ def test_several_devices_beside_one(report, tmp_path):
 
 
 def test_scaling_goes_from_one_device_to_all():
-    meshes = bench_train.meshes_of(bench_train.Config(scaling=True))
+    meshes = bench_train.meshes_of(bench_train.Config(scaling=("data", "fsdp")))
     sizes = {name: mesh.size for name, mesh in meshes.items()}
     assert sizes == {"1 device": 1, "data=8": 8, "fsdp=8": 8}
     assert meshes["fsdp=8"].shape["fsdp"] == 8
@@ -170,7 +191,8 @@ def test_another_kernel_than_the_one_asked_for_is_named():
         (["--sequences", "mixed"], "expected any number of values, each one of packed, single"),
         (["--train.rows", "4"], "--train.rows: the cases say it"),
         (["--repeats", "0"], "--repeats 0"),
-        (["--scaling", "--mesh.fsdp", "2"], "--scaling: chooses the meshes itself"),
+        (["--scaling", "data", "--mesh.fsdp", "2"], "--scaling: chooses the meshes itself"),
+        (["--rows-each"], "--rows-each: says what --scaling compares"),
     ],
 )
 def test_mistakes_end_in_one_line(argv, said, capsys):
@@ -182,5 +204,6 @@ def test_mistakes_end_in_one_line(argv, said, capsys):
 
 def test_scaling_on_one_device_is_a_mistake(monkeypatch, capsys):
     monkeypatch.setattr(bench_train.jax, "devices", lambda: [None])
-    assert cli.run(bench_train.main, bench_train.Config(shape="tiny"), ["--scaling"]) == 2
+    argv = ["--scaling", "fsdp"]
+    assert cli.run(bench_train.main, bench_train.Config(shape="tiny"), argv) == 2
     assert capsys.readouterr().err.startswith("error: --scaling: there is one device")

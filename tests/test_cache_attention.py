@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.models import cache_attention
+from r1jax.models import cache_attention, decoder
 from r1jax.models.cache_attention import Prefix, append_and_attend
-from tests.tiny import mesh_of
+from r1jax.models.layers import rope
+from tests.tiny import mesh_of, tiny_config, tiny_params
 
 LENGTH = 150
 POSITIONS = np.array([0, 1, 31, 32, 64, 149], np.int32)
@@ -27,14 +30,20 @@ def interpreted_of(run):
 
 
 def arrays(heads, kv_heads, h, dtype=jnp.float32, slots=6, length=LENGTH):
+    """q, k, v, tables of any angles, and the two caches."""
     rng = np.random.default_rng(0)
     shapes = [(slots, heads, h), *[(slots, kv_heads, h)] * 2, *[(slots, length, kv_heads, h)] * 2]
-    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+    q, k, v, *caches = (jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
+    angle = jnp.asarray(rng.uniform(0, 6, (slots, 1, h // 2)), jnp.float32)
+    return [q, k, v, (jnp.cos(angle), jnp.sin(angle)), *caches]
 
 
-def oracle(q, k, v, k_cache, v_cache, positions):
+def oracle(q, k, v, tables, k_cache, v_cache, positions):
     """float64, slot by slot: out, and the caches with the new token in them."""
     q, k, v, k_cache, v_cache = (np.array(x, np.float64) for x in (q, k, v, k_cache, v_cache))
+    turn = np.array(tables[0], np.float64) + 1j * np.array(tables[1], np.float64)
+    pairs = [(x[..., : x.shape[-1] // 2] + 1j * x[..., x.shape[-1] // 2 :]) * turn for x in (q, k)]
+    q, k = (np.concatenate([x.real, x.imag], axis=-1) for x in pairs)
     out, share = np.zeros_like(q), q.shape[1] // k.shape[1]
     for i, at in enumerate(positions):
         k_cache[i, at], v_cache[i, at] = k[i], v[i]
@@ -53,12 +62,20 @@ def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
+def test_the_new_key_is_rounded_where_the_layers_round(kernel):
+    given, rows = arrays(4, 2, 16, jnp.bfloat16), np.arange(6)
+    _, keys, values = append_and_attend(*given, jnp.asarray(POSITIONS), kernel=kernel)
+    _, k, v, tables, *_ = given
+    np.testing.assert_array_equal(keys[rows, POSITIONS], rope(k, tables))
+    np.testing.assert_array_equal(values[rows, POSITIONS], v)
+
+
 def test_what_lies_beyond_the_position_does_not_count(kernel):
-    q, k, v, k_cache, v_cache = arrays(4, 2, 16)
+    *new, k_cache, v_cache = arrays(4, 2, 16)
     beyond = np.arange(LENGTH)[None, :, None, None] > POSITIONS[:, None, None, None]
     filled = [jnp.where(beyond, 1e4, x) for x in (k_cache, v_cache)]
     one, other = (
-        append_and_attend(q, k, v, *caches, jnp.asarray(POSITIONS), kernel=kernel)[0]
+        append_and_attend(*new, *caches, jnp.asarray(POSITIONS), kernel=kernel)[0]
         for caches in ((k_cache, v_cache), filled)
     )
     np.testing.assert_array_equal(one, other)
@@ -68,7 +85,7 @@ def test_a_position_past_the_end_writes_nothing(kernel):
     given = arrays(4, 2, 16, slots=3, length=40)
     positions = jnp.asarray([40, 45, 39], jnp.int32)
     _, *caches = append_and_attend(*given, positions, kernel=kernel)
-    for new, old in zip(caches, given[3:], strict=True):
+    for new, old in zip(caches, given[4:], strict=True):
         np.testing.assert_array_equal(new[:2], old[:2])
         assert not np.array_equal(new[2], old[2])
 
@@ -115,6 +132,41 @@ def test_each_device_computes_its_own_slots_and_heads(kernel, axes):
         strict=True,
     ):
         np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "h"), [(12, 2, 128), (14, 2, 64), (3, 3, 128), (32, 2, 64)]
+)
+def test_the_kernel_lowers_for_cuda(heads, kv_heads, h):
+    given = [*arrays(heads, kv_heads, h, jnp.bfloat16), jnp.asarray(POSITIONS)]
+    run = jax.jit(append_and_attend, static_argnames="kernel")
+    device = jax.sharding.AbstractDevice("NVIDIA H200", 132, "gpu")
+    kinds = (jax.sharding.AxisType.Auto,)
+    mesh = jax.sharding.AbstractMesh((1,), ("data",), kinds, abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        lowered = run.trace(*given, kernel="triton").lower(lowering_platforms=("cuda",))
+    assert "xla.gpu.triton" in lowered.as_text()
+
+
+@pytest.mark.parametrize("axes", [{}, {"data": 2}])
+def test_a_joined_projection_reaches_the_kernel_uncopied(axes, monkeypatch):
+    def opaque(program, *, out_shape, **_):
+        def call(joined, _, value, cos, sin, k_cache, v_cache, *numbers):
+            assert value is joined
+            seen = jax.pure_callback(lambda x: x, joined, joined)
+            return jnp.zeros(out_shape[0].shape, seen.dtype) + seen[0, 0, 0], k_cache, v_cache
+
+        return call
+
+    monkeypatch.setattr("jax.experimental.pallas.pallas_call", opaque)
+    forced = functools.partial(append_and_attend, kernel="triton")
+    monkeypatch.setattr(decoder, "append_and_attend", forced)
+    config, mesh, token = tiny_config(), mesh_of(**axes), jnp.zeros(4, jnp.int32)
+    weights = decoder.unstack(tiny_params(config), jnp.float32, mesh)
+    cache = decoder.empty_cache(config, 4, 32, jnp.float32)
+    run = jax.jit(decoder.decode_step, static_argnames=("c", "mesh"))
+    text = run.lower(weights, config, token, token, cache, mesh=mesh).compile().as_text()
+    assert "custom-call(" in text and "concatenate(" not in text
 
 
 @pytest.mark.gpu

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from r1jax.models import table
+from r1jax.models.lora import LoraConfig
 from r1jax.training import flops
 from tests.tiny import tiny_config
 
@@ -19,6 +20,14 @@ def test_train_flops_by_hand():
     n = table.count(CONFIG)
     wanted = 6 * n * (5 + 2) + 6 * CONFIG.n_layers * CONFIG.n_heads * CONFIG.head_dim * (25 + 4)
     assert flops.train_flops(CONFIG, np.array([5, 2])) == wanted
+
+
+def test_frozen_weights_have_no_gradient_of_their_own():
+    n, lora = table.count(CONFIG), LoraConfig(rank=3, targets=("wq", "down"))
+    # wq is [32, 32], down [48, 32], in each of 3 layers.
+    factors = 3 * 3 * (32 + 32 + 48 + 32)
+    wanted = (4 * n + 6 * factors) * 7 + 6 * 3 * 32 * (25 + 4)
+    assert flops.train_flops(CONFIG, np.array([5, 2]), lora) == wanted
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from loss_oracle import (
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
-from r1jax.training.update import combine, finish
+from r1jax.training.metrics import combine, finish
 
 SHAPES = [(2, 18, 3), (3, 24, 8)]  # rows, width, max_segments; few, as each compiles
 

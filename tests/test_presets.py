@@ -219,6 +219,13 @@ def test_pretrain_base_runs_at_toy_size(tmp_path, monkeypatch):
     assert run("pretrain_base", argv, monkeypatch)[0] == 2  # there is a model already
 
 
+@pytest.mark.parametrize("flag", ["--rollout.carry 1", "--rollout.max-rounds 3"])
+def test_rejection_sft_refuses_flags_of_a_loop(flag, monkeypatch, capsys):
+    argv = [*flag.split(), "--rollout.leave", "0.1"]
+    assert run("rejection_sft", argv, monkeypatch)[0] == 2
+    assert flag in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_rejection_sft_runs_at_toy_size(tmp_path, monkeypatch, capsys):
     """On the embedded base: a random model is never right."""

@@ -25,8 +25,9 @@ from r1jax.stages import reward_model, supervised, zero
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training import memory, setup
-from r1jax.training.collect import judge, make_terms
+from r1jax.training.collect import make_terms
 from r1jax.training.config import RewardConfig
+from r1jax.training.judging import judge
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.reward_model import load_reward_model, load_scorer, named_reward_model
 from r1jax.training.setup import trained_weights

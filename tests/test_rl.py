@@ -14,6 +14,7 @@ from runs import StopAt, changed, compiled_once, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
 from r1jax import cli
+from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.losses import group_advantages
 from r1jax.mesh import make_mesh
@@ -21,7 +22,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import score
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
-from r1jax.training import collect, rl, setup
+from r1jax.training import judging, rl, setup
 from r1jax.training.collect import make_terms
 from r1jax.training.config import RewardConfig
 from r1jax.training.setup import build
@@ -125,7 +126,7 @@ def test_the_export_is_a_model_directory_with_the_trained_weights(finished, mode
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     exported = load_weights(policy, mesh)
     parts = build(config, note=print)
-    checkpoints = rl.Checkpoints(path / "checkpoints", 2)
+    checkpoints = Checkpoints(path / "checkpoints", 2)
     saved = checkpoints.restore(4, setup.initial_state(parts), parts.policy.identity)
     checkpoints.close()
     assert identical(exported, saved.state.params)
@@ -167,19 +168,19 @@ def test_overwrite_starts_anew(finished, tmp_path):
 def watched(monkeypatch):
     """What went into packing, and the rewards with their groups, in the order of the calls."""
     packed, judged = [], []
-    pack, judge = rl.pack, collect.judge
+    pack, judge = rl.pack, judging.judge
 
     def watch_pack(sequences, *shape):
         packed.append(sequences)
         return pack(sequences, *shape)
 
-    def watch_judge(terms, problems, completions, context, pool):
-        found = judge(terms, problems, completions, context, pool)
+    def watch_judge(terms, problems, completions, context, pool, early):
+        found = judge(terms, problems, completions, context, pool, early)
         judged.append((found.total, np.asarray(context.group_ids)))
         return found
 
     monkeypatch.setattr(rl, "pack", watch_pack)
-    monkeypatch.setattr(collect, "judge", watch_judge)
+    monkeypatch.setattr(judging, "judge", watch_judge)
     return packed, judged
 
 
@@ -263,7 +264,7 @@ def test_nonfinite_updates_are_skipped_then_stop_the_run(model, tmp_path, user_m
     with np.load(path / "nonfinite_batch.npz") as batch:
         assert batch["tokens/0"].shape == (8, 64)
         assert batch["mask/0"].sum() == found[2]["own/seen"]
-    checkpoints = rl.Checkpoints(path / "checkpoints", 2)
+    checkpoints = Checkpoints(path / "checkpoints", 2)
     assert checkpoints.latest() is None  # update 3 was to be the first
     checkpoints.close()
     assert not (path / "summary.json").exists()

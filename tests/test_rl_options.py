@@ -23,7 +23,8 @@ from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training import rl, setup
-from r1jax.training.collect import Drawn, Judgement, Scored, mixed_count, mixed_first
+from r1jax.training.collect import Scored, mixed_count, mixed_first
+from r1jax.training.judging import Drawn, Judgement
 from r1jax.training.setup import build, initial_state
 
 
@@ -133,10 +134,13 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     assert np.abs(column(second[0]) - second[1]).max() > 1e-3
 
 
-def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path):
+def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
+    flops = []
+    monkeypatch.setattr(rl, "train_flops", lambda *args: flops.append(args) or 1.0)
     flags = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1, "updates": 3}
     config = tiny_run(model, tmp_path / "run", flags | {"export": True})
     zero.run(config)
+    assert [lora for _, _, lora in flops] == [config.lora] * 3  # frozen weights cost less
     policy = load_policy(model, "mini")
     mesh = make_mesh(config.mesh, jax.devices()[:1])
     base = load_weights(policy, mesh)

@@ -19,6 +19,7 @@ from r1jax.models import table
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.training import update
+from r1jax.training.metrics import finish
 
 # Eight query and two key-value heads: a tensor axis of 4 or 8 splits the one, not the other.
 CONFIG = tiny_config("qwen3", vocab_size=96, n_layers=2, n_heads=8, n_kv_heads=2)
@@ -44,7 +45,7 @@ def measure(mesh):
     total = functions.start()
     for batch in BATCHES:
         total = functions.accumulate(params, total, update.place_batch(batch, mesh))
-    numbers = update.finish(jax.device_get(total.metrics))
+    numbers = finish(jax.device_get(total.metrics))
     numbers |= {"loss": float(total.share), "grad_norm": float(optax.global_norm(total.grads))}
 
     engine = Engine(CONFIG, mesh, ENGINE, stop_ids=(1, 2))

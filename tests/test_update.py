@@ -25,6 +25,7 @@ from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
 from r1jax.training import update
+from r1jax.training.metrics import combine, finish
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
 from r1jax.types import Max, Mean
 
@@ -75,6 +76,15 @@ def test_packed_and_unpacked_gradients_agree(functions):
     assert gradient_difference(gradient(2, 26, 4), gradient(7, 16, 1)) < 1e-5
 
 
+def test_later_micro_batches_run_what_the_first_compiled(functions):
+    """What comes out of an accumulation is of the very type that went in, weak types included."""
+    empty = functions.start.eval_shape()
+    batch = update.abstract_batch(COMPUTE, MESH)
+    full = functions.accumulate.eval_shape(table.abstract(CONFIG, MESH), empty, batch)
+    types = lambda total: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(total)]  # noqa: E731
+    assert types(full) == types(empty)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_non_finite_update_is_skipped_and_the_next_one_proceeds(functions, updated, wrong):
     advantages = SEQUENCES.advantages.copy()
@@ -108,8 +118,8 @@ def test_bfloat16_compute_keeps_float32_weights_moments_and_gradients(updated):
 def test_metrics_of_parts_add_up_by_hand():
     one = {"a": Mean(jnp.float32(3), jnp.float32(2)), "b": Max(jnp.float32(-4))}
     two = {"a": Mean(jnp.float32(6), jnp.float32(4)), "b": Max(jnp.float32(-7))}
-    assert update.finish(update.combine(one, two)) == {"a": 1.5, "b": -4.0}
-    assert update.finish({"none": Mean(jnp.float32(0), jnp.float32(0))}) == {"none": 0.0}
+    assert finish(combine(one, two)) == {"a": 1.5, "b": -4.0}
+    assert finish({"none": Mean(jnp.float32(0), jnp.float32(0))}) == {"none": 0.0}
 
 
 @pytest.mark.parametrize(

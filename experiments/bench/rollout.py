@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from statistics import median
@@ -19,6 +20,7 @@ from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_bytes
 from r1jax.mesh import RULES
 from r1jax.models.config import ModelConfig
+from r1jax.models.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
@@ -35,6 +37,7 @@ class Setup:
     dtype: str
     seed: int
     repeats: int
+    weights: WeightFormat = "same"
 
     def engine(self, load: Load) -> Engine:
         """An engine just large enough for a load."""
@@ -96,8 +99,9 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
         runs.append(Run(len(found), stopped, tokens, engine.steps_taken, filled))
 
     with Compiled() as warm:
-        handover = timed(lambda: engine.prepare(setup.params), setup.repeats)
-        weights = engine.prepare(setup.params)
+        prepare = functools.partial(engine.prepare, setup.params, weights=setup.weights)
+        handover = timed(prepare, setup.repeats)
+        weights = prepare()
         rollout()
     with Compiled() as later:
         seconds = timed(rollout, setup.repeats, warmup=0)
@@ -117,6 +121,7 @@ def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
         ceilings,
         itemsize=jnp.dtype(setup.dtype).itemsize,
         tensor=setup.mesh.shape["tensor"],
+        eight_bits=setup.weights != "same",
     )
 
 

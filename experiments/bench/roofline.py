@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from experiments.bench.ceilings import Ceilings
@@ -12,6 +13,12 @@ from r1jax.models.config import ModelConfig
 def used_weights(c: ModelConfig) -> int:
     """Weights a token meets in a product; of an untied embedding one row is only looked up."""
     return table.count(c) - (0 if c.tied else c.vocab_size * c.d_model)
+
+
+def layer_matrices(c: ModelConfig) -> int:
+    """Weights in the layers' matrices: what `--rollout.weights` can hold in 8 bits."""
+    stacked = [row.shape for stack in table.table(c)["stacks"] for row in stack.values()]
+    return sum(math.prod(shape) for shape in stacked if len(shape) == 3)
 
 
 def cache_bytes(c: ModelConfig, itemsize: int) -> int:
@@ -36,14 +43,18 @@ def step_seconds(
     *,
     itemsize: int = 2,
     tensor: int = 1,
+    eight_bits: bool = False,
 ) -> float:
     """Seconds of one decode step on a device with `slots` slots of `cache` tokens each.
 
     max(weights read, their products) + cache read: the additive roofline; `tensor` devices share
-    weights and cache. Prefill, sampling and everything else count as nothing.
+    weights and cache. With `eight_bits` the layers' matrices are read as a byte a number and
+    multiplied at twice the rate, which is what tensor cores do. Prefill, sampling and everything
+    else count as nothing.
     """
-    weights = used_weights(c) / tensor
-    read = weights * itemsize / ceilings.bytes_per_s
-    products = 2 * weights * slots / ceilings.flops_per_s
+    narrow = layer_matrices(c) / tensor if eight_bits else 0
+    wide = used_weights(c) / tensor - narrow
+    read = (wide * itemsize + narrow) / ceilings.bytes_per_s
+    products = 2 * (wide + narrow / 2) * slots / ceilings.flops_per_s
     cached = slots * cache * cache_bytes(c, itemsize) / tensor / ceilings.bytes_per_s
     return max(read, products) + cached

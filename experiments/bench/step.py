@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import time
@@ -38,7 +39,7 @@ class Step:
     completion_tokens: int
     update_flops: float
     packing: float
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # of all its updates, the last one's where they share a name
 
     @property
     def outside(self) -> float:
@@ -46,12 +47,20 @@ class Step:
         return self.whole - sum(self.phases.values())
 
 
-class Silent(Alone):
-    """A display that shows nothing: drawing is no part of a step."""
+class Lines(Progress):
+    """Shows the second at which each phase begins, so that a long step is seen to move."""
+
+    def phase(self, name: str) -> None:
+        """Prints a line."""
+        print(f"{self._clock() - self._began:7.1f} s  {name}", flush=True)
+
+
+class Plain(Alone):
+    """A display of lines: drawing is no part of a step."""
 
     def progress(self, total: int, title: str, start: int, enabled: bool) -> Progress:
-        """Counts, without a line."""
-        return Progress(total, title, start=start, enabled=False)
+        """The phases alone."""
+        return Lines(total, title, start=start, enabled=False)
 
     def note(self, line: str) -> None:
         """Says nothing."""
@@ -89,11 +98,11 @@ def prepared(config: RLConfig, shape: ModelConfig | None) -> Iterator[tuple[Part
             (folder / "model").mkdir()
             write_model(folder / "model", shape)
             config = replace(config, model=str(folder / "model"))
-        parts = build(config, note=print)
+        parts = build(config, note=functools.partial(print, flush=True))
         opened.enter_context(parts.pool)
         parts, loop = _started(parts)
-        directory = zero.open_run(parts.config, Silent())
-        yield parts, loop, zero.open_files(parts.config, directory, opened, Silent())
+        directory = zero.open_run(parts.config, Plain())
+        yield parts, loop, zero.open_files(parts.config, directory, opened, Plain())
 
 
 def _started(parts: Parts) -> tuple[Parts, Loop]:
@@ -112,19 +121,20 @@ def step(parts: Parts, loop: Loop, files: Files) -> Step:
     phases: Counter[str] = Counter()
     began = time.perf_counter()
     loop.scored = new_rollout(parts, loop, files)
-    sequences, batches = loop.scored.sequences, []
+    sequences, batches, metrics = loop.scored.sequences, [], {}
     while loop.scored is not None:
-        metrics, own = learn(parts, loop)
+        found, own = learn(parts, loop)
+        metrics |= found
         batches += own
         phases.update({k.removeprefix("time/"): v for k, v in loop.seconds.items()})
-        record(parts, loop, files, metrics)
+        record(parts, loop, files, found)
     whole = time.perf_counter() - began
     return Step(
         phases=dict(phases),
         whole=whole,
         completions=len(sequences.lengths),
         completion_tokens=int(sequences.lengths.sum()),
-        update_flops=train_flops(parts.policy.config, sequences.totals),
+        update_flops=train_flops(parts.policy.config, sequences.totals, parts.lora),
         packing=packing_efficiency(batches),
         metrics=metrics,
     )
@@ -150,7 +160,11 @@ def phase_rows(steps: list[Step]) -> list[dict[str, Any]]:
 
 
 def rates(steps: list[Step]) -> dict[str, Any]:
-    """What the steps come to: tokens of completions per second, MFU of the updates in percent."""
+    """What the steps come to: tokens of completions per second, MFU of the updates in percent.
+
+    Rewards are judged while completions are written: the phase is what was waited for, here stands
+    what judging took.
+    """
     tokens = sum(one.completion_tokens for one in steps)
     spent = Counter({"whole": sum(one.whole for one in steps)})
     for one in steps:
@@ -163,6 +177,7 @@ def rates(steps: list[Step]) -> dict[str, Any]:
         "s per step": spent["whole"] / len(steps),
         "tok/s end to end": tokens / spent["whole"],
         "tok/s rollout": tokens / spent["rollout"],
+        "s judging": float(np.mean([one.metrics.get("perf/reward_seconds", 0.0) for one in steps])),
         "packing %": 100 * float(np.mean([one.packing for one in steps])),
         "MFU of update %": None if mfu is None else 100 * mfu,
     }

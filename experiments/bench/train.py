@@ -29,6 +29,8 @@ from r1jax.training.setup import lora_state
 from r1jax.training.update import (
     Accumulator,
     ComputeConfig,
+    abstract_batch,
+    abstract_state,
     init_state,
     make_functions,
     place_batch,
@@ -39,10 +41,11 @@ from r1jax.types import Batch
 
 
 class Trainer:
-    """A model in training on one micro-batch: random weights, AdamW, GRPO's loss (research).
+    """A model in training on one micro-batch: random weights, GRPO's loss (research).
 
-    Making one compiles its programs, in `compile_seconds`. `attention` is the kernel they call, by
-    the text of the compiled program; `needed_bytes` what they and the state need of a device.
+    Making one compiles its programs, in `compile_seconds`; `start` then makes the weights.
+    `attention` is the kernel the programs call, by the text of the compiled program;
+    `gradient_bytes` and `step_bytes` are what a device holds of everything while they run.
     """
 
     def __init__(
@@ -59,29 +62,41 @@ class Trainer:
         (self.batch,) = batches_of(case, self.sequences)
         segments = self.batch.lengths.shape[1]
         self.compute = replace(compute, rows=case.rows, width=case.width, max_segments=segments)
-        self.model, self.mesh, own = c, mesh, lora if lora.on else None
-        rows = trained_rows(c, own)
-        steps = make_optimizer(optimizer, 1000, table.decay_mask(rows))
+        self.model, self.mesh, self.seed = c, mesh, seed
+        self.lora = lora if lora.on else None
+        rows = trained_rows(c, self.lora)
+        self.optimizer = make_optimizer(optimizer, 1000, table.decay_mask(rows))
         loss = grpo(PRESETS["research"], on_policy=True)
-        self.functions = make_functions(c, mesh, self.compute, loss, steps, lora=own)
-        self.base = random_params(c, mesh, seed, self.compute.dtype) if own else None
-        if own:
-            self.state = lora_state(steps, c, own, mesh, seed)
-        else:
-            self.state = init_state(steps, random_params(c, mesh, seed), mesh)
-        self._compile()
+        self.functions = make_functions(c, mesh, self.compute, loss, self.optimizer, lora=self.lora)
+        self._compile(rows)
 
-    def _compile(self) -> None:
-        """Later calls of the same functions find what is compiled here."""
-        began, placed = time.perf_counter(), place_batch(self.batch, self.mesh)
-        start, accumulate, apply = self.functions
-        total = start()
-        gradient = accumulate.lower(self.state.params, total, placed, self.base).compile()
-        step = apply.lower(self.state, total).compile()
+    def _compile(self, rows: table.Rows) -> None:
+        """Later calls of the same functions find what is compiled here, before anything is held."""
+        began, dtype = time.perf_counter(), self.compute.dtype
+        state = abstract_state(self.optimizer, rows, self.mesh)
+        base = table.abstract(self.model, self.mesh, dtype) if self.lora else None
+        total, batch = self.functions.start.eval_shape(), abstract_batch(self.compute, self.mesh)
+        gradient = self.functions.accumulate.lower(state.params, total, batch, base).compile()
+        step = self.functions.apply.lower(state, total).compile()
         self.compile_seconds = time.perf_counter() - began
         self.attention = "cudnn" if "__cudnn$fmha" in gradient.as_text() else "xla"
-        moments, base = nbytes(self.state.opt_state), nbytes(self.base)
-        self.needed_bytes = max(_needed(gradient) + moments, _needed(step) + base)
+        self.gradient_bytes = _needed(gradient) + nbytes(state.opt_state)
+        self.step_bytes = _needed(step) + nbytes(base)
+
+    @property
+    def needed_bytes(self) -> int:
+        """What an update needs of a device's memory."""
+        return max(self.gradient_bytes, self.step_bytes)
+
+    def start(self) -> Trainer:
+        """Makes the weights and the optimizer's state on the devices; returns itself."""
+        c, mesh, seed, lora = self.model, self.mesh, self.seed, self.lora
+        self.base = random_params(c, mesh, seed, self.compute.dtype) if lora else None
+        if lora:
+            self.state = lora_state(self.optimizer, c, lora, mesh, seed)
+        else:
+            self.state = init_state(self.optimizer, random_params(c, mesh, seed), mesh)
+        return self
 
     def whole(self) -> dict[str, float]:
         """One update as training makes it, from the host's arrays to the metrics on the host."""
@@ -118,7 +133,7 @@ def measured(trainer: Trainer, case: Case, repeats: int, matrix_rate: float) -> 
         gradient, step = _parts(trainer, repeats)
     compiled.require_none(case.name)
     seconds, totals = median(whole), trainer.sequences.totals
-    flops = train_flops(trainer.model, totals) / trainer.mesh.size
+    flops = train_flops(trainer.model, totals, trainer.lora) / trainer.mesh.size
     mfu, peak = utilisation(flops * jax.device_count(), seconds), peak_bytes()
     return {
         "case": case.name,
@@ -132,6 +147,7 @@ def measured(trainer: Trainer, case: Case, repeats: int, matrix_rate: float) -> 
         "apply ms": 1e3 * step,
         "spread ms": 1e3 * (max(whole) - min(whole)),
         "needed GB": trainer.needed_bytes / 1e9,
+        "needed for": {"gradient": trainer.gradient_bytes, "step": trainer.step_bytes},
         "peak GB so far": None if peak is None else peak / 1e9,
         "compile s": trainer.compile_seconds,
         "attention": _attention(trainer),

@@ -1,4 +1,4 @@
-"""Attention of each slot's new token to its cache, the new key and value written on the way."""
+"""Attention of each slot's new token to its cache: rotated, written and attended in one go."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import by_device
 from r1jax.models.attention import NEGATIVE, choose_kernel
+from r1jax.models.layers import rope
 
 STAGES = 3  # reads of the GPU kernel under way at once
 WARPS = 4  # of each of its programs
@@ -20,6 +21,7 @@ TILE = 16  # the fewest rows of a product on tensor cores
 CACHE = ("slots", None, "kv_heads", None)
 HEADS = ("slots", "kv_heads", None, None)
 NEW = ("slots", "kv_heads", None)
+ANGLES = ("slots", None, None)
 
 
 class Prefix(NamedTuple):
@@ -36,6 +38,7 @@ def append_and_attend(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
+    tables: tuple[jax.Array, jax.Array],
     k_cache: jax.Array,
     v_cache: jax.Array,
     positions: jax.Array,
@@ -45,26 +48,27 @@ def append_and_attend(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """softmax(q·Kᵀ/√h)·V over cache[0..position] of each slot, K and V with the new token in them.
 
-    q[S, heads, h]; k, v[S, kv_heads, h]; caches [S, L, kv_heads, h]; positions i32[S]. A position
-    of L or above writes nothing, and what is returned for it means nothing. Returns (out [S, heads,
-    h], the caches). `kernel` is auto, xla or triton; auto takes Triton's on a CUDA device in bf16
-    or fp16: it reads only what is used of each slot's cache, each key and value once for all its
-    query heads, and `prefix` once for all its slots on a device.
+    q[S, heads, h]; k, v[S, kv_heads, h]; q and k are rotated here by `tables`, cos and sin f32[S,
+    1, h/2]; caches [S, L, kv_heads, h]; positions i32[S]. A position of L or above writes nothing,
+    and what is returned for it means nothing. Returns (out [S, heads, h], the caches). `kernel` is
+    auto, xla or triton; auto takes Triton's on a CUDA device in bf16 or fp16: it reads only what is
+    used of each slot's cache, each key and value once for all its query heads, and `prefix` once
+    for all its slots on a device.
     """
     if kernel == "auto":
         fast = choose_kernel(q.dtype, q.shape[-1]) == "cudnn" and q.shape[-1] in (64, 128)
         kernel = "triton" if fast and k_cache.size < 2**31 else "xla"  # it counts in 32 bits
     s, heads, h = q.shape
-    grouped = q.reshape(s, k.shape[1], heads // k.shape[1], h)
-    given = (grouped, k, v, k_cache, v_cache, positions)
+    grouped = (s, k.shape[1], heads // k.shape[1], h)
+    given = (k_cache, v_cache, positions)
     if kernel == "xla":
-        out, *caches = _xla(*given)
+        out, *caches = _xla(rope(q, tables).reshape(grouped), rope(k, tables), v, *given)
     else:
         own = jnp.arange(s)
         prefix = prefix or Prefix(own, jnp.zeros_like(positions))
-        axes = (HEADS, NEW, NEW, CACHE, CACHE, *[("slots",)] * 4)
+        axes = (HEADS, NEW, NEW, ANGLES, ANGLES, CACHE, CACHE, *[("slots",)] * 4)
         run = by_device(_triton, mesh, axes, (HEADS, CACHE, CACHE))
-        out, *caches = run(*given, *prefix, own)
+        out, *caches = run(q.reshape(grouped), k, v, *tables, *given, *prefix, own)
     return out.reshape(s, heads, h), *caches
 
 
@@ -89,6 +93,8 @@ def _triton(
     q: jax.Array,
     k: jax.Array,
     v: jax.Array,
+    cos: jax.Array,
+    sin: jax.Array,
     k_cache: jax.Array,
     v_cache: jax.Array,
     positions: jax.Array,
@@ -105,11 +111,18 @@ def _triton(
     from jax.experimental.pallas import triton
 
     s, kv_heads, group, h = q.shape
-    length, rows = k_cache.shape[1], jnp.arange(s)
+    heads, length, rows = kv_heads * group, k_cache.shape[1], jnp.arange(s)
+    # Where the three are parts of one array, XLA takes that array itself and copies nothing.
+    joined = jnp.concatenate([q.reshape(s, heads, h), k, v], axis=1)
     leader = leader - own[0]
     leader = jnp.where((leader >= 0) & (leader < s), leader, rows)
-    heads = pl.BlockSpec((None, None, group, h), lambda i, j: (i, j, 0, 0))
-    new = pl.BlockSpec((None, None, h), lambda i, j: (i, j, 0))
+    query = pl.BlockSpec((None, group, h), lambda i, j: (i, j, 0))
+    key, value = (
+        pl.BlockSpec((None, None, h), lambda i, j, n=n: (i, n + j, 0))
+        for n in (heads, heads + kv_heads)
+    )
+    angles = pl.BlockSpec((None, None, h // 2), lambda i, j: (i, 0, 0))
+    mixed = pl.BlockSpec((None, None, group, h), lambda i, j: (i, j, 0, 0))
     written = pl.BlockSpec((None, length, None, h), lambda i, j: (i, 0, j, 0))
     read = pl.BlockSpec((s, length, None, h), lambda i, j: (0, 0, j, 0))
     number = pl.BlockSpec((1,), lambda i, j: (i,))
@@ -118,17 +131,20 @@ def _triton(
     return pl.pallas_call(
         program,
         grid=(s, kv_heads),
-        in_specs=[heads, new, new, read, read, number, number, number],
-        out_specs=[heads, written, written],
+        in_specs=[query, key, value, angles, angles, read, read, number, number, number],
+        out_specs=[mixed, written, written],
         out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (q, k_cache, v_cache)],
-        input_output_aliases={3: 1, 4: 2},
+        input_output_aliases={5: 1, 6: 2},
         compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=STAGES),
         interpret=interpret,
         name="cache_attention",
-    )(q, k, v, k_cache, v_cache, positions, leader, prefix)
+    )(joined, joined, joined, cos, sin, k_cache, v_cache, positions, leader, prefix)
 
 
-def _program(q_ref, k_ref, v_ref, k_in, v_in, at, leader, prefix, out_ref, k_out, v_out, *, block):
+def _program(
+    q_ref, k_ref, v_ref, cos_ref, sin_ref, k_in, v_in, at, leader, prefix, out_ref, k_out, v_out,
+    *, block,
+):  # fmt: skip
     """Online softmax in base 2, begun with the new token, then over the cache in blocks."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
@@ -136,13 +152,22 @@ def _program(q_ref, k_ref, v_ref, k_in, v_in, at, leader, prefix, out_ref, k_out
     (length, h), group = k_out.shape, q_ref.shape[0]
     position, columns, rows = at[0], jnp.arange(h), jnp.arange(max(TILE, group))
     inside = position < length
-    own_k, own_v = k_ref[...], v_ref[...]
+    half, second = h // 2, jax.lax.rem(columns + h // 2, h)
+    cos, sin = (triton.load(x.at[jax.lax.rem(columns, half)]) for x in (cos_ref, sin_ref))
+    sin = jnp.where(columns < half, -sin, sin)
+
+    def turned(column):
+        # Read twice, the second time with its halves exchanged: tiles cannot be cut and joined.
+        one, other = (triton.load(column(c)).astype(jnp.float32) for c in (columns, second))
+        return (one * cos + other * sin).astype(k_out.dtype)
+
+    own_k, own_v = turned(lambda c: k_ref.at[c]), v_ref[...]
     for out, new in ((k_out, own_k), (v_out, own_v)):
         place = out.at[jnp.minimum(position, length - 1), :]
         triton.store(place, new, mask=jnp.broadcast_to(inside, (h,)))
 
     # Rows beyond the group repeat its last one: a product has at least TILE of them.
-    q = triton.load(q_ref.at[jnp.minimum(rows, group - 1)[:, None], columns[None, :]])
+    q = turned(lambda c: q_ref.at[jnp.minimum(rows, group - 1)[:, None], c[None, :]])
     scale = math.log2(math.e) / math.sqrt(h)
     top = jnp.sum(q.astype(jnp.float32) * own_k.astype(jnp.float32)[None], axis=1) * scale
     total = jnp.ones_like(top)

@@ -15,6 +15,7 @@ from r1jax.models.cache_attention import Prefix, append_and_attend
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
 from r1jax.models.lora import merge
+from r1jax.models.quantized import WeightFormat, quantized, reaches
 from r1jax.types import Params
 
 Remat = Literal["none", "dots", "full"]
@@ -37,27 +38,29 @@ def _project(
     c: ModelConfig,
     layer: Layer,
     x: jax.Array,
-    tables: tuple[jax.Array, jax.Array],
     mesh: Mesh | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """q[..., heads, h], k and v[..., kv_heads, h] of activations x[..., d_model], rotated."""
+    """q[..., heads, h], k and v[..., kv_heads, h] of activations x[..., d_model], not rotated."""
     x = rms_norm(x, layer["attn_norm"], c.rms_eps)
 
-    def heads(y: jax.Array, axis: str) -> jax.Array:
-        y = y.reshape(*x.shape[:-1], -1, c.head_dim)
-        # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
-        return constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
+    def heads(i: str) -> jax.Array:
+        y = linear(layer[f"w{i}"], x, layer.get(f"b{i}"))
+        return y.reshape(*x.shape[:-1], -1, c.head_dim)
 
     if "wqkv" in layer:
-        ends = (c.q_dim, c.q_dim + c.kv_dim)
-        parts = jnp.split(linear(layer["wqkv"], x, layer.get("bqkv")), ends, axis=-1)
+        ends = (c.n_heads, c.n_heads + c.n_kv_heads)
+        parts = jnp.split(heads("qkv"), ends, axis=-2)
     else:
-        parts = [linear(layer[f"w{i}"], x, layer.get(f"b{i}")) for i in "qkv"]
-    q, k, v = (heads(y, a) for y, a in zip(parts, ("heads", "kv_heads", "kv_heads"), strict=True))
+        parts = [heads(i) for i in "qkv"]
+    # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
+    q, k, v = (
+        constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
+        for y, axis in zip(parts, ("heads", "kv_heads", "kv_heads"), strict=True)
+    )
     if c.qk_norm:
         q = rms_norm(q, layer["q_norm"], c.rms_eps)
         k = rms_norm(k, layer["k_norm"], c.rms_eps)
-    return rope(q, tables), rope(k, tables), v
+    return q, k, v
 
 
 def _finish(c: ModelConfig, layer: Layer, x: jax.Array, mixed: jax.Array) -> jax.Array:
@@ -88,8 +91,9 @@ def forward(
     x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)
 
     def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, None]:
-        q, k, v = _project(c, layer, x, tables, mesh)
-        x = _finish(c, layer, x, attn.attention(q, k, v, segments, kernel))
+        q, k, v = _project(c, layer, x, mesh)
+        mixed = attn.attention(rope(q, tables), rope(k, tables), v, segments, kernel)
+        x = _finish(c, layer, x, mixed)
         return constrain(x, mesh, "batch", None, None), None
 
     for stack in params["stacks"]:
@@ -117,20 +121,26 @@ def logits(params: Params, hidden: jax.Array) -> jax.Array:
     return jnp.dot(hidden, head(params).astype(hidden.dtype), preferred_element_type=jnp.float32)
 
 
-def unstack(params: Params, dtype: Any, mesh: Mesh | None = None) -> Params:
+def unstack(
+    params: Params, dtype: Any, mesh: Mesh | None = None, weights: WeightFormat = "same"
+) -> Params:
     """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on.
 
     Matrices that meet the same activations stand side by side in one, q, k, v and gate, up: a
     decode step reads few rows, and one large product comes nearer to the memory's rate than two.
     They stay apart where the mesh cuts them by columns, which would be others than the heads'.
+    `weights` may ask for these matrices in 8 bits (embedding and head keep `dtype`).
     """
     cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
     whole = mesh is None or not cuts_columns(mesh)
-    layers = [
-        (_joined if whole else dict)(jax.tree.map(lambda w, i=i: w[i], stack))
+    apart = [
+        jax.tree.map(lambda w, i=i: w[i], stack)
         for stack in cast["stacks"]
         for i in range(jax.tree.leaves(stack)[0].shape[0])
     ]
+    layers = [_joined(layer) if whole else layer for layer in apart]
+    if weights == "float8":
+        layers = [quantized(j, reaches(a)) for j, a in zip(layers, apart, strict=True)]
     return {**cast, "stacks": tuple(layers)}
 
 
@@ -168,8 +178,9 @@ def prefill(
     x = constrain(weights["embed"][tokens], mesh, "batch", None, None)
     keys, values = [], []
     for layer in weights["stacks"]:
-        q, k, v = _project(c, layer, x, tables, mesh)
-        x = _finish(c, layer, x, attn.attention(q, k, v, segments))
+        q, k, v = _project(c, layer, x, mesh)
+        k = rope(k, tables)
+        x = _finish(c, layer, x, attn.attention(rope(q, tables), k, v, segments))
         keys.append(k)
         values.append(v)
     last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
@@ -194,9 +205,9 @@ def decode_step(
     x = constrain(weights["embed"][tokens], mesh, "slots", None)
     keys, values = [], []
     for layer, k_cache, v_cache in zip(weights["stacks"], cache.k, cache.v, strict=True):
-        q, k, v = _project(c, layer, x, tables, mesh)
+        q, k, v = _project(c, layer, x, mesh)
         mixed, k_cache, v_cache = append_and_attend(
-            q, k, v, k_cache, v_cache, positions, prefix, mesh
+            q, k, v, tables, k_cache, v_cache, positions, prefix, mesh
         )
         x = _finish(c, layer, x, mixed)
         x = constrain(x, mesh, "slots", None)

@@ -10,11 +10,15 @@ import numpy as np
 
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import Lora
+from r1jax.models.quantized import Quantized
 
 
-def linear(leaf: jax.Array | Lora, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+def linear(
+    leaf: jax.Array | Lora | Quantized, x: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
     """x·W (+ b), x[..., in], W[in, out]: the one doorway of every matrix product of the model."""
-    y = leaf.apply(x) if isinstance(leaf, Lora) else x @ leaf.astype(x.dtype)
+    applied = isinstance(leaf, Lora | Quantized)
+    y = leaf.apply(x) if applied else x @ leaf.astype(x.dtype)
     return y if bias is None else y + bias.astype(x.dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.mesh import RULES, place, replicated
+from r1jax.mesh import RULES, own_rows, place, replicated
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
+from r1jax.models.quantized import WeightFormat
 from r1jax.rollout import slots as device
+from r1jax.rollout import together
+from r1jax.rollout.ending import AllBut, Ending
 from r1jax.rollout.ladder import EngineConfig, Shape, ladder
 from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
 from r1jax.rollout.sampling import Sampling, request_keys
@@ -71,8 +75,8 @@ class Engine:
         c, mesh, dtype = self.model, self.mesh, self.dtype
         own = functools.partial(functools.partial, c=c, stop_ids=stop_ids, mesh=mesh)
         loop = dict(static_argnames="sampling", donate_argnums=1, compiler_options=_options())
-        self._admit = jax.jit(own(device.admit), **loop)
-        self._decode = jax.jit(own(device.decode), **loop)
+        self._admit = jax.jit(own(together.admit), **loop)
+        self._decode = jax.jit(own(together.decode), **loop)
         self._halt = jax.jit(device.halt, donate_argnums=0)
         everywhere = dict(out_shardings=replicated(mesh))
         self._look = jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere)
@@ -82,9 +86,19 @@ class Engine:
         self._resize_books = jax.jit(
             functools.partial(device.resize_books, mesh=mesh), static_argnums=2
         )
-        self.prepare = jax.jit(functools.partial(decoder.unstack, dtype=dtype, mesh=mesh))
+        # Gathered once for all steps, unless the mesh cuts the model itself.
+        whole = everywhere if own_rows(mesh, mesh.size) else {}
+        self._prepare = jax.jit(
+            functools.partial(decoder.unstack, dtype=dtype, mesh=mesh),
+            static_argnames="weights",
+            **whole,
+        )
         first, tokens = self.shapes[0], self.config.max_tokens
         self._empty = jax.jit(lambda: device.empty(c, *first, tokens, dtype, mesh))
+
+    def prepare(self, params: Params, weights: WeightFormat = "same") -> Params:
+        """The weights `generate` runs on: those of a policy, or its shadow in 8 bits."""
+        return self._prepare(params, weights=weights)
 
     def generate(
         self,
@@ -99,17 +113,41 @@ class Engine:
     ) -> Iterator[Generated]:
         """Yields every completion as it finishes, in no fixed order.
 
-        `weights` come from `prepare(params)`. The last ones, a share `leave` of all at most, are
-        not waited for: they end as they are, as if cut by their limit (which ones these are, and
-        where they end, depends on the slots). Raises UserError for a prompt that is empty or longer
-        than `max_prompt` and for `max_tokens` (or a prompt's `limit`) below 1 or above the
-        configured one.
+        `weights` come from `prepare`, and the log-probabilities are theirs. The last ones, a share
+        `leave` of all at most, are not waited for: they end as they are, as if cut by their limit
+        (which ones these are, and where they end, depends on the slots). Raises UserError for a
+        prompt that is empty or longer than `max_prompt` and for `max_tokens` (or a prompt's
+        `limit`) below 1 or above the configured one.
+        """
+        ending = AllBut(int(leave * sum(p.samples for p in prompts)))
+        found = self.advance(
+            weights, prompts, sampling, ending,
+            seed=seed, rollout=rollout, max_tokens=max_tokens,
+        )  # fmt: skip
+        for one in found:
+            yield one if one.finish_reason else replace(one, finish_reason="length")
+
+    def advance(
+        self,
+        weights: Params,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        ending: Ending,
+        *,
+        seed: int,
+        rollout: int,
+        max_tokens: int | None = None,
+    ) -> Iterator[Generated]:
+        """As `generate`, up to the `ending`; then yields the rest as it is, without a reason.
+
+        The rest may go on in another call, with what was drawn as `Prompt.kept`.
         """
         groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
-        work = Schedule(self.config, self.shapes, groups, leave)
+        work = Schedule(self.config, self.shapes, groups, ending)
         self.steps_taken = self.slot_steps = self.evictions = 0
         slots = self._empty()
         while work.unfinished:
+            slots = self._climb(slots, work)
             slots = self._refill(weights, slots, work, sampling, (seed, rollout))
             steps, slots = self._decode(
                 weights, slots, self._steps(), jnp.int32(work.enough_free()), sampling=sampling
@@ -118,7 +156,6 @@ class Engine:
             if rest := work.rest():
                 yield from self._cut(slots, rest)
                 return
-            slots = self._climb(slots, work)
 
     def _steps(self) -> jax.Array:
         return jnp.int32(min(self.config.steps, 16) if self.stop_strings else self.config.steps)
@@ -142,14 +179,16 @@ class Engine:
         prefixes, lengths = np.zeros((rows, batch.width), np.int32), np.ones(rows, np.int32)
         slot = np.full(size, work.shape.slots, np.int32)
         source, problem, sample, limit, count = (np.zeros(size, np.int32) for _ in range(5))
+        (seed, rollout), began = run, np.zeros(size, np.int32)
         for row, prefix in enumerate(batch.prefixes):
             lengths[row] = len(prefix)
             prefixes[row, : len(prefix)] = prefix
         for at, (row, own, request) in enumerate(batch.entering):
             slot[at], source[at], limit[at] = own, row, request.limit
             problem[at], sample[at], count[at] = request.problem, request.sample, request.count
-        put, (seed, rollout) = self._whole, run
-        keys = self._keys(seed, put(np.full(size, rollout, np.int32)), put(problem), put(sample))
+            began[at] = rollout if request.rollout is None else request.rollout
+        put = self._whole
+        keys = self._keys(seed, put(began), put(problem), put(sample))
         return device.Admission(
             prompts=put(prefixes),
             lengths=put(lengths),
@@ -198,13 +237,15 @@ class Engine:
         read = Drawn(*jax.device_get(self._read(slots)))
         for slot, request in rest:
             drawn = request.kept if slot is None else request.drawn(read.row(slot))
-            yield Generated(request.prompt, request.sample, *drawn.arrays, "length")
+            yield Generated(request.prompt, request.sample, *drawn.arrays, None)
 
     def _climb(self, slots: device.Slots, work: Schedule) -> device.Slots:
-        """Moves to the next shape when it is time, array by array: old ones go as new ones come."""
-        if (target := work.target()) is None:
-            return slots
-        rows = work.climb(target)
+        """Moves to other shapes when it is time, array by array: old ones go as new ones come."""
+        while (target := work.target()) is not None:
+            slots = self._move(slots, work, work.climb(target))
+        return slots
+
+    def _move(self, slots: device.Slots, work: Schedule, rows: np.ndarray | None) -> device.Slots:
         rows = None if rows is None else self._whole(rows)
         length, columns = work.shape.length, min(work.shape.length, self.config.max_tokens)
 

@@ -14,25 +14,31 @@ from r1jax.rollout.ladder import EngineConfig
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt to be completed `samples` times, sample numbers from `first_sample` on."""
+    """A prompt to be completed `samples` times, sample numbers from `first_sample` on.
+
+    A completion that goes on after an earlier call has a prompt of its own (`samples` 1) with what
+    is `kept` of it, and the random keys of the `rollout` in which it began.
+    """
 
     tokens: tuple[int, ...]
     problem: int  # Problem.number, for the random keys
     samples: int
     first_sample: int = 0
     limit: int | None = None  # most tokens of each completion; None: that of the call
+    rollout: int | None = None  # for the random keys; None: that of the call
+    kept: Drawn | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One finished completion; `prompt` and `sample` say whose."""
+    """One completion; `prompt` and `sample` say whose."""
 
     prompt: int
     sample: int
     tokens: np.ndarray  # i32[n], the stop token included
     logp: np.ndarray  # f32[n], full vocabulary at the sampling temperature
     log_mass: np.ndarray  # f32[n], of the kept support
-    finish_reason: FinishReason
+    finish_reason: FinishReason | None  # None: it is unfinished (`Engine.advance` alone)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class Drawn:
         return Drawn(*(np.concatenate(pair) for pair in pairs))
 
 
-def _nothing() -> Drawn:
+def nothing() -> Drawn:
+    """What is drawn of a completion before its first token."""
     return Drawn(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
@@ -77,7 +84,8 @@ class Request:
     limit: int
     count: int = 0  # tokens drawn, when the host last looked
     searched: int = 0  # tokens known to hold no stop string
-    kept: Drawn = field(default_factory=_nothing)  # drawn before it last lost its slot
+    kept: Drawn = field(default_factory=nothing)  # drawn before it last lost its slot
+    rollout: int | None = None  # for the random keys; None: that of the call
 
     @property
     def length(self) -> int:
@@ -109,11 +117,16 @@ def requests(
     for index, p in enumerate(prompts):
         own = limit if p.limit is None else p.limit
         _check_limit(f"a prompt's limit {own}", own, config)
-        whole = [
-            Request(index, p.first_sample + i, p.problem, p.tokens, own) for i in range(p.samples)
-        ]
+        whole = [_begin(p, index, p.first_sample + i, own) for i in range(p.samples)]
         groups += [whole[i : i + slots] for i in range(0, p.samples, slots)]
     return groups
+
+
+def _begin(p: Prompt, index: int, sample: int, limit: int) -> Request:
+    """A completion that begins, or goes on: what is kept was searched for stop strings before."""
+    kept = p.kept or nothing()
+    n = len(kept.tokens)
+    return Request(index, sample, p.problem, p.tokens, limit, n, n, kept, p.rollout)
 
 
 def _check_prompts(prompts: Sequence[Prompt], config: EngineConfig) -> None:

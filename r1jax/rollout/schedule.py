@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from r1jax.rollout.ending import AllBut, Ending
 from r1jax.rollout.ladder import EngineConfig, Shape, widths
 from r1jax.rollout.requests import Drawn, Request
 
@@ -29,8 +30,9 @@ class Schedule:
     the next shape: where that has as many slots, all go there at once; where it has fewer, the
     request gives up its slot (its tokens are kept, and prefilled when it is taken up again) until
     nothing else waits and what is left fits, so that short completions never pay for long ones.
-    Once what is left fits the last and smallest shape, it is finished there. The share `leave` of
-    the requests need not be finished at all.
+    Once what is left fits the last and smallest shape, it is finished there. The `ending` says when
+    requests need not be finished at all. One that comes with more text than the first shape holds
+    waits from the beginning.
     """
 
     def __init__(
@@ -38,14 +40,16 @@ class Schedule:
         config: EngineConfig,
         shapes: Sequence[Shape],
         groups: Iterable[list[Request]],
-        leave: float = 0.0,
+        ending: Ending | None = None,
     ) -> None:
         self._config, self._shapes, self._rung = config, tuple(shapes), 0
         self._widths = widths(config, self._shapes)
-        self._waiting = deque(groups)
-        self._widest = max((len(group) for group in self._waiting), default=1)
-        self._leave = int(leave * sum(map(len, self._waiting)))
+        groups = list(groups)
+        self._widest = max(map(len, groups), default=1)
+        self._ending = ending or AllBut()
+        self._waiting: deque[list[Request]] = deque()
         self._parked: list[list[Request]] = []
+        self._line_up(groups)
         self._owner: list[Request | None] = [None] * self.shape.slots
 
     @property
@@ -69,12 +73,14 @@ class Schedule:
     def enough_free(self) -> int:
         """Free slots at which decoding pauses: room for the next group, or for another shape."""
         slots, parked = self.shape.slots, len(self._parked)
+        until_end = self._owner.count(None) + self._missing()
         if self._waiting:
-            return max(int(slots * self._config.refill), len(self._waiting[0]), 1)
+            room = max(int(slots * self._config.refill), len(self._waiting[0]), 1)
+            return min(room, until_end)
         last = slots - self._shapes[-1].slots + parked if self._spares() else slots + 1
         if parked:
             last = min(last, slots - self._shapes[self._rung + 1].slots)
-        return min(last, slots + parked - self._leave) if self._leave else last
+        return min(last, until_end)
 
     def rows(self, width: int) -> int:
         """Prefixes per prefill of a width: `prefill`, fewer where they exceed the prompts' size."""
@@ -120,12 +126,16 @@ class Schedule:
         self._owner[slot] = None
 
     def rest(self) -> list[tuple[int | None, Request]]:
-        """(slot, request) of all that is unfinished once it may be left so; a parked one has None.
+        """(slot, request) of all that is unfinished once it may be left so; None without a slot."""
+        if self._missing():
+            return []
+        outside = [*self._parked, *self._waiting]
+        return [*self.held(), *((None, request) for group in outside for request in group)]
 
-        Empty as long as more is unfinished, or anything has not begun.
-        """
-        left = [*self.held(), *((None, request) for [request] in self._parked)]
-        return [] if self._waiting or len(left) > self._leave else left
+    def _missing(self) -> int:
+        outside = [request for group in (*self._parked, *self._waiting) for request in group]
+        held = [request for _, request in self.held()]
+        return self._ending.missing([*held, *outside], bool(self._waiting))
 
     def target(self) -> int | None:
         """The number of the shape to go to now, None to stay."""
@@ -146,8 +156,8 @@ class Schedule:
         What was parked is first in line.
         """
         before, after = self.shape, self._shapes[target]
-        self._waiting.extendleft(reversed(self._parked))
-        self._parked, self._rung = [], target
+        parked, self._parked, self._rung = self._parked, [], target
+        self._line_up(parked)
         if before.slots == after.slots:
             return None
         occupied = [slot for slot, _ in self.held()]
@@ -155,6 +165,13 @@ class Schedule:
         rows = (occupied + free)[: after.slots]
         self._owner = [self._owner[slot] for slot in rows]
         return np.asarray(rows, np.int32)
+
+    def _line_up(self, groups: Sequence[list[Request]]) -> None:
+        """Puts groups in front of those that wait; what the shape cannot hold is parked."""
+        fits = [group[0].length < self.shape.length for group in groups]
+        both = list(zip(groups, fits, strict=True))
+        self._waiting.extendleft(group for group, fit in reversed(both) if fit)
+        self._parked += [group for group, fit in both if not fit]
 
     def _spares(self) -> bool:
         """Whether the last shape has fewer slots and holds no more cache than the one in use."""

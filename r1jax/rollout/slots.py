@@ -79,7 +79,7 @@ def admit(
     c: ModelConfig,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> Slots:
     """Prefills each prefix once, copies its cache to the slots of its group, draws next tokens.
 
@@ -87,6 +87,19 @@ def admit(
     columns of what it drew before stay unwritten.
     """
     logits, cache = decoder.prefill(weights, c, entering.prompts, entering.lengths, mesh)
+    return enter(slots, entering, logits, cache, sampling, stop_ids, mesh)
+
+
+def enter(
+    slots: Slots,
+    entering: Admission,
+    logits: jax.Array,
+    cache: decoder.Cache,
+    sampling: Sampling,
+    stop_ids: tuple[int, ...],
+    mesh: Mesh | None,
+) -> Slots:
+    """What `admit` does once the prefixes' logits f32[P, vocab] and `cache` are there."""
     slot, source, width = entering.slot, entering.source, entering.prompts.shape[1]
 
     def fill(old: jax.Array, new: jax.Array) -> jax.Array:
@@ -123,7 +136,7 @@ def decode(
     c: ModelConfig,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> tuple[jax.Array, Slots]:
     """Up to `steps` tokens for every active slot; returns (steps taken, slots).
 
@@ -134,9 +147,8 @@ def decode(
     def going(carry: tuple[jax.Array, Slots]) -> jax.Array:
         step, slots = carry
         active = jnp.sum(slots.active)
-        full = jnp.any(slots.active & (slots.position + 1 >= length))
         free = slots.active.size - active
-        return (step < steps) & (active > 0) & (free < enough_free) & ~full
+        return (step < steps) & (active > 0) & (free < enough_free) & ~any_full(slots)
 
     def step(carry: tuple[jax.Array, Slots]) -> tuple[jax.Array, Slots]:
         step, slots = carry
@@ -149,6 +161,11 @@ def decode(
         return step + 1, _append(slots, logits, slots.active, sampling, stop_ids)
 
     return jax.lax.while_loop(going, step, (jnp.int32(0), slots))
+
+
+def any_full(slots: Slots) -> jax.Array:
+    """Whether the text of an active slot fills its cache."""
+    return jnp.any(slots.active & (slots.position + 1 >= slots.cache.k[0].shape[1]))
 
 
 def _append(

@@ -45,6 +45,7 @@ def course_over(
         rate=schedule(config.optimizer, config.updates),
         eval_every=config.eval_every,
         save_every=config.checkpoint.every,
+        lora=lora,
         identity=identity | own.pop("identity", {}),
         **own,
     )

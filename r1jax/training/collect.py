@@ -1,22 +1,19 @@
-"""One rollout: problems, completions, rewards, advantages; everything its updates are made of."""
+"""One rollout: its problems, completions and numbers; everything its updates are made of."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.losses import first_groups, mixed_groups, zero_std_frac
-from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.problem import Problem
 from r1jax.rewards import (
-    RewardPool,
     SandboxConfig,
     Term,
     accuracy,
@@ -25,7 +22,6 @@ from r1jax.rewards import (
     named_reward,
     random_reward,
     repetition_penalty,
-    score,
     soft_overlong,
     strict_format,
     tag_count,
@@ -36,7 +32,8 @@ from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.statistics import reflection_count
 from r1jax.training.config import RewardConfig
-from r1jax.training.reward_model import RewardModel, named_reward_model
+from r1jax.training.judging import Drawn
+from r1jax.training.reward_model import named_reward_model
 from r1jax.types import Params
 
 
@@ -104,11 +101,13 @@ def generate(
     rollout: int,
     earlier: Drawn | None = None,
     leave: float = 0.0,
+    whole: Callable[[Problem, list[Generated]], None] | None = None,
 ) -> list[Generated]:
     """`group` completions of each problem, in the order of the problems.
 
     A problem that occurs twice in a rollout (in `earlier` rounds too) goes on counting its samples,
     so that the second group is no copy of the first. A share `leave` of them may end unfinished.
+    Each group is given to `whole`, in the order of its samples, as soon as its last one is there.
     """
     seen = Counter(p.number for p in earlier.problems) if earlier else Counter()
     prompts = []
@@ -116,57 +115,15 @@ def generate(
         first = seen[problem.number]
         prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
         seen[problem.number] += group
-    found = engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave)
-    return sorted(found, key=lambda g: (g.prompt, g.sample))
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Rewards of a rollout: totals f32[N], parts f32[N] by name (NaN where a term was left out)."""
-
-    total: np.ndarray
-    parts: dict[str, np.ndarray]
-    lost: dict[str, int]
-
-    def take(self, index: np.ndarray) -> Judgement:
-        """The rewards at `index`; what was lost stays counted."""
-        parts = {name: part[index] for name, part in self.parts.items()}
-        return Judgement(self.total[index], parts, self.lost)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """N judged completions: what was asked, what came, whose group, what it earned."""
-
-    problems: list[Problem]
-    generated: list[Generated]
-    completions: list[Completion]
-    groups: np.ndarray  # i64[N]
-    judgement: Judgement
-
-    @property
-    def truncated(self) -> np.ndarray:
-        """bool[N], completions the token limit cut."""
-        return np.asarray([c.finish_reason == "length" for c in self.completions])
-
-    def joined(self, later: Drawn) -> Drawn:
-        """This round and a later one, whose groups get numbers of their own."""
-        a, b = self.judgement, later.judgement
-        parts = {name: np.concatenate([part, b.parts[name]]) for name, part in a.parts.items()}
-        lost = {name: count + b.lost[name] for name, count in a.lost.items()}
-        return Drawn(
-            self.problems + later.problems,
-            self.generated + later.generated,
-            self.completions + later.completions,
-            np.concatenate([self.groups, later.groups + self.groups.max() + 1]),
-            Judgement(np.concatenate([a.total, b.total]), parts, lost),
-        )
-
-    def take(self, index: np.ndarray) -> Drawn:
-        """The completions at `index`, in its order."""
-        own = (self.problems, self.generated, self.completions)
-        lists = ([items[i] for i in index] for items in own)
-        return Drawn(*lists, self.groups[index], self.judgement.take(index))
+    found: list[list[Generated]] = [[] for _ in problems]
+    for one in engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave):
+        own = found[one.prompt]
+        own.append(one)
+        if len(own) == group:
+            own.sort(key=lambda g: g.sample)
+            if whole:
+                whole(problems[one.prompt], own)
+    return [one for own in found for one in own]
 
 
 def mixed_count(drawn: Drawn) -> int:
@@ -183,55 +140,6 @@ def mixed_first(drawn: Drawn, groups: int) -> Drawn:
     if missing > 0:
         chosen = np.concatenate([chosen, first_groups(~mixed, drawn.groups, missing)])
     return drawn.take(chosen)
-
-
-def judge_all(
-    policy: Policy,
-    terms: Sequence[Term],
-    pool: RewardPool,
-    problems: Sequence[Problem],
-    generated: list[Generated],
-    step: int,
-) -> Drawn:
-    """Texts and rewards of what was generated for `problems`."""
-    completions = [policy.completion(g) for g in generated]
-    asked = [problems[g.prompt] for g in generated]
-    groups = np.asarray([g.prompt for g in generated])
-    context = RewardContext(step, tuple(groups.tolist()), policy.tokenizer)
-    return Drawn(
-        asked, generated, completions, groups, judge(terms, asked, completions, context, pool)
-    )
-
-
-def judge(
-    terms: Sequence[Term],
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
-    pool: RewardPool,
-) -> Judgement:
-    """Rewards by the first process, told to all others: grading may time out, runs may not part.
-
-    Reward models run before, in every process: their weights may be spread over all of them.
-    """
-    n = len(completions)
-    table = np.zeros((len(terms) + 1, n), np.float32)
-    lost = np.zeros(len(terms), np.int32)
-    models = [term for term in terms if isinstance(term.reward, RewardModel)]
-    judged = {term.name: term.reward(problems, completions, context) for term in models}
-    if jax.process_index() == 0:
-        total, parts, counts = score(terms, problems, completions, context, pool, judged)
-        rows = [[np.nan if v is None else v for v in parts[t.name]] for t in terms]
-        table = np.asarray([total, *rows], np.float32)
-        lost = np.asarray([counts[t.name].lost for t in terms], np.int32)
-    if jax.process_count() > 1:
-        table, lost = multihost_utils.broadcast_one_to_all((table, lost))
-    names = [term.name for term in terms]
-    return Judgement(
-        np.asarray(table[0]),
-        dict(zip(names, np.asarray(table[1:]), strict=True)),
-        dict(zip(names, np.asarray(lost).tolist(), strict=True)),
-    )
 
 
 def to_sequences(

@@ -13,6 +13,7 @@ from r1jax.evaluate import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.mesh import MeshConfig, ProcessConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.models.quantized import WeightFormat
 from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig
@@ -46,10 +47,18 @@ class RolloutConfig(EngineConfig):
     leave: float = 0.0
     """Share of a rollout's completions that need not be finished: when no more than these are being
     written they end as truncated, so that few long ones hold up nobody. 0: all are finished."""
+    carry: int = 0
+    """Above 0, nobody is cut: a share `leave` of groups is under way beyond `prompts`, a rollout
+    ends with its first `prompts` whole groups, and the others go on in the next, over at most so
+    many rollouts. Needs --loss.importance-cap, by which tokens of older weights are weighed."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, beside the model's own stop tokens."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic and cache of generation."""
+    weights: WeightFormat = "same"
+    """Matrices of the layers in training's rollouts: same (as dtype says), or float8, with what is
+    multiplied by them in 8 bits as well (needs r1jax[quantized] and --loss.importance-cap, which
+    corrects for it). Evaluation never uses them."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values that cannot train."""
@@ -62,6 +71,16 @@ class RolloutConfig(EngineConfig):
             raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
         if not 0 <= self.leave < 1:
             raise UserError(f"--rollout.leave {self.leave}: a share, from 0 to below 1")
+        if self.carry < 0 or (self.carry and not self.leave):
+            raise UserError(
+                f"--rollout.carry {self.carry}: the rollouts, 0 or more, over which groups are "
+                "carried; above 0 it needs the share of them, --rollout.leave (0.1)"
+            )
+        if self.carry and self.max_rounds > 1:
+            raise UserError(
+                f"--rollout.carry {self.carry}: dynamic sampling asks for whole rounds; use "
+                "--rollout.max-rounds 1, or 0 here"
+            )
         if self.prompts < 1 or self.group < 1:
             raise UserError(
                 f"--rollout.prompts {self.prompts} --rollout.group {self.group}: both at least 1"
@@ -204,6 +223,17 @@ class RLConfig:
             raise UserError(
                 f"--rollout.max-rounds {self.rollout.max_rounds}: dynamic sampling looks at the "
                 "raw accuracy; give --reward.accuracy a weight, or use 1"
+            )
+        uncorrected = self.loss.importance_cap is None and not self.user_loss
+        if self.rollout.weights != "same" and uncorrected:
+            raise UserError(
+                f"--rollout.weights {self.rollout.weights}: samples from another policy than the "
+                "trained one; set --loss.importance-cap 2.0 to correct for it, or use same"
+            )
+        if self.rollout.carry and uncorrected:
+            raise UserError(
+                f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
+                "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
         if not 0 < self.train.reference_rate <= 1:
             raise UserError(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import numpy as np
 
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.models.lora import rows as lora_rows
 
 PEAK = {
     "NVIDIA H200": 989e12,
@@ -20,14 +24,19 @@ PEAK = {
 """Dense bfloat16 rate of one device by the start of its name, from the vendors' data sheets."""
 
 
-def train_flops(c: ModelConfig, totals: np.ndarray) -> float:
+def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = None) -> float:
     """Forward and backward of sequences of `totals` tokens: 6·N·n + 6·L·d_q·n² each.
 
     The second term is attention's two products over the causal half, forward and twice backward.
-    Padding and recomputation are not counted.
+    With `lora` the N frozen weights have no gradient of their own, and its R factors have:
+    4·N·n + 6·R·n + 6·L·d_q·n². Padding and recomputation are not counted.
     """
     n = np.asarray(totals, np.float64)
-    return float(6 * table.count(c) * n.sum() + 6 * c.n_layers * c.q_dim * (n**2).sum())
+    attention = 6 * c.n_layers * c.q_dim * (n**2).sum()
+    if lora is None:
+        return float(6 * table.count(c) * n.sum() + attention)
+    factors = sum(math.prod(row.shape) for row in jax.tree.leaves(lora_rows(c, lora)))
+    return float((4 * table.count(c) + 6 * factors) * n.sum() + attention)
 
 
 def utilisation(flops: float, seconds: float) -> float | None:

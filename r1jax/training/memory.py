@@ -10,14 +10,17 @@ import jax.numpy as jnp
 import psutil
 
 from r1jax.errors import UserError
+from r1jax.mesh import own_rows
 from r1jax.models import table
+from r1jax.models.quantized import WeightFormat
 from r1jax.training.reward_model import RewardModel
 from r1jax.training.setup import Parts
-from r1jax.training.update import abstract_batch, trained_rows
+from r1jax.training.update import abstract_batch, abstract_state, trained_rows
+from r1jax.types import Params
 
 ADVICE = (
-    "lower --train.rows, --train.chunk or --rollout.slots, use --train.remat full, --lora.rank, or "
-    "more devices (--mesh.fsdp)"
+    "lower --train.rows, --train.chunk or --rollout.slots, use --train.remat full, --lora.rank, "
+    "--optimizer.kind adafactor, or more devices (--mesh.fsdp)"
 )
 
 
@@ -31,11 +34,24 @@ def nbytes(tree: Any) -> int:
     return sum(map(one, jax.tree.leaves(tree)))
 
 
+def decoding_weights(whole: Params, width: int, weights: WeightFormat) -> int:
+    """Bytes per device of the weights that decoding runs on, at `width` bytes a number.
+
+    `whole` are the f32 parameters; the scales of matrices in 8 bits, a few per mille, do not count.
+    """
+    if weights == "same":
+        return nbytes(whole) * width // 4
+    stacked = [w for stack in whole["stacks"] for w in stack.values() if len(w.shape) == 3]
+    matrices = nbytes(stacked)
+    return (nbytes(whole) - matrices) * width // 4 + matrices // 4
+
+
 def plan(parts: Parts) -> dict[str, int]:
-    """Bytes per device by what holds them, and the peak of both phases."""
+    """Bytes per device by what holds them, and the peak of learning, sampling and evaluation."""
     c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
-    params = table.abstract(trained_rows(c, parts.lora), mesh)
-    whole = table.abstract(c, mesh)
+    state = abstract_state(parts.optimizer, trained_rows(c, parts.lora), mesh)
+    params = state.params
+    whole = table.abstract(c, None if own_rows(mesh, mesh.size) else mesh)  # as decoding has them
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start)
@@ -50,20 +66,21 @@ def plan(parts: Parts) -> dict[str, int]:
     rows = {
         "weights": held,
         "frozen base": nbytes(base) if base else 0,
-        "optimizer": 2 * held,
+        "optimizer": nbytes(state.opt_state),
         "reference": held if parts.needs_reference else 0,
         "reward models": sum(nbytes(model.abstract) for model in models),
         "gradients": held,
         "update": int(used.temp_size_in_bytes),
-        "rollout weights": nbytes(whole) * width // 4,
+        "rollout weights": decoding_weights(whole, width, r.weights),
         "cache": cached * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
     kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
     always = sum(rows[name] for name in kept)
     learning = always + rows["gradients"] + rows["update"]
-    sampling = always + rows["rollout weights"] + rows["cache"] + rows["rollout logits"]
-    return rows | {"peak": max(learning, sampling)}
+    # Evaluation never runs on 8-bit weights.
+    sampling = decoding_weights(whole, width, "same") + rows["cache"] + rows["rollout logits"]
+    return rows | {"peak": max(learning, always + sampling)}
 
 
 def capacity() -> int:

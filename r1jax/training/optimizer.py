@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import jax
 import optax
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from r1jax.errors import UserError
 from r1jax.types import Params
@@ -13,8 +15,13 @@ from r1jax.types import Params
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with gradient clipping. Decay skips norms and biases."""
+    """AdamW, or Adafactor for models whose moments are too large, with gradient clipping.
 
+    Decay skips norms and biases. The flags mean the same for both, save that Adafactor has no b1.
+    """
+
+    kind: Literal["adamw", "adafactor"] = "adamw"
+    """adafactor keeps no first moment, and of a matrix's second the means of rows and columns."""
     lr: float = 1e-6
     """Peak learning rate."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
@@ -24,11 +31,11 @@ class OptimizerConfig:
     final: float = 0.1
     """Share of the peak rate at the end of a linear or cosine schedule."""
     b1: float = 0.9
-    """Decay of Adam's first moment."""
+    """Decay of Adam's first moment; of no use to adafactor, which refuses another than 0.9."""
     b2: float = 0.95
-    """Decay of Adam's second moment."""
+    """Decay of the second moment, corrected for its start from 0."""
     eps: float = 1e-8
-    """Added to Adam's denominator."""
+    """Added to Adam's denominator; adafactor adds its square under the root."""
     weight_decay: float = 0.0
     """Decoupled weight decay of matrices."""
     clip: float = 1.0
@@ -40,6 +47,11 @@ class OptimizerConfig:
             raise UserError(f"--optimizer.lr {self.lr} is negative; use 0 or more")
         if self.clip <= 0:
             raise UserError(f"--optimizer.clip {self.clip}: must be above 0 (1.0 is usual)")
+        if self.kind == "adafactor" and self.b1 != OptimizerConfig.b1:
+            raise UserError(
+                f"--optimizer.b1 {self.b1}: adafactor keeps no first moment; leave it at "
+                f"{OptimizerConfig.b1}, or use --optimizer.kind adamw"
+            )
 
 
 def schedule(config: OptimizerConfig, updates: int) -> optax.Schedule:
@@ -59,15 +71,61 @@ def schedule(config: OptimizerConfig, updates: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, updates: int, decay_mask: Params
 ) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW on the schedule; `decay_mask` is the weight table's."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adamw(
-            schedule(config, updates),
+    """Clip by global norm, then the optimizer on the schedule; `decay_mask` is the weight table's.
+
+    Both take steps of about the learning rate in every weight.
+    """
+    rate = schedule(config, updates)
+    if config.kind == "adafactor":
+        steps = _adafactor(config, rate, decay_mask)
+    else:
+        steps = optax.adamw(
+            rate,
             b1=config.b1,
             b2=config.b2,
             eps=config.eps,
             weight_decay=config.weight_decay,
             mask=decay_mask,
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip), steps)
+
+
+def _adafactor(
+    config: OptimizerConfig, rate: optax.Schedule, decay_mask: Params
+) -> optax.GradientTransformation:
+    """Adafactor (Shazeer and Stern, 2018) with AdamW's flags: `optax.adafactor`'s pieces.
+
+    Differs from the paper's defaults in a fixed b2 with Adam's correction (its section 7.1) and in
+    rates that are absolute (not section 8's). Weights are stacked over layers: optax factors the
+    two largest axes, a matrix's own as long as both exceed the layers, where both have at least 128
+    entries; what is smaller keeps its second moment whole. Clips a weight's step to a root mean
+    square of 1 over all layers (section 6).
+    """
+
+    def corrected(step: jax.Array, b2: float) -> jax.Array:
+        return b2 * (1 - b2**step) / (1 - b2 ** (step + 1.0))
+
+    return optax.chain(
+        optax.scale_by_factored_rms(
+            decay_rate=config.b2, epsilon=config.eps**2, decay_rate_fn=corrected
         ),
+        optax.clip_by_block_rms(1.0),
+        optax.add_decayed_weights(config.weight_decay, decay_mask),
+        optax.scale_by_learning_rate(rate),
     )
+
+
+def moment_sharding(x: jax.ShapeDtypeStruct, weight: jax.Array, whole: Sharding) -> Sharding:
+    """Sharding of what an optimizer keeps for a weight: the weight's, as far as it has its axes.
+
+    It may have the weight's shape, one axis less (where several may be the one that is missing they
+    are equally long, and any will do), or another shape, which lies `whole` on every device.
+    """
+    if x.shape == weight.shape:
+        return weight.sharding
+    axes = tuple(weight.sharding.spec)
+    axes += (None,) * (len(weight.shape) - len(axes))
+    for i in reversed(range(len(axes))):
+        if x.shape == weight.shape[:i] + weight.shape[i + 1 :]:
+            return NamedSharding(weight.sharding.mesh, PartitionSpec(*axes[:i], *axes[i + 1 :]))
+    return whole

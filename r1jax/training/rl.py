@@ -2,76 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from r1jax.checkpoint import Checkpoints, Saved
+from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
-from r1jax.evaluate import Evaluation
 from r1jax.losses import rollout_advantages, without_truncated
-from r1jax.progress import Progress
-from r1jax.run import RunDirectory
-from r1jax.sinks import Sink
-from r1jax.training import collect
-from r1jax.training.collect import Drawn, Scored
+from r1jax.training import carry, collect
+from r1jax.training.collect import Scored
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.held_out import held_out
+from r1jax.training.judging import Drawn, Judging
+from r1jax.training.loop import Files, Loop
 from r1jax.training.nonfinite import stop_on_nonfinite
 from r1jax.training.optimizer import schedule
-from r1jax.training.profile import Profiler
 from r1jax.training.setup import Parts, copy, initial_state
 from r1jax.training.update import place_batch, update
-from r1jax.types import Batch, Params, TrainState
+from r1jax.types import Batch, Params
 
 SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
-
-
-@dataclass
-class Loop:
-    """Where a run stands. `rollout` counts from 1 and is the one whose updates come next."""
-
-    state: TrainState
-    reference: Params | None
-    rollout: int = 1
-    taken: int = 0  # training problems taken from the stream
-    scored: Scored | None = None  # the rollout being learnt from
-    done: int = 0  # its updates already made
-    judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
-    seconds: dict[str, float] = field(default_factory=dict)
-    tokens_seen: int = 0  # by updates so far, prompts included
-    learnt_tokens_seen: int = 0  # those of completions in the loss
-    warned: bool = False  # that sampler and trainer disagree: said once
-
-    @property
-    def update(self) -> int:
-        """Updates made so far."""
-        return int(self.state.update)
-
-    @contextmanager
-    def clock(self, phase: str) -> Iterator[None]:
-        """Adds the wall time of a block to time/<phase> of the next row of metrics."""
-        began = time.perf_counter()
-        with jax.profiler.TraceAnnotation(phase):
-            yield
-        spent = time.perf_counter() - began
-        self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where a run writes."""
-
-    run: RunDirectory
-    checkpoints: Checkpoints
-    sinks: tuple[Sink, ...]
-    progress: Progress
-    profiler: Profiler
 
 
 def train(parts: Parts, loop: Loop, files: Files) -> Loop:
@@ -97,11 +49,11 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
 
 
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
-    """Samples groups from the policy, judges them and computes their advantages."""
+    """Samples groups from the policy, with their rewards, and computes their advantages."""
     config = parts.config
-    drawn, rounds = draw_groups(parts, loop, files)
+    drawn, told = draw_groups(parts, loop, files)
     files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
-    metrics = collect.rollout_metrics(drawn) | {"rollout/rounds": rounds}
+    metrics = collect.rollout_metrics(drawn) | told
     tokens = sum(len(g.tokens) for g in drawn.generated)
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
     if config.rollout.max_rounds > 1:
@@ -120,35 +72,62 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     return Scored(replace(sequences, advantages=advantages), order, drawn.truncated, metrics)
 
 
-def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, int]:
-    """Groups of completions with their rewards, and the rounds of sampling they took.
+def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, dict[str, float]]:
+    """Groups of completions with their rewards; what is to be told of the rounds of sampling.
 
-    One round, unless `max_rounds` allows more: then until enough groups hold both right and wrong
-    answers (DAPO's dynamic sampling), judged by raw accuracy.
+    Groups are judged while others are being written: time/reward is what is waited for afterwards,
+    perf/reward_seconds all that judging took. One round, unless `max_rounds` allows more: then
+    until enough groups hold both right and wrong answers (DAPO's dynamic sampling), judged by raw
+    accuracy.
     """
-    config, r = parts.config, parts.config.rollout
+    r, ages, seconds = parts.config.rollout, {}, 0.0
     weights: Params | None = None
     drawn: Drawn | None = None
     rounds, enough = 0, False
     while rounds < r.max_rounds and not enough:
-        problems = parts.stream.take(loop.taken, r.prompts)
-        loop.taken += r.prompts
-        files.progress.phase("rollout")
-        with loop.clock("rollout"):
-            weights = weights or parts.engine.prepare(parts.model(loop.state.params))
-            generated = collect.generate(
-                parts.engine, parts.policy, weights, problems,
-                r.group, r.sampling, config.seed, loop.rollout, drawn, r.leave,
-            )  # fmt: skip
-        files.progress.phase("rewards")
-        with loop.clock("reward"):
-            found = collect.judge_all(
-                parts.policy, parts.terms, parts.pool, problems, generated, loop.update
-            )
+        with Judging(parts.policy, parts.terms, parts.pool, loop.update) as judging:
+            files.progress.phase("rollout")
+            with loop.clock("rollout"):
+                weights = weights or parts.engine.prepare(
+                    parts.model(loop.state.params), weights=r.weights
+                )
+                ages = complete(parts, loop, weights, drawn, judging)
+            files.progress.phase("rewards")
+            with loop.clock("reward"):
+                found = judging.finish()
+        seconds += judging.seconds
         drawn = found if drawn is None else drawn.joined(found)
         rounds += 1
         enough = rounds < r.max_rounds and collect.mixed_count(drawn) >= r.prompts
-    return drawn, rounds
+    return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages
+
+
+def complete(
+    parts: Parts, loop: Loop, weights: Params, earlier: Drawn | None, judging: Judging
+) -> dict[str, float]:
+    """One round of sampling, a group for each of `prompts` problems; how old carried ones are.
+
+    Groups go to `judging` as soon as they are finished. Where some may be carried over they all go
+    at the end: only then it is known which of the finished ones belong to this rollout.
+    """
+    config, r = parts.config, parts.config.rollout
+    if r.carry:
+        groups = carry.under_way(loop.carried, parts.stream, loop.taken, loop.rollout, r)
+        loop.taken += len(groups) - len(loop.carried)
+        whole, loop.carried = carry.advance(
+            parts.engine, parts.policy, weights, groups, r, config.seed, loop.rollout
+        )
+        problems, generated = carry.completed(whole)
+        for i, problem in enumerate(problems):
+            judging.take(problem, generated[i * r.group : (i + 1) * r.group])
+        return carry.ages(whole)
+    problems = parts.stream.take(loop.taken, r.prompts)
+    loop.taken += r.prompts
+    collect.generate(
+        parts.engine, parts.policy, weights, problems,
+        r.group, r.sampling, config.seed, loop.rollout, earlier, r.leave, judging.take,
+    )  # fmt: skip
+    return {}
 
 
 def score_rollout(parts: Parts, loop: Loop, sequences: Sequences) -> Sequences:
@@ -184,7 +163,7 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     loop.learnt_tokens_seen += int(sequences.lengths.sum())
     metrics["data/tokens_seen"] = loop.tokens_seen
     metrics["data/learnt_tokens_seen"] = loop.learnt_tokens_seen
-    mfu = utilisation(train_flops(parts.policy.config, sequences.totals), seconds)
+    mfu = utilisation(train_flops(parts.policy.config, sequences.totals, parts.lora), seconds)
     if mfu is not None:
         metrics["perf/mfu"] = mfu
     if loop.done == 0:
@@ -224,7 +203,13 @@ def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) ->
 
 
 def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
-    """Says so when sampler and trainer disagree by more than their arithmetic explains."""
+    """Says so when sampler and trainer disagree by more than their arithmetic explains.
+
+    Of 8-bit weights and of tokens from earlier rollouts nothing is said: they differ by design, and
+    how far is a metric.
+    """
+    if config.rollout.weights != "same" or loop.scored.metrics.get("rollout/stale_frac"):
+        return
     exact = config.rollout.dtype == config.train.dtype == "float32"
     exact &= jax.default_backend() == "cpu"  # accelerators round float32 products
     limits = {"max": 1e-4} if exact else {"mean": 0.01, "p99": 0.1}
@@ -265,7 +250,7 @@ def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:
 
 def saved(parts: Parts, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
-    pending = loop.scored.arrays() if loop.scored else {}
+    pending = carry.to_arrays(loop.carried) | (loop.scored.arrays() if loop.scored else {})
     meta = parts.identity | {
         "rollout": loop.rollout,
         "taken": loop.taken,
@@ -284,10 +269,12 @@ def begin(parts: Parts, files: Files) -> Loop:
         files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
         return Loop(state, copy(state.params) if parts.needs_reference else None)
     got = files.checkpoints.restore(step, state, parts.identity)
-    scored = Scored.from_arrays(got.pending, got.meta["rollout_metrics"]) if got.pending else None
+    pending = carry.others(got.pending)
+    scored = Scored.from_arrays(pending, got.meta["rollout_metrics"]) if pending else None
     loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
                 got.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
+    loop.carried = carry.from_arrays(got.pending, parts.stream)
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

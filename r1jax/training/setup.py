@@ -19,7 +19,7 @@ from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh, replicated
-from r1jax.models import table
+from r1jax.models import quantized, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
@@ -99,6 +99,7 @@ class Parts:
 
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     """Loads no weights, compiles nothing, but refuses everything that cannot run (UserError)."""
+    quantized.require(config.rollout.weights, "--rollout.weights")
     mesh = make_mesh(config.mesh)
     config = fit_rows(config, mesh, note)
     policy = load_policy(

@@ -16,6 +16,7 @@ from r1jax.checkpoint import Saved
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
 from r1jax.training.examine import Cut, Examine, Pool, cut
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.nonfinite import stop_on_nonfinite
@@ -132,6 +133,7 @@ class Course:
     eval_every: int
     save_every: int
     identity: Mapping[str, Any]  # what a checkpoint must agree with
+    lora: LoraConfig | None = None
     base: Params | None = None  # the frozen weights under LoRA's factors
     teacher: Params | None = None  # weights whose distributions are learnt
     cut: Cut = cut
@@ -200,7 +202,7 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
         "perf/train_tokens_per_s": int(part.totals.sum()) / seconds,
         "lr": float(course.rate(loop.update - 1)),
     }
-    mfu = utilisation(train_flops(course.model, part.totals), seconds)
+    mfu = utilisation(train_flops(course.model, part.totals, course.lora), seconds)
     return metrics | ({} if mfu is None else {"perf/mfu": mfu}), batches
 
 

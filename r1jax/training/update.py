@@ -15,14 +15,15 @@ from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.losses.quantile import p99
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
-from r1jax.types import Batch, Loss, Max, Mean, Metrics, Params, Quantile, TrainState
+from r1jax.training.metrics import combine, finish, neutral
+from r1jax.training.optimizer import moment_sharding
+from r1jax.types import Batch, Loss, Mean, Metrics, Params, TrainState
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,11 @@ def functions_of(
         return Accumulator(
             grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),
-            metrics=jax.tree.map(_neutral, shapes, is_leaf=_is_metric),
+            metrics=neutral(shapes),
         )
 
     whole = meshes.replicated(mesh)
+    state = jax.tree.map(lambda x: x.sharding, abstract_state(optimizer, rows, mesh))
     where = Accumulator(
         grads=table.shardings(rows, mesh),
         share=whole,
@@ -157,7 +159,9 @@ def functions_of(
     return Functions(
         start=jax.jit(start, out_shardings=where),
         accumulate=jax.jit(accumulate, donate_argnums=1, out_shardings=where),
-        apply=jax.jit(lambda s, a: apply(optimizer, s, a), donate_argnums=0),
+        apply=jax.jit(
+            functools.partial(apply, optimizer), donate_argnums=0, out_shardings=(state, None)
+        ),
     )
 
 
@@ -210,13 +214,17 @@ def _fresh_state(optimizer: optax.GradientTransformation, params: Params) -> Tra
 
 
 def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainState:
-    """Shardings of a TrainState: every subtree shaped like the parameters is laid out like them."""
+    """Shardings of a TrainState: in every subtree with the structure of the parameters each leaf is
+    laid out like its weight, as far as it has the weight's axes; all else is on every device."""
     like = jax.tree.structure(params)
-    layout = jax.tree.map(lambda x: x.sharding, params)
+    whole = meshes.replicated(mesh)
     is_params = lambda x: jax.tree.structure(x) == like  # noqa: E731
-    return jax.tree.map(
-        lambda x: layout if is_params(x) else meshes.replicated(mesh), shapes, is_leaf=is_params
-    )
+
+    def layout(x: Any) -> Any:
+        own = functools.partial(moment_sharding, whole=whole)
+        return jax.tree.map(own, x, params) if is_params(x) else whole
+
+    return jax.tree.map(layout, shapes, is_leaf=is_params)
 
 
 def update(
@@ -261,35 +269,3 @@ def abstract_batch(compute: ComputeConfig, mesh: Mesh | None = None) -> Batch:
     scored = dict.fromkeys(names, array(jnp.float32, b, t))
     totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
     return Batch(**whole, **scored, **totals, lengths=array(jnp.float32, b, m))
-
-
-def _is_metric(x: Any) -> bool:
-    return isinstance(x, (Mean, Max, Quantile))
-
-
-def _neutral(shape: Mean | Max | Quantile) -> Mean | Max | Quantile:
-    if isinstance(shape, Max):
-        return Max(jnp.full((), -jnp.inf))
-    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
-
-
-def combine(a: Metrics, b: Metrics) -> Metrics:
-    """Metrics of two parts of a batch as those of the whole."""
-
-    def one(x: Any, y: Any) -> Any:
-        if isinstance(x, Max):
-            return Max(jnp.maximum(x.value, y.value))
-        return jax.tree.map(jnp.add, x, y)
-
-    return jax.tree.map(one, a, b, is_leaf=_is_metric)
-
-
-def finish(metrics: Metrics) -> dict[str, float]:
-    """Plain numbers: means divided out, maxima as they are, percentiles read off."""
-
-    def one(x: Mean | Max | Quantile) -> float:
-        if isinstance(x, Quantile):
-            return p99(x.counts)
-        return float(x.value) if isinstance(x, Max) else float(x.sum) / max(float(x.count), 1e-9)
-
-    return {name: one(x) for name, x in metrics.items()}
