@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from r1jax.errors import UserError
 
-SMALL = 4096  # vocabularies up to this size are drawn from in one step
+SMALL = 512  # vocabularies up to this size are drawn from in one step
 TILE = 128  # tokens of a tile of a larger one
 
 
