@@ -133,7 +133,7 @@ DEMO = R1Config(
     ),
     eval=EvalConfig(samples=16, greedy=False),
     zero=replace(_DEMO_RL, updates=24),
-    cold_start_data=replace(unplaced(cold_start_data.PRESETS["demo"]), prompts=448),
+    cold_start_data=replace(unplaced(cold_start_data.PRESETS["demo"]), prompts=128),
     cold_start=_DEMO_SFT,
     reasoning_rl=replace(_DEMO_LATER_RL, updates=20),
     rejection=replace(unplaced(rejection.PRESETS["demo"]), prompts=576),
