@@ -222,6 +222,7 @@ def test_the_pipelines_flags_are_ones_it_has():
     assert (config.model, config.seed, config.run) == ("p/base1", 1, "runs/claims/r1-b1-s1")
     assert config.general_rl.rollout.slots == config.rejection.rollout.slots == 256
     assert config.zero.updates == R1["demo"].zero.updates
+    assert config.cold_start_data.prompts == 448 != R1["demo"].cold_start_data.prompts
 
 
 def test_the_gold_is_a_reward_of_weight_0():
