@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from r1jax.rewards.accuracy import Accuracy
 from r1jax.rewards.adapters import PerAnswer
 from r1jax.rewards.code import CodeReward
 from r1jax.rewards.launch import Launcher, LauncherEnded, Limits, Worker
-from r1jax.rewards.schedule import Schedule, Unit, Work, chunks, split
+from r1jax.rewards.schedule import BrokenOff, Schedule, Unit, Work, chunks, split
 from r1jax.rewards.sendable import dumps, reward_name
 from r1jax.rewards.unit import Counts, Status, Tally, run_unit
 
@@ -55,6 +56,7 @@ class RewardPool:
             )
         self._lock = threading.Lock()
         self._closed = False
+        self._unwanted = threading.Event()
         self._team: list[Worker] = []
         self._warm = {"math"}
         self._tokenizer: tuple[Any, bytes] = (None, b"")
@@ -86,6 +88,8 @@ class RewardPool:
         if self.workers == 0:
             tally = Tally.of(len(problems))
             for unit in units:
+                if self._unwanted.is_set():
+                    raise BrokenOff
                 _run_here(reward, problems, completions, context, unit.indices, tally)
         else:
             # Token ids are the bulk of a completion, and an extracted answer needs none.
@@ -97,6 +101,18 @@ class RewardPool:
                 tally = self._drive(work, units)
         _check_lengths(name, tally)
         return tally.values(), tally.counts()
+
+    @contextmanager
+    def broken_off(self) -> Iterator[None]:
+        """While it lasts, every call of `map` ends with `BrokenOff`, those of other threads too.
+
+        Busy workers are ended; without workers, the call of the reward that is under way is not.
+        """
+        self._unwanted.set()
+        try:
+            yield
+        finally:
+            self._unwanted.clear()
 
     def close(self) -> None:
         """Ends the workers; the pool cannot be used afterwards."""
@@ -128,7 +144,10 @@ class RewardPool:
                     self._alive().kill(self._team.pop())
         portions = chunks(units, self.workers)
         team, size = self._team, self.workers
-        return Schedule(work, portions, self.limits, team, size, self._fork, self._kill).run()
+        unwanted = self._unwanted.is_set
+        return Schedule(
+            work, portions, self.limits, team, size, self._fork, self._kill, unwanted
+        ).run()
 
     def _alive(self) -> Launcher:
         """The forking process; a new one where the old one was killed from outside."""

@@ -21,6 +21,10 @@ _CHUNK = 256
 _IDLE_DEATHS = 3
 
 
+class BrokenOff(Exception):
+    """A call of a reward that nobody waits for any more."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """The completions of one call of the reward, by index in the batch."""
@@ -95,7 +99,10 @@ def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
 
 
 class Schedule:
-    """Drives a team of workers through a batch. `fork` and `kill` come from the launcher."""
+    """Drives a team of workers through a batch. `fork` and `kill` come from the launcher.
+
+    Ends with `BrokenOff` once `unwanted` says so.
+    """
 
     def __init__(
         self,
@@ -106,7 +113,9 @@ class Schedule:
         size: int,
         fork: Callable[[], Worker],
         kill: Callable[[Worker], None],
+        unwanted: Callable[[], bool],
     ) -> None:
+        self._unwanted = unwanted
         self._work, self._queue, self._limits = work, queue, limits
         self._team, self._size, self._fork, self._kill = team, size, fork, kill
         self._tally = Tally.of(len(work.problems))
@@ -117,6 +126,8 @@ class Schedule:
         """Judges every unit. On an exception the busy workers are ended, not waited for."""
         try:
             while self._queue or self._busy():
+                if self._unwanted():
+                    raise BrokenOff
                 self._assign()
                 self._listen()
         except BaseException:

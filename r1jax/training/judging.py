@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 import time
@@ -118,9 +117,9 @@ class Judging:
         traceback: TracebackType | None,
     ) -> None:
         if self._thread.is_alive():
-            _interrupt(self._thread)
             self._waiting.put(None)
-        self._thread.join()
+            with self._pool.broken_off():
+                self._thread.join()
 
     def take(self, problem: Problem, group: list[Generated]) -> None:
         """Hands over a whole group, in the order of its samples.
@@ -235,14 +234,4 @@ def _in_order(
         [generated[i] for i in order],
         [completions[i] for i in order],
         found,
-    )
-
-
-def _interrupt(thread: threading.Thread) -> None:
-    """Raises KeyboardInterrupt in a thread, as Ctrl-C does in the first one alone.
-
-    Rewards know that exception: workers that are busy are ended rather than waited for.
-    """
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt)
     )
