@@ -273,7 +273,8 @@ def test_zero_samples_rewrites_and_keeps_the_source_beside_the_text(model, tmp_p
         text = dress(row["question"], row["source"])
         assert row["completion"] == f" {text}" and row["prompt"].endswith("Assistant:")
     reasons = {r["reason"] for r in dropped}
-    assert "wrong" in reasons and reasons <= {"wrong", "truncated", "duplicate", "not_rewritten"}
+    known = {"wrong", "truncated", "duplicate", "not_rewritten", "empty"}
+    assert "wrong" in reasons and reasons <= known
     sheet = json.loads((path / "datasheet.json").read_text())
     assert sheet["title"] == "Cold start: zero"
     assert sheet["origin"]["rewriter"] == "test_cold_start:dress"
