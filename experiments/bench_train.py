@@ -27,15 +27,13 @@ from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
 from r1jax import cli
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.update import ComputeConfig
 
-PIECE = (
-    1024  # tokens of a device's rows whose logits exist at a time, unless --train.chunk is given
-)
+PIECE = 1024  # tokens of a device's rows whose logits exist at a time, without --train.chunk
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def meshes_of(config: Config) -> dict[str, Mesh]:
 
 def check_rows(case: Case, meshes: dict[str, Mesh]) -> None:
     """UserError where a case's rows cannot be dealt to the devices: each would do all of them."""
-    shards = max(mesh.shape["data"] * mesh.shape["fsdp"] for mesh in meshes.values())
+    shards = max(map(row_devices, meshes.values()))
     if case.rows % shards:
         raise UserError(
             f"--cases {case.rows}x{case.width}: {case.rows} rows do not divide over {shards} "
@@ -173,7 +171,7 @@ def row_of(
 ) -> dict[str, Any]:
     """A row of the table; where the device has too little memory, it says just that."""
     try:
-        rows = case.rows // (mesh.shape["data"] * mesh.shape["fsdp"])
+        rows = case.rows // row_devices(mesh)
         compute = replace(config.train, chunk=chunk_of(config, rows))
         trainer = Trainer(c, mesh, compute, config.optimizer, config.lora, case, config.seed)
         needed = f"{trainer.gradient_bytes / 1e9:.1f} and {trainer.step_bytes / 1e9:.1f} GB"

@@ -98,6 +98,11 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     )
 
 
+def row_devices(mesh: Mesh) -> int:
+    """The devices that rows of a batch, and slots, are spread over."""
+    return math.prod(mesh.shape[name] for name in RULES["batch"])
+
+
 def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[..., Any]:
     """`f(weight, *arrays)` with each device on its own rows (first dimension) of the arrays.
 
@@ -106,7 +111,7 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
     are None. Rows that do not divide by the devices leave f as it is.
     """
     names = RULES["batch"]
-    devices = math.prod(mesh.shape[name] for name in names) if mesh is not None else 1
+    devices = row_devices(mesh) if mesh is not None else 1
     if devices == 1 or rows % devices:
         return f
 
@@ -124,15 +129,17 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
     return run
 
 
+def samples_whole(mesh: Mesh) -> bool:
+    """Whether each of several devices samples with the whole model: none of the axes cuts it."""
+    return mesh.size == row_devices(mesh) > 1
+
+
 def own_rows(mesh: Mesh, rows: int) -> tuple[str, ...]:
     """The axes over which devices can each work on rows of their own, with a whole model each.
 
-    None where there is one such device, where the rows do not divide, or where a model is cut.
+    None where they do not have that, or where the rows do not divide.
     """
-    names = RULES["slots"]
-    devices = math.prod(mesh.shape[name] for name in names)
-    whole = mesh.size == devices
-    return names if whole and devices > 1 and rows % devices == 0 else ()
+    return RULES["slots"] if samples_whole(mesh) and rows % mesh.size == 0 else ()
 
 
 def on_own_rows(f: Callable[..., Any], mesh: Mesh, axes: tuple[str, ...]) -> Callable[..., Any]:

@@ -119,7 +119,8 @@ def test_a_small_vocabulary_grows_to_the_tokenizer(tmp_path):
 
 def test_rates_and_shares_by_hand():
     def one(rollout, update, whole, tokens):
-        return bench.Step({"rollout": rollout, "update": update}, whole, 4, tokens, 1e9, 0.9, {})
+        phases, told = {"rollout": rollout, "update": update}, {"perf/reward_seconds": rollout / 2}
+        return bench.Step(phases, whole, 4, tokens, 1e9, 0.9, told)
 
     steps = [one(1.0, 2.0, 4.0, 100), one(3.0, 2.0, 6.0, 140)]
     rates = bench.rates(steps)
@@ -127,6 +128,7 @@ def test_rates_and_shares_by_hand():
     assert rates["tok/s rollout"] == 60
     assert rates["tokens of one"] == 30
     assert rates["s per step"] == 5
+    assert rates["s judging"] == 1
     assert rates["packing %"] == pytest.approx(90)
     rows = {row.pop("phase"): row for row in bench.phase_rows(steps)}
     assert [rows[name]["share %"] for name in ("rollout", "update", "outside")] == [40, 40, 20]

@@ -127,9 +127,9 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
                 assert stale == np.sum(c.logp < rollout) and age == np.sum(rollout - c.logp)
         keys = [(g.problem.id, g.rollout, c.sample) for g in groups for c in g.completions]
         assert len(set(keys)) == len(keys) == (prompts + extra) * group
-        problems, found = carry.completed(whole)
-        assert [c.prompt for c in found] == [i for i in range(prompts) for _ in range(group)]
-        assert problems == [g.problem for g in whole]
+        problems, found = zip(*carry.completed(whole), strict=True)
+        assert [[c.prompt for c in own] for own in found] == [[i] * group for i in range(prompts)]
+        assert list(problems) == [g.problem for g in whole]
         again = carry.from_arrays(carry.to_arrays(carried), stream)
         for a, b in zip(again, carried, strict=True):
             assert (a.problem, a.place, a.rollout) == (b.problem, b.place, b.rollout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -18,7 +17,7 @@ from experiments.bench.kernels import Kernel, kernels
 from experiments.bench.loads import Load
 from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_bytes
-from r1jax.mesh import RULES
+from r1jax.mesh import row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
@@ -113,10 +112,9 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
 
 def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
     """Seconds of a decode step of a load at best, with every slot at work at its mean cache."""
-    devices = math.prod(setup.mesh.shape[name] for name in RULES["slots"])
     return step_seconds(
         setup.c,
-        load.slots / devices,
+        load.slots / row_devices(setup.mesh),
         load.mean_cache,
         ceilings,
         itemsize=jnp.dtype(setup.dtype).itemsize,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from experiments.bench.ceilings import Ceilings
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.models.quantized import matrices
 
 
 def used_weights(c: ModelConfig) -> int:
@@ -17,8 +18,7 @@ def used_weights(c: ModelConfig) -> int:
 
 def layer_matrices(c: ModelConfig) -> int:
     """Weights in the layers' matrices: what `--rollout.weights` can hold in 8 bits."""
-    stacked = [row.shape for stack in table.table(c)["stacks"] for row in stack.values()]
-    return sum(math.prod(shape) for shape in stacked if len(shape) == 3)
+    return sum(math.prod(row.shape) for row in matrices(table.table(c)))
 
 
 def cache_bytes(c: ModelConfig, itemsize: int) -> int:

@@ -177,7 +177,7 @@ def rates(steps: list[Step]) -> dict[str, Any]:
         "s per step": spent["whole"] / len(steps),
         "tok/s end to end": tokens / spent["whole"],
         "tok/s rollout": tokens / spent["rollout"],
-        "s judging": float(np.mean([one.metrics.get("perf/reward_seconds", 0.0) for one in steps])),
+        "s judging": float(np.mean([one.metrics["perf/reward_seconds"] for one in steps])),
         "packing %": 100 * float(np.mean([one.packing for one in steps])),
         "MFU of update %": None if mfu is None else 100 * mfu,
     }

@@ -88,6 +88,11 @@ def quantized(layer: dict[str, jax.Array], reach: dict[str, jax.Array]) -> dict[
     return {n: quantize(w, reach[n]) if n in reach else w for n, w in layer.items()}
 
 
+def matrices(tree: Any) -> list[Any]:
+    """What `quantized` brings to 8 bits, of a tree like the parameters: all [layers, in, out]."""
+    return [x for stack in tree["stacks"] for x in stack.values() if len(x.shape) == 3]
+
+
 def require(how: WeightFormat, flag: str) -> None:
     """Raises UserError, naming the flag, where 8 bits are asked for and qwix is not installed."""
     if how == "same":

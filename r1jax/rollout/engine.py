@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.mesh import RULES, own_rows, place, replicated
+from r1jax.mesh import place, replicated, row_devices, samples_whole
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.quantized import WeightFormat
@@ -60,8 +60,7 @@ class Engine:
             raise ValueError("stop strings need a detokenizer")
         self.config, self.model, self.mesh, self.dtype = config, c, mesh, dtype
         self.stop_strings, self.detokenize = tuple(stop_strings), detokenize
-        shards = int(np.prod([mesh.shape[axis] for axis in RULES["slots"]]))
-        self.shapes: tuple[Shape, ...] = ladder(config, shards)
+        self.shapes: tuple[Shape, ...] = ladder(config, row_devices(mesh))
         self.steps_taken = self.slot_steps = self.evictions = 0
         self._compile(tuple(stop_ids))
 
@@ -87,7 +86,7 @@ class Engine:
             functools.partial(device.resize_books, mesh=mesh), static_argnums=2
         )
         # Gathered once for all steps, unless the mesh cuts the model itself.
-        whole = everywhere if own_rows(mesh, mesh.size) else {}
+        whole = everywhere if samples_whole(mesh) else {}
         self._prepare = jax.jit(
             functools.partial(decoder.unstack, dtype=dtype, mesh=mesh),
             static_argnames="weights",

@@ -123,10 +123,12 @@ def advance(
     return [now[i] for i in chosen], rest
 
 
-def completed(groups: Sequence[Group]) -> tuple[list[Problem], list[Generated]]:
-    """Problems and completions of whole groups, in the order of `collect.generate`."""
-    found = [replace(c, prompt=i) for i, group in enumerate(groups) for c in group.completions]
-    return [group.problem for group in groups], found
+def completed(groups: Sequence[Group]) -> list[tuple[Problem, list[Generated]]]:
+    """Problem and completions of each whole group, numbered as by `collect.generate`."""
+    return [
+        (group.problem, [replace(c, prompt=i) for c in group.completions])
+        for i, group in enumerate(groups)
+    ]
 
 
 def ages(groups: Sequence[Group]) -> dict[str, float]:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import psutil
 
 from r1jax.errors import UserError
-from r1jax.mesh import own_rows
+from r1jax.mesh import row_devices, samples_whole
 from r1jax.models import table
-from r1jax.models.quantized import WeightFormat
+from r1jax.models.quantized import WeightFormat, matrices
 from r1jax.training.reward_model import RewardModel
 from r1jax.training.setup import Parts
 from r1jax.training.update import abstract_batch, abstract_state, trained_rows
@@ -41,9 +41,8 @@ def decoding_weights(whole: Params, width: int, weights: WeightFormat) -> int:
     """
     if weights == "same":
         return nbytes(whole) * width // 4
-    stacked = [w for stack in whole["stacks"] for w in stack.values() if len(w.shape) == 3]
-    matrices = nbytes(stacked)
-    return (nbytes(whole) - matrices) * width // 4 + matrices // 4
+    narrow = nbytes(matrices(whole))
+    return (nbytes(whole) - narrow) * width // 4 + narrow // 4
 
 
 def plan(parts: Parts) -> dict[str, int]:
@@ -51,7 +50,7 @@ def plan(parts: Parts) -> dict[str, int]:
     c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
     state = abstract_state(parts.optimizer, trained_rows(c, parts.lora), mesh)
     params = state.params
-    whole = table.abstract(c, None if own_rows(mesh, mesh.size) else mesh)  # as decoding has them
+    whole = table.abstract(c, None if samples_whole(mesh) else mesh)  # as decoding has them
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start)
@@ -60,7 +59,7 @@ def plan(parts: Parts) -> dict[str, int]:
     ).compile()
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = row_devices(mesh)
     models = [t.reward for t in parts.terms if isinstance(t.reward, RewardModel)]
     cached = 2 * c.n_layers * c.kv_dim * width
     rows = {

@@ -18,7 +18,7 @@ from r1jax.data.examples import Encoder
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.data.preferences import Kind, View, seen, wrapped
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh, replicated
+from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
@@ -87,7 +87,7 @@ class RewardModel:
         width = SHORTEST
         while width < sequences.totals.max():
             width *= 2
-        devices = self._loaded.mesh.shape["data"] * self._loaded.mesh.shape["fsdp"]
+        devices = row_devices(self._loaded.mesh)
         rows = max(1, CELLS // width) * devices
         rows = min(rows, -(-len(prompts) // devices) * devices)
         batches = pack(sequences, rows, width, SEGMENTS, Denominators.of(sequences, 1))

@@ -117,9 +117,8 @@ def complete(
         whole, loop.carried = carry.advance(
             parts.engine, parts.policy, weights, groups, r, config.seed, loop.rollout
         )
-        problems, generated = carry.completed(whole)
-        for i, problem in enumerate(problems):
-            judging.take(problem, generated[i * r.group : (i + 1) * r.group])
+        for problem, group in carry.completed(whole):
+            judging.take(problem, group)
         return carry.ages(whole)
     problems = parts.stream.take(loop.taken, r.prompts)
     loop.taken += r.prompts

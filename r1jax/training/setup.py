@@ -18,7 +18,7 @@ from r1jax.checkpoint import find_step, load_params
 from r1jax.data.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
-from r1jax.mesh import make_mesh, replicated
+from r1jax.mesh import make_mesh, replicated, row_devices
 from r1jax.models import quantized, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
@@ -211,7 +211,7 @@ def fit_rows(config: RLConfig, mesh: Mesh, note: Callable[[str], Any]) -> RLConf
 
     XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
     """
-    devices = mesh.shape["data"] * mesh.shape["fsdp"]
+    devices = row_devices(mesh)
     rows = -(-config.train.rows // devices) * devices
     if rows == config.train.rows:
         return config
