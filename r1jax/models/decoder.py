@@ -13,6 +13,7 @@ from r1jax.mesh import constrain, cuts_columns, over_rows
 from r1jax.models import attention as attn
 from r1jax.models.cache_attention import Prefix, append_and_attend
 from r1jax.models.config import ModelConfig
+from r1jax.models.few_rows import joined, laid_out, wanted
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
 from r1jax.models.lora import merge
 from r1jax.models.quantized import WeightFormat, quantized, reaches
@@ -128,7 +129,8 @@ def unstack(
 
     Matrices that meet the same activations stand side by side in one, q, k, v and gate, up: a
     decode step reads few rows, and one large product comes nearer to the memory's rate than two.
-    They stay apart where the mesh cuts them by columns, which would be others than the heads'.
+    They stay apart where the mesh cuts them by columns, which would be others than the heads'. On
+    a GPU they are `models.few_rows.laid_out`.
     `weights` may ask for these matrices in 8 bits (embedding and head keep `dtype`).
     """
     cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
@@ -138,21 +140,12 @@ def unstack(
         for stack in cast["stacks"]
         for i in range(jax.tree.leaves(stack)[0].shape[0])
     ]
-    layers = [_joined(layer) if whole else layer for layer in apart]
+    layers = [joined(layer) if whole else layer for layer in apart]
     if weights == "float8":
         layers = [quantized(j, reaches(a)) for j, a in zip(layers, apart, strict=True)]
+    elif whole and wanted():
+        layers = [laid_out(layer) for layer in layers]
     return {**cast, "stacks": tuple(layers)}
-
-
-_JOINED = {"wqkv": ("wq", "wk", "wv"), "bqkv": ("bq", "bk", "bv"), "gate_up": ("gate", "up")}
-
-
-def _joined(layer: Layer) -> Layer:
-    """The layer with the matrices and biases of `_JOINED` side by side."""
-    found = {n: p for n, p in _JOINED.items() if all(one in layer for one in p)}
-    gone = {one for parts in found.values() for one in parts}
-    new = {n: jnp.concatenate([layer[one] for one in p], axis=-1) for n, p in found.items()}
-    return {name: w for name, w in layer.items() if name not in gone} | new
 
 
 def empty_cache(c: ModelConfig, slots: int, length: int, dtype: Any) -> Cache:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from r1jax.models.config import ModelConfig
-from r1jax.models.lora import Lora
-from r1jax.models.quantized import Quantized
 
 
-def linear(
-    leaf: jax.Array | Lora | Quantized, x: jax.Array, bias: jax.Array | None = None
-) -> jax.Array:
+class Leaf(Protocol):
+    """A matrix that is more than an array: with factors, in 8 bits, laid out in another way."""
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """x·W for x[..., in]."""
+
+
+def linear(leaf: jax.Array | Leaf, x: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """x·W (+ b), x[..., in], W[in, out]: the one doorway of every matrix product of the model."""
-    applied = isinstance(leaf, Lora | Quantized)
-    y = leaf.apply(x) if applied else x @ leaf.astype(x.dtype)
+    y = leaf.apply(x) if hasattr(leaf, "apply") else x @ leaf.astype(x.dtype)
     return y if bias is None else y + bias.astype(x.dtype)
 
 

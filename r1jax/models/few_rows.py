@@ -1,0 +1,82 @@
+"""Matrices laid out for products with few rows, as a decode step on a GPU makes them.
+
+A few rows give cuBLAS too few tiles of output to fill the chip, so what is stored how matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+FEW = 256  # rows of a product up to which a matrix is taken in pieces
+TILE = 128  # rows and columns of a tile of output
+MULTIPROCESSORS = 132  # of an H100 or H200; each works on a tile
+
+_JOINED = {"wqkv": ("wq", "wk", "wv"), "bqkv": ("bq", "bk", "bv"), "gate_up": ("gate", "up")}
+
+
+@struct.dataclass
+class Turned:
+    """A matrix held as [out, in]. `models.layers.linear` takes it as a leaf."""
+
+    matrix: jax.Array
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """x·W for x[..., in]."""
+        return jax.lax.dot_general(x, self.matrix, (((x.ndim - 1,), (1,)), ((), ())))
+
+
+@struct.dataclass
+class Pieces:
+    """A matrix in pieces of its rows, [pieces, in / pieces, out]; `linear` takes it as a leaf."""
+
+    matrix: jax.Array
+
+    def apply(self, x: jax.Array) -> jax.Array:
+        """x·W = Σₛ xₛ·Wₛ for x[..., in], summed in f32; many rows take the pieces as one."""
+        pieces, _, n_out = self.matrix.shape
+        if x.size // x.shape[-1] > FEW:
+            return x @ self.matrix.reshape(-1, n_out)
+        parts = jnp.einsum(
+            "...sk,skn->s...n",
+            x.reshape(*x.shape[:-1], pieces, -1),
+            self.matrix,
+            preferred_element_type=jnp.float32,
+        )
+        return jnp.sum(parts, axis=0).astype(x.dtype)
+
+
+def wanted() -> bool:
+    """Whether decoding gains by `laid_out`: on a GPU."""
+    return jax.default_backend() == "gpu"
+
+
+def joined(layer: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """The layer with the matrices and biases that meet the same activations side by side.
+
+    q, k, v become `wqkv` (and `bqkv`), gate and up `gate_up`.
+    """
+    found = {n: p for n, p in _JOINED.items() if all(one in layer for one in p)}
+    gone = {one for parts in found.values() for one in parts}
+    new = {n: jnp.concatenate([layer[one] for one in p], axis=-1) for n, p in found.items()}
+    return {name: w for name, w in layer.items() if name not in gone} | new
+
+
+def laid_out(layer: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """A `joined` layer as the GPU wants it: `gate_up` turned, `down` in pieces where that helps."""
+    new: dict[str, Any] = {"gate_up": Turned(layer["gate_up"].T)}
+    n_in, n_out = layer["down"].shape
+    if (pieces := _pieces(n_in, n_out)) > 1:
+        new["down"] = Pieces(layer["down"].reshape(pieces, -1, n_out))
+    return {**layer, **new}
+
+
+def _pieces(n_in: int, n_out: int) -> int:
+    """The most equal pieces, of whole multiples of 64 rows, whose tiles all run at once."""
+    tiles = -(-FEW // TILE) * -(-n_out // TILE)
+    fit = range(1, max(1, MULTIPROCESSORS // tiles) + 1)
+    return max((p for p in fit if n_in % (64 * p) == 0), default=1)
