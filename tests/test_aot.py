@@ -94,7 +94,6 @@ def test_prefill_and_decode_compile(mesh):
 
     rows, size = ENGINE.prefill, ENGINE.slots
     entering = Admission(
-        prompts=whole(np.int32, rows, 64),
         lengths=whole(np.int32, rows),
         slot=whole(np.int32, size),
         source=whole(np.int32, size),
@@ -102,6 +101,11 @@ def test_prefill_and_decode_compile(mesh):
         limit=whole(np.int32, size),
     )
     sampling = Sampling(0.6, 0.95, 20)
-    assert fits(engine._admit.lower(weights, slots, entering, sampling=sampling).compile())
+    prefix = weights, whole(np.int32, rows, 64), entering.lengths
+    assert fits(engine._prefill.lower(*prefix).compile())
+    logits, cache = laid_out(engine._prefill, *prefix)
+    assert fits(engine._fill.lower(slots.cache, entering, cache).compile())
+    books = slots.replace(cache=None)
+    assert fits(engine._enter.lower(books, entering, logits, sampling=sampling).compile())
     count = whole(np.int32)
     assert fits(engine._decode.lower(weights, slots, count, count, sampling=sampling).compile())

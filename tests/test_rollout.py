@@ -255,11 +255,12 @@ def test_what_does_not_fit_is_refused(engine, weights, prompts, limit, named):
 def test_each_prompt_is_prefilled_once_for_its_whole_group(engine, weights, monkeypatch):
     admitted, admit = [], engine._admit
 
-    def counted(weights, slots, entering, **kwargs):
-        real = np.asarray(entering.slot) < SHAPE.slots
-        for row in np.unique(np.asarray(entering.source)[real]):
-            admitted.append(tuple(np.asarray(entering.prompts)[row, : entering.lengths[row]]))
-        return admit(weights, slots, entering, **kwargs)
+    def counted(weights, slots, prompts, entering, sampling):
+        given = np.asarray(entering.slot)
+        assert len(set(given.tolist())) == len(given), "what is copied relies on it"
+        for row in np.unique(np.asarray(entering.source)[given < SHAPE.slots]):
+            admitted.append(tuple(np.asarray(prompts)[row, : entering.lengths[row]]))
+        return admit(weights, slots, prompts, entering, sampling)
 
     monkeypatch.setattr(engine, "_admit", counted)
     fitting = [p for p in PROMPTS if p.samples <= SHAPE.slots]

@@ -252,21 +252,41 @@ def test_completions_that_give_up_their_slots_are_those_of_one_shape(engine, pla
     assert engine.steps_taken == before, "counted anew in every call"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"cache_tokens": 0, "first_length": 64, "tail": 2},
-        pytest.param({"steps": 3, "refill": 1.0}, marks=pytest.mark.slow),
-    ],
-    ids=["growing", "often"],
-)
-def test_growing_without_a_bound_evicts_nobody(plain, changes):
-    config = replace(LONG, **changes)
+@pytest.fixture(scope="module")
+def growing():
+    """A run whose slots all get longer: engine, completions, (cache, prompts) of its prefills."""
+    config = replace(LONG, cache_tokens=0, first_length=64, tail=2)
     engine = Engine(CONFIG, mesh_of(), config, stop_ids=STOPS)
+    met, admit = set(), engine._admit
+
+    def noted(weights, slots, prompts, *rest):
+        met.add((slots.cache.k[0].shape, prompts.shape))
+        return admit(weights, slots, prompts, *rest)
+
+    engine._admit = noted
+    return engine, run(engine), met
+
+
+def test_growing_without_a_bound_evicts_nobody(plain, growing):
+    engine, found, _ = growing
+    agree(found, plain)
+    assert engine.shapes == ((4, 64), (4, 104), (2, 104))
+    assert engine.evictions == 0 and engine.slot_steps < 4 * engine.steps_taken
+
+
+def test_a_prefill_is_compiled_for_prompts_of_a_width_whatever_the_shape(growing):
+    engine, _, met = growing
+    caches, prompts = (set(kind) for kind in zip(*met, strict=True))
+    assert len(caches) > 1 and len(prompts) < len(met)
+    assert engine._prefill._cache_size() == len(prompts)
+    assert engine._fill._cache_size() == len(met)
+    assert engine._enter._cache_size() == len(caches)
+
+
+@pytest.mark.slow
+def test_looking_often_changes_nothing(plain):
+    engine = Engine(CONFIG, mesh_of(), replace(LONG, steps=3, refill=1.0), stop_ids=STOPS)
     agree(run(engine), plain)
-    if not config.cache_tokens:
-        assert engine.shapes == ((4, 64), (4, 104), (2, 104))
-        assert engine.evictions == 0 and engine.slot_steps < 4 * engine.steps_taken
 
 
 @pytest.mark.slow

@@ -70,12 +70,22 @@ class Engine:
         return max(slots * length for slots, length in self.shapes)
 
     def _compile(self, stop_ids: tuple[int, ...]) -> None:
-        """The device functions; each is compiled once per shape it meets."""
+        """The device functions, compiled when they first meet a shape.
+
+        Dear are those with the model's layers in them: `prefill`, once per width of prompts, and
+        `decode`, once per shape of the ladder. `fill`, which copies alone, is compiled for both
+        together, and `enter`, the first draw, again for a shape and its number of prompts.
+        """
         c, mesh, dtype = self.model, self.mesh, self.dtype
-        own = functools.partial(functools.partial, c=c, stop_ids=stop_ids, mesh=mesh)
-        loop = dict(static_argnames="sampling", donate_argnums=1, compiler_options=_options())
-        self._admit = jax.jit(own(together.admit), **loop)
-        self._decode = jax.jit(own(together.decode), **loop)
+        prefill = functools.partial(together.prefill, c=c, mesh=mesh)
+        fill = functools.partial(together.fill, mesh=mesh)
+        enter = functools.partial(together.enter, stop_ids=stop_ids, mesh=mesh)
+        decode = functools.partial(together.decode, c=c, stop_ids=stop_ids, mesh=mesh)
+        draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options())
+        self._prefill = jax.jit(prefill, **options)
+        self._fill = jax.jit(fill, donate_argnums=0)
+        self._enter = jax.jit(enter, **draws, donate_argnums=0)
+        self._decode = jax.jit(decode, **draws, **options, donate_argnums=1)
         self._halt = jax.jit(device.halt, donate_argnums=0)
         everywhere = dict(out_shardings=replicated(mesh))
         self._look = jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere)
@@ -169,14 +179,30 @@ class Engine:
     ) -> device.Slots:
         """Admits waiting groups while they fit, by prefills of one width each."""
         for batch in work.refill():
-            entering = self._admission(batch, work, run)
-            slots = self._admit(weights, slots, entering, sampling=sampling)
+            slots = self._admit(weights, slots, *self._admission(batch, work, run), sampling)
         return slots
 
-    def _admission(self, batch: Batch, work: Schedule, run: tuple[int, int]) -> device.Admission:
+    def _admit(
+        self,
+        weights: Params,
+        slots: device.Slots,
+        prompts: jax.Array,
+        entering: device.Admission,
+        sampling: Sampling,
+    ) -> device.Slots:
+        """Prefills each prefix once, for all who enter with it."""
+        logits, cache = self._prefill(weights, prompts, entering.lengths)
+        filled = self._fill(slots.cache, entering, cache)
+        books = self._enter(slots.replace(cache=None), entering, logits, sampling=sampling)
+        return books.replace(cache=filled)
+
+    def _admission(
+        self, batch: Batch, work: Schedule, run: tuple[int, int]
+    ) -> tuple[jax.Array, device.Admission]:
+        """The prefixes i32[P, width] of a prefill, and who goes on from them."""
         rows, size = work.rows(batch.width), work.entries(batch.width)
         prefixes, lengths = np.zeros((rows, batch.width), np.int32), np.ones(rows, np.int32)
-        slot = np.full(size, work.shape.slots, np.int32)
+        slot = work.shape.slots + np.arange(size, dtype=np.int32)
         source, problem, sample, limit, count = (np.zeros(size, np.int32) for _ in range(5))
         (seed, rollout), began = run, np.zeros(size, np.int32)
         for row, prefix in enumerate(batch.prefixes):
@@ -188,8 +214,7 @@ class Engine:
             began[at] = rollout if request.rollout is None else request.rollout
         put = self._whole
         keys = self._keys(seed, put(began), put(problem), put(sample))
-        return device.Admission(
-            prompts=put(prefixes),
+        return put(prefixes), device.Admission(
             lengths=put(lengths),
             slot=put(slot),
             source=put(source),

@@ -37,12 +37,11 @@ class Slots:
 
 @struct.dataclass
 class Admission:
-    """Requests entering slots; R entries, of which those with slot = S are padding."""
+    """Requests entering slots; R entries, of which those with a slot of S or above are padding."""
 
-    prompts: jax.Array  # i32[P, T], right-padded
-    lengths: jax.Array  # i32[P], 1 for padding rows
-    slot: jax.Array  # i32[R]
-    source: jax.Array  # i32[R], row of `prompts`
+    lengths: jax.Array  # i32[P], of the prefixes; 1 for padding rows
+    slot: jax.Array  # i32[R], no number twice
+    source: jax.Array  # i32[R], row of the prefixes
     key: jax.Array  # u32[R, 2]
     limit: jax.Array  # i32[R]
     count: jax.Array | int = 0  # i32[R], tokens of the prefix that are the completion's own
@@ -54,8 +53,7 @@ def empty(
     """All slots free."""
     cache = decoder.empty_cache(c, slots, length, dtype)
     columns = min(length, max_tokens)
-    spread = lambda x: constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))  # noqa: E731
-    zeros = lambda *shape, dtype=jnp.int32: spread(jnp.zeros((slots, *shape), dtype))  # noqa: E731
+    zeros = lambda *shape, dtype=jnp.int32: _spread(jnp.zeros((slots, *shape), dtype), mesh)  # noqa: E731
     return Slots(
         cache=jax.tree.map(lambda x: constrain(x, mesh, "slots", None, "kv_heads", None), cache),
         key=zeros(2, dtype=jnp.uint32),
@@ -63,7 +61,7 @@ def empty(
         position=zeros(),
         count=zeros(),
         limit=zeros(),
-        prefix=Prefix(spread(jnp.arange(slots)), zeros()),
+        prefix=Prefix(_spread(jnp.arange(slots), mesh), zeros()),
         active=zeros(dtype=bool),
         stopped=zeros(dtype=bool),
         tokens=zeros(columns),
@@ -72,48 +70,54 @@ def empty(
     )
 
 
-def admit(
-    weights: Params,
-    slots: Slots,
-    entering: Admission,
-    c: ModelConfig,
-    sampling: Sampling,
-    stop_ids: tuple[int, ...],
-    mesh: Mesh | None,
-) -> Slots:
-    """Prefills each prefix once, copies its cache to the slots of its group, draws next tokens.
+def prefill(
+    weights: Params, prompts: jax.Array, lengths: jax.Array, c: ModelConfig, mesh: Mesh
+) -> tuple[jax.Array, decoder.Cache]:
+    """Runs prefixes i32[P, T], right-padded to `lengths`, each once for all its samples.
 
-    A completion taken up again goes on at its `count`, whose number the random key takes; the
-    columns of what it drew before stay unwritten.
+    Returns the logits f32[P, vocab] of their next tokens and their cache of length T, all rows on
+    every device, since any slot may read any of them.
     """
-    logits, cache = decoder.prefill(weights, c, entering.prompts, entering.lengths, mesh)
-    return enter(slots, entering, logits, cache, sampling, stop_ids, mesh)
+    logits, cache = decoder.prefill(weights, c, prompts, lengths, mesh)
+    cache = jax.tree.map(lambda x: constrain(x, mesh, None, None, "kv_heads", None), cache)
+    return constrain(logits, mesh, None, "vocab"), cache
+
+
+def fill(
+    old: decoder.Cache, entering: Admission, new: decoder.Cache, mesh: Mesh | None
+) -> decoder.Cache:
+    """The slots' cache with what `prefill` found at the beginning of the slots that are entered."""
+    slot, source, width = entering.slot, entering.source, new.k[0].shape[1]
+
+    def one(old: jax.Array, new: jax.Array) -> jax.Array:
+        new = new[source].astype(old.dtype)
+        # Unless it knows that no slot comes twice, XLA writes atomically, one number at a time.
+        filled = old.at[slot, :width].set(new, mode="drop", unique_indices=True)
+        return constrain(filled, mesh, "slots", None, "kv_heads", None)
+
+    return jax.tree.map(one, old, new)
 
 
 def enter(
     slots: Slots,
     entering: Admission,
     logits: jax.Array,
-    cache: decoder.Cache,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
     mesh: Mesh | None,
 ) -> Slots:
-    """What `admit` does once the prefixes' logits f32[P, vocab] and `cache` are there."""
-    slot, source, width = entering.slot, entering.source, entering.prompts.shape[1]
+    """Books who enters and draws next tokens from the prefixes' logits; the cache is `fill`'s.
 
-    def fill(old: jax.Array, new: jax.Array) -> jax.Array:
-        filled = old.at[slot, :width].set(new[source].astype(old.dtype), mode="drop")
-        return constrain(filled, mesh, "slots", None, "kv_heads", None)
-
+    A completion taken up again goes on at its `count`, whose number the random key takes; the
+    columns of what it drew before stay unwritten.
+    """
+    slot, source, size = entering.slot, entering.source, slots.count.shape[0]
     put = lambda old, new: old.at[slot].set(new, mode="drop")  # noqa: E731
-    size = slots.count.shape[0]
     fresh = jnp.zeros_like(slots.active).at[slot].set(True, mode="drop")
     # A slot whose leader is taken by another prompt reads its own copy from now on.
     leader = jnp.where(fresh[slots.prefix.leader], jnp.arange(size), slots.prefix.leader)
     first = jnp.full(entering.lengths.shape, size).at[source].min(slot)
     slots = slots.replace(
-        cache=jax.tree.map(fill, slots.cache, cache),
         key=put(slots.key, entering.key),
         position=put(slots.position, entering.lengths[source] - 1),
         count=put(slots.count, entering.count),
@@ -125,7 +129,9 @@ def enter(
         stopped=put(slots.stopped, False),
     )
     chosen = jnp.zeros((size,), jnp.int32).at[slot].set(source, mode="drop")
-    return _append(slots, logits[chosen], fresh, sampling, stop_ids)
+    of_slot = constrain(logits[chosen], mesh, "slots", "vocab")
+    slots = _append(slots, of_slot, fresh, sampling, stop_ids)
+    return jax.tree.map(lambda x: _spread(x, mesh), slots)
 
 
 def decode(
@@ -209,13 +215,15 @@ def resize(x: jax.Array, rows: jax.Array | None, length: int, mesh: Mesh) -> jax
 def resize_books(slots: Slots, rows: jax.Array | None, columns: int, mesh: Mesh) -> Slots:
     """All but the cache, reduced to `rows` (None: all), with room for `columns` tokens."""
 
-    def one(x: jax.Array) -> jax.Array:
-        x = x if rows is None else x[rows]
-        return constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))
-
+    one = lambda x: _spread(x if rows is None else x[rows], mesh)  # noqa: E731
     wide = lambda x: resize(x, rows, columns, mesh)  # noqa: E731
     tokens, logp, log_mass = map(wide, (slots.tokens, slots.logp, slots.log_mass))
     kept = jax.tree.map(one, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
     if rows is not None:  # the leaders have moved, or gone
         kept = kept.replace(prefix=Prefix(jnp.arange(rows.shape[0]), kept.prefix.length))
     return kept.replace(tokens=tokens, logp=logp, log_mass=log_mass)
+
+
+def _spread(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+    """One of the books x[S, ...], with the slots spread over their devices."""
+    return constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))

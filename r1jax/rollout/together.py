@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import on_own_rows, own_rows
+from r1jax.mesh import on_own_rows, own_rows, samples_whole
 from r1jax.models import decoder
 from r1jax.models.cache_attention import Prefix
 from r1jax.models.config import ModelConfig
@@ -21,35 +20,65 @@ from r1jax.types import Params
 LOOK = 16  # steps that devices take on their own before they ask each other whether to go on
 
 
-def admit(
-    weights: Params,
+def prefill(
+    weights: Params, prompts: jax.Array, lengths: jax.Array, *, c: ModelConfig, mesh: Mesh
+) -> tuple[jax.Array, decoder.Cache]:
+    """`slots.prefill`, where it can be with the prefixes shared out among the devices.
+
+    Devices with a whole model each take equal parts, or all of them where they do not divide; every
+    device then holds what was found for all.
+    """
+    if not samples_whole(mesh):
+        return alone.prefill(weights, prompts, lengths, c, mesh)
+    axes = own_rows(mesh, prompts.shape[0])
+
+    def local(weights: Params, prefixes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        found = decoder.prefill(weights, c, *prefixes)
+        if axes:
+            found = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), found)
+        return found, None
+
+    return on_own_rows(local, mesh, axes)(weights, (prompts, lengths))[0]
+
+
+def fill(
+    old: decoder.Cache, entering: Admission, new: decoder.Cache, *, mesh: Mesh
+) -> decoder.Cache:
+    """`slots.fill`, where it can be with each device on its own slots."""
+    axes = own_rows(mesh, old.k[0].shape[0])
+    if not axes:
+        return alone.fill(old, entering, new, mesh)
+
+    def local(
+        entering: Admission, old: decoder.Cache, new: decoder.Cache
+    ) -> tuple[None, decoder.Cache]:
+        own = _own(entering, old.k[0].shape[0], axes)[1]
+        return None, alone.fill(old, own, new, None)
+
+    return on_own_rows(local, mesh, axes)(entering, old, new)[1]
+
+
+def enter(
     slots: Slots,
     entering: Admission,
+    logits: jax.Array,
     *,
-    c: ModelConfig,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
     mesh: Mesh,
 ) -> Slots:
-    """`slots.admit`, where it can be with each device on its own slots.
-
-    The prefixes are shared out among the devices where they divide.
-    """
+    """`slots.enter`, where it can be with each device on its own slots."""
     axes = own_rows(mesh, slots.active.shape[0])
     if not axes:
-        return alone.admit(weights, slots, entering, c, sampling, stop_ids, mesh)
+        return alone.enter(slots, entering, logits, sampling, stop_ids, mesh)
 
-    def local(weights: Params, slots: Slots, entering: Admission) -> tuple[None, Slots]:
-        size = slots.active.shape[0]
-        begin = jax.lax.axis_index(axes) * size
-        slot = entering.slot - begin
-        entering = entering.replace(slot=jnp.where((slot >= 0) & (slot < size), slot, size))
-        found = _prefill(weights, c, entering.prompts, entering.lengths, axes)
+    def local(entering: Admission, slots: Slots, logits: jax.Array) -> tuple[None, Slots]:
+        begin, own = _own(entering, slots.active.shape[0], axes)
         slots = _renumbered(slots, -begin)
-        slots = alone.enter(slots, entering, *found, sampling, stop_ids, None)
+        slots = alone.enter(slots, own, logits, sampling, stop_ids, None)
         return None, _renumbered(slots, begin)
 
-    return on_own_rows(local, mesh, axes)(weights, slots, entering)[1]
+    return on_own_rows(local, mesh, axes)(entering, slots, logits)[1]
 
 
 def decode(
@@ -100,18 +129,12 @@ def decode(
     return on_own_rows(local, mesh, axes)(weights, slots, steps, enough_free)
 
 
-def _prefill(
-    weights: Params, c: ModelConfig, prompts: jax.Array, lengths: jax.Array, axes: tuple[str, ...]
-) -> tuple[jax.Array, decoder.Cache]:
-    """Logits and caches of all prefixes on every device."""
-    rows, devices = prompts.shape[0], jax.lax.axis_size(axes)
-    if rows % devices:
-        return decoder.prefill(weights, c, prompts, lengths)
-    each = rows // devices
-    begin = jax.lax.axis_index(axes) * each
-    own = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=each)
-    found = decoder.prefill(weights, c, own(prompts), own(lengths))
-    return jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), found)
+def _own(entering: Admission, size: int, axes: tuple[str, ...]) -> tuple[jax.Array, Admission]:
+    """Where a device's `size` slots begin, and who enters these, counted from there."""
+    begin = jax.lax.axis_index(axes) * size
+    slot = entering.slot - begin
+    none = size + jnp.arange(slot.shape[0])
+    return begin, entering.replace(slot=jnp.where((slot >= 0) & (slot < size), slot, none))
 
 
 def _renumbered(slots: Slots, by: jax.Array) -> Slots:
