@@ -92,22 +92,35 @@ class Schedule:
         return min(self.shape.slots, self.rows(width) * self._widest)
 
     def refill(self) -> list[Batch]:
-        """Gives free slots to waiting groups, in order, while they fit; what is to be prefilled."""
-        free = [slot for slot, request in enumerate(self._owner) if request is None]
-        batches: list[Batch] = []
-        filling: dict[int, Batch] = {}
+        """Gives free slots to waiting groups while the first in line fits; what is to be prefilled.
+
+        The first in line brings those of its width with it, since a prefill costs the same however
+        many of its rows are filled.
+        """
+        free = deque(slot for slot, request in enumerate(self._owner) if request is None)
+        batches = []
         while self._waiting and len(self._waiting[0]) <= len(free):
+            batches.append(self._batch(free))
+        return batches
+
+    def _batch(self, free: deque[int]) -> Batch:
+        """The next prefill; takes its groups from the line and their slots from the `free` ones."""
+        batch, passed = Batch(self._width(self._waiting[0])), []
+        while self._waiting and free and len(batch.prefixes) < self.rows(batch.width):
             group = self._waiting.popleft()
-            width = next(w for w in self._widths if w >= group[0].length)
-            batch = filling.setdefault(width, Batch(width))
-            for slot, request in zip(free, group, strict=False):
+            if len(group) > len(free) or self._width(group) != batch.width:
+                passed.append(group)
+                continue
+            for request in group:
+                slot = free.popleft()
                 self._owner[slot] = request
                 batch.entering.append((len(batch.prefixes), slot, request))
             batch.prefixes.append(group[0].prefix)
-            free = free[len(group) :]
-            if len(batch.prefixes) == self.rows(width):
-                batches.append(filling.pop(width))
-        return batches + list(filling.values())
+        self._waiting.extendleft(reversed(passed))
+        return batch
+
+    def _width(self, group: list[Request]) -> int:
+        return next(width for width in self._widths if width >= group[0].length)
 
     def see(self, count: np.ndarray) -> None:
         """Books the tokens drawn so far in each slot."""
