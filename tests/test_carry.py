@@ -7,7 +7,7 @@ import contextlib
 import jax
 import numpy as np
 import pytest
-from runs import StopAt, compiled_once, go, rows, save_model, tiny_run
+from runs import StopAt, go, rows, save_model, tiny_run
 from tiny import identical
 
 from r1jax.errors import UserError
@@ -26,9 +26,8 @@ CARRY = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield save_model(tmp_path_factory.mktemp("model"))
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import changed, compiled_once, save_model
+from runs import changed, save_model
 
 from experiments import cold_start_data as command
 from r1jax import cli
@@ -43,6 +43,8 @@ from r1jax.stages.cold_start import (
 )
 from r1jax.stages.harvest import Sample, rewritten, rule_judge
 from r1jax.stages.review import read_review, reviewed
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 EQUATION = re.compile(r"[0-9]+(?:[-+*][0-9]+)+=-?[0-9]+")
 
@@ -223,12 +225,6 @@ def test_questions_are_read_backwards():
 
 
 # --- the routes ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -136,8 +136,9 @@ def test_asking_twice_for_the_display_of_a_stage_does_not_start_it_anew():
     ]
 
 
+@pytest.mark.usefixtures("compiled", "unpainted")
 def test_a_run_inside_prints_nothing_of_its_own(tmp_path, capfd):
-    model = save_model(tmp_path / "model", n_layers=1)
+    model = save_model(tmp_path / "model")
     config = tiny_run(model, tmp_path / "run", {"updates": 1})
     stages, _, out = display(every=0.0)
     with stages:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import Interrupted, changed, compiled_once, rows, save_model
+from runs import Interrupted, changed, rows, save_model
 from test_supervised import toy, write
 from tiny import (
     mesh_of,
@@ -29,14 +29,16 @@ from r1jax.training import distill
 from r1jax.training.distill import TeacherConfig, make_share
 from r1jax.training.update import ComputeConfig
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 STUDENT = tiny_config("qwen3")
 TEACHER = tiny_config("llama", d_model=16, vocab_size=101)  # wider by four padded tokens
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
+@pytest.fixture
+def one_device(monkeypatch):
+    """Compiling for one of the devices is quicker; the run that is resumed has all."""
+    monkeypatch.setattr(supervised, "make_mesh", lambda config: mesh_of())
 
 
 def distributions(params, config, tokens, temperature):
@@ -100,6 +102,7 @@ def run_of(models, data, path, changes=()):
     return toy(student, data, path, {"teacher.model": teacher} | dict(changes))
 
 
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("lora, left", [({}, 0.6), ({"lora.rank": 4, "optimizer.lr": 0.05}, 0.85)])
 def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, left):
     config = run_of(models, data, tmp_path / "run", {"updates": 40, "eval_every": 0} | lora)
@@ -110,6 +113,7 @@ def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, l
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["updates"] == 40
 
 
+@pytest.mark.usefixtures("one_device", "unpainted")
 def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_path):
     """A run's weights as the teacher of the same weights: nothing to learn."""
     first = toy(models[0], data, tmp_path / "first", {"updates": 3})
@@ -121,6 +125,7 @@ def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_p
     assert row["distill/kl"] < 1e-5 and row["grad_norm"] < 1e-3 < row["sft/nll"]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     whole = run_of(models, data, tmp_path / "whole", {"teacher.top_k": 7})
     supervised.run(whole)
@@ -144,6 +149,7 @@ def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.usefixtures("one_device", "unpainted")
 @pytest.mark.slow
 def test_top_k_and_kind_change_what_is_learnt(models, data, tmp_path):
     found = {}

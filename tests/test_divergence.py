@@ -13,6 +13,8 @@ from tiny import largest_difference, mesh_of
 from r1jax.models.divergence import divergence
 
 V = 23
+# (temperature, top_k)
+CASES = [(0.7, 0), (2.0, 4), (1.0, 0), (1.0, 1), (1.0, V - 1)]
 
 
 def inputs(seed=0, rows=2, t=10, scale=1.0):
@@ -49,9 +51,13 @@ def values_and_gradients(run, hidden, head, other, other_head):
 
 @pytest.mark.parametrize("kind", ["forward", "reverse"])
 @pytest.mark.parametrize(
-    "temperature, top_k", [(1.0, 0), (0.7, 0), (2.0, 4), (1.0, 1), (1.0, V - 1)]
+    "temperature, top_k, chunk",
+    [
+        *[(*case, 3) for case in CASES],
+        *[(*case, 10) for case in CASES[:2]],
+        *[pytest.param(*case, 10, marks=pytest.mark.slow) for case in CASES[2:]],
+    ],
 )
-@pytest.mark.parametrize("chunk", [3, 10])
 def test_it_is_the_divergence_of_the_whole_distributions(kind, temperature, top_k, chunk):
     how = {"kind": kind, "temperature": temperature, "top_k": top_k}
     got = values_and_gradients(lambda *x: divergence(*x, chunk=chunk, **how), *inputs())
@@ -73,9 +79,8 @@ def test_by_hand(kind):
 @given(st.integers(0, 50), st.sampled_from(["forward", "reverse"]), st.floats(0.3, 3.0))
 @settings(max_examples=8)
 def test_fewer_tokens_apart_never_say_more(seed, kind, temperature):
-    found = [
-        divergence(*inputs(seed), kind=kind, temperature=temperature, top_k=k) for k in (1, 3, 9, 0)
-    ]
+    run = jax.jit(divergence, static_argnames=("kind", "temperature", "top_k"))
+    found = [run(*inputs(seed), kind=kind, temperature=temperature, top_k=k) for k in (1, 3, 9, 0)]
     assert np.all(np.asarray(found[0]) > -1e-6)
     for less, more in zip(found, found[1:], strict=False):
         assert np.all(np.asarray(less) <= np.asarray(more) + 1e-5)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, compiled_once, rows, save_model
+from runs import Interrupted, StopAt, changed, rows, save_model
 from tiny import identical, mesh_of
 
 from experiments import dpo as command
@@ -18,18 +18,22 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.preferences import PreferenceConfig
 from r1jax.losses.preference import DPOConfig
 from r1jax.rollout.policy import load_policy, load_weights
-from r1jax.stages import dpo, zero
+from r1jax.stages import dpo, reward_model, zero
 from r1jax.stages.dpo import DPORunConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 3e-2}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
+def two_devices():
+    """Eight, and the two cores of a small machine, would mostly wait for one another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
         yield
 
 
@@ -115,6 +119,7 @@ def test_a_run_leaves_a_policy(runs):
     assert (Path(config.run) / "plots" / "margin.png").exists()
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(("name", "stops"), [("whole", [3, 8]), ("lora", [7])])
 def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch, name, stops):
     whole = runs(name)
@@ -143,6 +148,7 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
         assert (values[:n] < 0).all() and not values[n:].any()
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("changes", "loss"),
     [

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from runs import compiled_once, save_model, tiny_run
+from runs import save_model, tiny_run
 
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh
@@ -40,12 +40,9 @@ GROUP = 4
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory):
+def parts(tmp_path_factory, compiled):
     """A policy whose completions have 1 to 24 tokens, looked at after each step."""
-    with (
-        compiled_once(tmp_path_factory.mktemp("compiled")),
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
         sizes = {"slots": 20, "steps": 1, "prompts": 5, "max_tokens": 24}
         shapes = {f"rollout.{name}": size for name, size in sizes.items()}

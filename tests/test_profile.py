@@ -6,7 +6,7 @@ import gzip
 import json
 
 import pytest
-from runs import compiled_once, rows, save_model, tiny_run
+from runs import rows, save_model, tiny_run
 
 from r1jax.errors import UserError
 from r1jax.stages import zero
@@ -41,11 +41,11 @@ def test_the_updates_named_are_traced(steps, first, traced, tmp_path, monkeypatc
     assert said == wanted
 
 
+@pytest.mark.usefixtures("compiled", "unpainted")
 def test_a_run_leaves_its_trace_with_the_phases_named(tmp_path):
     model = save_model(tmp_path / "model")
     flags = {"updates": 3, "profile.steps": (2, 2)}
-    with compiled_once(tmp_path / "compiled"):
-        zero.run(tiny_run(model, tmp_path / "run", flags))
+    zero.run(tiny_run(model, tmp_path / "run", flags))
     (trace,) = (tmp_path / "run" / "profile").rglob("perfetto_trace.json.gz")
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
     names = [event.get("name") for event in events]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import pytest
-from runs import compiled_once, go, rows, save_model, tiny_run
+from runs import go, rows, save_model, tiny_run
 from tiny import mesh_of, tiny_config
 
 from r1jax.errors import UserError
@@ -19,9 +19,8 @@ from r1jax.training.setup import build
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield save_model(tmp_path_factory.mktemp("model"), n_layers=1)
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"), n_layers=1)
 
 
 def test_qwix_is_asked_for_in_one_line(model, monkeypatch, tmp_path):

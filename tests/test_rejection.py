@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from runs import Interrupted, changed, compiled_once, save_model
+from runs import Interrupted, changed, save_model
 
 from experiments import rejection as command
 from r1jax import cli
@@ -43,6 +43,8 @@ from r1jax.stages.harvest import (
     training_layout,
 )
 from r1jax.stages.rejection import RejectionConfig
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 ROOT = Path(__file__).parents[1]
 ASKED = Problem("p", "What is 2+3+4?", "9", "number")
@@ -259,12 +261,6 @@ def test_parquet_keeps_texts_that_look_like_something_else(tmp_path):
 
 
 # --- whole runs ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 @pytest.fixture(scope="module")

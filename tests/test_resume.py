@@ -14,7 +14,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, compiled_once, go, rows, save_model, tiny_run
+from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
 from experiments.jobs import flags
@@ -36,9 +36,8 @@ SPLIT = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield save_model(tmp_path_factory.mktemp("model"))
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 def make(model, path, changes, devices=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, compiled_once, rows, save_model, tiny_run
+from runs import Interrupted, StopAt, changed, rows, save_model, tiny_run
 from tiny import identical, mesh_of
 
 from experiments import reward_model as command
@@ -33,12 +33,16 @@ from r1jax.training.reward_model import load_reward_model, load_scorer, named_re
 from r1jax.training.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 1e-2}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
+def two_devices():
+    """Eight, and the two cores of a small machine, would mostly wait for one another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
         yield
 
 
@@ -148,6 +152,7 @@ def test_a_run_leaves_what_runs_leave(runs, capsys):
     assert "finished already" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(("name", "stops"), [("pairs", [3, 17]), ("lora", [13])])
 def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch, name, stops):
     whole = runs(name)
@@ -236,6 +241,7 @@ def test_the_memory_plan_counts_it(runs, model, tmp_path):
     assert with_it["peak"] - without["peak"] == held
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_a_policy_is_trained_on_it(runs, model, tmp_path):
     config = tiny_run(model, tmp_path / "rl", {
@@ -250,6 +256,7 @@ def test_a_policy_is_trained_on_it(runs, model, tmp_path):
     assert sample["reward/pairs"] == pytest.approx(float(score[0]), abs=1e-4)
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_it_starts_from_another_runs_policy_and_lora_finds_it_again(model, data, tmp_path):
     sums = write(tmp_path / "sums.jsonl", [{"prompt": "1+1=", "completion": "2"}] * 4)
     compute = ComputeConfig(rows=8, width=64, max_segments=4, remat="none", kernel="xla")
@@ -275,6 +282,7 @@ def test_it_does_not_start_from_a_reward_model(runs, model, data, tmp_path):
         reward_model.run(config)
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_the_settings_of_the_loss_count(model, data, tmp_path):
     """A head of zeros costs log(1 + e^margin); what it then learns is held back by the centre."""
     changes = {"loss.margin": 1.0, "loss.center": 1e4, "updates": 2, "data.eval_count": 0}

@@ -10,7 +10,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from runs import StopAt, changed, compiled_once, go, rows, save_model, tiny_run
+from runs import StopAt, changed, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
 from r1jax import cli
@@ -29,9 +29,8 @@ from r1jax.training.setup import build
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield save_model(tmp_path_factory.mktemp("model"))
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from runs import changed, compiled_once, go, rows, save_model, tiny_run
+from runs import changed, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
 from r1jax.checkpoint import load_params
@@ -27,11 +27,13 @@ from r1jax.training.collect import Scored, mixed_count, mixed_first
 from r1jax.training.judging import Drawn, Judgement
 from r1jax.training.setup import build, initial_state
 
+# One set of low-rank programs serves every test of LoRA.
+LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
+
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield save_model(tmp_path_factory.mktemp("model"))
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(autouse=True)
@@ -134,11 +136,11 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     assert np.abs(column(second[0]) - second[1]).max() > 1e-3
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
     flops = []
     monkeypatch.setattr(rl, "train_flops", lambda *args: flops.append(args) or 1.0)
-    flags = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1, "updates": 3}
-    config = tiny_run(model, tmp_path / "run", flags | {"export": True})
+    config = tiny_run(model, tmp_path / "run", LORA | {"updates": 3, "export": True})
     zero.run(config)
     assert [lora for _, _, lora in flops] == [config.lora] * 3  # frozen weights cost less
     policy = load_policy(model, "mini")
@@ -164,7 +166,7 @@ def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path
     assert (tmp_path / "run/adapter/adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize("lora", [{}, {"lora.rank": 2}])
+@pytest.mark.parametrize("lora", [{}, LORA], ids=["whole", "lora"])
 def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     first = tiny_run(model, tmp_path / "first", {"updates": 2, "checkpoint.every": 1})
     parent = go(build(first, note=print), tmp_path / "first").state.params
@@ -192,7 +194,7 @@ def test_a_parents_step_needs_a_parent(model, tmp_path):
 
 
 def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
-    config = tiny_run(model, tmp_path / "run", {"lora.rank": 2, "updates": 1})
+    config = tiny_run(model, tmp_path / "run", LORA | {"updates": 1})
     go(build(config, note=print), tmp_path / "run")
     (tmp_path / "run" / "config.json").unlink()
     other = build(changed(config, {"lora.rank": 3}), note=print)

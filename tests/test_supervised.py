@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, compiled_once, rows, save_model
+from runs import Interrupted, StopAt, changed, rows, save_model
 from safetensors.numpy import load_file
-from tiny import identical, largest_difference
+from tiny import identical, largest_difference, mesh_of
 
 from experiments import sft as command
 from r1jax import cli
@@ -28,6 +28,8 @@ from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<unk>{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -37,8 +39,10 @@ LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up")}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
+def one_device():
+    """Compiling for one is quicker; test_distill trains over all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervised, "make_mesh", lambda config: mesh_of())
         yield
 
 
@@ -166,6 +170,7 @@ def test_its_weights_are_found_by_later_stages_and_in_hf(finished, model):
     checkpoints.close()
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("name", "stops"),
     [
@@ -219,6 +224,7 @@ def test_lora_trains_the_factors_alone(low_rank, model):
     assert len(adapter) == 2 * 2 * 2  # layers x matrices x factors
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_path):
     start = {"parent": f"{finished.run}/checkpoints", "updates": 1}
     config = toy(model, data, tmp_path / "next", start)
@@ -248,6 +254,7 @@ def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_pa
     assert "4 held-out examples" in report
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_epochs_give_the_updates_and_evaluation_may_be_left_out(model, data, tmp_path):
     changes = {"updates": 0, "epochs": 2, "batch": 12, "data.eval_count": 0, "export": False}
     config = toy(model, data, tmp_path / "run", changes)
@@ -259,6 +266,7 @@ def test_epochs_give_the_updates_and_evaluation_may_be_left_out(model, data, tmp
     assert not (Path(config.run) / "eval.json").exists()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_the_end_of_a_chats_turn_becomes_a_stop_token(model, data, tmp_path, capsys):
     shutil.copytree(model, tmp_path / "chat")
     settings = tmp_path / "chat" / "tokenizer_config.json"
@@ -321,6 +329,7 @@ def test_the_papers_numbers():
     assert r1.optimizer.lr * r1.optimizer.final == pytest.approx(5e-6)
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_the_command_changes_what_its_flags_say(model, data, tmp_path):
     flags = "--batch 7 --data.template mini --optimizer.lr 0.003 --data.turns last --seed 5"
     start = toy(model, data, tmp_path / "run", {"updates": 1, "export": False})
