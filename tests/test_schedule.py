@@ -1,4 +1,4 @@
-"""Shapes of generation and who is in which slot when: the ladder's laws, and the host's schedule."""
+"""Shapes of generation, and who is in which slot when: the laws of ladder and schedule."""
 
 from __future__ import annotations
 

@@ -112,22 +112,15 @@ def _program(
     (length, h), group = k_out.shape, q_ref.shape[0]
     position, columns, rows = at[0], jnp.arange(h), jnp.arange(max(TILE, pl.next_power_of_2(group)))
     slot, split, inside = pl.program_id(0), pl.program_id(2), position < length
-    half, second = h // 2, jax.lax.rem(columns + h // 2, h)
-    cos, sin = (triton.load(x.at[jax.lax.rem(columns, half)]) for x in (cos_ref, sin_ref))
-    sin = jnp.where(columns < half, -sin, sin)
-
-    def turned(column):
-        # Read twice, the second time with its halves exchanged: tiles cannot be cut and joined.
-        one, other = (triton.load(column(c)).astype(jnp.float32) for c in (columns, second))
-        return (one * cos + other * sin).astype(k_out.dtype)
-
-    own_k, own_v = turned(lambda c: k_ref.at[c]), v_ref[...]
+    angle = jax.lax.rem(columns, h // 2)
+    cos, sin = (triton.load(x.at[angle]) for x in (cos_ref, sin_ref))
+    own_k, own_v = _turned(lambda c: k_ref.at[c], cos, sin), v_ref[...]
     for out, new in ((k_out, own_k), (v_out, own_v)):
         place = out.at[jnp.minimum(position, length - 1), :]
         triton.store(place, new, mask=jnp.broadcast_to(inside & (split == 0), (h,)))
 
     # Rows beyond the group repeat its last one: a product has at least TILE of them.
-    q = turned(lambda c: q_ref.at[jnp.minimum(rows, group - 1)[:, None], c[None, :]])
+    q = _turned(lambda c: q_ref.at[jnp.minimum(rows, group - 1)[:, None], c[None, :]], cos, sin)
     scale = math.log2(math.e) / math.sqrt(h)
     top = jnp.sum(q.astype(jnp.float32) * own_k.astype(jnp.float32)[None], axis=1) * scale
     total = jnp.where(split == 0, jnp.ones_like(top), 0.0)
@@ -162,3 +155,16 @@ def _program(
     triton.store(where, mixed.astype(mixed_ref.dtype), mask=wide)
     for out, x in zip(sums, (top, total), strict=False):
         triton.store(out.at[rows], x, mask=in_group)
+
+
+def _turned(at, cos, sin):
+    """x·cos ∓ x′·sin for the x of at(columns), x′ being x with its halves exchanged."""
+    from jax.experimental.pallas import triton
+
+    h = cos.shape[0]
+    columns = jnp.arange(h)
+    # Read twice: tiles cannot be cut and joined.
+    x, exchanged = (triton.load(at(c)) for c in (columns, jax.lax.rem(columns + h // 2, h)))
+    sin = jnp.where(columns < h // 2, -sin, sin)
+    turned = x.astype(jnp.float32) * cos + exchanged.astype(jnp.float32) * sin
+    return turned.astype(x.dtype)
