@@ -91,6 +91,7 @@ def simulate(config, prompts, wanted):
         for batch in work.refill():
             assert len(batch.prefixes) <= work.rows(batch.width)
             assert max(map(len, batch.prefixes)) <= batch.width <= work.shape.length
+            total["prefills"] += 1
             total["prefilled"] += len(batch.prefixes)
             total["rows"] += work.rows(batch.width)
             for row, slot, request in batch.entering:
@@ -154,6 +155,7 @@ def test_slots_are_well_used_on_completions_of_mixed_lengths():
         total = simulate(config, prompts, wanted)
         assert total["useful"] / total["slot_steps"] > 0.85
         assert bool(total["evictions"]) == evicted
+        assert total["prefills"] < n / 4, "prompts are prefilled together"
         assert total["prefilled"] / total["rows"] > 0.85, "prefills are nearly full"
 
 

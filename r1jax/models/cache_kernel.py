@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,17 +64,8 @@ def attend(
     written = pl.BlockSpec((None, length, None, h), lambda i, j, _: (i, 0, j, 0))
     read = pl.BlockSpec((s, length, None, h), lambda i, j, _: (0, 0, j, 0))
     number = pl.BlockSpec((1,), lambda i, j, _: (i,))
-    mixed = pl.BlockSpec((None, None, None, group, h), lambda i, j, part: (part, i, j, 0, 0))
-    sums = pl.BlockSpec((None, None, None, group), lambda i, j, part: (part, i, j, 0))
     splits = splits_of(s, kv_heads, length)
-    f32 = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
-    if splits == 1:
-        specs, shapes = [mixed], [jax.ShapeDtypeStruct((1, *q.shape), q.dtype)]
-    else:
-        specs, shapes = (
-            [mixed, sums, sums],
-            [f32((splits, *q.shape)), *[f32((splits, *q.shape[:3]))] * 2],
-        )
+    left, shapes = _left(q, splits)
     # Longer reads hide more of the memory's latency, shorter ones let more programs run at once.
     program = functools.partial(_program, block=32 if length <= 2048 else 64, splits=splits)
     caches = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (k_cache, v_cache)]
@@ -81,7 +73,7 @@ def attend(
         program,
         grid=(s, kv_heads, splits),
         in_specs=[query, key, value, angles, angles, read, read, number, number, number],
-        out_specs=[written, written, *specs],
+        out_specs=[written, written, *left],
         out_shape=[*caches, *shapes],
         input_output_aliases={5: 0, 6: 1},
         compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=STAGES),
@@ -90,6 +82,19 @@ def attend(
     )(joined, joined, joined, cos, sin, k_cache, v_cache, positions, leader, prefix)
     out = found[0][0] if splits == 1 else _whole(*found).astype(q.dtype)
     return out, k_cache, v_cache
+
+
+def _left(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStruct]]:
+    """Blocks and shapes of what programs leave: the result, or mixed, top and total of each part."""
+    from jax.experimental import pallas as pl
+
+    group, h = q.shape[2:]
+    mixed = pl.BlockSpec((None, None, None, group, h), lambda i, j, part: (part, i, j, 0, 0))
+    if splits == 1:
+        return [mixed], [jax.ShapeDtypeStruct((1, *q.shape), q.dtype)]
+    sums = pl.BlockSpec((None, None, None, group), lambda i, j, part: (part, i, j, 0))
+    shapes = [(splits, *q.shape), *[(splits, *q.shape[:3])] * 2]
+    return [mixed, sums, sums], [jax.ShapeDtypeStruct(x, jnp.float32) for x in shapes]
 
 
 def _whole(mixed: jax.Array, top: jax.Array, total: jax.Array) -> jax.Array:
