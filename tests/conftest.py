@@ -43,6 +43,18 @@ def compiled(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def two_devices():
+    """Of reward-model and DPO runs. Eight, on two cores, would mostly wait for one another."""
+    from tiny import mesh_of
+
+    from r1jax.stages import reward_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
+        yield
+
+
 @pytest.fixture
 def unpainted(monkeypatch):
     """Reports with empty pictures: painting takes a second, and other tests look at them."""

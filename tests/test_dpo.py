@@ -18,23 +18,15 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.preferences import PreferenceConfig
 from r1jax.losses.preference import DPOConfig
 from r1jax.rollout.policy import load_policy, load_weights
-from r1jax.stages import dpo, reward_model, zero
+from r1jax.stages import dpo, zero
 from r1jax.stages.dpo import DPORunConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = pytest.mark.usefixtures("compiled", "two_devices")
 
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 3e-2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    """Eight, and the two cores of a small machine, would mostly wait for one another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -33,17 +33,9 @@ from r1jax.training.reward_model import load_reward_model, load_scorer, named_re
 from r1jax.training.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = pytest.mark.usefixtures("compiled", "two_devices")
 
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 1e-2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    """Eight, and the two cores of a small machine, would mostly wait for one another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
-        yield
 
 
 @pytest.fixture(scope="module")

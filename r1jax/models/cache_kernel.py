@@ -85,7 +85,7 @@ def attend(
 
 
 def _left(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStruct]]:
-    """Blocks and shapes of what programs leave: the result, or mixed, top and total of each part."""
+    """Blocks and shapes of what programs leave: the result, or mixed, top and total of a part."""
     from jax.experimental import pallas as pl
 
     group, h = q.shape[2:]
