@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from r1jax.chart import LIGHT
-from r1jax.run import read_json, read_jsonl
+from r1jax.report.chart import LIGHT
+from r1jax.run.directory import read_json, read_jsonl
 
 Rows = Sequence[dict[str, Any]]
 BLUE, ORANGE, GREEN = LIGHT.lines[:3]

@@ -28,11 +28,11 @@ from experiments.bench.requests import draw_requests, read_requests, write_reque
 from experiments.bench.rollout import Measured, Setup, measure, roofline, row
 from experiments.bench.shapes import chosen, random_params
 from experiments.bench.table import emit, readable
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig
-from r1jax.models.quantized import WeightFormat, require
+from r1jax.models.decoding.quantized import WeightFormat, require
 from r1jax.rollout.engine import EngineConfig
 
 

@@ -18,7 +18,7 @@ from experiments.bench.clock import Compiled
 from experiments.bench.shapes import chosen
 from experiments.bench.step import Step, phase_rows, prepared, rates, step
 from experiments.bench.table import emit, peak_bytes
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.data.config import DataConfig
 from r1jax.errors import UserError
 from r1jax.losses import GRPO
@@ -26,8 +26,8 @@ from r1jax.losses import PRESETS as LOSSES
 from r1jax.mesh import MeshConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.rewards import SandboxConfig
-from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from experiments.bench.rows import Case, Layout, cases_of
 from experiments.bench.shapes import chosen
 from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models.config import ModelConfig

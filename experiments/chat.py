@@ -20,7 +20,7 @@ import jax
 from rich.console import Console
 from rich.text import Text
 
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
@@ -29,7 +29,7 @@ from r1jax.problem import Problem
 from r1jax.rollout.policy import load_policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
-from r1jax.training.setup import trained_weights
+from r1jax.training.rl.setup import trained_weights
 
 
 @dataclass(frozen=True)

@@ -15,33 +15,9 @@ on. The demo takes a minute on a laptop; a real model 2 x parameters operations 
 
 from __future__ import annotations
 
-from experiments import rejection
-from r1jax import cli
-from r1jax.data.filters import FilterConfig
+from r1jax.commands import cli
+from r1jax.presets.cold_start_data import PRESETS
 from r1jax.stages import cold_start
-from r1jax.stages.cold_start import ColdStartConfig
-
-_DEMO = rejection.PRESETS["demo"]
-
-PRESETS: dict[str, ColdStartConfig] = {
-    # A real R1-Zero on one large accelerator. Thousands of prompts and T 1: paper; the rest ours.
-    "research": ColdStartConfig(
-        prompts=5000,
-        samples=4,
-        batch=128,
-        dtype="bfloat16",
-        rollout=rejection.PRESETS["research"].rollout,
-    ),
-    # A checkpoint of the embedded base on two CPU cores; everything here is ours.
-    "demo": ColdStartConfig(
-        prompts=512,
-        samples=4,
-        workers=2,
-        data=_DEMO.data,
-        rollout=_DEMO.rollout,
-        filters=FilterConfig(strict=True, shortest=4),
-    ),
-}
 
 main = cold_start.run
 

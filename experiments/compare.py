@@ -22,9 +22,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.run import flatten, read_json, read_jsonl
+from r1jax.run.directory import flatten, read_json, read_jsonl
 
 IGNORED = ("run", "overwrite", "log", "process", "profile")
 

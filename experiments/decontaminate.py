@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r1jax import cli
-from r1jax.data.decontaminate import Match, overlaps
-from r1jax.data.layouts import Columns
+from r1jax.commands import cli
+from r1jax.data.curation.decontaminate import Match, overlaps
+from r1jax.data.problems.layouts import Columns
 from r1jax.data.rows import open_rows
 from r1jax.errors import UserError
 

@@ -13,9 +13,9 @@ runs/distill-<student> with loss curves, checkpoints, report.html and the model 
 
 from __future__ import annotations
 
-from r1jax import cli
+from r1jax.commands import cli
+from r1jax.presets.distill import PRESETS
 from r1jax.stages import supervised
-from r1jax.stages.distill import PRESETS
 
 main = supervised.run
 

@@ -20,14 +20,14 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.data import DataConfig, load_eval_sets
-from r1jax.evaluate import EvalConfig, completions_rows, evaluate
+from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
-from r1jax.training.setup import trained_weights
+from r1jax.training.rl.setup import trained_weights
 
 
 @dataclass(frozen=True)

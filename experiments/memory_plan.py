@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.stages.presets import PRESETS
-from r1jax.stages.reproductions import REPRODUCTIONS
-from r1jax.training import memory
-from r1jax.training.config import RLConfig
-from r1jax.training.setup import build
+from r1jax.presets.reproductions import REPRODUCTIONS
+from r1jax.presets.zero import PRESETS
+from r1jax.training.rl import memory
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.setup import build
 
 
 @dataclass(frozen=True)

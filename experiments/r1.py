@@ -14,9 +14,9 @@ numbers, for whoever has the machines. Leaves runs/r1 with report.html.
 
 from __future__ import annotations
 
-from experiments.r1_presets import PRESETS
-from r1jax import cli
-from r1jax.stages import pipeline
+from r1jax.commands import cli
+from r1jax.presets.r1 import PRESETS
+from r1jax.stages.pipeline import run as pipeline
 
 main = pipeline.run
 

@@ -9,10 +9,10 @@ samples, checkpoints and report.html.
 
 from __future__ import annotations
 
-from r1jax import cli
+from r1jax.commands import cli
+from r1jax.presets.reproductions import REPRODUCTIONS
+from r1jax.presets.zero import PRESETS
 from r1jax.stages import zero
-from r1jax.stages.presets import PRESETS
-from r1jax.stages.reproductions import REPRODUCTIONS
 
 main = zero.run
 

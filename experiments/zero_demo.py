@@ -10,9 +10,9 @@ from about 0.3 to above 0.8 and the strict format from 0.16 to above 0.9. Leaves
 
 from __future__ import annotations
 
-from r1jax import cli
+from r1jax.commands import cli
+from r1jax.presets.zero import PRESETS
 from r1jax.stages import zero
-from r1jax.stages.presets import PRESETS
 
 main = zero.run
 

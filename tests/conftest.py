@@ -58,4 +58,4 @@ def two_devices():
 @pytest.fixture
 def unpainted(monkeypatch):
     """Reports with empty pictures: painting takes a second, and other tests look at them."""
-    monkeypatch.setattr("r1jax.chart.Chart.png", lambda chart, theme=None: b"")
+    monkeypatch.setattr("r1jax.report.chart.Chart.png", lambda chart, theme=None: b"")

@@ -10,17 +10,18 @@ import shutil
 import jax
 
 from r1jax.checkpoint import CheckpointConfig
-from r1jax.compilation import kept_in
 from r1jax.data import DataConfig
-from r1jax.evaluate import EvalConfig
-from r1jax.models import hub, table
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.models.hub import directory as hub
 from r1jax.rollout.policy import model_directory
+from r1jax.run.compilation import kept_in
 from r1jax.stages import zero
-from r1jax.training.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl import begin, train
-from r1jax.training.setup import with_base
+from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.loop import begin, train
+from r1jax.training.rl.setup import with_base
 
 VOCAB = 1024
 

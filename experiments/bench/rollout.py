@@ -19,7 +19,7 @@ from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_bytes
 from r1jax.mesh import row_devices
 from r1jax.models.config import ModelConfig
-from r1jax.models.quantized import WeightFormat
+from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from experiments.bench.ceilings import Ceilings
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
-from r1jax.models.quantized import matrices
+from r1jax.models.decoding.quantized import matrices
 
 
 def used_weights(c: ModelConfig) -> int:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.errors import UserError
-from r1jax.models import hub, table
+from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.models.hub import directory as hub
 from r1jax.rollout.policy import model_directory
 from r1jax.types import Params
 

@@ -19,13 +19,13 @@ import numpy as np
 from experiments.bench.shapes import random_params
 from r1jax.data.packing import packing_efficiency
 from r1jax.models.config import ModelConfig, to_hf
-from r1jax.progress import Alone, Progress
 from r1jax.rollout.policy import model_directory
+from r1jax.run.progress import Alone, Progress
 from r1jax.stages import zero
-from r1jax.training.config import RLConfig
 from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.rl import Files, Loop, learn, new_rollout, record
-from r1jax.training.setup import Parts, build, copy, initial_state
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
+from r1jax.training.rl.setup import Parts, build, copy, initial_state
 from r1jax.training.update import init_state
 
 
@@ -106,7 +106,7 @@ def prepared(config: RLConfig, shape: ModelConfig | None) -> Iterator[tuple[Part
 
 
 def _started(parts: Parts) -> tuple[Parts, Loop]:
-    """What `r1jax.training.rl.begin` does for a new run, with weights that no file holds."""
+    """What `r1jax.training.rl.loop.begin` does for a new run, with weights that no file holds."""
     c, mesh, seed = parts.policy.config, parts.mesh, parts.config.seed
     if parts.lora:
         parts = replace(parts, base=random_params(c, mesh, seed, parts.config.train.dtype))
@@ -117,7 +117,7 @@ def _started(parts: Parts) -> tuple[Parts, Loop]:
 
 
 def step(parts: Parts, loop: Loop, files: Files) -> Step:
-    """The next rollout and all updates from it, as `r1jax.training.rl.train` makes them."""
+    """The next rollout and all updates from it, as `r1jax.training.rl.loop.train` makes them."""
     phases: Counter[str] = Counter()
     began = time.perf_counter()
     loop.scored = new_rollout(parts, loop, files)

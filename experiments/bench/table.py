@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from r1jax.environment import environment
-from r1jax.training import memory
+from r1jax.run.environment import environment
+from r1jax.training.rl import memory
 
 
 def emit(title: str, rows: list[dict[str, Any]], out: str) -> None:

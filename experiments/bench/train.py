@@ -23,9 +23,9 @@ from r1jax.models.attention import choose_kernel
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.memory import nbytes
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.setup import lora_state
+from r1jax.training.rl.memory import nbytes
+from r1jax.training.rl.setup import lora_state
 from r1jax.training.update import (
     Accumulator,
     ComputeConfig,

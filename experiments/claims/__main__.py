@@ -1,7 +1,7 @@
 """The paper's claims in miniature, all or some of them, their runs in one pool.
 
-    python -m experiments.pretrain_base --out runs/base0 --seed 0
-    python -m experiments.pretrain_base --out runs/base1 --seed 1
+    python -m experiments.pretraining.base --out runs/base0 --seed 0
+    python -m experiments.pretraining.base --out runs/base1 --seed 1
     python -m experiments.claims --bases runs/base0 runs/base1 --only a b g k \\
         --devices 4 --jobs 9 --memory-fraction 0.1 --deadline 560
     python -m experiments.claims.page
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from experiments.claims.runs import Config
 from experiments.claims.study import PRESETS, main
-from r1jax import cli
+from r1jax.commands import cli
 
 if __name__ == "__main__":
     raise SystemExit(cli.run(main, Config(), description=__doc__, presets=PRESETS))

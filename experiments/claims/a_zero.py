@@ -19,7 +19,7 @@ from experiments.claims.results import judged, number, summary
 from experiments.claims.runs import Config, Pair, Step
 from r1jax.data import load_eval_sets
 from r1jax.data.world.traces import MODES
-from r1jax.run import read_jsonl
+from r1jax.run.directory import read_jsonl
 
 ARMS = {"zero": "constant", "zero-mean": "sequence mean"}
 SAMPLES = 64  # of each problem where only the modes are wanted

@@ -25,7 +25,7 @@ from experiments.claims.results import (
     training,
 )
 from experiments.claims.runs import Config, Pair, Step
-from experiments.rejection_sft import SFTConfig as OwnSFT
+from experiments.gates.rejection_sft import SFTConfig as OwnSFT
 from r1jax.training.optimizer import OptimizerConfig
 
 RATES = {"low": 0.3, "middle": 1.0, "high": 3.0}  # of the plain run's learning rate

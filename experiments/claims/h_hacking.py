@@ -15,9 +15,9 @@ from experiments.claims import pairs, runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
 from experiments.claims.results import smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
-from experiments.jobs import Job
-from r1jax.data.preferences import PreferenceConfig
-from r1jax.training.config import RewardConfig
+from experiments.gates.jobs import Job
+from r1jax.data.examples.preferences import PreferenceConfig
+from r1jax.training.rl.config import RewardConfig
 
 EPOCHS = (10, 3, 1)  # passes over the fewest, the middle and the most pairs
 PROMPT = 128  # tokens of the longest request

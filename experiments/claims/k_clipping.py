@@ -14,7 +14,7 @@ from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above
 from experiments.claims.results import last as last_of
 from experiments.claims.results import number, summary
 from experiments.claims.runs import Config, Pair, Step
-from r1jax.run import read_jsonl
+from r1jax.run.directory import read_jsonl
 
 CLIPS = {"0.2 / 0.2": (0.2, 0.2), "0.2 / 0.28": (0.2, 0.28), "10": (10.0, 10.0)}
 PARTS = 8  # updates per rollout

@@ -17,9 +17,9 @@ from typing import Any
 from experiments.claims.every import CLAIMS
 from experiments.claims.pictures import chart, table
 from experiments.claims.verdicts import collate
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.run import read_json
+from r1jax.run.directory import read_json
 
 HEAD = """\
 # The paper's claims in miniature

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.claims.traces import FREE, write
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.data.world.judged_pairs import held_out_rows, helpful_pairs
-from r1jax.run import RunDirectory
+from r1jax.run.directory import RunDirectory
 
 COLUMNS = ("prompt", "chosen", "rejected")
 

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import AutoLocator
 
-from experiments.tinyzero_table import t_interval
-from r1jax.chart import Chart, Theme, cycle
+from experiments.gates.tinyzero_table import t_interval
+from r1jax.report.chart import Chart, Theme, cycle
 
 Pairs = Sequence[Mapping[str, Any]]
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import jobs
 from experiments.claims.runs import Config
+from experiments.gates import jobs
 from r1jax.errors import UserError
 from r1jax.rollout.policy import model_directory
-from r1jax.run import read_json, read_jsonl
+from r1jax.run.directory import read_json, read_jsonl
 
 PERCENT = ("pass_at_1", "pass_at_1_strict", "format", "truncated", "language_consistency", "mixed")
 
@@ -83,7 +83,7 @@ def parameters(model: str) -> int:
     """Weights of a base, as its card says. UserError where it has no card."""
     path = model_directory(model) / "card.json"
     if not path.exists():
-        raise UserError(f"{path}: is not there; bases come from experiments.pretrain_base")
+        raise UserError(f"{path}: is not there; bases come from experiments.pretraining.base")
     return read_json(path)["parameters"]
 
 

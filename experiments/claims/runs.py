@@ -9,22 +9,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import cold_start_data, evaluate, jobs, rejection, rejection_sft, sft
+from experiments import cold_start_data, evaluate, rejection, sft
 from experiments import reward_model as reward_models
 from experiments.claims import traces
-from experiments.jobs import Job
+from experiments.gates import jobs, rejection_sft
+from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
-from r1jax.data.conversations import ConversationConfig
+from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError
-from r1jax.evaluate import EvalConfig
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.presets.zero import PRESETS
 from r1jax.rollout.engine import EngineConfig
 from r1jax.stages.cold_start import ColdStartConfig
-from r1jax.stages.harvest import BalanceConfig
-from r1jax.stages.presets import PRESETS
+from r1jax.stages.harvest.samples import BalanceConfig
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.supervised import SFTConfig
-from r1jax.training.config import RLConfig
+from r1jax.training.rl.config import RLConfig
 
 DEMO = PRESETS["demo"]
 ORDER = tuple("aecdfbgikhj")
@@ -286,4 +287,4 @@ def own_samples(config: Config, name: str, pair: Pair, model: str, **changes: An
     run = replace(config.zero, model=model, seed=pair.seed)
     run = replace(run, data=replace(run.data, seed=pair.seed))
     made = replace(jobs.rejection(run, Path(config.out)), run=place(config, name), **changes)
-    return Step(Job(name, "experiments.rejection_sft", made, rejection_sft.Config()))
+    return Step(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))

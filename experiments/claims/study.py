@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments import jobs
 from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
 from experiments.claims.runs import Config, Step
 from experiments.claims.verdicts import collate
-from r1jax import cli
+from experiments.gates import jobs
+from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.evaluate import EvalConfig
+from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
-from r1jax.run import write_json
+from r1jax.run.directory import write_json
 
 _DEFAULT = Config()
 _SMALL = EngineConfig(slots=16, prefill=8, max_prompt=64, max_tokens=64)

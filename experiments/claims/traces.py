@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1jax import cli
+from r1jax.commands import cli
 from r1jax.data.world.corpus import Mix, documents
 from r1jax.errors import UserError
-from r1jax.run import RunDirectory, read_jsonl
+from r1jax.run.directory import RunDirectory, read_jsonl
 
 FREE = ("overwrite", "run")  # flags that may differ when it is repeated
 BLOCK = 1000  # documents that are made at a time

@@ -1,11 +1,11 @@
 """From a source's name to problems, prompts and packed rows."""
 
 from r1jax.data.config import DataConfig
-from r1jax.data.decontaminate import Match, ngrams, overlaps
-from r1jax.data.files import DataReport, load_file
-from r1jax.data.layouts import LAYOUTS
-from r1jax.data.mixture import ProblemStream, load_eval_sets
-from r1jax.data.sources import FileSource, Source, WorldSource, open_source, set_name
+from r1jax.data.curation.decontaminate import Match, ngrams, overlaps
+from r1jax.data.problems.files import DataReport, load_file
+from r1jax.data.problems.layouts import LAYOUTS
+from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
+from r1jax.data.problems.sources import FileSource, Source, WorldSource, open_source, set_name
 from r1jax.data.templates import TEMPLATES, Template, render
 
 __all__ = [

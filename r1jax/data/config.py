@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from r1jax.data.layouts import Layout
+from r1jax.data.problems.layouts import Layout
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.problems import Language
 from r1jax.errors import UserError

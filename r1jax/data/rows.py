@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r1jax.data.params import parse_params
+from r1jax.data.problems.options import parse_params
 from r1jax.errors import UserError
 
 Row = Mapping[str, Any]

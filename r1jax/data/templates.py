@@ -37,7 +37,7 @@ R1_ZERO = (
 )
 
 # Jiayi-Pan/TinyZero 95df88f, examples/data_preprocess/countdown.py (base) and multiply.py. What the
-# question asks for is part of the question (r1jax.data.tinyzero).
+# question asks for is part of the question (r1jax.data.tinyzero.tasks).
 TINYZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves "
     "it. The assistant first thinks about the reasoning process in the mind and then provides the "

@@ -1,6 +1,5 @@
 """Losses: arrays in, an additive share and metrics out. No model is ever imported here."""
 
-from r1jax.losses.advantages import group_advantages, normalized_sum, zero_std_frac
 from r1jax.losses.config import GRPO
 from r1jax.losses.grpo import grpo
 from r1jax.losses.importance import importance_weights, on_policy_enough
@@ -21,9 +20,7 @@ from r1jax.losses.reduce import (
     token_sum,
 )
 from r1jax.losses.reference import follow
-from r1jax.losses.returns import rollout_advantages, token_returns, whiten
 from r1jax.losses.segments import segment_length, segment_mean, segment_sum
-from r1jax.losses.selection import first_groups, mixed_groups, without_truncated
 
 __all__ = [
     "ESTIMATORS",
@@ -40,9 +37,7 @@ __all__ = [
     "cispo",
     "clipped_tokens",
     "constant",
-    "first_groups",
     "follow",
-    "group_advantages",
     "grpo",
     "importance_weighted",
     "importance_weights",
@@ -52,10 +47,7 @@ __all__ = [
     "load_loss",
     "masked",
     "masked_sum",
-    "mixed_groups",
-    "normalized_sum",
     "on_policy_enough",
-    "rollout_advantages",
     "segment_length",
     "segment_mean",
     "segment_sum",
@@ -64,9 +56,5 @@ __all__ = [
     "straight_through",
     "surrogate",
     "token_mean",
-    "token_returns",
     "token_sum",
-    "whiten",
-    "without_truncated",
-    "zero_std_frac",
 ]

@@ -7,8 +7,9 @@ from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError
-from r1jax.losses.advantages import Baseline, Std
 
+Baseline = Literal["group", "others", "none"]
+Std = Literal["none", "population", "unbiased", "batch", "mean"]
 Ratio = Literal["token", "sequence", "sequence_token"]
 Objective = Literal["clip", "cispo", "cispo_cap"]
 ReductionName = Literal["sequence_mean", "token_mean", "constant", "sequence_sum", "token_sum"]

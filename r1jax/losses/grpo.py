@@ -29,7 +29,7 @@ def grpo(config: GRPO, on_policy: bool = False) -> Loss:
     default the ratio is taken token by token: the papers of R1 write it for the whole output
     (eq. 1), which overflows at thousands of tokens; the token form is DeepSeekMath's (eq. 3). What
     concerns advantages and denominators (`advantage_*`, `truncated`, `kl_as`) was settled before:
-    `r1jax.losses.returns` and `r1jax.losses.selection`.
+    `r1jax.advantages.returns` and `r1jax.advantages.selection`.
 
     Args:
       config: static choices.

@@ -1,6 +1,6 @@
 """Losses on judged responses: Bradley-Terry and logistic for reward models, DPO for a policy.
 
-A pair is two neighbouring segments of a row, chosen first (`r1jax.data.preferences.pack_pairs`):
+A pair is two neighbouring segments of a row, chosen first (`data.examples.judged.pack_pairs`):
 segments 1 and 2, 3 and 4, ... Shares are additive: a pair never leaves its micro-batch, and every
 pair, or response, is divided by their number in the whole update.
 """

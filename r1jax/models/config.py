@@ -79,7 +79,7 @@ class ModelConfig:
 
 
 def to_hf(config: ModelConfig) -> dict[str, Any]:
-    """The config.json that `transformers` reads; inverse of `r1jax.models.families.from_hf`."""
+    """The config.json that `transformers` reads; inverse of `r1jax.models.hub.families.from_hf`."""
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.rope_scaling is not None:
         scaling = config.rope_scaling

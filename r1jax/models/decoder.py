@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import constrain, cuts_columns, over_rows
 from r1jax.models import attention as attn
-from r1jax.models.cache_attention import Prefix, append_and_attend
 from r1jax.models.config import ModelConfig
-from r1jax.models.few_rows import joined, laid_out, wanted
+from r1jax.models.decoding.cache_attention import Prefix, append_and_attend
+from r1jax.models.decoding.few_rows import joined, laid_out, wanted
+from r1jax.models.decoding.quantized import WeightFormat, quantized, reaches
 from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
 from r1jax.models.lora import merge
-from r1jax.models.quantized import WeightFormat, quantized, reaches
 from r1jax.types import Params
 
 Remat = Literal["none", "dots", "full"]

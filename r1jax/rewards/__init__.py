@@ -8,18 +8,18 @@ from r1jax.rewards.adapters import (
     per_completion,
     random_reward,
 )
+from r1jax.rewards.answers.extract import Policy, extract
+from r1jax.rewards.answers.graders import GRADERS, check_gold, grade
+from r1jax.rewards.answers.gym import unsafe_reasoning_gym_tasks
 from r1jax.rewards.code import CodeReward, code
-from r1jax.rewards.extract import Policy, extract
 from r1jax.rewards.format import is_strict_format, strict_format, tag_count
-from r1jax.rewards.graders import GRADERS, check_gold, grade
-from r1jax.rewards.gym import unsafe_reasoning_gym_tasks
 from r1jax.rewards.language import language_consistency, thought_words
 from r1jax.rewards.length import soft_overlong
-from r1jax.rewards.pool import RewardPool
 from r1jax.rewards.repetition import repetition_penalty
 from r1jax.rewards.sandbox import SandboxConfig
 from r1jax.rewards.score import Term, score
-from r1jax.rewards.unit import Counts
+from r1jax.rewards.workers.pool import RewardPool
+from r1jax.rewards.workers.unit import Counts
 
 __all__ = [
     "GRADERS",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.extract import Policy, check_policy, extract
-from r1jax.rewards.graders import GRADERS, UNRULED, check_gold, grade, grader_of
+from r1jax.rewards.answers.extract import Policy, check_policy, extract
+from r1jax.rewards.answers.graders import GRADERS, UNRULED, check_gold, grade, grader_of
 from r1jax.rewards.sandbox import SandboxConfig, require_isolation
 
 __all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]

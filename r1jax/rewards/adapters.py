@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext
-from r1jax.rewards.extract import extract
+from r1jax.rewards.answers.extract import extract
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.extract import program
+from r1jax.rewards.answers.extract import program
 from r1jax.rewards.sandbox import (
     Calls,
     SandboxConfig,

@@ -11,9 +11,9 @@ from r1jax.rewards.adapters import RandomReward
 from r1jax.rewards.format import strict_format, tag_count
 from r1jax.rewards.language import LanguageConsistency
 from r1jax.rewards.length import SoftOverlong
-from r1jax.rewards.pool import RewardPool
 from r1jax.rewards.repetition import Repetition
-from r1jax.rewards.unit import Counts
+from r1jax.rewards.workers.pool import RewardPool
+from r1jax.rewards.workers.unit import Counts
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from r1jax.problem import Completion, Problem
-from r1jax.rewards import countdown as exact
 from r1jax.rewards.adapters import per_completion
+from r1jax.rewards.answers import countdown as exact
 
 MAX_CHARACTERS = 300
 """Longer equations count as invalid: they are no equation over a few numbers."""

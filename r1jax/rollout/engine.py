@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from r1jax.mesh import place, replicated, row_devices, samples_whole
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
-from r1jax.models.quantized import WeightFormat
+from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.rollout import slots as device
 from r1jax.rollout import together
 from r1jax.rollout.ending import AllBut, Ending

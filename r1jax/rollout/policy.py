@@ -18,10 +18,10 @@ from jax.sharding import Mesh
 from r1jax.data.templates import TEMPLATES, Template, render
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
-from r1jax.models import hub
 from r1jax.models.config import ModelConfig
-from r1jax.models.families import from_hf, token_ids
-from r1jax.models.shards import json_object
+from r1jax.models.hub import directory as hub
+from r1jax.models.hub.families import from_hf, token_ids
+from r1jax.models.hub.shards import json_object
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
@@ -169,7 +169,7 @@ def load_policy(
       system: system message of a chat template.
       prefill: what completions begin with; None keeps the template's own; for a chat template that
         opens <think> itself it is that tag.
-      family: `package.module:function` that reads config.json, a `r1jax.models.families.Family`;
+      family: `package.module:function` that reads config.json, a `models.hub.families.Family`;
         empty: one of the families r1jax knows.
 
     Raises:
@@ -260,7 +260,7 @@ def make_engine(
 def make_sampler(
     engine: Engine, policy: Policy, weights: Params, max_tokens: int | None = None
 ) -> Callable[[Sequence[Problem], int, float, float, int], list[list[Completion]]]:
-    """The sampler that `r1jax.evaluate` wants, over weights from `engine.prepare`."""
+    """The sampler that `r1jax.evaluate.measures` wants, over weights from `engine.prepare`."""
 
     def sample(
         problems: Sequence[Problem], samples: int, temperature: float, top_p: float, seed: int

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import constrain
 from r1jax.models import decoder
-from r1jax.models.cache_attention import Prefix
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.rollout.sampling import Sampling, draw
 from r1jax.types import Params
 

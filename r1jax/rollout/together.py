@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import on_own_rows, own_rows, samples_whole
 from r1jax.models import decoder
-from r1jax.models.cache_attention import Prefix
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.rollout import slots as alone
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission, Slots

@@ -18,12 +18,12 @@ from r1jax.endpoint import Endpoint, Request, rewrite_messages
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
-from r1jax.progress import Alone, Display
 from r1jax.rollout.policy import Policy, load_policy
-from r1jax.stages.data_run import ENDPOINT, Place, finish, opened
-from r1jax.stages.harvest import BalanceConfig, Generator, Rewriter, Room, settle
+from r1jax.run.progress import Alone, Display
+from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
+from r1jax.stages.harvest.review import export_review, read_review, reviewed
+from r1jax.stages.harvest.samples import BalanceConfig, Generator, Rewriter, Room, settle
 from r1jax.stages.rejection import RULES, RejectionConfig, local_model, make_steps, work
-from r1jax.stages.review import export_review, read_review, reviewed
 
 Source = Literal["few_shot", "direct", "zero", "human"]
 AUTO, NONE = "auto", "none"

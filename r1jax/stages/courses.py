@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.data.sources import set_name
+from r1jax.data.problems.sources import set_name
 from r1jax.rollout.policy import Policy
-from r1jax.training.course_config import CourseConfig
 from r1jax.training.optimizer import schedule
-from r1jax.training.setup import Parent
-from r1jax.training.sft import Course
+from r1jax.training.rl.setup import Parent
+from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.loop import Course
 
 
 def course_over(

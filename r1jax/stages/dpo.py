@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from r1jax.data.judged import Preferences
-from r1jax.data.preferences import View
+from r1jax.data.examples.judged import Preferences
+from r1jax.data.examples.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
 from r1jax.models import table
-from r1jax.progress import Display
-from r1jax.run import RunDirectory
+from r1jax.run.directory import RunDirectory
+from r1jax.run.progress import Display
 from r1jax.stages import supervised, zero
 from r1jax.stages.reward_model import JudgedConfig, Note, begin, headline
 from r1jax.stages.supervised import Parts
-from r1jax.training import preference
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl import Loop
-from r1jax.training.setup import starting_weights
+from r1jax.training.rl.loop import Loop
+from r1jax.training.rl.setup import starting_weights
+from r1jax.training.supervised import preference
 from r1jax.training.update import make_functions, trained_rows
 from r1jax.types import TrainState
 

@@ -12,8 +12,8 @@ import jax
 
 from r1jax import mesh as meshes
 from r1jax.data.world import judged_pairs as world
-from r1jax.progress import Alone, Display
-from r1jax.run import RunDirectory, inspect
+from r1jax.run.directory import RunDirectory, inspect
+from r1jax.run.progress import Alone, Display
 
 SFT, HELPFULNESS, SAFETY = "sft.jsonl", "helpfulness.jsonl", "safety.jsonl"
 TESTS = {HELPFULNESS: "helpfulness_test.jsonl", SAFETY: "safety_test.jsonl"}

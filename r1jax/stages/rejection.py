@@ -7,22 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from r1jax.data import DataConfig, ProblemStream
-from r1jax.data.exports import Layout
-from r1jax.data.filters import FilterConfig, make_filters
+from r1jax.data.curation.exports import Layout
+from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
-from r1jax.progress import Display
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.sampling import Sampling
-from r1jax.stages.data_run import ENDPOINT, Place, finish, opened
-from r1jax.stages.harvest import (
+from r1jax.run.progress import Display
+from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
+from r1jax.stages.harvest.samples import (
     BalanceConfig,
     Generator,
     Judge,
@@ -33,8 +33,8 @@ from r1jax.stages.harvest import (
     rule_judge,
     training_layout,
 )
-from r1jax.training import collect
-from r1jax.training.setup import find_parent, starting_weights
+from r1jax.training.rl import collect
+from r1jax.training.rl.setup import find_parent, starting_weights
 
 RULES = "rules"
 FRUITLESS = 1000

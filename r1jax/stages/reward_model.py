@@ -11,26 +11,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from r1jax.data.examples import Encoder
-from r1jax.data.judged import Preferences, hold_out_prompts, load_preferences
-from r1jax.data.preferences import Kind, PreferenceConfig, View
+from r1jax.data.examples.encoding import Encoder
+from r1jax.data.examples.judged import Preferences, hold_out_prompts, load_preferences
+from r1jax.data.examples.preferences import Kind, PreferenceConfig, View
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
 from r1jax.models import scalar, table
-from r1jax.progress import Display
 from r1jax.rollout.policy import Policy, load_policy
-from r1jax.run import RunDirectory
+from r1jax.run.directory import RunDirectory
+from r1jax.run.progress import Display
 from r1jax.stages import supervised
 from r1jax.stages.courses import course_over, read_held_out
 from r1jax.stages.supervised import HELD_OUT, Parts
-from r1jax.training import preference
-from r1jax.training.course_config import CourseConfig
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.reward_model import Described, refuse_reward_model
-from r1jax.training.rl import Loop
-from r1jax.training.setup import find_parent, fit_rows, starting_weights
-from r1jax.training.sft import Course, updates_of
+from r1jax.training.rl.loop import Loop
+from r1jax.training.rl.reward_model import Described, refuse_reward_model
+from r1jax.training.rl.setup import find_parent, fit_rows, starting_weights
+from r1jax.training.supervised import preference
+from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.loop import Course, updates_of
 from r1jax.training.update import init_state
 from r1jax.types import TrainState
 

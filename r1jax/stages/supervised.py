@@ -12,27 +12,27 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.data.conversations import ConversationConfig
-from r1jax.data.examples import Encoder, Examples, hold_out, load_examples
-from r1jax.environment import environment
+from r1jax.data.examples.conversations import ConversationConfig
+from r1jax.data.examples.encoding import Encoder, Examples, hold_out, load_examples
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
-from r1jax.progress import Alone, Display
-from r1jax.report import write_report
+from r1jax.report.page import write_report
 from r1jax.rollout.policy import Policy, load_policy
-from r1jax.run import RunDirectory
+from r1jax.run.directory import RunDirectory
+from r1jax.run.environment import environment
+from r1jax.run.progress import Alone, Display
 from r1jax.stages import zero
 from r1jax.stages.courses import course_over, read_held_out
-from r1jax.training.course_config import CourseConfig
-from r1jax.training.distill import TeacherConfig, make_share
-from r1jax.training.examine import loss_examiner, make_measure
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl import Loop
-from r1jax.training.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
-from r1jax.training.sft import Course, begin, train, updates_of
+from r1jax.training.rl.loop import Loop
+from r1jax.training.rl.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
+from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.distill import TeacherConfig, make_share
+from r1jax.training.supervised.examine import loss_examiner, make_measure
+from r1jax.training.supervised.loop import Course, begin, train, updates_of
 from r1jax.training.update import (
     Functions,
     functions_of,

@@ -12,20 +12,20 @@ from jax.experimental import multihost_utils
 
 from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
-from r1jax.environment import environment
-from r1jax.evaluate import Evaluation, paired_gain
+from r1jax.evaluate.measures import Evaluation, paired_gain
 from r1jax.models.lora import LoraConfig, merge, save_peft
-from r1jax.progress import Alone, Display
-from r1jax.report import write_report
+from r1jax.report.page import write_report
 from r1jax.rollout.policy import Policy, save_policy
-from r1jax.run import RunDirectory, inspect
-from r1jax.sinks import open_sinks
-from r1jax.training import memory
-from r1jax.training.config import RLConfig
-from r1jax.training.held_out import held_out
-from r1jax.training.profile import Profiler
-from r1jax.training.rl import Files, Loop, begin, train
-from r1jax.training.setup import Parts, build, starting_weights, with_base
+from r1jax.run.directory import RunDirectory, inspect
+from r1jax.run.environment import environment
+from r1jax.run.profile import Profiler
+from r1jax.run.progress import Alone, Display
+from r1jax.run.sinks import open_sinks
+from r1jax.training.rl import memory
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.held_out import held_out
+from r1jax.training.rl.loop import Files, Loop, begin, train
+from r1jax.training.rl.setup import Parts, build, starting_weights, with_base
 from r1jax.types import Params
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from r1jax.errors import UserError
-from r1jax.run import RunDirectory
+from r1jax.run.directory import RunDirectory
 from r1jax.types import Batch
 
 

@@ -1,0 +1,249 @@
+"""Experiment modules run as processes side by side: what the gates are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from experiments import evaluate
+from experiments.gates import rejection_sft
+from experiments.gates.job_queue import Queue
+from r1jax.errors import UserError
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.rollout.engine import EngineConfig
+from r1jax.run.directory import inspect, read_json, to_json, write_json
+from r1jax.stages import zero
+from r1jax.training.rl.config import RewardConfig, RLConfig
+
+FLAGS = "flags.json"  # what a finished evaluation was made with
+TAIL = 15  # lines of a failed job's log that are shown
+TERMS = ("accuracy", "format", "tag_count", "language", "overlong", "repetition", "random")
+
+
+class Setting(Protocol):
+    """What the gates' flags have in common."""
+
+    @property
+    def out(self) -> str:
+        """Directory of all runs and of the result."""
+
+    @property
+    def seeds(self) -> int:
+        """Runs, each with a seed of its own."""
+
+    @property
+    def jobs(self) -> int:
+        """Runs at a time, on each device."""
+
+    @property
+    def memory_fraction(self) -> float:
+        """Share of the device's memory for each run; 0: JAX's own rule."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One experiment module to run with the flags that turn `default` into `config`."""
+
+    name: str
+    module: str
+    config: Any
+    default: Any
+
+    def finished(self, out: Path) -> bool:
+        """Whether its result is there; UserError when a run with other flags is in its place.
+
+        An evaluation with other flags is made again.
+        """
+        if isinstance(self.config, evaluate.Config):
+            known = out / self.name / FLAGS
+            return known.exists() and read_json(known) == to_json(self.config)
+        return inspect(self.config.run, self.config, ignore=zero.FREE) == "finished"
+
+    @property
+    def command(self) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
+
+
+def check(setting: Setting) -> None:
+    """Raises UserError on values that make no gate."""
+    if setting.seeds < 1 or setting.jobs < 1:
+        raise UserError(f"--seeds {setting.seeds} --jobs {setting.jobs}: both at least 1")
+    if not 0 <= setting.memory_fraction * setting.jobs <= 1:
+        raise UserError(
+            f"--memory-fraction {setting.memory_fraction} x --jobs {setting.jobs} exceeds the "
+            "device"
+        )
+
+
+def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
+    """The command line that turns `default` into `config`, both of one (nested) dataclass."""
+    for f in dataclasses.fields(config):
+        value, old = getattr(config, f.name), getattr(default, f.name)
+        name = f.name.rstrip("_").replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            yield from flags(value, old, f"{prefix}{name}.")
+        elif isinstance(value, bool) and value != old:
+            yield prefix + ("" if value else "no-") + name
+        elif isinstance(value, tuple) and value != old:
+            yield from (prefix + name, *map(str, value))
+        elif value != old:
+            yield from (prefix + name, str(value))
+
+
+def seed_runs(run: RLConfig, count: int, out: Path) -> dict[str, RLConfig]:
+    """The run under seeds 0 to count - 1, of sampling and of the training problems, by name."""
+    return {
+        f"seed{i}": replace(
+            run, run=str(out / f"seed{i}"), seed=i, data=replace(run.data, seed=i)
+        )
+        for i in range(count)
+    }  # fmt: skip
+
+
+def only(reward: RewardConfig, **weights: float) -> RewardConfig:
+    """The reward with these terms and no others."""
+    return replace(reward, **dict.fromkeys(TERMS, 0.0) | weights, user=())
+
+
+def rejection(run: RLConfig, out: Path) -> rejection_sft.Config:
+    """Supervised training on the right ones of as many samples as `run` draws."""
+    return rejection_sft.Config(
+        run=str(out / "rejection"),
+        model=run.model,
+        family=run.family,
+        seed=run.seed,
+        rollouts=run.updates // run.train.updates_per_rollout,
+        answer=run.reward.answer,
+        workers=run.reward.workers,
+        data=run.data,
+        rollout=run.rollout,
+        eval=run.eval,
+        mesh=run.mesh,
+    )
+
+
+def judging(run: RLConfig, problems: int, how: EvalConfig) -> evaluate.Config:
+    """An evaluation of the run's model on the first `problems` of its first set."""
+    r, default = run.rollout, evaluate.Config()
+    shapes = {f.name: getattr(r, f.name) for f in dataclasses.fields(EngineConfig)}
+    return replace(
+        default,
+        model=run.model,
+        family=run.family,
+        dtype=r.dtype,
+        workers=default.workers if run.reward.workers is None else run.reward.workers,
+        data=replace(run.data, eval=run.data.eval[:1], eval_count=problems),
+        eval=how,
+        rollout=EngineConfig(**shapes),
+        mesh=run.mesh,
+    )
+
+
+def perform(
+    jobs: Sequence[Any],
+    setting: Setting,
+    after: Mapping[str, Sequence[str]] | None = None,
+    devices: int = 0,
+    until: float | None = None,
+) -> list[str]:
+    """Runs what is not finished, some at a time, the first ones first; names those that failed.
+
+    `after[name]` names the jobs that must be done before: one that waits for a failed one is not
+    run, and neither failed. With `devices` GPUs there are `setting.jobs` jobs on each, dealt out in
+    turn; otherwise as many in all. Each keeps to its own share of the cores. At `until` (of
+    `time.monotonic`) what runs is ended, and what waits stays: another call goes on with it. Raises
+    UserError where jobs wait for each other.
+    """
+    out = Path(setting.out)
+    queue = Queue([job for job in jobs if not job.finished(out)], after or {}, until)
+    places = [
+        place for _ in range(setting.jobs) for place in (range(devices) if devices else [None])
+    ]
+
+    def work(number: int, device: int | None) -> None:
+        keep_to_cores(number, len(places))
+        while job := queue.take():
+            try:
+                queue.put_back(job, perform_one(job, setting, device, queue.left))
+            except BaseException:
+                queue.stop()
+                raise
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        futures = [pool.submit(work, i, place) for i, place in enumerate(places)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:  # Ctrl-C reaches this thread alone
+            queue.stop()
+            raise
+    return queue.failed
+
+
+def cores_of(number: int, count: int, cores: Sequence[int]) -> list[int]:
+    """The cores of one of `count` jobs side by side: its share of them, two at least."""
+    first, size = number * len(cores) // count, max(2, len(cores) // count)
+    return [cores[(first + i) % len(cores)] for i in range(min(size, len(cores)))]
+
+
+def keep_to_cores(number: int, count: int) -> None:
+    """Gives this thread, and the processes it starts, their share of the cores (on Linux).
+
+    A process starts as many threads as it sees cores: thirty on thirty cores stand in each other's
+    way.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores_of(number, count, sorted(os.sched_getaffinity(0))))
+
+
+def perform_one(
+    job: Any, setting: Setting, device: int | None = None, seconds: float | None = None
+) -> int | None:
+    """Runs one job with its output in <out>/<name>.log; shows its end when it fails.
+
+    Sees GPU `device` alone, if one is named. Returns its exit status, None when it was ended after
+    `seconds`: the same command goes on where it stood.
+    """
+    log = Path(setting.out) / f"{job.name}.log"
+    environment = dict(os.environ)
+    if setting.memory_fraction:
+        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device)
+    print(f"{job.name}: started", flush=True)
+    started = time.monotonic()
+    limit = {} if seconds is None else {"timeout": max(seconds, 0.0)}
+    with log.open("a") as file:
+        try:
+            status = subprocess.run(
+                job.command, stdout=file, stderr=subprocess.STDOUT, env=environment, **limit
+            ).returncode
+        except subprocess.TimeoutExpired:
+            print(f"{job.name}: stopped, to be gone on with", flush=True)
+            return None
+    took = f"{time.monotonic() - started:.0f} s"
+    ended = f"done, {took}" if not status else f"failed with status {status}, {took}"
+    print(f"{job.name}: {ended}", flush=True)
+    if not status and isinstance(job.config, evaluate.Config):
+        write_json(Path(job.config.out) / FLAGS, job.config)
+    if status:
+        lines = log.read_text(errors="replace").splitlines()[-TAIL:]
+        print("\n".join(f"  {job.name} | {line}" for line in lines), file=sys.stderr, flush=True)
+    return status
+
+
+def complain(failed: Sequence[str], setting: Setting) -> None:
+    """Raises UserError naming the jobs that failed, if any did."""
+    out = Path(setting.out)
+    if failed:
+        names = ", ".join(f"{name} (see {out / name}.log)" for name in failed)
+        raise UserError(f"--out {out}: failed: {names}; mend it and repeat the command")

@@ -1,0 +1,195 @@
+"""The control beside GRPO: supervised training on the base's own right answers.
+
+    python -m experiments.gates.rejection_sft
+
+Draws as many completions as a GRPO run does (same stream of problems, same sampling), but all of
+them from the base; keeps those that are right (the paper's rejection sampling, section 2.3.3) and
+fine-tunes on them. What GRPO gains beyond this is not explained by the samples alone. A few minutes
+on an accelerator. Leaves runs/rejection_sft with summary.json as R1-Zero's, and the model in hf/.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from r1jax.commands import cli
+from r1jax.data import DataConfig
+from r1jax.data.packing import Sequences
+from r1jax.errors import UserError
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.losses.sft import sft
+from r1jax.mesh import MeshConfig
+from r1jax.models import table
+from r1jax.presets.zero import PRESETS
+from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rollout.policy import load_weights
+from r1jax.run.directory import RunDirectory
+from r1jax.stages import zero
+from r1jax.training.optimizer import OptimizerConfig, make_optimizer
+from r1jax.training.rl import collect
+from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.held_out import held_out
+from r1jax.training.rl.judging import Drawn, Judging
+from r1jax.training.rl.setup import Parts, build
+from r1jax.training.supervised.loop import fit, updates_of
+from r1jax.training.update import ComputeConfig, init_state, make_functions
+from r1jax.types import Params
+
+DEMO = PRESETS["demo"]
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """How the kept completions are learnt."""
+
+    epochs: int = 2
+    """Passes over them (paper, B.4.2: two to three)."""
+    batch: int = 64
+    """Completions per update."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5)
+    )
+    """The optimizer."""
+    train: ComputeConfig = field(
+        default_factory=lambda: ComputeConfig(
+            rows=4, width=256, max_segments=12, remat="none", unroll=4, chunk=256
+        )
+    )
+    """How a batch is cut and computed."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sampling as in a GRPO run, then supervised training."""
+
+    run: str = "runs/rejection_sft"
+    """Run directory; an unfinished one starts anew."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    model: str = DEMO.model
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    seed: int = DEMO.seed
+    """Seed of sampling, of the order of the kept completions and of evaluation."""
+    rollouts: int = DEMO.updates // DEMO.train.updates_per_rollout
+    """Rollouts of prompts x group completions: as many as the GRPO run beside this makes."""
+    keep_format: bool = False
+    """Keep a right answer only when the whole envelope is right as well."""
+    answer: AnswerPolicy = DEMO.reward.answer
+    """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    workers: int | None = DEMO.reward.workers
+    """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
+    data: DataConfig = DEMO.data
+    """Problems."""
+    rollout: RolloutConfig = DEMO.rollout
+    """Sampling from the base."""
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    """Supervised training."""
+    eval: EvalConfig = DEMO.eval
+    """Held-out evaluation, before and after."""
+    mesh: MeshConfig = DEMO.mesh
+    """Devices."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on flags of a loop that samples again and again from one policy."""
+        for name, off in {"max_rounds": 1, "carry": 0}.items():
+            if (value := getattr(self.rollout, name)) != off:
+                flag = name.replace("_", "-")
+                raise UserError(f"--rollout.{flag} {value}: every sample counts here; use {off}")
+
+
+def main(config: Config) -> None:
+    """Evaluates, samples, filters, trains, evaluates again."""
+    directory = zero.open_run(config)
+    if directory is None:
+        return
+    directory.cut(-1, 0)
+    started = time.time()
+    parts = build(sampling(config), note=print)
+    with parts.pool:
+        base = load_weights(parts.policy, parts.mesh)
+        before = held_out(parts, base)
+        kept, drawn = draw(parts, config, base)
+        print(f"kept {len(kept.lengths)} of {drawn} completions", flush=True)
+        params, updates = learn(parts, config, kept, base, directory)
+        after = held_out(parts, params)
+    for step, found in ((0, before), (updates, after)):
+        for evaluation in found:
+            directory.evaluation(step, evaluation.record)
+    zero.export(parts, params, directory)
+    summary = zero.digest(before, after, updates, config.rollouts)
+    extra = {"drawn": drawn, "kept": len(kept.lengths), "wall_seconds": time.time() - started}
+    zero.close_run(directory, summary | extra)
+
+
+def sampling(config: Config) -> RLConfig:
+    """The GRPO run whose rollouts these are, in the shapes of supervised training."""
+    reward = RewardConfig(
+        accuracy=1.0, format=1.0, answer=config.answer, workers=config.workers
+    )  # fmt: skip
+    return replace(
+        DEMO, run=config.run, model=config.model, family=config.family, seed=config.seed,
+        reward=reward,
+        data=config.data, rollout=config.rollout, eval=config.eval, mesh=config.mesh,
+        train=TrainConfig(**vars(config.sft.train)),
+    )  # fmt: skip
+
+
+def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
+    """(the right completions of all rollouts, how many were drawn). UserError if none is right."""
+    weights = parts.engine.prepare(base, weights=config.rollout.weights)
+    rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
+    prompts = [parts.policy.prompt(p) for kept in rollouts for p in kept.problems]
+    generated = [g for kept in rollouts for g in kept.generated]
+    if not generated:
+        raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
+    drawn = config.rollouts * config.rollout.prompts * config.rollout.group
+    return collect.to_sequences(prompts, generated), drawn
+
+
+def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> Drawn:
+    """The completions of rollout number `rollout` that are to be learnt."""
+    r = config.rollout
+    problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)
+    with Judging(parts.policy, parts.terms, parts.pool, step=0) as judging:
+        collect.generate(
+            parts.engine, parts.policy, weights, problems,
+            r.group, r.sampling, config.seed, rollout, leave=r.leave, whole=judging.take,
+        )  # fmt: skip
+        drawn = judging.finish()
+    good = drawn.judgement.parts["accuracy"] == 1
+    if config.keep_format:
+        good &= drawn.judgement.parts["format"] == 1
+    return drawn.take(np.flatnonzero(good))
+
+
+def learn(
+    parts: Parts, config: Config, kept: Sequences, base: Params, directory: RunDirectory
+) -> tuple[Params, int]:
+    """(weights after supervised training, its updates); `base` is used up."""
+    c, s, compute = parts.policy.config, config.sft, parts.config.train
+    updates = updates_of(kept, s.batch, s.epochs)
+    optimizer = make_optimizer(s.optimizer, updates, table.decay_mask(c))
+    functions = make_functions(c, parts.mesh, compute, sft, optimizer)
+    state = init_state(optimizer, base, parts.mesh)
+
+    def record(step: int, metrics: dict[str, float]) -> None:
+        directory.metrics(step, config.rollouts, metrics)
+        if step % 50 == 0 or step == updates:
+            print(f"update {step}/{updates}: {metrics['sft/nll']:.4f} nats per token", flush=True)
+
+    state, _ = fit(
+        functions, state, kept, compute, parts.mesh,
+        updates=updates, batch=s.batch, seed=config.seed, each=record,
+    )  # fmt: skip
+    return state.params, updates
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))

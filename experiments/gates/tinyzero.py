@@ -1,0 +1,219 @@
+"""TinyZero for real: does R1-Zero teach a small base to search, and does its text grow by itself?
+
+    python -m experiments.pretraining.base --preset countdown --out runs/tinyzero_base
+    python -m experiments.gates.tinyzero --base runs/tinyzero_base --jobs 7 \\
+      --memory-fraction 0.13
+
+TinyZero's countdown (prompt, task and reward: experiments.reproductions.tinyzero_countdown) from a
+base that has read tries of every patience, over several seeds, beside a random reward and
+supervised training on the base's own right answers. Leaves gate.json, gate.md and plots: held-out
+pass@1 and length with intervals over seeds, the reward, tries per response, and a verdict by rules
+that stand in experiments.gates.tinyzero_table; a negative one is said as plainly. Flags of the runs
+go under --zero. Runs share a GPU by --jobs and --memory-fraction. What is finished in --out is not
+run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from experiments import evaluate
+from experiments.gates import jobs, rejection_sft, tinyzero_plots, tinyzero_table
+from experiments.gates.jobs import Job
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.commands import cli
+from r1jax.data import load_eval_sets
+from r1jax.data.tinyzero.corpus import count_tries
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.presets.reproductions import REPRODUCTIONS
+from r1jax.problem import Completion, Problem
+from r1jax.rewards import tinyzero
+from r1jax.run.directory import read_json, read_jsonl, write_json
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.update import ComputeConfig
+
+PUBLISHED = REPRODUCTIONS["tinyzero-countdown"]
+BINS = 12  # stretches of training over which tries are averaged
+
+# TinyZero's, but for what a base of 24M parameters asks: all of this is ours.
+ZERO = replace(
+    PUBLISHED,
+    updates=200,  # 50 rollouts, each split into 4 as published
+    rollout=replace(
+        PUBLISHED.rollout, prompts=64, max_prompt=160, max_tokens=288, slots=512, prefill=32
+    ),
+    reward=replace(PUBLISHED.reward, workers=2),
+    loss=replace(PUBLISHED.loss, beta=0.0, importance_cap=2.0),
+    optimizer=OptimizerConfig(lr=5e-5, warmup=8),
+    train=replace(
+        PUBLISHED.train, rows=64, width=512, max_segments=4, remat="none", unroll=4, chunk=256
+    ),
+    eval=EvalConfig(every=40, samples=16),
+    checkpoint=CheckpointConfig(every=0, keep=1),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which runs make the gate."""
+
+    base: str = "runs/tinyzero_base"
+    """Directory of the base."""
+    out: str = "runs/tinyzero"
+    """Directory of all runs and of the result."""
+    seeds: int = 5
+    """Runs, seeds 0 to seeds - 1 (of sampling and of the training problems)."""
+    jobs: int = 1
+    """Runs at a time."""
+    memory_fraction: float = 0.0
+    """Share of the device's memory for each run, where several share a GPU; 0: JAX's own rule."""
+    controls: bool = True
+    """Also run the random reward and rejection sampling."""
+    judge: bool = True
+    """Also draw the last completions again, for TinyZero's own reward and the count of tries."""
+    zero: RLConfig = ZERO
+    """Every run's flags, but for model, run directory, seeds and, in the control, the reward."""
+    sft: rejection_sft.SFTConfig = field(
+        default_factory=lambda: rejection_sft.SFTConfig(
+            batch=128,
+            optimizer=OptimizerConfig(lr=5e-5, schedule="cosine", warmup=5),
+            train=ComputeConfig(
+                rows=64, width=512, max_segments=4, dtype="bfloat16", remat="none", unroll=4,
+                chunk=256,
+            ),
+        )
+    )  # fmt: skip
+    """How rejection sampling learns what it has kept."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that make no gate."""
+        jobs.check(self)
+
+
+def runs(config: Config) -> list[Job]:
+    """The seeds and the controls."""
+    out, zero = Path(config.out), replace(config.zero, model=config.base)
+
+    def job(run: RLConfig) -> Job:
+        return Job(
+            Path(run.run).name, "experiments.reproductions.tinyzero_countdown", run, PUBLISHED
+        )
+
+    seeds = [job(run) for run in jobs.seed_runs(zero, config.seeds, out).values()]
+    if not config.controls:
+        return seeds
+    random = replace(zero, run=str(out / "random"), reward=jobs.only(zero.reward, random=1.0))
+    rejection = replace(jobs.rejection(zero, out), sft=config.sft)
+    return [
+        *seeds,
+        job(random),
+        Job("rejection", "experiments.gates.rejection_sft", rejection, rejection_sft.Config()),
+    ]
+
+
+def judgements(config: Config, done: Iterable[Job]) -> list[Job]:
+    """An evaluation of the base, and of the last weights of every run in `done`."""
+    if not config.judge:
+        return []
+    out, zero = Path(config.out), replace(config.zero, model=config.base)
+    common = jobs.judging(zero, zero.data.eval_count, replace(zero.eval, greedy=False))
+    places = {"base": {}} | {job.name: last_weights(out / job.name, job) for job in done}
+    return [
+        Job(
+            f"judge-{name}",
+            "experiments.evaluate",
+            replace(common, out=str(out / f"judge-{name}"), **place),
+            evaluate.Config(),
+        )
+        for name, place in places.items()
+    ]
+
+
+def last_weights(run: Path, job: Job) -> dict[str, str]:
+    """Where a run has left its weights, as flags of experiments.evaluate."""
+    if job.module == "experiments.gates.rejection_sft":
+        return {"model": str(run / "hf")}
+    return {"checkpoint": str(run / "checkpoints")}
+
+
+def measures(path: Path, problems: Mapping[str, Problem]) -> dict[str, float]:
+    """TinyZero's reward, share of answer tags it sees, and tries, over the file of completions."""
+    rewards, tries = [], []
+    for row in read_jsonl(path):
+        completion = Completion.parse(row["text"], (), row["finish_reason"])
+        rewards.append(tinyzero.countdown.function(problems[row["id"]], completion))
+        tries.append(count_tries(row["text"]))
+    n = len(rewards)
+    tagged = sum(reward > 0 for reward in rewards) / n
+    return {"reward": sum(rewards) / n, "tagged": tagged, "tries": sum(tries) / n}
+
+
+def curves(run: Path) -> dict[str, list[tuple[float, float]]]:
+    """(update, value) of held-out pass@1 and length, and of the tries in training."""
+    records = read_json(run / "eval.json")
+    records = [record for record in records if record["set"] == records[0]["set"]]
+    found = {
+        key: [(record["update"], record[key]) for record in records]
+        for key in ("pass_at_1", "length_mean")
+    }
+    samples = run / "samples.jsonl"
+    return found | {"tries": tries_in_training(read_jsonl(samples)) if samples.exists() else []}
+
+
+def tries_in_training(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """(first update of a stretch, mean tries of the samples kept of its rollouts)."""
+    counted: dict[int, list[int]] = {}
+    for row in rows:
+        counted.setdefault(row["update"], []).append(count_tries(row["text"]))
+    updates = sorted(counted)
+    size = max(1, -(-len(updates) // BINS))
+    stretches = [updates[i : i + size] for i in range(0, len(updates), size)]
+    found = []
+    for stretch in stretches:
+        values = [n for update in stretch for n in counted[update]]
+        found.append((stretch[0], sum(values) / len(values)))
+    return found
+
+
+def main(config: Config) -> None:
+    """Runs everything, then collates what there is; UserError when a run failed."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    first = runs(config)
+    failed = jobs.perform(first, config)
+    done = [job for job in first if job.name not in failed]
+    second = judgements(config, done)
+    lost = jobs.perform(second, config)
+    problems = {p.id: p for p in next(iter(load_eval_sets(config.zero.data).values()))}
+    gate = tinyzero_table.collate(
+        {job.name: read_json(out / job.name / "summary.json") for job in done},
+        {
+            job.name.removeprefix("judge-"): measures(
+                out / job.name / "completions.jsonl", problems
+            )
+            for job in second
+            if job.name not in lost
+        },
+        {job.name: curves(out / job.name) for job in done},
+    )
+    report(gate, out)
+    jobs.complain(failed + lost, config)
+
+
+def report(gate: Mapping[str, Any], out: Path) -> None:
+    """Writes gate.json, gate.md and the pictures; prints the table."""
+    write_json(out / "gate.json", gate)
+    text = tinyzero_table.markdown(gate)
+    (out / "gate.md").write_text(text)
+    (out / "plots").mkdir(exist_ok=True)
+    for chart in tinyzero_plots.charts(gate["curves"]):
+        (out / "plots" / f"{chart.name}.png").write_bytes(chart.png())
+    print(text + f"\n{out / 'gate.md'}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))

@@ -1,0 +1,132 @@
+"""The gate: does R1-Zero on the embedded base learn to reason, and is it the reward that teaches?
+
+    python -m experiments.gates.zero --seeds 5 --jobs 2 --out runs/gate
+
+Runs the demo over several seeds, then what could explain it away, from the same base: a random
+reward, the format reward alone, supervised training on the base's own right answers; on a harder
+set as well; and pass@1 to pass@256 before and after (paper, section 2.3; the doubt that RL only
+sharpens what the base can do anyway). Flags of the demo go under --demo. What is finished in --out
+is not run again. About 8 minutes per seed on 2 CPU cores, less on an accelerator, where several
+jobs share a device by --memory-fraction. Leaves gate.json and gate.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from experiments import evaluate
+from experiments.gates import jobs as processes
+from experiments.gates import rejection_sft
+from experiments.gates import table as gate_table
+from experiments.gates.jobs import Job
+from r1jax.commands import cli
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.presets.zero import PRESETS
+from r1jax.run.directory import read_json, write_json
+from r1jax.training.rl.config import RLConfig
+
+DEMO = PRESETS["demo"]
+WORLD = "world:sum,countdown,word"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which runs make the gate."""
+
+    out: str = "runs/gate"
+    """Directory of all runs and of the result."""
+    seeds: int = 5
+    """Runs of the demo, seeds 0 to seeds - 1 (of sampling and of the training problems)."""
+    jobs: int = 1
+    """Runs at a time."""
+    memory_fraction: float = 0.0
+    """Share of the device's memory for each run, where several share a GPU; 0: JAX's own rule."""
+    controls: bool = True
+    """Also run the random reward, the format reward alone, and rejection sampling."""
+    curve_problems: int = 64
+    """Problems of the pass@k curves; 0 leaves the curves out."""
+    curve_samples: int = 256
+    """Samples for each of them."""
+    demo: RLConfig = field(
+        default_factory=lambda: replace(
+            DEMO, data=replace(DEMO.data, eval=(WORLD, WORLD + "?harder=true"))
+        )
+    )
+    """Every run's flags, but for run directory, seeds and, in the controls, the reward."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that make no gate."""
+        processes.check(self)
+
+
+def runs(config: Config) -> list[Job]:
+    """The demo's seeds and the controls."""
+    out, demo = Path(config.out), config.demo
+
+    def job(run: RLConfig) -> Job:
+        return Job(Path(run.run).name, "experiments.zero_demo", run, DEMO)
+
+    def control(name: str, **weights: float) -> Job:
+        reward = processes.only(demo.reward, **weights)
+        return job(replace(demo, run=str(out / name), reward=reward))
+
+    seeds = [job(run) for run in processes.seed_runs(demo, config.seeds, out).values()]
+    if not config.controls:
+        return seeds
+    rejection = processes.rejection(demo, out)
+    return [
+        *seeds,
+        control("random", random=1.0),
+        control("format", format=1.0),
+        Job("rejection", "experiments.gates.rejection_sft", rejection, rejection_sft.Config()),
+    ]
+
+
+def curves(config: Config) -> list[Job]:
+    """pass@k of the base and of every seed's last weights, on the same problems."""
+    if not config.curve_problems:
+        return []
+    out = Path(config.out)
+    how = EvalConfig(samples=config.curve_samples, greedy=False)
+    common = processes.judging(config.demo, config.curve_problems, how)
+    where = {"curve-base": ""} | {
+        f"curve-seed{i}": str(out / f"seed{i}" / "checkpoints") for i in range(config.seeds)
+    }
+    return [
+        Job(
+            name,
+            "experiments.evaluate",
+            replace(common, checkpoint=checkpoint, out=str(out / name)),
+            evaluate.Config(),
+        )
+        for name, checkpoint in where.items()
+    ]
+
+
+def main(config: Config) -> None:
+    """Runs everything, then collates what there is; UserError when a run failed."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    first = runs(config)
+    failed = processes.perform(first, config)
+    done = [job for job in first if job.name not in failed]
+    names = {job.name for job in done} | {"base"}
+    second = [job for job in curves(config) if job.name.removeprefix("curve-") in names]
+    lost = processes.perform(second, config)
+    summaries = {job.name: read_json(out / job.name / "summary.json") for job in done}
+    pass_at = {
+        job.name.removeprefix("curve-"): read_json(out / job.name / "eval.json")[0]["pass_at"]
+        for job in second
+        if job.name not in lost
+    }
+    gate = gate_table.collate(summaries, pass_at)
+    write_json(out / "gate.json", gate)
+    text = gate_table.markdown(gate)
+    (out / "gate.md").write_text(text)
+    print(text + f"\n{out / 'gate.md'}")
+    processes.complain(failed + lost, config)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))

@@ -1,0 +1,163 @@
+"""Writes docs/losses.md: what each dialect of GRPO makes of one and the same small batch, and why.
+
+Six completions of two prompts, with ratios on both sides of every bound. For each dialect: the
+loss, the norm of its gradient by the log-probabilities, and that gradient at one token. Seconds on
+a CPU:
+
+    python -m experiments.pages.losses --out docs/losses.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Row
+from r1jax.advantages import rollout_advantages, without_truncated
+from r1jax.commands import cli
+from r1jax.losses import GRPO, grpo
+from r1jax.types import Batch, Stats
+
+MAX_TOKENS = 4
+LENGTHS = np.array([2, 4, 3, 1, 3, 4])
+GROUPS = np.array([0, 0, 0, 1, 1, 1])
+REWARDS = np.array([1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
+TRUNCATED = np.array([False, True, False, False, False, True])
+SPOTLIGHTS = ((4, 0), (1, 3))  # completion, token
+
+# Per token: probability under the old policy, then policy / old, policy / reference, old / sampler.
+OLD = [[0.5, 0.4], [0.6, 0.2, 0.3, 0.1], [0.2, 0.5, 0.25], [0.7], [0.3, 0.5, 0.4],
+       [0.5, 0.02, 0.6, 0.3]]  # fmt: skip
+RATIO = [[1.5, 1.0], [0.5, 1.1, 0.9, 4.0], [1.15, 0.9, 1.0], [0.85], [1.25, 0.7, 1.0],
+         [1.0, 2.0, 0.3, 0.5]]  # fmt: skip
+REFERENCE = [[1.25, 0.8], [2.0, 1.0, 0.5, 4.0], [1.0, 0.9, 1.1], [1.0], [1.5, 0.7, 1.0],
+             [1.2, 0.05, 0.4, 1.0]]  # fmt: skip
+SAMPLER = [[1.1, 0.9], [1.0, 2.5, 1.0, 0.8], [1.6, 1.5, 1.4], [1.0], [1.1, 1.2, 0.9],
+           [0.7, 1.0, 1.0, 1.0]]  # fmt: skip
+
+
+def padded(rows: list[list[float]]) -> np.ndarray:
+    """f64[N, MAX_TOKENS], 1 beyond the end of a row."""
+    return np.array([row + [1.0] * (MAX_TOKENS - len(row)) for row in rows])
+
+
+def logps() -> dict[str, np.ndarray]:
+    """f64[N, MAX_TOKENS] log-probabilities by policy: logp, old_logp, ref_logp, sampler_logp."""
+    old, new = np.log(padded(OLD)), np.log(padded(OLD) * padded(RATIO))
+    return {
+        "logp": new,
+        "old_logp": old,
+        "ref_logp": new - np.log(padded(REFERENCE)),
+        "sampler_logp": old - np.log(padded(SAMPLER)),
+    }
+
+
+def advantages(config: GRPO) -> np.ndarray:
+    """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them."""
+    by = logps()
+    return rollout_advantages(config, REWARDS, GROUPS, LENGTHS, by["old_logp"], by["ref_logp"])
+
+
+def batch_of(config: GRPO) -> Batch:
+    """The update as the loss sees it, one completion per row, in float64."""
+    by, given = logps(), advantages(config)
+    kept = LENGTHS if config.truncated == "keep" else without_truncated(LENGTHS, TRUNCATED)
+    counted = kept if config.truncated == "drop" else LENGTHS
+    shape = by["logp"].shape
+    return Batch(
+        tokens=np.zeros(shape, np.int32),
+        positions=np.zeros(shape, np.int32),
+        segment_ids=np.ones(shape, np.int32),
+        mask=(np.arange(MAX_TOKENS) < kept[:, None]).astype(float),
+        advantages=np.broadcast_to(given.reshape(len(kept), -1), shape).astype(float),
+        old_logp=by["old_logp"],
+        ref_logp=by["ref_logp"],
+        sampler_logp=by["sampler_logp"],
+        lengths=kept[:, None].astype(float),
+        n_tokens=float(counted.sum()),
+        n_sequences=float(np.count_nonzero(counted)),
+        max_tokens=float(MAX_TOKENS),
+    )
+
+
+def evaluate(config: GRPO) -> tuple[float, np.ndarray]:
+    """The loss of the batch and its gradient by the log-probabilities, f64[N, MAX_TOKENS]."""
+    logp, entropy = logps()["logp"], np.ones((len(LENGTHS), MAX_TOKENS))
+    with jax.enable_x64(True):
+        batch = batch_of(config)
+        share = lambda x: grpo(config)(Stats(x, entropy), batch)[0]  # noqa: E731
+        loss, slope = jax.value_and_grad(share)(logp)
+    return float(loss), np.asarray(slope)
+
+
+def table(rows: Iterable[Row]) -> list[str]:
+    """The dialects as a table, then why each is what it is."""
+    ratios = " | ".join(f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS)
+    lines = [f"| dialect | loss | gradient norm | {ratios} |", "| --- |" + " ---: |" * 4]
+    notes = []
+    for row in rows:
+        loss, slope = evaluate(row.config)
+        numbers = (loss, float(np.linalg.norm(slope)), *(float(slope[at]) for at in SPOTLIGHTS))
+        cells = " | ".join(f"{round(x, 4) + 0.0:.4f}" for x in numbers)  # + 0.0: no minus zero
+        lines.append(f"| {row.name} | {cells} |")
+        notes.append(f"- **{row.name}**: {row.why}")
+    return [*lines, "", *notes, ""]
+
+
+def batch_table() -> list[str]:
+    """The batch itself."""
+    lines = [
+        "| prompt | reward | cut off | π_old | π / π_old | π / π_ref | π_old / π_sampler |",
+        "| ---: | ---: | --- | --- | --- | --- | --- |",
+    ]
+    for i in range(len(LENGTHS)):
+        per_token = (
+            " ".join(f"{x:g}" for x in rows[i]) for rows in (OLD, RATIO, REFERENCE, SAMPLER)
+        )
+        cut = "yes" if TRUNCATED[i] else ""
+        lines.append(f"| {GROUPS[i]} | {REWARDS[i]:g} | {cut} | " + " | ".join(per_token) + " |")
+    return [*lines, ""]
+
+
+def page() -> str:
+    """The whole of docs/losses.md."""
+    lines = [INTRODUCTION, *batch_table()]
+    lines += [
+        f"`max_tokens` is {MAX_TOKENS}. *Gradient norm* is that of ∂loss/∂log π over all tokens; "
+        "the last two columns are its entries for the first token of completion 5 (ratio 1.25, a "
+        "right answer) and for the last of completion 2 (ratio 4, a wrong one).",
+        "",
+        "## The presets",
+        "",
+        *table(PROJECTS),
+        "## One choice at a time",
+        "",
+        "From here on only the named fields differ from `base`: `"
+        + ", ".join(f"{k}={v!r}" for k, v in BASE.items())
+        + "`, everything else as in `research`.",
+        "",
+    ]
+    for title, rows in CHOICES.items():
+        lines += [f"### {title}", "", *table(rows)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where the page goes."""
+
+    out: str = "docs/losses.md"
+    """File to write."""
+
+
+def main(config: Config) -> None:
+    """Writes the page."""
+    Path(config.out).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))

@@ -1,0 +1,1 @@
+"""Bases, trained from scratch."""

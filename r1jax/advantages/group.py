@@ -1,0 +1,126 @@
+"""Rewards become advantages: each completion is judged against its own group, on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from r1jax.errors import UserError
+from r1jax.losses.config import Baseline, Std
+
+
+def group_advantages(
+    rewards: np.ndarray,
+    group_ids: np.ndarray,
+    std: Std = "none",
+    epsilon: float = 1e-6,
+    baseline: Baseline = "group",
+) -> np.ndarray:
+    """Aᵢ = (rᵢ − baseline) / (std r + ε) over the group of i; with std "none" not divided.
+
+    Compute it over whole groups, before a rollout is split into updates; the members of a group
+    need not be neighbours. The baseline is the mean of the "group", of the "others" in it (RLOO),
+    or "none". "population" divides the squared deviations by G, "unbiased" by G − 1: the paper
+    does not say which (DeepSeek-R1, eq. 3). "batch" takes the unbiased deviation of all rewards,
+    "mean" divides by the group's mean reward and adds no ε (MaxRL). A NaN reward means that
+    nothing judged this completion: it gets 0, and the rest of its group is treated as if it were
+    absent. With a baseline, a group of one and a group of equal rewards get exactly 0.
+
+    Args:
+      rewards: f[N].
+      group_ids: i[N], equal numbers form a group.
+
+    Returns:
+      f32[N].
+
+    Raises:
+      UserError: a negative reward with std "mean", which would turn signs around.
+    """
+    rewards = np.asarray(rewards, np.float64)
+    group = np.unique(group_ids, return_inverse=True)[1]
+    judged = ~np.isnan(rewards)
+    deviation, count = _deviations(rewards, group, judged)
+    scale = _scale(rewards, group, judged, deviation, count, std, epsilon)
+    difference = deviation
+    if baseline == "others":
+        difference = deviation * (count / np.maximum(count - 1, 1))[group]
+    if baseline == "none":
+        difference = np.where(judged, rewards, 0.0)
+    return (difference / np.where(difference == 0, 1.0, scale)).astype(np.float32)
+
+
+def normalized_sum(
+    parts: Sequence[np.ndarray],
+    weights: Sequence[float],
+    group_ids: np.ndarray,
+    epsilon: float = 1e-4,
+) -> np.ndarray:
+    """Σₖ wₖ · (rₖ − mean) / (std + ε) over each group, then the same over the batch: f32[N].
+
+    TRL's `multi_objective_aggregation="normalize_then_sum"`: every term of the reward weighs as
+    much as its weight says, however small its spread. Deviations are unbiased; NaN adds nothing.
+    """
+    terms = [
+        weight * group_advantages(part, group_ids, "unbiased", epsilon)
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    return group_advantages(np.sum(terms, axis=0), np.zeros(len(group_ids)), "unbiased", epsilon)
+
+
+def zero_std_frac(rewards: np.ndarray, group_ids: np.ndarray) -> float:
+    """Share of the groups whose rewards are all equal, which therefore teach nothing.
+
+    NaN rewards do not count; a group that has nothing else is one of these.
+    """
+    rewards = np.asarray(rewards, np.float64)
+    group = np.unique(group_ids, return_inverse=True)[1]
+    return float(_flat_groups(rewards, group, ~np.isnan(rewards)).mean()) if len(group) else 0.0
+
+
+def _scale(
+    rewards: np.ndarray,
+    group: np.ndarray,
+    judged: np.ndarray,
+    deviation: np.ndarray,
+    count: np.ndarray,
+    std: Std,
+    epsilon: float,
+) -> np.ndarray:
+    """What each difference is divided by, f64[N]."""
+    if std == "none":
+        return np.ones(len(rewards))
+    if std == "batch":
+        return np.full(len(rewards), _unbiased_std(rewards[judged]) + epsilon)
+    if std == "mean":
+        if np.any(rewards[judged] < 0):
+            worst = float(np.nanmin(rewards))
+            raise UserError(f"--loss.advantage_std mean: rewards must not be negative, got {worst}")
+        return (np.bincount(group, np.where(judged, rewards, 0.0)) / np.maximum(count, 1))[group]
+    degrees = count - 1 if std == "unbiased" else count
+    return np.sqrt(np.bincount(group, deviation**2) / np.maximum(degrees, 1))[group] + epsilon
+
+
+def _unbiased_std(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _deviations(
+    rewards: np.ndarray, group: np.ndarray, judged: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """rᵢ − mean of its group, f64[N], and the judged members of each group, f64[groups]."""
+    values = np.where(judged, rewards, 0.0)
+    count = np.bincount(group, judged)
+    mean = np.bincount(group, values) / np.maximum(count, 1)
+    # The mean of equal floats can differ from them in the last bit; a std would blow that up to 1.
+    flat = _flat_groups(rewards, group, judged)
+    return np.where(judged & ~flat[group], values - mean[group], 0.0), count
+
+
+def _flat_groups(rewards: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """bool[groups], True where all judged rewards are one number, or there is none."""
+    low = np.full(group.max(initial=-1) + 1, np.inf)
+    high = -low
+    np.minimum.at(low, group[judged], rewards[judged])
+    np.maximum.at(high, group[judged], rewards[judged])
+    return low >= high

@@ -1,0 +1,274 @@
+"""Judged responses as tokens, and pairs packed so that both responses share a row."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from r1jax.data.examples.conversations import Chat
+from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
+from r1jax.data.examples.preferences import Judged, Kind, PreferenceConfig, View, read_judged
+from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.errors import UserError
+from r1jax.types import Batch
+
+EACH = {"pairwise": 2, "pointwise": 1}
+"""Responses of one row of the data."""
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """N judged rows. Their responses are `examples`, those of a pair side by side, chosen first."""
+
+    examples: Examples
+    kind: Kind
+    labels: np.ndarray  # f32[N], of single responses: 1 safe, 0 unsafe
+    chat: bool  # whether they are chats, in the tokenizer's own template
+    ref_logp: np.ndarray | None = None  # f32[tokens of `examples`], the reference's
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """i64[N], learnt tokens of each row: the responses with their stop tokens."""
+        return self.examples.lengths.reshape(-1, EACH[self.kind]).sum(1)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """i64[N], equal for rows of the same prompt."""
+        return self.examples.keys[:: EACH[self.kind]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of tokens and labels in their order."""
+        said = self.examples.digest.encode() + self.labels.tobytes()
+        return hashlib.sha256(said).hexdigest()
+
+    def sequences(self, index: np.ndarray) -> np.ndarray:
+        """Numbers of the responses of the rows at `index`."""
+        each = EACH[self.kind]
+        return (np.asarray(index)[:, None] * each + np.arange(each)).ravel()
+
+    def select(self, index: np.ndarray) -> Preferences:
+        """The rows at `index`, in its order; tokens are shared."""
+        part = self.examples.select(self.sequences(index))
+        return replace(self, examples=part, labels=self.labels[index])
+
+    def take(self, index: np.ndarray) -> Sequences:
+        """The responses of the rows at `index`; a single response has its label as advantage."""
+        at = self.sequences(index)
+        found = self.examples.take(at)
+        if self.kind == "pointwise":
+            return replace(found, advantages=self.labels[index])
+        if self.ref_logp is None:
+            return found
+        ref = np.zeros((len(at), found.lengths.max()), np.float32)
+        for row, span in zip(ref, self.spans(at), strict=True):
+            row[: span.stop - span.start] = self.ref_logp[span]
+        return replace(found, ref_logp=ref)
+
+    def spans(self, sequences: np.ndarray) -> Iterator[slice]:
+        """Where the learnt tokens of some responses stand among the tokens of `examples`."""
+        e = self.examples
+        ends = e.starts[sequences] + e.totals[sequences]
+        begins = e.starts[sequences] + e.prompt_lengths[sequences]
+        return (slice(b, end) for b, end in zip(begins.tolist(), ends.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class PreferencesReport:
+    """What became of the rows of a source."""
+
+    source: str
+    rows: int
+    kept: int
+    tokens: int
+    equal: int  # both responses the same, so that there is nothing to prefer
+    dropped: int  # too long
+
+    def __str__(self) -> str:
+        """One line for the terminal."""
+        line = f"{self.source}: {self.rows:,} rows -> {self.kept:,} kept, {self.tokens:,} tokens"
+        line += f"; {self.equal:,} with equal responses left out" if self.equal else ""
+        return line + (f"; {self.dropped:,} too long, dropped" if self.dropped else "")
+
+
+def load_preferences(
+    sources: Sequence[str],
+    config: PreferenceConfig,
+    kind: Kind,
+    view: View,
+    encoder: Encoder,
+    width: int,
+    note: Callable[[PreferencesReport], Any] = lambda report: None,
+) -> Preferences:
+    """Every judged row of `sources`, in order, none wider than a row of `width` tokens.
+
+    Raises UserError as `read_judged` does, for a row that is too long where `config.too_long` says
+    so, for messages beside prompts that are text, and when nothing is left.
+    """
+    kept: list[_Encoded] = []
+    for source in sources:
+        before, rows, equal, dropped = len(kept), 0, 0, 0
+        for one in _encoded(source, config, kind, view, encoder):
+            rows += 1
+            if len(one.tokens) == 2 and one.tokens[0] == one.tokens[1]:
+                equal += 1
+            elif _fits(one, config, width):
+                kept.append(one)
+            else:
+                dropped += 1
+        tokens = sum(len(t) for one in kept[before:] for t in one.tokens)
+        note(PreferencesReport(source, rows, len(kept) - before, tokens, equal, dropped))
+    if not kept:
+        raise UserError(f"{', '.join(sources)}: no row is left; raise --train.width {width}")
+    if len({one.chat for one in kept}) > 1:
+        raise UserError(
+            f"{', '.join(sources)}: some prompts are messages, some text; use --data.template chat"
+        )
+    return _together(kept, kind)
+
+
+def hold_out_prompts(rows: Preferences, count: int, seed: int) -> tuple[Preferences, Preferences]:
+    """(the rest, at least `count` rows); those of the same prompt go the same way.
+
+    Raises UserError when nothing would be left to learn.
+    """
+    firsts = rows.examples.select(slice(None, None, EACH[rows.kind]))
+    held = np.isin(rows.keys, hold_out(firsts, count, seed)[1].keys)
+    return rows.select(np.flatnonzero(~held)), rows.select(np.flatnonzero(held))
+
+
+class _Encoded(NamedTuple):
+    where: str
+    tokens: list[list[int]]  # of each response, prompt included
+    prompts: list[int]  # tokens before each response
+    key: int
+    label: float
+    chat: bool
+
+
+def _encoded(
+    source: str, config: PreferenceConfig, kind: Kind, view: View, encoder: Encoder
+) -> Iterator[_Encoded]:
+    reader = read_judged(source, config, kind, view)
+    while chunk := list(itertools.islice(reader, CHUNK)):
+        flat = [(where, one) for where, judged in chunk for one in judged.responses]
+        found = iter(encoder.encode(flat))
+        for where, judged in chunk:
+            yield _row(where, judged, [next(found)[0] for _ in judged.responses])
+
+
+def _row(where: str, judged: Judged, sequences: list[tuple[list[int], list[bool]]]) -> _Encoded:
+    first = judged.responses[0]
+    tokens, learn = zip(*sequences, strict=True)
+    prompts = [own.index(True) for own in learn]
+    chat = isinstance(first, Chat)
+    return _Encoded(where, list(tokens), prompts, key_of(first), judged.label, chat)
+
+
+def _fits(one: _Encoded, config: PreferenceConfig, width: int) -> bool:
+    total = sum(map(len, one.tokens))
+    if total > width and config.too_long == "error":
+        what = "chosen and rejected have" if len(one.tokens) == 2 else "the response has"
+        raise UserError(
+            f"{one.where}: {what} {total} tokens with the prompt; --train.width {width} holds no "
+            f"more; use at least {total}, or --data.too-long drop"
+        )
+    return total <= width
+
+
+def _together(kept: Sequence[_Encoded], kind: Kind) -> Preferences:
+    tokens = [np.asarray(own, np.int32) for one in kept for own in one.tokens]
+    totals = np.asarray([len(own) for own in tokens], np.int64)
+    prompts = np.asarray([n for one in kept for n in one.prompts], np.int64)
+    flat = np.concatenate(tokens)
+    starts = np.cumsum(totals) - totals
+    learn = np.ones(len(flat), bool)
+    for start, prompt in zip(starts.tolist(), prompts.tolist(), strict=True):
+        learn[start : start + prompt] = False
+    keys = np.repeat(np.asarray([one.key for one in kept], np.int64), EACH[kind])
+    labels = np.asarray([one.label for one in kept], np.float32)
+    examples = Examples(flat, learn, starts, totals, prompts, keys)
+    return Preferences(examples, kind, labels, kept[0].chat)
+
+
+def pack_pairs(
+    sequences: Sequences, rows: int, width: int, max_segments: int, denominators: Denominators
+) -> list[Batch]:
+    """`pack` for 2N sequences of which 2i and 2i + 1 become neighbouring segments of one row.
+
+    Raises UserError when both together are longer than `width`.
+    """
+    batches = pack(_joined(sequences), rows, width, max_segments // 2, denominators)
+    return [_parted(batch) for batch in batches]
+
+
+def unpack_pairs(
+    values: Sequence[np.ndarray], sequences: Sequences, rows: int, width: int, max_segments: int
+) -> np.ndarray:
+    """f32[2N, C], per-token values of `pack_pairs` brought back: its inverse, as `unpack` is."""
+    joined = unpack(values, _joined(sequences), rows, width, max_segments // 2)
+    found = np.zeros((len(sequences.lengths), sequences.lengths.max()), np.float32)
+    for i, (pair, span) in enumerate(_places(sequences)):
+        found[i, : sequences.lengths[i]] = joined[pair, span]
+    return found
+
+
+def _places(sequences: Sequences) -> Iterator[tuple[int, slice]]:
+    """(pair, span after the first prompt) of each sequence's completion among the joined ones."""
+    for i, length in enumerate(sequences.lengths.tolist()):
+        first = i - i % 2
+        before = sequences.totals[first] + sequences.prompt_lengths[i] if i % 2 else 0
+        start = int(before - sequences.prompt_lengths[first]) if i % 2 else 0
+        yield i // 2, slice(start, start + length)
+
+
+def _joined(s: Sequences) -> Sequences:
+    """N sequences: those of each pair end to end, the second prompt read but not learnt."""
+    if len(s.lengths) % 2 or s.learn is not None:
+        raise ValueError("pairs need an even number of sequences, learnt throughout")
+    totals = s.totals.reshape(-1, 2)
+    prompts = s.prompt_lengths[0::2]
+    tokens = np.zeros((len(totals), totals.sum(1).max()), np.int32)
+    lengths = totals.sum(1) - prompts
+    learn = np.zeros((len(totals), lengths.max()), bool)
+    ref = None if s.ref_logp is None else np.zeros(learn.shape, np.float32)
+    for i, (pair, span) in enumerate(_places(s)):
+        start = totals[pair, 0] if i % 2 else 0
+        tokens[pair, start : start + totals[pair, i % 2]] = s.tokens[i, : totals[pair, i % 2]]
+        learn[pair, span] = True
+        if ref is not None:
+            ref[pair, span] = s.ref_logp[i, : s.lengths[i]]
+    return Sequences(tokens, prompts, lengths, ref_logp=ref, learn=learn)
+
+
+def _parted(batch: Batch) -> Batch:
+    """A batch of joined pairs with a segment, and positions, for each response of its own."""
+    ids, mask = batch.segment_ids, batch.mask > 0
+    # The second response of a pair begins where the learnt tokens of the first one end.
+    turns = (ids[:, 1:] == ids[:, :-1]) & mask[:, :-1] & ~mask[:, 1:]
+    seconds = np.pad(np.cumsum(turns, axis=1), ((0, 0), (1, 0)))
+    segment = np.where(ids > 0, 2 * ids - 1 + (seconds == ids), 0).astype(np.int32)
+    column = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+    fresh = np.pad(segment[:, 1:] != segment[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    start = np.maximum.accumulate(np.where(fresh, column, 0), axis=1)
+    positions = np.where(segment > 0, column - start, 0).astype(np.int32)
+    m = 2 * batch.lengths.shape[1]
+    lengths = ((segment[..., None] == np.arange(1, m + 1)) & mask[..., None]).sum(axis=1)
+    return replace(
+        batch, segment_ids=segment, positions=positions, lengths=lengths.astype(np.float32)
+    )
+
+
+class Layout(NamedTuple):
+    """How sequences of a kind are packed into rows and brought back."""
+
+    pack: Callable[..., list[Batch]]
+    unpack: Callable[..., np.ndarray]
+
+
+LAYOUTS = {"pairwise": Layout(pack_pairs, unpack_pairs), "pointwise": Layout(pack, unpack)}

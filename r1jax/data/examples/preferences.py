@@ -1,0 +1,204 @@
+"""Judged responses: rows of a file as pairs (chosen, rejected) or as responses with a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from r1jax.data.examples.conversations import (
+    PROMPTS,
+    READERS,
+    SHAREGPT,
+    Chat,
+    ConversationConfig,
+    Pair,
+    check_flags,
+)
+from r1jax.data.rows import Row, open_rows
+from r1jax.data.templates import TEMPLATES
+from r1jax.errors import UserError
+
+Kind = Literal["pairwise", "pointwise"]
+View = Literal["summary", "whole"]
+PROMPT_COLUMNS = (*PROMPTS, "conversations", "messages")
+RESPONSE_COLUMNS = ("response", "completion", "answer")
+CHOICES = ("chosen", "rejected")
+LABELS = {"safe": 1.0, "unsafe": 0.0, "1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True)
+class PreferenceConfig:
+    """Judged responses to learn from, and to be tested on.
+
+    A source is the path of a .jsonl or .parquet file (`?column=value` keeps some of its rows), or
+    `hf:OWNER/NAME?split=train&config=main`. A prompt is text or a list of messages (role, content,
+    or ShareGPT's from, value), a response text, a message, or a list of messages that ends in it.
+    """
+
+    train: tuple[str, ...] = ()
+    """Sources to learn from: FILE.jsonl|.parquet, hf:OWNER/NAME?split=train."""
+    eval: tuple[str, ...] = ()
+    """Sources to be tested on, each reported apart."""
+    eval_count: int = 0
+    """Without --data.eval: pairs (or responses) held out of the training data, by whole prompts;
+    0: none."""
+    view: Literal["auto", "summary", "whole"] = "auto"
+    """What of a response is judged: summary (what follows </think>), whole (the thought too), auto
+    (a reward model's summary for pairs and whole for labels, as DeepSeek-R1's; DPO's whole)."""
+    prompt_column: str | None = None
+    """Column of the prompt; None takes the first of prompt, question, problem, conversations,
+    messages."""
+    template: str = ""
+    """Template around a prompt that is text (r1_zero, mini, ..., or chat: the tokenizer's own);
+    empty: the prompt as it stands. Messages always take the tokenizer's own."""
+    system: str = ""
+    """System message of chats that have none."""
+    too_long: Literal["error", "drop"] = "error"
+    """What becomes of a pair (both responses, each with its prompt) or a response longer than
+    --train.width: stop, or leave it out."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when the values do not fit together."""
+        check_flags(self.template, self.eval, self.eval_count)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A prompt with its judged responses: chosen then rejected, or one with its label."""
+
+    responses: tuple[Pair | Chat, ...]
+    label: float = 1.0  # of a single response: 1 safe, 0 unsafe
+
+
+def read_judged(
+    source: str, config: PreferenceConfig, kind: Kind, view: View
+) -> Iterator[tuple[str, Judged]]:
+    """(place, row) of every row of `source`, in order.
+
+    Raises UserError naming file, line and column: a missing column, a value of another kind, an
+    empty response, a label that is none, messages that are no conversation.
+    """
+    unit, rows = open_rows(source)
+    reader = {"pairwise": _pair, "pointwise": _labelled}[kind]
+    number = 0
+    for number, row in rows:
+        where = f"{source}, {unit} {number}"
+        yield where, reader(row, where, config, view)
+    if not number:
+        raise UserError(f"{source}: is empty; expected one row per {unit}")
+
+
+def summary(text: str) -> str:
+    """What follows the thought: the text after </think>, or all of it where no thought is opened.
+
+    A thought that is never closed leaves nothing.
+    """
+    thought, closed, rest = text.partition("</think>")
+    if closed:
+        return rest.strip()
+    return "" if "<think>" in thought else text.strip()
+
+
+def seen(text: str, view: View) -> str:
+    """The part of a response that is judged."""
+    return summary(text) if view == "summary" else text
+
+
+def wrapped(prompt: str, response: str, template: str, system: str) -> Pair | Chat:
+    """A prompt that is text, in its template, with a response that may be empty."""
+    chosen = TEMPLATES[template] if template else None
+    if chosen is None:
+        return Pair(prompt, response)
+    if not chosen.chat:
+        return Pair(chosen.fill(prompt) + chosen.prefill, response)
+    said = [("system", system)] if system else []
+    said += [("user", chosen.fill(prompt)), ("assistant", response)]
+    messages = tuple({"role": role, "content": content} for role, content in said)
+    return Chat(messages, (len(messages) - 1,))
+
+
+def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> Judged:
+    found = [_response(_column(row, (name,), where), where, name) for name in CHOICES]
+    said = [before for before, _ in found if before]
+    if len(said) == 2 and said[0] != said[1]:
+        raise UserError(f"{where}: the messages before chosen and before rejected differ")
+    prompt = said[0] if said else _prompt(row, where, config)
+    return Judged(
+        tuple(
+            _conversation(prompt, text, where, name, config, view)
+            for name, (_, text) in zip(CHOICES, found, strict=True)
+        )
+    )
+
+
+def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Judged:
+    name = next((n for n in RESPONSE_COLUMNS if row.get(n) is not None), RESPONSE_COLUMNS[0])
+    before, text = _response(_column(row, (name,), where), where, name)
+    label = str(_column(row, ("label",), where)).strip().lower()
+    if label not in LABELS:
+        raise UserError(f"{where}, column label: {row['label']!r}; expected safe, unsafe, 1 or 0")
+    prompt = before or _prompt(row, where, config)
+    return Judged((_conversation(prompt, text, where, name, config, view),), LABELS[label])
+
+
+def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[Mapping[str, Any]]:
+    names = (config.prompt_column,) if config.prompt_column else PROMPT_COLUMNS
+    prompt = _column(row, names, where)
+    if isinstance(prompt, str):
+        return prompt
+    messages = _messages(prompt, where, next(n for n in names if row.get(n) is not None))
+    if row.get("system") and isinstance(row["system"], str):
+        messages = [{"role": "system", "content": row["system"]}, *messages]
+    return messages
+
+
+def _response(value: Any, where: str, column: str) -> tuple[list[Mapping[str, Any]], str]:
+    """(messages before the response, where it comes with them; its text)."""
+    if isinstance(value, str):
+        return [], value
+    messages = _messages([value] if isinstance(value, Mapping) else value, where, column)
+    last = messages[-1]
+    if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+        raise UserError(f"{where}, column {column}: expected text, or a message of the assistant's")
+    return messages[:-1], last["content"]
+
+
+def _messages(value: Any, where: str, column: str) -> list[Mapping[str, Any]]:
+    """A list of messages, ShareGPT's brought to role and content."""
+    if not isinstance(value, list) or not value or not all(isinstance(m, Mapping) for m in value):
+        raise UserError(f"{where}, column {column}: expected text or messages (role, content)")
+    return [
+        {"role": SHAREGPT.get(m["from"], m["from"]), "content": m.get("value")}
+        if "from" in m
+        else m
+        for m in value
+    ]
+
+
+def _conversation(
+    prompt: str | Sequence[Mapping[str, Any]],
+    text: str,
+    where: str,
+    column: str,
+    config: PreferenceConfig,
+    view: View,
+) -> Pair | Chat:
+    """The prompt with what is judged of one response, checked as supervised examples are."""
+    judged = seen(text, view)
+    if not judged:
+        after = " after </think>" if text else ""
+        raise UserError(f"{where}, column {column}: is empty{after}; expected a response")
+    like = ConversationConfig(template=config.template, system=config.system, turns="last")
+    if isinstance(prompt, str):
+        return READERS["pairs"]({"prompt": prompt, "completion": judged}, where, like)
+    told = [{"role": "assistant", "content": judged}]
+    return READERS["pairs"]({"prompt": list(prompt), "completion": told}, where, like)
+
+
+def _column(row: Row, names: Sequence[str], where: str) -> Any:
+    """The value of the first of `names` that there is."""
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    raise UserError(f"{where}: no column {' or '.join(names)}; it has {', '.join(row) or 'none'}")

@@ -1,0 +1,1 @@
+"""Where problems come from: files, published layouts, generators, functions, and their mixture."""

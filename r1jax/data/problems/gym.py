@@ -1,0 +1,117 @@
+"""Problems from reasoning-gym: any of its tasks by name, without end, train and eval disjoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import sys
+from typing import Any
+
+from r1jax.data.problems.layouts import question_hash
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+from r1jax.rewards.answers.gym import check_task
+
+CHUNK = 500  # tasks that prepare their problems in advance hold this many per seed
+ATTEMPTS = 64
+HELD_OUT = 4  # one question in this many is evaluation: finding 256 of them has to stay cheap
+
+
+class GymSource:
+    """Task `name` of reasoning-gym; item i is one problem, a pure function of (seed, i).
+
+    Problems are graded by the task's own scorer: `metadata` has the task (`dataset`), its
+    parameters (`config`) and reasoning-gym's `entry`. A problem whose hash says it belongs to
+    evaluation is replaced by another. The source is endless unless the parameter `size` ends it;
+    the parameter `seed` takes the place of the run's.
+    """
+
+    def __init__(self, name: str, params: dict[str, Any], seed: int) -> None:
+        """Raises UserError for an unknown task or parameter, or a value the task refuses."""
+        self._name = name
+        self._seed = params.pop("seed", seed)
+        self._size = params.pop("size", sys.maxsize)
+        self._params = params
+        if not isinstance(self._size, int) or self._size < 1:
+            raise UserError(f"reasoning_gym:{name}?size={self._size}: expected at least 1")
+        _check(name, params)
+        # A few hold the neighbourhood of an index and of its replacements.
+        self._dataset = functools.lru_cache(maxsize=16)(self._create)
+        self._problem(0, 0)
+
+    def __len__(self) -> int:
+        """Number of problems; `sys.maxsize` when there is no end."""
+        return self._size
+
+    def __getitem__(self, index: int) -> Problem:
+        """Training problem number `index`."""
+        for attempt in range(ATTEMPTS):
+            problem = self._problem(int(index), attempt)
+            if not held_out(problem.id):
+                return problem
+        raise UserError(
+            f"reasoning_gym:{self._name}: has too few different problems to train on; "
+            "widen its parameters"
+        )
+
+    def evaluation(self, count: int) -> list[Problem]:
+        """The first `count` different held-out problems; fewer where the task has fewer.
+
+        Raises UserError when there is none.
+        """
+        found: dict[str, Problem] = {}
+        for index in range(min(self._size, 10 * HELD_OUT * (count + 10))):
+            problem = self._problem(index, 0)
+            if held_out(problem.id):
+                found[problem.id] = problem
+            if len(found) == count:
+                break
+        if not found:
+            raise UserError(
+                f"reasoning_gym:{self._name}: has too few different problems for an evaluation "
+                "set; widen its parameters"
+            )
+        return list(found.values())
+
+    def _create(self, chunk: int, attempt: int) -> Any:
+        import reasoning_gym
+
+        digest = hashlib.sha256(f"{self._name}/{self._seed}/{attempt}".encode()).digest()
+        # Item j of most tasks is seeded by seed + j, so consecutive chunks continue each other.
+        seed = (int.from_bytes(digest[:4], "big") + chunk * CHUNK) % 2**31
+        try:
+            return reasoning_gym.create_dataset(self._name, seed=seed, size=CHUNK, **self._params)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise UserError(f"reasoning_gym:{self._name}?{self._query()}: {error}") from None
+
+    def _problem(self, index: int, attempt: int) -> Problem:
+        chunk, offset = divmod(index, CHUNK)
+        entry = self._dataset(chunk, attempt)[offset]
+        return Problem(
+            id=f"{self._name}-{question_hash(entry['question'])}",
+            question=entry["question"],
+            answer="" if entry["answer"] is None else str(entry["answer"]),
+            grader="reasoning_gym",
+            metadata={"dataset": self._name, "config": self._params, "entry": entry},
+        )
+
+    def _query(self) -> str:
+        return "&".join(f"{key}={value}" for key, value in self._params.items())
+
+
+def held_out(identity: str) -> bool:
+    """Whether a problem belongs to evaluation: decided by its id alone."""
+    return int(hashlib.sha256(identity.encode()).hexdigest(), 16) % HELD_OUT == 0
+
+
+def _check(name: str, params: dict[str, Any]) -> None:
+    check_task(name)
+    from reasoning_gym.factory import DATASETS
+
+    known = [field.name for field in dataclasses.fields(DATASETS[name][1])]
+    for param in params:
+        if param not in known:
+            raise UserError(
+                f"reasoning_gym:{name}: no parameter {param}; it has {', '.join(known)}"
+            )

@@ -1,0 +1,284 @@
+"""Column layouts of published data sets: one row of each becomes a problem.
+
+`auto` tells them apart by their columns. What a layout does not use becomes the problem's metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from r1jax.data.problems.programs import STREAMS, has_stream_tests, stream_tests
+from r1jax.data.rows import Row
+from r1jax.data.tinyzero.tasks import countdown_problem
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+from r1jax.rewards.answers.extract import boxed
+
+Layout = Literal[
+    "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "streams",
+    "countdown",
+]  # fmt: skip
+QUESTION_COLUMNS = ("question", "problem", "prompt")
+ANSWER_COLUMNS = ("answer", "solution")
+LETTERS = "ABCDEFGHIJ"
+
+_BARE_BOX = re.compile(r"\\f?boxed\s+([^\s$\\{}]+)")
+_INTEGER = re.compile(r"0*([0-9]{1,3})(?:\.0*)?")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One row with its place in the data, and what the flags say about columns."""
+
+    row: Row
+    where: str  # file and line, for messages
+    question: str | None = None
+    answer: str | None = None
+    grader: str | None = None
+
+    def find(self, what: str, given: str | None, usual: Sequence[str]) -> str:
+        """The first of the usual columns (capitals do not count); UserError where none is there."""
+        lower = {name.lower(): name for name in reversed(list(self.row))}
+        for name in (given,) if given else usual:
+            if name in self.row or name.lower() in lower:
+                return name if name in self.row else lower[name.lower()]
+        wanted = given or " or ".join(usual)
+        raise UserError(
+            f"{self.where}: no column {wanted}; it has {', '.join(self.row) or 'none'} "
+            f"(--data.{what}-column names another)"
+        )
+
+    def text(self, column: str) -> str:
+        """The text or number in `column`; UserError where it holds neither."""
+        value = self.row[column]
+        if isinstance(value, str) and value.strip():
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        found = "is empty" if value is None or isinstance(value, str) else f"is {value!r:.40}"
+        raise UserError(f"{self.where}, column {column}: {found}; expected text")
+
+    def asked(self, usual: Sequence[str] = QUESTION_COLUMNS) -> tuple[str, str]:
+        """(column, text) of the question."""
+        column = self.find("question", self.question, usual)
+        return column, self.text(column)
+
+    def answered(self, usual: Sequence[str] = ANSWER_COLUMNS) -> tuple[str, str]:
+        """(column, text) of the answer; the text is empty where there is none."""
+        column = self.find("answer", self.answer, usual)
+        blank = self.row[column] is None or self.row[column] == ""
+        return column, "" if blank else self.text(column)
+
+    def problem(
+        self,
+        question: str,
+        answer: str,
+        grader: str,
+        used: Sequence[str],
+        more: Mapping[str, Any] | None = None,
+    ) -> Problem:
+        """The problem; a column `grader`, then --data.grader, wins over the layout's `grader`."""
+        row = self.row
+        identity = question_hash(question) if row.get("id") is None else self.text("id")
+        named = self.grader or grader
+        if isinstance(row.get("grader"), str):
+            named = self.text("grader")
+            if ":" in named:  # a data file must not say what code is run
+                raise UserError(
+                    f"{self.where}, column grader: {named!r} names a function; only --data.grader "
+                    "may"
+                )
+        taken = {*used, "id", "grader"}
+        metadata = {k: v for k, v in row.items() if k not in taken} | dict(more or {})
+        return Problem(identity, question, answer, named, metadata)
+
+
+def question_hash(question: str) -> str:
+    """Canonical name of a question: spacing and Unicode form do not count. 16 hex digits."""
+    canonical = " ".join(unicodedata.normalize("NFKC", question).split())
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def plain(c: Columns) -> Problem:
+    """A question and its answer; "reasoning #### 18" is cut to what follows the mark."""
+    asked, question = c.asked()
+    answered, answer = c.answered()
+    return c.problem(question, answer.rpartition("####")[2].strip(), "math", (asked, answered))
+
+
+def gsm8k(c: Columns) -> Problem:
+    """GSM8K: the number after ####, without thousands commas."""
+    asked, question = c.asked()
+    answered, answer = c.answered()
+    number = answer.rpartition("####")[2].strip().replace(",", "")
+    return c.problem(question, number, "number", (asked, answered))
+
+
+def math(c: Columns) -> Problem:
+    """MATH: what the last \\boxed{} of the solution holds; empty where there is none."""
+    asked, question = c.asked()
+    column, solution = c.answered(("solution", "answer"))
+    bare = _BARE_BOX.findall(solution)
+    answer = boxed(solution) or (bare[-1] if bare else "")
+    return c.problem(question, answer, "math", (asked,), {column: solution})
+
+
+def aime(c: Columns) -> Problem:
+    """AIME: a whole number from 0 to 999, leading zeros or not; anything else is unreadable."""
+    asked, question = c.asked()
+    answered, answer = c.answered()
+    found = _INTEGER.fullmatch(answer.strip())
+    return c.problem(question, found.group(1) if found else answer, "number", (asked, answered))
+
+
+def choice(c: Columns) -> Problem:
+    """MMLU: `choices` or `options` (or columns A to D), and a place, a letter or an option."""
+    asked, question = c.asked()
+    used, options = _options(c)
+    column = c.find("answer", c.answer, ("answer", "answer_index"))
+    gold = _gold_place(c.row[column], options)
+    if gold is None:
+        raise UserError(
+            f"{c.where}, column {column}: {c.row[column]!r:.40} names none of the "
+            f"{len(options)} options; expected a letter, a place from 0, or an option"
+        )
+    return c.problem(
+        lettered(question, options), LETTERS[gold], "choice", (asked, column, *used),
+        {"options": list(options)},
+    )  # fmt: skip
+
+
+def gpqa(c: Columns) -> Problem:
+    """GPQA: the right and three wrong answers, in an order fixed by the question's id alone."""
+    asked, question = c.asked()
+    names = ("Correct Answer", *(f"Incorrect Answer {i}" for i in (1, 2, 3)))
+    columns = [c.find("answer", None, (name,)) for name in names]
+    options = [c.text(column).strip() for column in columns]
+    identity = next((str(c.row[n]) for n in ("id", "Record ID") if c.row.get(n)), None)
+    identity = identity or question_hash("\n".join([question, *sorted(options)]))
+    order = list(range(len(options)))
+    random.Random(f"gpqa {identity}").shuffle(order)
+    shown = [options[i] for i in order]
+    found = c.problem(
+        lettered(question.strip(), shown), LETTERS[order.index(0)], "choice", (asked, *columns),
+        {"options": shown},
+    )  # fmt: skip
+    return Problem(identity, found.question, found.answer, found.grader, found.metadata)
+
+
+def mbpp(c: Columns) -> Problem:
+    """MBPP: a task and the asserts it must pass; the reference program is the answer."""
+    asked, question = c.asked(("text", *QUESTION_COLUMNS))
+    answered, answer = c.answered(("code", *ANSWER_COLUMNS))
+    tests = c.row["test_list"]
+    if not (isinstance(tests, list | tuple) and tests and all(isinstance(t, str) for t in tests)):
+        raise UserError(f"{c.where}, column test_list: expected a list of assert statements")
+    question += "\nYour code should pass these tests:\n" + "\n".join(tests)
+    return c.problem(question, answer, "code", (asked, answered))
+
+
+def humaneval(c: Columns) -> Problem:
+    """HumanEval: a signature with docstring to complete; `test` and `entry_point` check it."""
+    asked, question = c.asked()
+    answered, answer = c.answered(("canonical_solution", *ANSWER_COLUMNS))
+    for column in ("test", "entry_point"):
+        c.text(c.find("answer", None, (column,)))
+    return c.problem(question, answer, "code", (asked, answered), {"prompt": question})
+
+
+def streams(c: Columns) -> Problem:
+    """A program judged by what it prints: `tests`, or APPS' and TACO's `input_output`."""
+    asked, question = c.asked()
+    used = [n for n in (c.answer, "code", *ANSWER_COLUMNS) if n and isinstance(c.row.get(n), str)]
+    tests = {"tests": stream_tests(c.row, c.where)}
+    answer = c.row[used[0]] if used else ""  # a reference program is not needed
+    return c.problem(question, answer, "code", (asked, *used[:1], *STREAMS), tests)
+
+
+def countdown(c: Columns) -> Problem:
+    """TinyZero's Countdown-Tasks: `nums` (or `numbers`) and `target`."""
+    column = c.find("question", None, ("nums", "numbers"))
+    try:
+        numbers, target = [int(n) for n in c.row[column]], int(c.row["target"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{c.where}: expected a list of whole numbers in {column} and one in target"
+        ) from None
+    found = countdown_problem(numbers, target)
+    more = {k: v for k, v in c.row.items() if k not in (column, "target", "id")}
+    identity = found.id if c.row.get("id") is None else c.text("id")
+    return Problem(identity, found.question, found.answer, found.grader, more | found.metadata)
+
+
+LAYOUTS: dict[str, Callable[[Columns], Problem]] = {
+    "plain": plain,
+    "gsm8k": gsm8k,
+    "math": math,
+    "aime": aime,
+    "choice": choice,
+    "gpqa": gpqa,
+    "mbpp": mbpp,
+    "humaneval": humaneval,
+    "streams": streams,
+    "countdown": countdown,
+}
+
+
+def detect(row: Row) -> str:
+    """The layout that the columns of a row speak for; plain where they say nothing."""
+    names = {name.lower() for name in row}
+    asked = names & set(QUESTION_COLUMNS)
+    if {"correct answer", "incorrect answer 1"} <= names:
+        return "gpqa"
+    if "entry_point" in names and "test" in names:
+        return "humaneval"
+    if "test_list" in names:
+        return "mbpp"
+    if has_stream_tests(row):
+        return "streams"
+    if names & {"nums", "numbers"} and "target" in names and not asked:
+        return "countdown"
+    if asked and (names & {"choices", "options"} or {"a", "b", "answer"} <= names):
+        return "choice"
+    if asked and "####" in str(row.get("answer")):
+        return "gsm8k"
+    if asked and "solution" in names and "answer" not in names:
+        return "math" if "boxed" in str(row.get("solution") or row.get("Solution")) else "plain"
+    return "plain"
+
+
+def lettered(question: str, options: Sequence[str]) -> str:
+    """The question with one line per option: A. first, B. second, ..."""
+    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
+    return "\n".join([question, *lines])
+
+
+def _options(c: Columns) -> tuple[list[str], list[str]]:
+    """(columns, options)."""
+    listed = next((n for n in ("choices", "options") if n in c.row), None)
+    columns = [listed] if listed else [letter for letter in LETTERS if letter in c.row]
+    options = c.row[listed] if listed else [c.row[letter] for letter in columns]
+    if isinstance(options, Mapping):  # {"text": [...], "label": [...]}, as ARC has it
+        options = options.get("text")
+    if not isinstance(options, list | tuple) or not 2 <= len(options) <= len(LETTERS):
+        raise UserError(f"{c.where}: expected 2 to {len(LETTERS)} options, a list in choices")
+    return columns, [str(option).strip() for option in options]
+
+
+def _gold_place(answer: Any, options: Sequence[str]) -> int | None:
+    """The place of the right option that a place, a letter or the option's own text names."""
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return answer if 0 <= answer < len(options) else None
+    text = str(answer).strip()
+    letter = text.strip("().").upper()
+    if len(letter) == 1 and letter in LETTERS[: len(options)]:
+        return LETTERS.index(letter)
+    if list(options).count(text) == 1:
+        return list(options).index(text)
+    return int(text) if text.isdecimal() and int(text) < len(options) else None

@@ -1,0 +1,103 @@
+"""The stream of training problems, whose whole state is one integer, and the evaluation sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from r1jax.data.config import DataConfig
+from r1jax.data.problems.files import DataReport
+from r1jax.data.problems.sources import Source, open_source, set_name
+from r1jax.problem import Problem
+
+if TYPE_CHECKING:
+    import grain
+
+
+class ProblemStream:
+    """All training problems in one endless order: a pure function of the config.
+
+    Sources are mixed by weight; a finite one is shuffled anew for each pass over it. Late sources
+    join after a number of problems, and the others go on where they were. Every host builds the
+    same stream and asks for the same places, so the number of problems taken so far is all there is
+    to save. `reports` says what was dropped from files.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        """Raises UserError when a source cannot be opened."""
+        import grain  # brings jax along, which the rest of this folder does without
+
+        specs = (*config.train, *config.late)
+        opened = [open_source(spec, config, config.seed) for spec in specs]
+        self.reports: tuple[DataReport, ...] = tuple(report for _, report in opened if report)
+        seeds = [(config.seed + place) % 2**32 for place in range(len(opened))]
+        every = [_endless(source, seed) for (source, _), seed in zip(opened, seeds, strict=True)]
+        first, late = every[: len(config.train)], every[len(config.train) :]
+        self._problems = _mix(first, config.weights)
+        self._late_after = config.late_after if late else None
+        if late:
+            rest = grain.MapDataset.source(_From(self._problems, config.late_after))
+            shares = (1 - config.late_share, config.late_share)
+            self._later = _mix([rest, _mix(late)], shares)
+
+    def take(self, start: int, count: int) -> list[Problem]:
+        """Problems number `start` to `start + count - 1`, counted from 0."""
+        return [self._at(place) for place in range(start, start + count)]
+
+    def _at(self, place: int) -> Problem:
+        if self._late_after is None or place < self._late_after:
+            return self._problems[place]
+        return self._later[place - self._late_after]
+
+
+def load_eval_sets(
+    config: DataConfig, note: Callable[[DataReport], None] | None = None
+) -> dict[str, list[Problem]]:
+    """The evaluation sets by name, at most `config.eval_count` different problems each.
+
+    They depend neither on `config.seed` nor on the order of a file, so runs are comparable.
+    `note` receives the report on each file. Raises UserError when a source cannot be opened.
+    """
+    sets: dict[str, list[Problem]] = {}
+    for spec in config.eval:
+        source, report = open_source(spec, config, seed=0)
+        if report and note:
+            note(report)
+        sets[_free(set_name(spec), sets)] = source.evaluation(config.eval_count)
+    return sets
+
+
+def _mix(
+    datasets: Sequence[grain.MapDataset[Problem]], weights: Sequence[float] = ()
+) -> grain.MapDataset[Problem]:
+    import grain
+
+    weights = weights or (1.0,) * len(datasets)
+    return grain.MapDataset.mix(datasets, weights=[weight / sum(weights) for weight in weights])
+
+
+class _From:
+    """A data set without its first problems."""
+
+    def __init__(self, dataset: grain.MapDataset[Problem], start: int) -> None:
+        self._dataset, self._start = dataset, start
+
+    def __len__(self) -> int:
+        return len(self._dataset) - self._start
+
+    def __getitem__(self, index: int) -> Problem:
+        return self._dataset[self._start + int(index)]
+
+
+def _endless(source: Source, seed: int) -> grain.MapDataset[Problem]:
+    import grain
+
+    dataset = grain.MapDataset.source(source)
+    # What is generated comes in no particular order already, and has no end to shuffle.
+    return dataset.shuffle(seed).repeat() if len(source) < 2**31 else dataset
+
+
+def _free(name: str, taken: dict[str, list[Problem]]) -> str:
+    if name not in taken:
+        return name
+    return next(f"{name}-{n}" for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)

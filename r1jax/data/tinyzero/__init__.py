@@ -1,0 +1,1 @@
+"""TinyZero's tasks, and the corpus that a base for them has read."""

@@ -1,0 +1,1 @@
+"""Hugging Face's layout in and out: directories, families, safetensors."""

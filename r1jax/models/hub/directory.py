@@ -1,0 +1,168 @@
+"""Hugging Face directories in and out: config.json and safetensors, read into shards."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+from safetensors.numpy import save_file
+
+from r1jax.errors import UserError
+from r1jax.models.config import ModelConfig, to_hf
+from r1jax.models.hub.families import Family, checked, from_hf
+from r1jax.models.hub.shards import (
+    DTYPES,
+    IGNORED,
+    INDEX,
+    SINGLE,
+    check,
+    json_object,
+    load_row,
+    opened,
+)
+from r1jax.models.table import table
+from r1jax.types import Params
+
+
+def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
+    """The ModelConfig that `family` reads from a model directory's config.json.
+
+    Raises UserError, naming the file, if there is none or it is not supported.
+    """
+    path = Path(directory) / "config.json"
+    if not path.is_file():
+        raise UserError(f"--model {directory}: no config.json there; name a model directory")
+    raw = json_object(path)
+    try:
+        return checked(family(raw))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
+    """Parameters from safetensors, each tensor straight into its shards and cast there.
+
+    The host holds one tensor of a file at a time, in the file's type, and of that only what this
+    process's devices need. Raises UserError naming the file or tensor when one is missing,
+    surplus, misshaped or corrupt.
+    """
+    directory = Path(directory)
+    with opened(directory) as stored:
+        check(directory, c, stored)
+        return jax.tree.map(lambda row: load_row(row, stored, mesh, dtype), table(c))
+
+
+def source_dtype(directory: str | Path) -> np.dtype:
+    """The narrowest type that holds every weight of a directory's files without loss.
+
+    Exported in it, weights that were loaded and never changed are the files' bit for bit.
+    """
+    with opened(Path(directory)) as stored:
+        found = {DTYPES[x.dtype] for name, x in stored.items() if not name.endswith(IGNORED)}
+    return np.dtype(functools.reduce(jnp.promote_types, found))
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A tensor to be written; nothing is fetched before `fetch`, which every process calls."""
+
+    name: str
+    nbytes: int
+    fetch: Callable[[], np.ndarray]
+
+
+def weights(params: Params, c: ModelConfig, dtype: Any = None) -> Iterator[Weight]:
+    """Every weight as Hugging Face names and lays it out, in `dtype` (its own otherwise)."""
+    for row, leaf in zip(jax.tree.leaves(table(c)), jax.tree.leaves(params), strict=True):
+        kind = np.dtype(dtype or leaf.dtype)
+        for at, name in row.names():
+            fetch = functools.partial(_fetch, leaf, at, row.transposed, kind)
+            yield Weight(name, math.prod(row.stored) * kind.itemsize, fetch)
+
+
+def _fetch(
+    leaf: jax.Array | np.ndarray, at: tuple[int, ...], transposed: bool, dtype: np.dtype
+) -> np.ndarray:
+    x = leaf[at].astype(dtype)
+    x = x.swapaxes(-1, -2) if transposed else x
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        x = multihost_utils.process_allgather(x, tiled=True)
+    return np.ascontiguousarray(x)
+
+
+def save(
+    directory: str | Path,
+    params: Params,
+    c: ModelConfig,
+    *,
+    dtype: Any = None,
+    generation: Mapping[str, Any] | None = None,
+    shard_bytes: int = 4 << 30,
+    write: bool = True,
+) -> None:
+    """Writes config.json, generation_config.json and (sharded) safetensors that transformers reads.
+
+    Args:
+      directory: made where it is not there.
+      params: weights, sharded over this and other processes in any way.
+      c: the model they belong to.
+      dtype: what weights are cast to; their own otherwise.
+      generation: keys of generation_config.json beside or instead of those of the config.
+      shard_bytes: size of a file; the host holds one at a time.
+      write: whether this process writes; every process of a run calls, one writes.
+    """
+    directory = Path(directory)
+    groups = _groups(weights(params, c, dtype), shard_bytes)
+    raw = to_hf(c) | {"dtype": str(np.dtype(dtype or jax.tree.leaves(params)[0].dtype))}
+    if write:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write_json(directory / "config.json", raw)
+        stops = {"bos_token_id": c.bos_id, "eos_token_id": raw["eos_token_id"], "do_sample": True}
+        _write_json(directory / "generation_config.json", stops | dict(generation or {}))
+    sharded = len(groups) > 1
+    weight_map = {}
+    for i, group in enumerate(groups, 1):
+        file = f"model-{i:05d}-of-{len(groups):05d}.safetensors" if sharded else SINGLE
+        _write_group(directory / file, group, write)
+        weight_map |= {weight.name: file for weight in group}
+    if write and sharded:
+        total = sum(weight.nbytes for group in groups for weight in group)
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        _write_json(directory / INDEX, index)
+
+
+def _groups(weights: Iterator[Weight], shard_bytes: int) -> list[list[Weight]]:
+    """Weights by file, in order; no file is larger than asked for, unless a tensor is."""
+    groups: list[list[Weight]] = [[]]
+    size = 0
+    for weight in weights:
+        if size + weight.nbytes > shard_bytes and groups[-1]:
+            groups.append([])
+            size = 0
+        groups[-1].append(weight)
+        size += weight.nbytes
+    return groups
+
+
+def _write_group(path: Path, group: list[Weight], write: bool) -> None:
+    tensors = {}
+    for weight in group:
+        value = weight.fetch()
+        if write:
+            tensors[weight.name] = value
+    if write:
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")

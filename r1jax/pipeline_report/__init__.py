@@ -1,5 +1,0 @@
-"""A whole pipeline as one `report.html` that opens offline and reads like the paper."""
-
-from r1jax.pipeline_report.write import write_pipeline_report
-
-__all__ = ["write_pipeline_report"]

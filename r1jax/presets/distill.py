@@ -1,0 +1,41 @@
+"""Distillation (paper, section 2.4): the 800k samples, or a teacher's logits, into dense students.
+
+The paper's students are fine-tuned on samples alone, without reinforcement learning. A teacher with
+the student's own tokens can be learnt from directly (`--teacher.model`), which is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from r1jax.stages.students import STUDENTS
+from r1jax.stages.supervised import SFTConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.update import ComputeConfig
+
+_PAPER = SFTConfig(
+    epochs=2,  # paper (B.4.3): two to three
+    batch=64,  # paper (B.4.3)
+    train=ComputeConfig(
+        rows=1,  # ours
+        width=32_768,  # paper (B.4.3): context
+        max_segments=64,  # ours: packing is not given
+        dtype="bfloat16",  # ours: not given
+        remat="full",  # ours
+        chunk=256,  # ours
+    ),
+)
+
+PRESETS: dict[str, SFTConfig] = {
+    name: replace(
+        _PAPER,
+        run=f"runs/distill-{name}",
+        model=student.base,
+        optimizer=OptimizerConfig(
+            lr=student.lr,  # paper (B.4.3)
+            schedule="cosine",  # paper (B.4.3)
+            final=0.1,  # paper (B.4.3): to a tenth
+        ),
+    )
+    for name, student in STUDENTS.items()
+}

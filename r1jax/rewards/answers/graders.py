@@ -1,0 +1,245 @@
+"""Judges of an extracted answer by kind of problem: right or wrong, nothing in between.
+
+Heavy libraries (math-verify, reasoning-gym) are imported where they are first needed. A judge may
+hang or explode on hostile text; `r1jax.rewards.workers.pool` bounds it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from r1jax.errors import UserError
+from r1jax.plugin import load_function
+from r1jax.problem import Problem
+from r1jax.rewards.answers import countdown, gym
+from r1jax.rewards.answers.choice import choice_letter
+from r1jax.rewards.answers.extract import unwrap
+from r1jax.rewards.answers.numeric import bare_number, parse_number, plain
+from r1jax.rewards.code import code_answer, find_tests
+from r1jax.rewards.sandbox import SandboxConfig
+
+MAX_ANSWER_CHARACTERS = 4096
+"""A longer final answer is wrong unless the gold answer is of that size too."""
+
+GOLD_TIMEOUT_SECONDS = 5
+"""What `check_gold` gives math-verify; only the main thread can keep it (SIGALRM)."""
+
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox) ?\{([^{}\\]*)\}")
+# Words that are part of a formula, or inside a command (\text{...}, \begin{...}); any other word
+# marks prose.
+_NAMED = re.compile(r"\\[A-Za-z]+ ?\{[A-Za-z ,.]*\}")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
+_FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log exp sqrt max min".split()
+)
+
+
+def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = None) -> float:
+    """1.0 where `answer` is right for `problem`, else 0.0; UserError for an unknown grader.
+
+    `sandbox` are the limits of a program, where the answer is one.
+    """
+    if answer is None or not answer.strip():
+        return 0.0
+    if problem.grader == "code":
+        return float(code_answer(problem, answer, sandbox))
+    longest = max(len(problem.answer), MAX_ANSWER_CHARACTERS)
+    return float(len(answer) <= longest and grader_of(problem)(problem, answer))
+
+
+def number(problem: Problem, answer: str) -> bool:
+    """Equal as exact rational numbers; units, currency and thousands commas ignored."""
+    gold = parse_number(problem.answer, only=True)
+    return gold is not None and parse_number(unwrap(answer)) == gold
+
+
+def math(problem: Problem, answer: str) -> bool:
+    """Equivalent by math-verify, gold first; equal text and equal numbers are decided before."""
+    gold, answer = unwrap(problem.answer), unwrap(answer)
+    if _TEXT.sub(r"\1", gold).strip() == _TEXT.sub(r"\1", answer).strip():
+        return True
+    right, given = bare_number(gold), bare_number(answer)
+    if right is not None and given is not None:
+        if right == given or right.denominator == given.denominator == 1:
+            return right == given  # a decimal may still stand for a fraction, rounded
+    target = _parsed(answer, "any_match")
+    # No timeouts: theirs count wall time through SIGALRM and fail outside the main thread.
+    return bool(target) and math_verify().verify(_gold(gold), target, timeout_seconds=None)
+
+
+def choice(problem: Problem, answer: str) -> bool:
+    """The same letter A-J."""
+    gold = choice_letter(problem.answer)
+    return gold is not None and choice_letter(answer) == gold
+
+
+def countdown_answer(problem: Problem, answer: str) -> bool:
+    """An expression over metadata "numbers" that makes metadata "target" (countdown.solves)."""
+    data = problem.metadata
+    target = data.get("target", problem.answer)
+    return countdown.solves(answer, data["numbers"], target, data.get("use", "all"))
+
+
+def reasoning_gym(problem: Problem, answer: str) -> bool:
+    """Full marks by the task's own scorer (see gym.score)."""
+    return gym.score(problem.metadata, answer)
+
+
+UNRULED = "none"
+"""Grader of problems without a right answer by rule (writing, requests to refuse): their accuracy
+is None, and only reward models judge them."""
+
+GRADERS: dict[str, Callable[[Problem, str], bool]] = {
+    "number": number,
+    "math": math,
+    "choice": choice,
+    "countdown": countdown_answer,
+    "reasoning_gym": reasoning_gym,
+    "code": code_answer,
+}
+
+
+def grader_of(problem: Problem) -> Callable[[Problem, str], bool]:
+    """The judge that `problem.grader` names; UserError where there is none.
+
+    Beside `GRADERS` it may be a user's own function, `package.module:function`, of (problem,
+    answer).
+    """
+    if ":" in problem.grader:
+        return load_function(problem.grader, "grader", ("problem", "answer"))
+    if problem.grader not in GRADERS:
+        known = ", ".join(GRADERS)
+        raise UserError(
+            f"problem {problem.id!r}: grader {problem.grader!r} is unknown; use one of {known}, or "
+            "your own as package.module:function"
+        )
+    return GRADERS[problem.grader]
+
+
+def check_gold(problem: Problem) -> str | None:
+    """Why the gold answer of `problem` cannot be graded, or None where it can.
+
+    A program needs tests, and is not run to find out; a user's own judge may take any, and a
+    problem of grader none needs none. Raises UserError for an unknown grader and for a
+    reasoning-gym task that is refused.
+    """
+    if problem.grader == UNRULED:
+        return None
+    grader_of(problem)
+    return _GOLD_CHECKS[problem.grader](problem) if problem.grader in _GOLD_CHECKS else None
+
+
+def warm(graders: Iterable[str]) -> None:
+    """Imports what these graders need and fills their caches, ahead of the first answer."""
+    graders = set(graders)
+    if "math" in graders:
+        math(Problem(id="warm", question="", answer="\\frac{x}{2}"), "$x/3$")
+    if "reasoning_gym" in graders:
+        gym.unsafe_reasoning_gym_tasks()
+
+
+@lru_cache(maxsize=1)
+def math_verify() -> Any:
+    """The package math-verify, imported when it is first needed."""
+    import math_verify
+
+    # It warns once that timeouts are off; they are, because the worker pool bounds CPU time.
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    return math_verify
+
+
+@lru_cache(maxsize=4096)
+def _gold(gold: str) -> list[Any]:
+    return _parsed(gold, "first_match")
+
+
+def _parsed(text: str, mode: str, timeout: int | None = None) -> list[Any]:
+    """A bare answer as expressions: prose by the number that it states, a formula by math-verify.
+
+    math-verify alone would take "42 + anything else" for 42.
+    """
+    words = _WORD.findall(_NAMED.sub("", text))
+    prose = any(word.lower() not in _FUNCTIONS for word in words)
+    if prose and not ("$" in text or "\\" in text):
+        value = parse_number(text, only=mode == "first_match")
+        return [] if value is None else [_rational(value)]
+    if not prose and "$" not in text:
+        text = f"${text}$"
+    return math_verify().parse(
+        text, fallback_mode="no_fallback", extraction_mode=mode, parsing_timeout=timeout
+    )
+
+
+def _rational(value: Fraction) -> Any:
+    from sympy import Rational
+
+    return Rational(value.numerator, value.denominator)
+
+
+def _math_gold(problem: Problem) -> str | None:
+    gold = unwrap(problem.answer)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    timeout = GOLD_TIMEOUT_SECONDS if in_main_thread else None
+    if bare_number(gold) is not None or _parsed(gold, "first_match", timeout):
+        return None
+    return f"math-verify cannot parse the gold answer {_short(problem.answer)}"
+
+
+def _number_gold(problem: Problem) -> str | None:
+    if parse_number(problem.answer, only=True) is None:
+        return f"the gold answer {_short(problem.answer)} is not a number"
+    return None
+
+
+def _choice_gold(problem: Problem) -> str | None:
+    if choice_letter(problem.answer) is None:
+        return f"the gold answer {_short(problem.answer)} is not a letter A-J"
+    return None
+
+
+def _countdown_gold(problem: Problem) -> str | None:
+    data = problem.metadata
+    try:
+        [Fraction(str(n)) for n in data["numbers"]]
+        Fraction(str(data.get("target", problem.answer)))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return 'metadata needs "numbers" (a list of numbers) and "target" (a number)'
+    if data.get("use", "all") not in ("all", "subset"):
+        return f'metadata["use"] is {data["use"]!r}; it is "all" or "subset"'
+    return None
+
+
+def _gym_gold(problem: Problem) -> str | None:
+    if "dataset" not in problem.metadata or "entry" not in problem.metadata:
+        return 'metadata needs "dataset" (the task name) and "entry" (what the dataset returned)'
+    gym.check_task(problem.metadata["dataset"])
+    return None
+
+
+def _code_gold(problem: Problem) -> str | None:
+    try:
+        find_tests(problem)
+    except (UserError, SyntaxError, KeyError, TypeError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+_GOLD_CHECKS: dict[str, Callable[[Problem], str | None]] = {
+    "number": _number_gold,
+    "math": _math_gold,
+    "choice": _choice_gold,
+    "countdown": _countdown_gold,
+    "reasoning_gym": _gym_gold,
+    "code": _code_gold,
+}
+
+
+def _short(text: str) -> str:
+    text = plain(text)
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,136 @@
+"""reasoning-gym's scorers, except those that evaluate what the model wrote as Python.
+
+Seen in reasoning-gym 0.1.25: nine `score_answer` functions pass the answer to `eval` or to sympy's
+`parse_expr`, which evaluates it: a model's text would run as code. Six of them are judged here by
+other means with the same verdict; the other three are refused before training starts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any
+
+from r1jax.errors import UserError
+from r1jax.rewards.answers.countdown import solves
+
+_EVALUATORS = frozenset({"eval", "exec", "compile", "parse_expr", "sympify", "S", "parse_latex"})
+
+# These scorers evaluate a field of the problem, never the answer; it may hold only these.
+_REVIEWED: dict[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
+    "bitwise_arithmetic": (("metadata", "problem"), re.compile(r"[0-9a-fA-Fx+\-*<>() ]{1,2000}")),
+    "number_sorting": (("answer",), re.compile(r"[\[\]0-9'\", .eE+\-]{1,20000}")),
+}
+
+
+def _expression(answer: str, entry: Mapping[str, Any]) -> bool:
+    return solves(answer, entry["metadata"]["numbers"], entry["metadata"].get("target", 24))
+
+
+def _equal(answer: str, entry: Mapping[str, Any]) -> bool:
+    return answer.strip() == entry["answer"].strip()
+
+
+def _board(answer: str, entry: Mapping[str, Any]) -> bool:
+    return answer.strip() in entry["metadata"]["valid_answers"]
+
+
+# Where theirs gives full marks to exact text only and evaluates for partial credit.
+OWN_SCORERS: dict[str, Callable[[str, Mapping[str, Any]], bool]] = {
+    "countdown": _expression,
+    "puzzle24": _expression,
+    "string_insertion": _equal,
+    "spiral_matrix": _equal,
+    "binary_matrix": _equal,
+    "n_queens": _board,
+}
+
+
+@lru_cache(maxsize=1)
+def unsafe_reasoning_gym_tasks() -> dict[str, str]:
+    """Task -> reason, for the installed package's tasks that cannot be graded safely.
+
+    Found in the byte code of each scorer and of what it calls, so that a newer package with a new
+    such scorer is refused too.
+    """
+    import reasoning_gym.factory as factory
+
+    unsafe = {"composite": "it hands the answer to the scorers of other tasks"}
+    for name, (dataset, _) in sorted(factory.DATASETS.items()):
+        if name in OWN_SCORERS or name in _REVIEWED:
+            continue
+        evaluator = _evaluator(dataset.score_answer, dataset)
+        if evaluator:
+            unsafe[name] = f"its scorer evaluates the model's text as code ({evaluator})"
+    return unsafe
+
+
+def check_task(name: str) -> None:
+    """Raises UserError where reasoning-gym has no task `name` or its scorer is unsafe."""
+    import reasoning_gym.factory as factory
+
+    if name in unsafe_reasoning_gym_tasks():
+        reason = unsafe_reasoning_gym_tasks()[name]
+        raise UserError(f"reasoning-gym task {name!r} is refused: {reason}; choose another task")
+    if name not in factory.DATASETS:
+        near = difflib.get_close_matches(name, factory.DATASETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see reasoning_gym.factory.DATASETS"
+        raise UserError(f"reasoning-gym has no task {name!r}; {hint}")
+
+
+def score(metadata: Mapping[str, Any], answer: str) -> bool:
+    """Whether `answer` gets full marks for the entry that made the problem.
+
+    `metadata`: "dataset" (task name), "entry" (what the dataset returned), and "config" where the
+    dataset was made with parameters. Raises UserError for an unsafe task.
+    """
+    name, entry = metadata["dataset"], metadata["entry"]
+    if name in OWN_SCORERS:
+        return OWN_SCORERS[name](answer, entry)
+    check_task(name)
+    if not _trusted(name, entry):
+        return False
+    dataset = _dataset(name, json.dumps(dict(metadata.get("config", {})), sort_keys=True))
+    return bool(dataset.score_answer(answer, entry) >= 1.0)
+
+
+@lru_cache(maxsize=64)
+def _dataset(name: str, config: str) -> Any:
+    import reasoning_gym
+
+    return reasoning_gym.create_dataset(name, **json.loads(config))
+
+
+def _trusted(name: str, entry: Mapping[str, Any]) -> bool:
+    """Whether the field that a reviewed scorer evaluates holds a plain literal."""
+    if name not in _REVIEWED:
+        return True
+    path, allowed = _REVIEWED[name]
+    field: Any = entry
+    for key in path:
+        field = field[key]
+    return bool(allowed.fullmatch(str(field)))
+
+
+def _evaluator(function: Any, owner: type, seen: frozenset[Any] = frozenset()) -> str | None:
+    """The name of an evaluating function that `function` reaches within its own package."""
+    if not isinstance(function, FunctionType) or function in seen:
+        return None
+    seen = seen | {function}
+    for name in _names(function.__code__):
+        if name in _EVALUATORS:
+            return name
+        called = getattr(owner, name, None) or function.__globals__.get(name)
+        inside = getattr(called, "__module__", "") or ""
+        if inside.startswith("reasoning_gym") and (found := _evaluator(called, owner, seen)):
+            return found
+    return None
+
+
+def _names(code: CodeType) -> list[str]:
+    nested = [name for c in code.co_consts if isinstance(c, CodeType) for name in _names(c)]
+    return [*code.co_names, *nested]

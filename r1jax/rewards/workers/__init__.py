@@ -1,0 +1,1 @@
+"""Processes that judge hostile text: the pool, its schedule, its workers."""

@@ -1,0 +1,206 @@
+"""The reward pool: hostile text is judged in worker processes, each answer under its own limits."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, Reward, RewardContext
+from r1jax.rewards.accuracy import Accuracy
+from r1jax.rewards.adapters import PerAnswer
+from r1jax.rewards.code import CodeReward
+from r1jax.rewards.workers.launch import Launcher, LauncherEnded, Limits, Worker
+from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Unit, Work, chunks, split
+from r1jax.rewards.workers.sendable import dumps, reward_name
+from r1jax.rewards.workers.unit import Counts, Status, Tally, run_unit
+
+
+class RewardPool:
+    """Worker processes that judge completions; see `map`. A context manager.
+
+    A call of the reward that uses more than `cpu_seconds` of CPU, or asks for more than
+    `memory_mb` MiB, or ends its worker, costs its completions their reward (0.0) and nothing else.
+    `wall_seconds` is the backstop for calls that sleep: counted apart, tried once more in a fresh
+    worker, then 0.0. A worker is replaced after `max_tasks` completions.
+
+    Accuracy and rewards lifted by `per_answer` or `per_completion` are called for one completion at
+    a time. Any other reward is called once for each group, under the limits times the size of the
+    group, and a violation costs the whole group this reward.
+
+    `workers=0` runs everything in this process without limits: for tests and notebooks.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        cpu_seconds: float = 2.0,
+        wall_seconds: float = 10.0,
+        memory_mb: int = 1024,
+        max_tasks: int = 5000,
+    ) -> None:
+        self.workers = min(8, psutil.cpu_count() or 1) if workers is None else workers
+        self.limits = Limits(cpu_seconds, wall_seconds, memory_mb, max_tasks)
+        if self.workers < 0 or min(cpu_seconds, wall_seconds, memory_mb, max_tasks) <= 0:
+            raise UserError(
+                f"reward pool got workers {workers}, cpu_seconds {cpu_seconds}, wall_seconds "
+                f"{wall_seconds}, memory_mb {memory_mb}, max_tasks {max_tasks}; "
+                "workers must be at least 0 and the limits above 0"
+            )
+        self._lock = threading.Lock()
+        self._closed = False
+        self._unwanted = threading.Event()
+        self._team: list[Worker] = []
+        self._warm = {"math"}
+        self._tokenizer: tuple[Any, bytes] = (None, b"")
+        self._launcher = Launcher(tuple(self._warm)) if self.workers else None
+
+    def map(
+        self,
+        reward: Reward,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        context: RewardContext,
+        name: str = "",
+    ) -> tuple[list[float | None], Counts]:
+        """(reward of each completion in their order, what went wrong); may be called from a thread.
+
+        Raises UserError where the reward returns a list of the wrong length or cannot be sent to a
+        worker, naming it `name` (its function's name by default), and for an unknown grader.
+        """
+        name = name or reward_name(reward)
+        per_item = getattr(reward, "per_item", False)
+        if not len(problems) == len(completions) == len(context.group_ids or completions):
+            raise ValueError(
+                f"{len(problems)} problems, {len(completions)} completions, "
+                f"{len(context.group_ids)} group ids"
+            )
+        units = split(problems, context, per_item)
+        if isinstance(reward, Accuracy | CodeReward):
+            reward.check(problems)
+        if self.workers == 0:
+            tally = Tally.of(len(problems))
+            for unit in units:
+                if self._unwanted.is_set():
+                    raise BrokenOff
+                _run_here(reward, problems, completions, context, unit.indices, tally)
+        else:
+            # Token ids are the bulk of a completion, and an extracted answer needs none.
+            if isinstance(reward, Accuracy | PerAnswer):
+                completions = [replace(c, token_ids=()) for c in completions]
+            with self._lock:
+                tokenizer = b"" if per_item else self._pickled(context.tokenizer)
+                work = Work(name, dumps(reward), tokenizer, problems, completions, context)
+                tally = self._drive(work, units)
+        _check_lengths(name, tally)
+        return tally.values(), tally.counts()
+
+    @contextmanager
+    def broken_off(self) -> Iterator[None]:
+        """While it lasts, every call of `map` ends with `BrokenOff`, those of other threads too.
+
+        Busy workers are ended; without workers, the call of the reward that is under way is not.
+        """
+        self._unwanted.set()
+        try:
+            yield
+        finally:
+            self._unwanted.clear()
+
+    def close(self) -> None:
+        """Ends the workers; the pool cannot be used afterwards."""
+        with self._lock:
+            self._closed = True
+            for worker in self._team:
+                worker.close()
+            self._team.clear()
+            if self._launcher is not None:
+                self._launcher.close()
+
+    def __enter__(self) -> RewardPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _drive(self, work: Work, units: list[Unit]) -> Tally:
+        for grader in sorted({p.grader for p in work.problems} - self._warm):
+            self._warm.add(grader)
+            self._alive().warm(grader)
+            if grader == "reasoning_gym":  # slow to import in each worker
+                while self._team:
+                    self._alive().kill(self._team.pop())
+        portions = chunks(units, self.workers)
+        team, size = self._team, self.workers
+        unwanted = self._unwanted.is_set
+        return Schedule(
+            work, portions, self.limits, team, size, self._fork, self._kill, unwanted
+        ).run()
+
+    def _alive(self) -> Launcher:
+        """The forking process; a new one where the old one was killed from outside."""
+        if self._closed:
+            raise RuntimeError("the reward pool is closed")
+        if self._launcher is not None and self._launcher.ended():
+            self._launcher.close()
+            self._launcher = None
+        if self._launcher is None:
+            self._launcher = Launcher(tuple(sorted(self._warm)))
+        return self._launcher
+
+    def _fork(self) -> Worker:
+        try:
+            return self._alive().fork(self.limits)
+        except LauncherEnded:  # killed from outside this instant: a second failure is a real one
+            if self._launcher is not None:
+                self._launcher.close()
+            return self._alive().fork(self.limits)
+
+    def _kill(self, worker: Worker) -> None:
+        self._alive().kill(worker)
+
+    def _pickled(self, tokenizer: Any) -> bytes:
+        """The tokenizer's bytes, pickled once for a run rather than once for a batch."""
+        if tokenizer is not self._tokenizer[0]:
+            self._tokenizer = (tokenizer, pickle.dumps(tokenizer))
+        return self._tokenizer[1]
+
+
+def _run_here(
+    reward: Reward,
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    context: RewardContext,
+    indices: tuple[int, ...],
+    tally: Tally,
+) -> None:
+    groups = tuple(context.group_ids[i] for i in indices) if context.group_ids else ()
+    outcomes, message = run_unit(
+        reward,
+        [problems[i] for i in indices],
+        [completions[i] for i in indices],
+        replace(context, group_ids=groups),
+    )
+    for index, outcome in zip(indices, outcomes, strict=True):
+        tally.outcomes[index] = outcome
+    if message:
+        tally.messages[indices[0]] = message
+
+
+def _check_lengths(name: str, tally: Tally) -> None:
+    wrong = [i for i, (status, _) in enumerate(tally.outcomes) if status == Status.LENGTH]
+    if wrong:
+        message = tally.messages.get(wrong[0]) or tally.counts().first_error
+        raise UserError(f"reward {name} {message}; return one number, or None, for each completion")

@@ -1,0 +1,251 @@
+"""One call of a reward over a batch: which worker judges what, and who pays for a failure."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.workers.board import CAPACITY
+from r1jax.rewards.workers.launch import Limits, Worker
+from r1jax.rewards.workers.unit import Status, Tally
+
+POLL_SECONDS = 0.02
+_CHUNK = 256
+_IDLE_DEATHS = 3
+
+
+class BrokenOff(Exception):
+    """A call of a reward that nobody waits for any more."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The completions of one call of the reward, by index in the batch."""
+
+    indices: tuple[int, ...]
+    attempt: int = 0
+
+
+Chunk = list[Unit]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch and the reward that judges it, ready to be sent."""
+
+    name: str
+    reward: bytes
+    tokenizer: bytes
+    problems: Sequence[Problem]
+    completions: Sequence[Completion]
+    context: RewardContext
+
+    @property
+    def digest(self) -> bytes:
+        """What tells this reward (and tokenizer) from another."""
+        return hashlib.sha256(self.reward + self.tokenizer).digest()
+
+    def units(self, chunk: Chunk) -> list[tuple[list[Problem], list[Completion], tuple[int, ...]]]:
+        """What a worker needs to judge `chunk`."""
+        groups = self.context.group_ids
+        return [
+            (
+                [self.problems[i] for i in unit.indices],
+                [self.completions[i] for i in unit.indices],
+                tuple(groups[i] for i in unit.indices) if groups else (),
+            )
+            for unit in chunk
+        ]
+
+
+def split(problems: Sequence[Problem], context: RewardContext, per_item: bool) -> list[Unit]:
+    """Units in order of their first completion: single ones, or whole groups.
+
+    Groups are those of `context.group_ids`, else the completions of one problem id. Raises
+    UserError for a group that is larger than a worker's board.
+    """
+    if per_item:
+        return [Unit((i,)) for i in range(len(problems))]
+    keys = context.group_ids or tuple(problem.id for problem in problems)
+    groups: dict[int | str, list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    largest = max(map(len, groups.values()), default=0)
+    if largest > CAPACITY:
+        raise UserError(f"a group of {largest} completions is too large; at most {CAPACITY}")
+    return [Unit(tuple(indices)) for indices in groups.values()]
+
+
+def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
+    """Units in portions: large enough to be cheap to send, small enough to share evenly."""
+    size = max(1, min(_CHUNK, math.ceil(len(units) / (4 * workers))))
+    portions: deque[Chunk] = deque()
+    for start in range(0, len(units), size):
+        chunk: Chunk = []
+        for unit in units[start : start + size]:
+            if sum(len(u.indices) for u in chunk) + len(unit.indices) > CAPACITY:
+                portions.append(chunk)
+                chunk = []
+            chunk.append(unit)
+        portions.append(chunk)
+    return portions
+
+
+class Schedule:
+    """Drives a team of workers through a batch. `fork` and `kill` come from the launcher.
+
+    Ends with `BrokenOff` once `unwanted` says so.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        queue: deque[Chunk],
+        limits: Limits,
+        team: list[Worker],
+        size: int,
+        fork: Callable[[], Worker],
+        kill: Callable[[Worker], None],
+        unwanted: Callable[[], bool],
+    ) -> None:
+        self._unwanted = unwanted
+        self._work, self._queue, self._limits = work, queue, limits
+        self._team, self._size, self._fork, self._kill = team, size, fork, kill
+        self._tally = Tally.of(len(work.problems))
+        self._idle_deaths = 0
+        self._watched = 0.0
+
+    def run(self) -> Tally:
+        """Judges every unit. On an exception the busy workers are ended, not waited for."""
+        try:
+            while self._queue or self._busy():
+                if self._unwanted():
+                    raise BrokenOff
+                self._assign()
+                self._listen()
+        except BaseException:
+            for worker in self._busy():
+                self._end(worker)
+            raise
+        return self._tally
+
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self._team if worker.busy is not None]
+
+    def _end(self, worker: Worker) -> None:
+        self._team.remove(worker)
+        self._kill(worker)
+
+    def _assign(self) -> None:
+        """Gives each idle worker a chunk; there are never more workers than chunks to judge."""
+        while self._queue:
+            idle = next((w for w in self._team if w.busy is None), None)
+            if idle is None:
+                if len(self._team) >= self._size:
+                    return
+                idle = self._fork()
+                self._team.append(idle)
+            idle.busy, idle.sizes = self._queue.popleft(), {}
+            if idle.loaded == self._work.digest:
+                self._send_chunk(idle)
+            else:
+                idle.loaded = self._work.digest
+                self._send(idle, "reward", self._work.reward, self._work.tokenizer)
+
+    def _send_chunk(self, worker: Worker) -> None:
+        chunk: Chunk = worker.busy
+        slot = 0
+        for unit in chunk:
+            worker.sizes[slot] = len(unit.indices)
+            slot += len(unit.indices)
+        worker.board.clear(slot)
+        self._send(worker, "chunk", self._work.context.step, self._work.units(chunk))
+
+    def _send(self, worker: Worker, *message: object) -> None:
+        try:
+            worker.send(*message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._lose(worker, Status.DIED)
+
+    def _listen(self) -> None:
+        """Waits for news; looks at the limits of the busy workers now and then."""
+        busy = {worker.connection: worker for worker in self._busy()}
+        for connection in wait(list(busy), POLL_SECONDS):
+            self._receive(busy[connection])  # type: ignore[index]
+        now = time.monotonic()
+        if now - self._watched >= POLL_SECONDS:
+            self._watched = now
+            for worker in self._busy():
+                broken = worker.violation(self._limits)
+                if broken is not None:
+                    self._lose(worker, broken)
+
+    def _receive(self, worker: Worker) -> None:
+        try:
+            message = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._lose(worker, Status.DIED)
+            return
+        if message == b"loaded":
+            self._send_chunk(worker)
+        elif message == b"done":
+            self._collect(worker)
+            self._idle_deaths = 0
+            worker.tasks += sum(worker.sizes.values())
+            worker.busy = None
+            if worker.tasks >= self._limits.max_tasks:
+                self._end(worker)
+        else:
+            text = message[1:].decode("utf-8", "replace")
+            raise UserError(f"reward {self._work.name} cannot be loaded in a worker: {text}")
+
+    def _collect(self, worker: Worker) -> Chunk:
+        """Takes over what the worker has judged; returns the units that it has not."""
+        outcomes = worker.board.outcomes(sum(worker.sizes.values()))
+        error = worker.board.error()
+        pending: Chunk = []
+        for unit, slot in zip(worker.busy, worker.sizes, strict=True):
+            if outcomes[slot][0] == Status.PENDING:
+                pending.append(unit)
+                continue
+            for offset, index in enumerate(unit.indices):
+                self._tally.outcomes[index] = outcomes[slot + offset]
+            if error is not None and error[0] == slot:
+                self._tally.messages[unit.indices[0]] = error[1]
+        return pending
+
+    def _lose(self, worker: Worker, status: Status) -> None:
+        """Ends a worker: the running call pays, the rest of its chunk goes to another."""
+        running = worker.board.running()
+        judging = bool(worker.sizes)  # else it was still loading the reward
+        rest = self._collect(worker) if judging else list(worker.busy)
+        slots = dict(zip(worker.sizes, worker.busy, strict=True)) if judging else {}
+        culprit = slots.get(running.slot) if running is not None else None
+        self._end(worker)
+        if culprit in rest:
+            rest.remove(culprit)
+            self._charge(culprit, status)
+        else:
+            self._idle_deaths += 1
+            if self._idle_deaths > _IDLE_DEATHS + self._size:
+                raise RuntimeError(
+                    f"reward workers end before they judge anything (reward {self._work.name})"
+                )
+        if rest:
+            self._queue.appendleft(rest)
+
+    def _charge(self, unit: Unit, status: Status) -> None:
+        """The unit's completions get 0.0, except for a first wall-clock violation: once more."""
+        if status == Status.WALL and unit.attempt == 0:
+            self._tally.retried += len(unit.indices)
+            self._queue.appendleft([replace(unit, attempt=1)])
+            return
+        for index in unit.indices:
+            self._tally.outcomes[index] = (status, 0.0)

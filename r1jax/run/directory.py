@@ -1,0 +1,272 @@
+"""The run directory: every file a run leaves behind, how it is written, and how it is resumed.
+
+`runs/<name>/` holds `config.json`, `environment.json`, `metrics.jsonl`, `samples.jsonl`,
+`eval.json`, `summary.json`, `checkpoints/`, `plots/` and `report.html`. A file is either
+appended to line by line or replaced in one atomic step; every one is strict JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from r1jax.errors import UserError
+from r1jax.run.environment import environment
+
+Status = Literal["new", "resume", "finished"]
+
+SCHEMA = 1
+FILES = ("config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "eval.json",
+         "summary.json", "report.html", "lineage.json", "wandb.json",
+         "nonfinite_batch.npz")  # fmt: skip
+FOLDERS = ("checkpoints", "plots", "stages", "hf", "adapter", "profile", "tensorboard", "wandb")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """One run on disk. With `write=False` (every process but the first) nothing is ever written.
+
+    Rows carry the counters `update` (also as `step`) and `rollout`; both count from 1 and include
+    the row's own, so a checkpoint with counters (u, r) covers the rows with update <= u and
+    rollout <= r.
+    """
+
+    path: Path
+    status: Status
+    write: bool = True
+
+    @classmethod
+    def start(
+        cls,
+        path: str | Path,
+        config: Any,
+        *,
+        overwrite: bool = False,
+        write: bool = True,
+        ignore: Sequence[str] = ("overwrite",),
+    ) -> RunDirectory:
+        """Opens `path` for `config`; the status says whether to begin, to resume or to do nothing.
+
+        Several processes must all have called `inspect` before the first of them calls this.
+        Raises UserError as `inspect` does.
+        """
+        path = Path(path)
+        run = cls(path, inspect(path, config, overwrite=overwrite, ignore=ignore), write)
+        if not write or run.status == "finished":
+            return run
+        if run.status == "new":
+            _clear(path)
+        for folder in (path, run.checkpoints, run.plots):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(path / "environment.json", environment())
+        write_json(path / "config.json", to_json(config))
+        return run
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "plots"
+
+    @property
+    def report(self) -> Path:
+        """Where the report of the run belongs."""
+        return self.path / "report.html"
+
+    def metrics(self, update: int, rollout: int, values: Mapping[str, float]) -> None:
+        """Appends the row of one optimizer update to `metrics.jsonl`."""
+        row = {"update": update, "step": update, "rollout": rollout, **values}
+        self._append("metrics.jsonl", [row])
+
+    def samples(self, update: int, rollout: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Appends completions (prompt, text, reward parts) of a rollout to `samples.jsonl`.
+
+        `update` counts the updates made before the rollout was sampled.
+        """
+        counters = {"update": update, "step": update, "rollout": rollout}
+        self._append("samples.jsonl", [counters | dict(row) for row in rows])
+
+    def evaluation(self, update: int, values: Mapping[str, Any]) -> None:
+        """Adds the evaluation made after `update` to the list in `eval.json`."""
+        if self.write:
+            entry = {"update": update, "step": update, **values}
+            write_json(self.path / "eval.json", [*self.evaluations(), entry])
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations so far."""
+        path = self.path / "eval.json"
+        return read_json(path) if path.exists() else []
+
+    def finish(self, digest: Mapping[str, Any]) -> None:
+        """Writes `summary.json`, which is what marks a run as finished."""
+        if self.write:
+            write_json(self.path / "summary.json", {"schema": SCHEMA, **digest})
+
+    def cut(self, update: int, rollout: int) -> None:
+        """Drops what was recorded after the restored counters, and a half-written last line.
+
+        Raises UserError when a line in the middle of a file is not JSON.
+        """
+        if not self.write:
+            return
+
+        def kept(row: Mapping[str, Any]) -> bool:
+            return row.get("update", 0) <= update and row.get("rollout", 0) <= rollout
+
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            path = self.path / name
+            if path.exists():
+                rows = [row for row in read_jsonl(path) if kept(row)]
+                _replace(path, "".join(_line(row) for row in rows))
+        if (self.path / "eval.json").exists():
+            kept_evaluations = [entry for entry in self.evaluations() if kept(entry)]
+            write_json(self.path / "eval.json", kept_evaluations)
+
+    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.write:
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write("".join(_line(row) for row in rows))
+
+
+def inspect(
+    path: str | Path,
+    config: Any,
+    *,
+    overwrite: bool = False,
+    ignore: Sequence[str] = ("overwrite",),
+) -> Status:
+    """What `RunDirectory.start` would do; reads only, so every process can ask.
+
+    Fields named in `ignore` (dotted; a prefix covers its fields) may differ between the run on
+    disk and `config`. Raises UserError when other fields differ ("field: old -> new"), and when
+    `path` holds something that is not a run.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; a run needs a directory of its own")
+    if not (path / "config.json").exists():
+        present = os.listdir(path) if path.exists() else []
+        if {name.removesuffix(".tmp") for name in present} - {*FILES, *FOLDERS}:
+            raise UserError(f"{path}: holds other files and no config.json; name a new directory")
+        return "new"
+    if overwrite:
+        return "new"
+    differing = differences(read_json(path / "config.json"), to_json(config), ignore)
+    if differing:
+        raise UserError(
+            f"{path}: was run with other flags ({'; '.join(differing)}); repeat those flags, "
+            "name a new directory, or start anew with --overwrite"
+        )
+    return "finished" if (path / "summary.json").exists() else "resume"
+
+
+def differences(old: Any, new: Any, ignore: Sequence[str] = ()) -> list[str]:
+    """Dotted fields that differ between two JSON configs, as "field: old -> new"."""
+    before, after = flatten(old), flatten(new)
+    absent = object()
+
+    def shown(value: Any) -> str:
+        return "(absent)" if value is absent else json.dumps(value, ensure_ascii=False)
+
+    return [
+        f"{name}: {shown(before.get(name, absent))} -> {shown(after.get(name, absent))}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name, absent) != after.get(name, absent)
+        and not any(name == prefix or name.startswith(prefix + ".") for prefix in ignore)
+    ]
+
+
+def to_json(value: Any) -> Any:
+    """Turns dataclasses, tuples, paths, functions and numpy or jax values into strict JSON values.
+
+    Non-finite numbers become None: JSON has no word for them.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if hasattr(value, "tolist"):
+        return to_json(value.tolist())
+    if callable(value):
+        return f"{value.__module__}:{value.__qualname__}"
+    return str(value)
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError when the file is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); start anew with --overwrite") from None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that was appended to; a half-written last line is left out.
+
+    Raises UserError naming the line when an earlier one is not JSON.
+    """
+    lines = path.read_bytes().split(b"\n")
+    rows = []
+    # What follows the last newline is empty, or a row whose writing was interrupted.
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise UserError(
+                f"{path}, line {number}: not JSON; remove it, or start anew with --overwrite"
+            ) from None
+    return rows
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces `path` in one step: a reader, or a crash, sees the old file or the new one."""
+    _replace(path, json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(to_json(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A JSON object of objects as one with dotted names; an empty object stays as it is."""
+    if not isinstance(value, Mapping) or not value:
+        return {prefix[:-1]: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= flatten(item, f"{prefix}{key}.")
+    return flat
+
+
+def _clear(path: Path) -> None:
+    """Removes what an earlier run left in `path`, and nothing else."""
+    for name in FILES:
+        (path / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(path / name, ignore_errors=True)

@@ -1,0 +1,284 @@
+"""Samples to learn from: draw, judge, rewrite, filter, balance, write; one batch of prompts a time.
+
+What cold start and rejection sampling share. A generator gives completions, a judge says which are
+right, a rewriter (where there is one) makes them readable, filters and balance choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+
+from r1jax.data.curation.filters import Filter, Text, first_reason, words
+from r1jax.data.curation.streams import Row, Streams
+from r1jax.endpoint import Endpoint, Request, judge_messages, parse_verdict
+from r1jax.errors import UserError
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import Accuracy, RewardPool
+from r1jax.rewards.language import language_of
+from r1jax.rollout.policy import Policy
+
+Generator = Callable[[Sequence[Problem]], list[list[Completion]]]
+"""Problems -> the completions of each."""
+Judge = Callable[[Sequence[Problem], Sequence[Completion]], list[bool | None]]
+"""Whether each completion answers its problem rightly; None: cannot be said."""
+Rewriter = Callable[[Sequence[tuple[str, str]]], list[str | None]]
+"""(question, text) of each completion -> a readable text, or None; the right answer is not told."""
+
+JUDGED_CHARACTERS = 4000
+"""The end of a completion without a summary that a judge gets to see."""
+
+
+@dataclass(frozen=True)
+class BalanceConfig:
+    """How much of one prompt, and of prompts without difficulty, is kept."""
+
+    per_prompt: int = 4
+    """Most samples kept of a prompt, those drawn first."""
+    easy_share: float = 0.5
+    """Of the prompts kept, the largest share whose every sample was right; 1: no limit."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        if self.per_prompt < 1:
+            raise UserError(f"--balance.per-prompt {self.per_prompt}: must be at least 1")
+        if not 0 <= self.easy_share <= 1:
+            raise UserError(f"--balance.easy-share {self.easy_share}: must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion of a problem with what is known of it.
+
+    `source` is the text before it was rewritten, `anew` says that the text is no model's own,
+    `reason` why it is dropped already.
+    """
+
+    problem: Problem
+    completion: Completion
+    right: bool | None
+    source: str | None = None
+    anew: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done with every batch; `layout` gives the columns that training reads."""
+
+    generate: Generator
+    judge: Judge
+    rewrite: Rewriter | None
+    filters: Sequence[Filter]
+    balance: BalanceConfig
+    layout: Callable[[Problem, str, bool], Row]
+    tokens: Callable[[str], int]
+
+
+class Room:
+    """Whether one more prompt may be kept whose every sample was right."""
+
+    def __init__(self, share: float, prompts: Sequence[Row]) -> None:
+        """Counts on from the prompts that are written already."""
+        self.share = share
+        self.kept = sum(p["kept"] > 0 for p in prompts)
+        self.easy = sum(p["kept"] > 0 and p["easy"] for p in prompts)
+
+    def for_easy(self) -> bool:
+        """Whether the share would still hold with one more."""
+        return self.easy + 1 <= self.share * (self.kept + 1)
+
+    def count(self, easy: bool) -> None:
+        """Takes note of a kept prompt."""
+        self.kept += 1
+        self.easy += easy
+
+
+def harvest(
+    steps: Steps,
+    problems: Sequence[Problem],
+    streams: Streams,
+    batch: int,
+    note: Callable[[str], Any],
+) -> None:
+    """Works off the problems that are not in the streams yet, in their order, each once.
+
+    Every process generates; the first one judges and writes.
+    """
+    room = Room(steps.balance.easy_share, streams.prompts)
+    for start in range(len(streams.prompts), len(problems), batch):
+        part = problems[start : start + batch]
+        drawn = steps.generate(part)
+        if jax.process_index() > 0:
+            continue
+        samples = judged(steps, part, drawn)
+        for problem, own in zip(part, samples, strict=True):
+            settle(steps, problem, own, streams, room)
+        kept = sum(p["kept"] for p in streams.prompts)
+        note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
+
+
+def judged(
+    steps: Steps, problems: Sequence[Problem], drawn: Sequence[Sequence[Completion]]
+) -> list[list[Sample]]:
+    """The samples of each problem, judged, and rewritten where they are right."""
+    asked = [p for p, own in zip(problems, drawn, strict=True) for _ in own]
+    completions = [completion for own in drawn for completion in own]
+    right = steps.judge(asked, completions)
+    samples = [Sample(*fields) for fields in zip(asked, completions, right, strict=True)]
+    if steps.rewrite:
+        samples = rewritten(steps.rewrite, steps.judge, samples)
+    found = iter(samples)
+    return [[next(found) for _ in own] for own in drawn]
+
+
+def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with the right ones rewritten, and judged once more."""
+    places = [i for i, s in enumerate(samples) if s.right and _whole(s)]
+    texts = rewrite([(samples[i].problem.question, samples[i].completion.text) for i in places])
+    result = list(samples)
+    told: list[int] = []
+    for i, text in zip(places, texts, strict=True):
+        source = samples[i].completion.text
+        if text is None:
+            result[i] = replace(samples[i], source=source, reason="not_rewritten")
+        else:
+            new = Completion.parse(text)
+            result[i] = replace(samples[i], source=source, anew=True, completion=new)
+            told.append(i)
+    again = judge([result[i].problem for i in told], [result[i].completion for i in told])
+    for i, right in zip(told, again, strict=True):
+        if not right:
+            result[i] = replace(result[i], reason="rewritten_wrong")
+    return result
+
+
+def settle(
+    steps: Steps, problem: Problem, samples: Sequence[Sample], streams: Streams, room: Room
+) -> None:
+    """Decides on the samples of one prompt and writes them."""
+    right = sum(s.right is True for s in samples)
+    easy = right == len(samples)
+    reasons = decide(samples, steps.filters, steps.balance.per_prompt, room.for_easy() or not easy)
+    rate = right / len(samples)
+    kept, dropped = [], []
+    for number, (sample, reason) in enumerate(zip(samples, reasons, strict=True)):
+        text = sample.completion.text
+        row: dict[str, Any] = {"id": problem.id, "sample": number, "pass_rate": rate}
+        if reason is not None:
+            dropped.append(row | {"reason": reason, "question": problem.question, "text": text})
+            continue
+        thought = Text.of(problem.question, text).thought
+        row |= {"question": problem.question, "gold": problem.answer, "grader": problem.grader}
+        row |= steps.layout(problem, text, sample.anew)
+        row |= {"tokens": steps.tokens(text), "words": words(thought)}
+        row |= {"language": language_of(thought or text)}
+        kept.append(row if sample.source is None else row | {"source": sample.source})
+    if kept:
+        room.count(easy)
+    facts = {"id": problem.id, "samples": len(samples), "right": right, "pass_rate": rate}
+    streams.add(facts | {"easy": easy, "kept": len(kept)}, kept, dropped)
+
+
+def decide(
+    samples: Sequence[Sample], filters: Sequence[Filter], most: int, wanted: bool
+) -> list[str | None]:
+    """Why each sample of a prompt is dropped, None for those kept.
+
+    In this order: what is known already, `truncated`, `empty`, `unjudged`, `wrong`, the filters',
+    `duplicate` of an earlier text, `easy` where the prompt is not `wanted`, `enough` beyond `most`.
+    """
+    reasons: list[str | None] = []
+    seen: set[str] = set()
+    kept = 0
+    for sample in samples:
+        text = sample.completion.text
+        reason = _unfit(sample) or first_reason(filters, Text.of(sample.problem.question, text))
+        if reason is None:
+            fit = "enough" if kept >= most else None
+            reason = "duplicate" if text in seen else fit if wanted else "easy"
+            seen.add(text)
+        kept += reason is None
+        reasons.append(reason)
+    return reasons
+
+
+def _unfit(sample: Sample) -> str | None:
+    if sample.reason:
+        return sample.reason
+    if not _whole(sample):
+        return "truncated"
+    if not sample.completion.text.strip():
+        return "empty"
+    return {None: "unjudged", False: "wrong", True: None}[sample.right]
+
+
+def _whole(sample: Sample) -> bool:
+    return sample.completion.finish_reason != "length"
+
+
+# --- judges and layouts ----------------------------------------------------------------------
+
+
+def rule_judge(reward: Accuracy, pool: RewardPool) -> Judge:
+    """Judges by each problem's grader, as the accuracy reward does."""
+
+    def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
+        values, _ = pool.map(reward, problems, completions, RewardContext(), "accuracy")
+        return [None if value is None else value == 1.0 for value in values]
+
+    return judge
+
+
+def endpoint_judge(endpoint: Endpoint) -> Judge:
+    """Asks a model to compare with the reference answer (paper, supplement, Listing 4).
+
+    It sees what follows the thought; a completion that was cut is wrong unasked.
+    """
+
+    def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
+        places = [i for i, c in enumerate(completions) if c.finish_reason != "length"]
+        requests = [
+            Request(judge_messages(problems[i].question, problems[i].answer, _told(completions[i])))
+            for i in places
+        ]
+        replies = endpoint.chat(requests)
+        verdicts: list[bool | None] = [False] * len(completions)
+        for i, reply in zip(places, replies, strict=True):
+            verdicts[i] = parse_verdict(reply.text)
+        return verdicts
+
+    return judge
+
+
+def _told(completion: Completion) -> str:
+    summary = Text.of("", completion.text).summary
+    return summary or completion.text[-JUDGED_CHARACTERS:]
+
+
+def training_layout(policy: Policy) -> Callable[[Problem, str, bool], Row]:
+    """The columns that supervised training reads: messages for a chat template, else a pair.
+
+    A text that was written anew gets a space before it where the prompt does not end in one.
+    """
+    prefill = policy.template.prefill
+
+    def layout(problem: Problem, text: str, anew: bool) -> Row:
+        if policy.template.chat:
+            system = [{"role": "system", "content": policy.system}] if policy.system else []
+            asked = {"role": "user", "content": policy.template.fill(problem.question)}
+            return {"messages": [*system, asked, {"role": "assistant", "content": text}]}
+        prompt = policy.prompt_text(problem)
+        opened = prefill.strip()
+        if anew and opened and text.lstrip().startswith(opened):
+            text = text.lstrip()[len(opened) :]
+        elif anew and not prompt[-1:].isspace():
+            text = f" {text.lstrip()}"
+        elif not anew:
+            text = text.removeprefix(prefill)
+        return {"prompt": prompt, "completion": text}
+
+    return layout

@@ -1,0 +1,1 @@
+"""The whole of R1: its plan, its run, its lineage."""

@@ -1,0 +1,124 @@
+"""How a checkpoint of the pipeline is judged: the same problems and samples at every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from r1jax.data import load_eval_sets
+from r1jax.data.world.gold import judge_general
+from r1jax.evaluate.measures import EvalConfig, Evaluation, evaluate
+from r1jax.problem import Problem
+from r1jax.rewards import RewardPool
+from r1jax.rewards.answers.graders import UNRULED
+from r1jax.rollout.engine import Engine
+from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
+from r1jax.run.directory import to_json
+from r1jax.stages.pipeline.config import R1Config
+from r1jax.training.rl.setup import trained_weights
+from r1jax.types import Params
+
+JUDGED, BEFORE, BASE_JUDGED, SECONDS = "judged.json", "before.json", "base.json", "seconds.json"
+"""A stage's checkpoint, the model a student starts from, the base; the seconds of each stage."""
+WORLD = "general:"
+"""Sources whose replies have a gold score that no reward ever sees."""
+GENERAL_PROBLEMS, GENERAL_SAMPLES = 48, 4
+TRANSCRIPTS = 24  # problems whose first sample is kept
+
+
+@dataclass(frozen=True)
+class Assessor:
+    """A model's shape with the engine, compiled once, that draws from any weights of that shape."""
+
+    policy: Policy
+    mesh: Mesh
+    engine: Engine
+    pool: RewardPool
+    problems: tuple[Problem, ...]
+    general: tuple[Problem, ...]
+    config: EvalConfig
+    seed: int
+
+    def weights(self, checkpoints: str | Path = "") -> Params:
+        """Those of a run's newest checkpoint, or the model's own."""
+        return trained_weights(self.policy, self.mesh, str(checkpoints))
+
+    def judge(self, weights: Params) -> dict[str, Any]:
+        """Record, general scores and transcripts, as judged.json holds them."""
+        prepared = self.engine.prepare(weights)
+        longest = self.config.max_tokens or None
+        sampler = make_sampler(self.engine, self.policy, prepared, longest)
+        found = evaluate(
+            self.problems, sampler, self.config, pool=self.pool, set_name="held out", seed=self.seed
+        )
+        general, replies = None, []
+        if self.general:
+            c = self.config
+            drawn = sampler(self.general, GENERAL_SAMPLES, c.temperature, c.top_p, self.seed)
+            asked = [problem for problem in self.general for _ in range(GENERAL_SAMPLES)]
+            general = judge_general(asked, [one.text for own in drawn for one in own])
+            replies = [
+                _transcript(problem, own[0].text, None)
+                for problem, own in zip(self.general, drawn, strict=True)
+            ]
+        return to_json(
+            {
+                "record": found.record,
+                "general": general,
+                "transcripts": transcripts(found) + replies[:TRANSCRIPTS],
+            }
+        )
+
+
+def make_assessor(
+    config: R1Config, model: str, family: str, mesh: Mesh, pool: RewardPool
+) -> Assessor:
+    """The assessor of one model; its problems are those of the first set under --data.eval."""
+    d = config.data
+    policy = load_policy(model, d.template, d.system, d.prefill, family)
+    problems = next(iter(load_eval_sets(d).values()))
+    sources = tuple(name for name in config.general.prompts if name.startswith(WORLD))
+    general: list[Problem] = []
+    if sources:
+        asked = replace(d, eval=sources, eval_count=GENERAL_PROBLEMS)
+        general = [problem for own in load_eval_sets(asked).values() for problem in own]
+    # One limit for every stage, that of the one that may write the most.
+    shapes = max(
+        (config.zero.rollout, config.reasoning_rl.rollout, config.general_rl.rollout),
+        key=lambda rollout: rollout.max_tokens,
+    )
+    engine = make_engine(policy, mesh, shapes, stop_strings=shapes.stop, dtype=shapes.dtype)
+    return Assessor(
+        policy, mesh, engine, pool, tuple(problems), tuple(general), config.eval, config.seed
+    )
+
+
+def transcripts(found: Evaluation) -> list[dict[str, Any]]:
+    """The first sample of the first problems."""
+    pairs = list(zip(found.problems, found.judged, strict=True))[:TRANSCRIPTS]
+    return [_transcript(problem, own[0].completion.text, own[0].lenient) for problem, own in pairs]
+
+
+def _transcript(problem: Problem, text: str, correct: bool | None) -> dict[str, Any]:
+    fields = {name: problem.metadata.get(name, "") for name in ("family", "language")}
+    answer = "" if problem.grader == UNRULED else problem.answer
+    return {"question": problem.question, "answer": answer, **fields, "text": text,
+            "correct": correct}  # fmt: skip
+
+
+def headline(judged: dict[str, Any]) -> str:
+    """The result of a stage in a few words."""
+    record: dict[str, Any] = judged["record"]
+    said = f"pass@1 {record['pass_at_1']:.3f}, language {record['language_consistency']:.2f}"
+    general = judged["general"]
+    helpful = (general or {}).get("helpfulness")
+    return said if helpful is None else f"{said}, helpfulness {helpful:.2f}"
+
+
+def short(judged: dict[str, Any]) -> dict[str, Any]:
+    """A judgement as summary.json holds it: the record without its problems, general scores."""
+    record = {k: v for k, v in judged["record"].items() if k != "per_problem"}
+    return record | {"general": judged["general"]}

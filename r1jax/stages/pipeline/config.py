@@ -1,0 +1,211 @@
+"""The flags of the whole of R1: those of every stage under its name, and what the stages share."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+
+from r1jax.data import DataConfig
+from r1jax.errors import UserError
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.mesh import MeshConfig, ProcessConfig
+from r1jax.stages.cold_start import ColdStartConfig
+from r1jax.stages.rejection import RejectionConfig
+from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.stages.supervised import SFTConfig
+from r1jax.training.rl.config import RLConfig
+
+Name = Literal[
+    "zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection", "general_data",
+    "general_sft", "helpfulness", "safety", "general_rl", "distill",
+]  # fmt: skip
+NAMES: tuple[Name, ...] = get_args(Name)
+"""The stages in their order; distill is one run for each student."""
+
+WORLD = "world"
+"""General data, pairs and labels of the embedded world, in place of a file's name."""
+
+MANAGED = ("run", "overwrite", "model", "family", "parent", "parent_step", "seed", "mesh",
+           "process")  # fmt: skip
+"""Flags of a stage that the pipeline sets."""
+
+
+@dataclass(frozen=True)
+class GeneralConfig:
+    """What is not reasoning: data to learn from, prompts to be rewarded by models, their judges.
+
+    `world` stands for what the embedded world generates; files are read as `experiments.sft` and
+    `experiments.reward_model` read theirs.
+    """
+
+    sft: tuple[str, ...] = ()
+    """General data of the second supervised stage (paper: 200k of the 800k samples): world, or
+    FILE.jsonl|.parquet."""
+    sft_count: int = 512
+    """Examples that world makes."""
+    prompts: tuple[str, ...] = ()
+    """Problems that only reward models judge, as sources of the last part of the final RL:
+    general:helpful,unsafe,safe, or files with a column grader of none."""
+    helpfulness: tuple[str, ...] = ()
+    """Pairs for the helpfulness model (paper: 66,000): world, or FILE; none: no such model."""
+    safety: tuple[str, ...] = ()
+    """Labelled responses for the safety model (paper: 106,000): world, or FILE; none: none."""
+    judged_count: int = 2000
+    """Pairs, and labelled responses, that world makes."""
+    noise: float = 0.1
+    """Share of world's pairs and labels that are the wrong way round."""
+    column: str = "judge"
+    """Column of the general prompts that says which model judges them: helpfulness or safety."""
+    helpfulness_weight: float = 1.0
+    """Weight of the helpfulness model's score."""
+    safety_weight: float = 1.0
+    """Weight of the safety model's score."""
+    last: float = 400 / 1700
+    """Last part of the final RL's updates that sees general prompts and preference rewards
+    (paper: 400 of 1,700)."""
+    share: float = 0.5
+    """Their share of the prompts of that part."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that fit nowhere."""
+        if min(self.sft_count, self.judged_count) < 1:
+            raise UserError(
+                f"--general.sft-count {self.sft_count} --general.judged-count "
+                f"{self.judged_count}: both at least 1"
+            )
+        if not 0 <= self.noise < 0.5:
+            raise UserError(f"--general.noise {self.noise}: must be at least 0 and below 0.5")
+        for name in ("last", "share"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"--general.{name} {getattr(self, name)}: must lie between 0 and 1")
+        if self.prompts and not (self.helpfulness or self.safety):
+            raise UserError(
+                "--general.prompts: nothing would judge them; name pairs (--general.helpfulness) "
+                "or labelled responses (--general.safety)"
+            )
+        if (self.helpfulness or self.safety) and not self.prompts:
+            raise UserError(
+                "--general.helpfulness, --general.safety: no prompts to judge; name "
+                "--general.prompts"
+            )
+
+    @property
+    def generated(self) -> bool:
+        """Whether the embedded world makes any of it."""
+        return WORLD in (*self.sft, *self.helpfulness, *self.safety)
+
+
+@dataclass(frozen=True)
+class R1Config:
+    """The whole of R1; the flags of a stage stand under its name, as in --zero.updates 100."""
+
+    run: str = "runs/r1"
+    """Run directory, with a directory for every stage; what is finished is not run again."""
+    overwrite: bool = False
+    """Start the chosen stages anew where their directories hold other runs."""
+    from_: Annotated[Name, tyro.conf.arg(name="from")] = "zero"
+    """First stage to run; those before it must be finished."""
+    to: Name = "distill"
+    """Last stage to run."""
+    only: tuple[Name, ...] = ()
+    """Just these stages; what they build on must be finished."""
+    model: str = "embedded"
+    """The base: model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or
+    embedded."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function."""
+    seed: int = 0
+    """Seed of everything; each stage derives its own."""
+    students: tuple[str, ...] = ()
+    """Students to distil into: NAME=MODEL, or one of the paper's (qwen-1.5b, qwen-7b, qwen-14b,
+    qwen-32b, llama-8b, llama-70b), each with its learning rate."""
+    budget_minutes: float = 0.0
+    """Time that the whole is meant to take, shown beside the time taken; 0: none."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Problems of all reinforcement learning and sampling, and those all stages are judged on."""
+    general: GeneralConfig = field(default_factory=GeneralConfig)
+    """What is not reasoning."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """How every stage's checkpoint is judged (the stages' own curves: --zero.eval.*)."""
+    zero: RLConfig = field(default_factory=RLConfig)
+    """R1-Zero: reinforcement learning on the base."""
+    cold_start_data: ColdStartConfig = field(default_factory=ColdStartConfig)
+    """Readable chains of thought, from R1-Zero or by another route."""
+    cold_start: SFTConfig = field(default_factory=SFTConfig)
+    """Supervised training of the base on them: Dev1."""
+    reasoning_rl: RLConfig = field(default_factory=RLConfig)
+    """Reinforcement learning with language consistency: Dev2."""
+    rejection: RejectionConfig = field(default_factory=RejectionConfig)
+    """What Dev2 gets right and says readably."""
+    general_sft: SFTConfig = field(default_factory=SFTConfig)
+    """Supervised training of the base on that and general data: Dev3."""
+    helpfulness: RewardModelConfig = field(default_factory=RewardModelConfig)
+    """The pairwise reward model."""
+    safety: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(kind="pointwise"))
+    """The point-wise reward model."""
+    general_rl: RLConfig = field(default_factory=RLConfig)
+    """The final reinforcement learning: R1."""
+    distill: SFTConfig = field(default_factory=SFTConfig)
+    """Supervised training of the students on the data of Dev3."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when parts do not fit together."""
+        if self.only and (self.from_ != "zero" or self.to != "distill"):
+            raise UserError("--only, --from, --to: give --only or the other two")
+        if NAMES.index(self.from_) > NAMES.index(self.to):
+            raise UserError(f"--from {self.from_} --to {self.to}: the first comes after the second")
+        for name, kind in (("helpfulness", "pairwise"), ("safety", "pointwise")):
+            if getattr(self, name).kind != kind:
+                raise UserError(f"--{name}.kind {getattr(self, name).kind}: must be {kind}")
+        for name in NAMES:
+            if name != "general_data":  # its flags are those of --general
+                check_managed(name, getattr(self, name))
+
+    @property
+    def chosen(self) -> tuple[Name, ...]:
+        """The stages to run."""
+        first, last = NAMES.index(self.from_), NAMES.index(self.to)
+        return tuple(
+            name
+            for place, name in enumerate(NAMES)
+            if (name in self.only if self.only else first <= place <= last)
+        )
+
+
+def check_managed(name: str, stage: Any) -> None:
+    """Raises UserError where a stage's flags hold what the pipeline decides."""
+    fresh = unplaced(stage)
+    for flag in managed(stage):
+        outer, _, inner = flag.partition(".")
+        given, usual = getattr(stage, outer), getattr(fresh, outer)
+        if given != usual:
+            dashed = flag.replace("_", "-")
+            raise UserError(
+                f"--{name.replace('_', '-')}.{dashed}: the pipeline sets it; leave it out "
+                "(--model, --seed, --data and --mesh are those of all stages)"
+            )
+
+
+def managed(stage: Any) -> list[str]:
+    """The flags of a stage that the pipeline sets."""
+    found = [name for name in MANAGED if hasattr(stage, name)]
+    return [*found, "data" if isinstance(stage.data, DataConfig) else "data.train"]
+
+
+def unplaced(stage: Any) -> Any:
+    """A stage's flags with those that the pipeline sets as they come."""
+    fresh, changes = type(stage)(), {}
+    for flag in managed(stage):
+        name, _, inner = flag.partition(".")
+        value = getattr(fresh, name)
+        if inner:
+            value = dataclasses.replace(getattr(stage, name), train=())
+        changes[name] = value
+    return dataclasses.replace(stage, **changes)

@@ -1,0 +1,228 @@
+"""R1 as a list of stages (paper v2, figure 2): who starts from whose weights, who reads whose data.
+
+    base --zero------------------------------------------------> R1-Zero
+    base --cold_start (R1-Zero's outputs, made readable)-------> Dev1
+    Dev1 --reasoning_rl (rules + language consistency)---------> Dev2
+    base --general_sft (Dev2's right samples + general data)---> Dev3
+    Dev3 --general_rl (rules + language + reward models)-------> R1
+    students --distill (the data of Dev3)
+
+Both supervised stages start from the base, never from the checkpoint before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from r1jax.data import DataConfig
+from r1jax.data.curation.streams import KEPT
+from r1jax.errors import UserError
+from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
+from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
+from r1jax.stages.pipeline.config import NAMES, WORLD, Name, R1Config
+from r1jax.stages.pipeline.lineage import BASE
+from r1jax.stages.students import STUDENTS
+from r1jax.training.rl.config import RLConfig
+
+CHECKPOINTS = {
+    "zero": "Zero", "cold_start": "Dev1", "reasoning_rl": "Dev2", "general_sft": "Dev3",
+    "general_rl": "R1",
+}  # fmt: skip
+"""What the paper calls the checkpoints of these stages."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the pipeline: a function and its flags, complete."""
+
+    name: str  # unique; of a student student-<name>
+    kind: Name  # what --from, --to and --only call it
+    run: Callable[..., None]
+    config: Any
+    parent: str | None = None  # the stage or base whose weights it starts from; None: trains none
+    asks: tuple[str, ...] = ()  # further stages whose checkpoints it uses
+    reads: tuple[str, ...] = ()  # files that it learns from
+    makes: tuple[str, ...] = ()  # files that it leaves in its directory for others
+    judged: bool = False  # whether its checkpoint is judged on the held-out problems
+
+    @property
+    def path(self) -> Path:
+        """Its run directory."""
+        return Path(self.config.run)
+
+
+def plan(config: R1Config) -> list[Stage]:
+    """All stages in their order, each with its flags worked out; pure.
+
+    Raises UserError for a student that is neither NAME=MODEL nor one of the paper's.
+    """
+    places = _Places(config)
+    kept = f"{KEPT}.jsonl"
+    general = config.general
+    chains = str(places.of("cold_start_data") / kept)
+    samples = (str(places.of("rejection") / kept), *_files(places, SFT, general.sft))
+    stages = [
+        _policy(places, "zero", zero.run, BASE, _with_problems(config, config.zero)),
+        _sampled(places, "cold_start_data", cold_start.run, "zero"),
+        _learnt(places, "cold_start", supervised.run, BASE, (chains,)),
+        _policy(
+            places, "reasoning_rl", zero.run, "cold_start",
+            _with_problems(config, config.reasoning_rl),
+        ),
+        _sampled(places, "rejection", rejection.run, "reasoning_rl"),
+    ]  # fmt: skip
+    if general.generated:
+        stages.append(_general(places))
+    stages.append(_learnt(places, "general_sft", supervised.run, BASE, samples))
+    # The paper's reward models start from R1 as it then was: the checkpoint they are to judge.
+    for name, sources, file in (
+        ("helpfulness", general.helpfulness, HELPFULNESS),
+        ("safety", general.safety, SAFETY),
+    ):
+        if sources:
+            read = _files(places, file, sources)
+            stages.append(_learnt(places, name, reward_model.run, "general_sft", read))
+    stages.append(_final(places))
+    return stages + [_student(places, student, samples) for student in config.students]
+
+
+# --- where -----------------------------------------------------------------------------------
+
+
+class _Places:
+    """Directories of the stages, numbered in their order."""
+
+    def __init__(self, config: R1Config) -> None:
+        self.config = config
+        general = config.general
+        present = {
+            "general_data": general.generated,
+            "helpfulness": bool(general.helpfulness),
+            "safety": bool(general.safety),
+            "distill": False,  # a run for each student, below
+        }
+        names: list[str] = [name for name in NAMES if present.get(name, True)]
+        names += [f"student-{student.partition('=')[0]}" for student in config.students]
+        self._numbers = {name: number for number, name in enumerate(names, 1)}
+        if len(self._numbers) < len(names):
+            raise UserError(f"--students {' '.join(config.students)}: a name occurs twice")
+
+    def of(self, name: str) -> Path:
+        """The run directory of a stage."""
+        return Path(self.config.run) / "stages" / f"{self._numbers[name]:02d}-{name}"
+
+    def flags(self, name: str, stage: Any, parent: str | None) -> Any:
+        """A stage's flags with everything that the pipeline decides, but for its data."""
+        c = self.config
+        checkpoints = "" if parent in (None, BASE) else str(self.of(parent) / "checkpoints")
+        return replace(
+            stage, run=str(self.of(name)), model=c.model, family=c.family, parent=checkpoints,
+            seed=100 * c.seed + self._numbers[name], mesh=c.mesh, process=c.process,
+        )  # fmt: skip
+
+
+def _files(places: _Places, file: str, sources: tuple[str, ...]) -> tuple[str, ...]:
+    """The sources with the place of the generated file where they say world."""
+    made = str(places.of("general_data") / file) if WORLD in sources else ""
+    return tuple(made if source == WORLD else source for source in sources)
+
+
+# --- what ------------------------------------------------------------------------------------
+
+
+def _with_problems(config: R1Config, stage: Any, **late: Any) -> Any:
+    return replace(stage, data=replace(config.data, **late))
+
+
+def _reseeded(data: DataConfig, seed: int) -> DataConfig:
+    """The same problems drawn in another order: no stage sees those of another one again first."""
+    return replace(data, seed=data.seed + seed)
+
+
+def _policy(
+    places: _Places, name: Name, run: Callable[..., None], parent: str, stage: RLConfig
+) -> Stage:
+    flags = places.flags(name, stage, parent)
+    flags = replace(flags, data=_reseeded(flags.data, flags.seed))
+    return Stage(name, name, run, flags, parent, judged=True)
+
+
+def _sampled(places: _Places, name: Name, run: Callable[..., None], teacher: str) -> Stage:
+    """A stage that samples a checkpoint and leaves what it keeps."""
+    config = places.config
+    flags = places.flags(name, _with_problems(config, getattr(config, name)), teacher)
+    flags = replace(flags, data=_reseeded(flags.data, flags.seed))
+    return Stage(name, name, run, flags, asks=(teacher,), makes=(f"{KEPT}.jsonl",))
+
+
+def _learnt(
+    places: _Places, name: Name, run: Callable[..., None], parent: str, files: tuple[str, ...]
+) -> Stage:
+    """A stage that learns from files: supervised, or a reward model."""
+    stage = getattr(places.config, name)
+    judge = run is reward_model.run
+    more: dict[str, Any] = {"template": places.config.data.template} if judge else {}
+    untested = not (stage.data.eval or stage.data.eval_count)
+    if judge and untested and WORLD in getattr(places.config.general, name):
+        more["eval"] = (str(places.of("general_data") / TESTS[f"{name}.jsonl"]),)
+    stage = replace(stage, data=replace(stage.data, train=files, **more))
+    flags = places.flags(name, stage, parent)
+    return Stage(name, name, run, flags, parent, reads=files, judged=not judge)
+
+
+def _general(places: _Places) -> Stage:
+    config, general = places.config, places.config.general
+    flags = GeneralDataConfig(
+        run=str(places.of("general_data")),
+        template=config.data.template,
+        sft=general.sft_count if WORLD in general.sft else 0,
+        helpfulness=general.judged_count if WORLD in general.helpfulness else 0,
+        safety=general.judged_count if WORLD in general.safety else 0,
+        noise=general.noise,
+        seed=config.seed,
+    )
+    counts = {SFT: flags.sft, HELPFULNESS: flags.helpfulness, SAFETY: flags.safety}
+    made = tuple(file for file, count in counts.items() if count)
+    return Stage("general_data", "general_data", general_data.run, flags, makes=made)
+
+
+def _final(places: _Places) -> Stage:
+    """The last reinforcement learning: general prompts and reward models in its last part."""
+    config, general = places.config, places.config.general
+    stage, late, models = config.general_rl, {}, {}
+    if general.prompts:
+        parts = stage.train.updates_per_rollout
+        before = round(stage.updates * (1 - general.last)) // parts * stage.rollout.prompts
+        late = {"late": general.prompts, "late_after": before, "late_share": general.share}
+    if general.helpfulness:
+        models["helpfulness"] = general.helpfulness_weight
+    if general.safety:
+        models["safety"] = general.safety_weight
+    named = tuple(
+        f"{places.of(name)}?only={general.column}:{name}={weight}"
+        for name, weight in models.items()
+    )
+    stage = replace(stage, reward=replace(stage.reward, model=(*stage.reward.model, *named)))
+    stage = _with_problems(config, stage, **late)
+    found = _policy(places, "general_rl", zero.run, "general_sft", stage)
+    return replace(found, asks=tuple(models))
+
+
+def _student(places: _Places, student: str, samples: tuple[str, ...]) -> Stage:
+    name, equals, model = student.partition("=")
+    stage = places.config.distill
+    if not equals:
+        if name not in STUDENTS:
+            raise UserError(
+                f"--students {student}: expected NAME=MODEL, or one of {', '.join(STUDENTS)}"
+            )
+        model = STUDENTS[name].base
+        stage = replace(stage, optimizer=replace(stage.optimizer, lr=STUDENTS[name].lr))
+    stage = replace(stage, data=replace(stage.data, train=samples))
+    full = f"student-{name}"
+    flags = replace(places.flags(full, stage, None), model=model, family="")
+    base = f"{BASE}:{name}"
+    return Stage(full, "distill", supervised.run, flags, base, reads=samples, judged=True)

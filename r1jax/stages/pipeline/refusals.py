@@ -1,0 +1,72 @@
+"""What a pipeline cannot do, said before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from r1jax.data import ProblemStream
+from r1jax.errors import UserError
+from r1jax.stages.harvest.place import ENDPOINT
+from r1jax.stages.pipeline.config import R1Config
+from r1jax.stages.pipeline.lineage import Entry, outdated, read_lineage
+from r1jax.stages.pipeline.plan import Stage
+
+LOOKED_AT = 64  # general prompts that are asked for their judge
+
+
+def check(config: R1Config, stages: Sequence[Stage]) -> None:
+    """Raises UserError where a chosen stage builds on one that is neither chosen nor finished."""
+    done = read_lineage(Path(config.run) / "lineage.json")
+    by_name = {stage.name: stage for stage in stages}
+    makers = {str(stage.path / file): stage.name for stage in stages for file in stage.makes}
+    if "general_rl" in config.chosen:
+        check_prompts(config)
+    asked = config.cold_start_data
+    if "cold_start_data" in config.chosen and not asked.endpoint.base_url:
+        for flag in ("rewriter", "generator", "judge"):
+            if getattr(asked, flag) == ENDPOINT:
+                raise UserError(
+                    f"--cold-start-data.{flag} endpoint: needs --cold-start-data.endpoint.base-url "
+                    "and --cold-start-data.endpoint.model"
+                )
+    for stage in stages:
+        if stage.kind not in config.chosen:
+            continue
+        used = [*(makers[file] for file in stage.reads if file in makers), *stage.asks]
+        used += [stage.parent] if stage.parent in by_name else []
+        for name in used:
+            if by_name[name].kind in config.chosen:
+                continue
+            if name not in done:
+                raise UserError(
+                    f"--run {config.run}: {stage.name} builds on {name}, which is not finished; "
+                    f"run that first (--from {by_name[name].kind})"
+                )
+            refuse_outdated(by_name[name], done)
+
+
+def check_prompts(config: R1Config) -> None:
+    """Raises UserError where a general prompt does not say which of the reward models judges it."""
+    general = config.general
+    judges = [name for name in ("helpfulness", "safety") if getattr(general, name)]
+    if not general.prompts:
+        return
+    data = replace(config.data, train=general.prompts, weights=())
+    for problem in ProblemStream(data).take(0, LOOKED_AT):
+        said = problem.metadata.get(general.column)
+        if said not in judges:
+            raise UserError(
+                f"--general.prompts: {problem.id} has {said!r} in column {general.column}; "
+                f"expected {' or '.join(judges)} (--general.column names another column)"
+            )
+
+
+def refuse_outdated(stage: Stage, known: Mapping[str, Entry]) -> None:
+    """Raises UserError where what a stage came from has been made anew since."""
+    if changed := outdated(known, stage.name):
+        raise UserError(
+            f"{stage.path}: came from another {', '.join(changed)} than is there now; repeat it "
+            f"and what follows with --from {stage.kind} --overwrite"
+        )

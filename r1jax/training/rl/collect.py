@@ -1,0 +1,205 @@
+"""One rollout: its problems, completions and numbers; everything its updates are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from r1jax.advantages import first_groups, mixed_groups, zero_std_frac
+from r1jax.data.packing import Sequences
+from r1jax.errors import UserError
+from r1jax.evaluate.statistics import reflection_count
+from r1jax.problem import Problem
+from r1jax.rewards import (
+    SandboxConfig,
+    Term,
+    accuracy,
+    code,
+    language_consistency,
+    named_reward,
+    random_reward,
+    repetition_penalty,
+    soft_overlong,
+    strict_format,
+    tag_count,
+    thought_words,
+)
+from r1jax.rollout.engine import Engine, Generated, Prompt
+from r1jax.rollout.policy import Policy
+from r1jax.rollout.sampling import Sampling
+from r1jax.training.rl.config import RewardConfig
+from r1jax.training.rl.judging import Drawn
+from r1jax.training.rl.reward_model import named_reward_model
+from r1jax.types import Params
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A judged rollout of N completions; `order` deals them to updates at random.
+
+    Advantages are computed over whole groups, before that split.
+    """
+
+    sequences: Sequences
+    order: np.ndarray  # i64[N]
+    truncated: np.ndarray  # bool[N], cut by the token limit
+    metrics: dict[str, float]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint in mid-rollout has to hold, beside `metrics`."""
+        found = {f.name: getattr(self.sequences, f.name) for f in fields(Sequences)}
+        own = {"order": self.order, "truncated": self.truncated}
+        return {k: v for k, v in found.items() if v is not None} | own
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], metrics: dict[str, float]) -> Scored:
+        """Inverse of `arrays`."""
+        arrays = dict(arrays)
+        order, truncated = arrays.pop("order"), arrays.pop("truncated")
+        return cls(Sequences(**arrays), order, truncated, metrics)
+
+
+def make_terms(
+    config: RewardConfig, max_tokens: int, seed: int, sandbox: SandboxConfig | None = None
+) -> list[Term]:
+    """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`."""
+    # Made only where they count: a term that is off has no say in what else is allowed.
+    own = [
+        ("accuracy", config.accuracy, lambda: accuracy(config.answer, sandbox=sandbox)),
+        ("code", config.code, lambda: code(share=True, sandbox=sandbox)),
+        ("format", config.format, lambda: strict_format),
+        ("tag_count", config.tag_count, lambda: tag_count),
+        (
+            "language",
+            config.language,
+            lambda: language_consistency(config.language_target, config.language_identifier),
+        ),
+        ("overlong", config.overlong, lambda: soft_overlong(max_tokens, config.overlong_cache)),
+        ("repetition", config.repetition, repetition_penalty),
+        ("random", config.random, lambda: random_reward(seed)),
+    ]
+    terms = [Term(name, make(), weight) for name, weight, make in own if weight]
+    terms += [Term(*named_reward(text)) for text in config.user]
+    terms += [Term(*named_reward_model(text)) for text in config.model]
+    if not terms:
+        raise UserError("--reward: every weight is 0; give at least one term a weight")
+    return terms
+
+
+def generate(
+    engine: Engine,
+    policy: Policy,
+    weights: Params,
+    problems: Sequence[Problem],
+    group: int,
+    sampling: Sampling,
+    seed: int,
+    rollout: int,
+    earlier: Drawn | None = None,
+    leave: float = 0.0,
+    whole: Callable[[Problem, list[Generated]], None] | None = None,
+) -> list[Generated]:
+    """`group` completions of each problem, in the order of the problems.
+
+    A problem that occurs twice in a rollout (in `earlier` rounds too) goes on counting its samples,
+    so that the second group is no copy of the first. A share `leave` of them may end unfinished.
+    Each group is given to `whole`, in the order of its samples, as soon as its last one is there.
+    """
+    seen = Counter(p.number for p in earlier.problems) if earlier else Counter()
+    prompts = []
+    for problem in problems:
+        first = seen[problem.number]
+        prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
+        seen[problem.number] += group
+    found: list[list[Generated]] = [[] for _ in problems]
+    for one in engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave):
+        own = found[one.prompt]
+        own.append(one)
+        if len(own) == group:
+            own.sort(key=lambda g: g.sample)
+            if whole:
+                whole(problems[one.prompt], own)
+    return [one for own in found for one in own]
+
+
+def mixed_count(drawn: Drawn) -> int:
+    """Groups that hold both right and wrong answers, by raw accuracy."""
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    return len(np.unique(drawn.groups[mixed]))
+
+
+def mixed_first(drawn: Drawn, groups: int) -> Drawn:
+    """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    chosen = first_groups(mixed, drawn.groups, groups)
+    missing = groups - len(np.unique(drawn.groups[chosen]))
+    if missing > 0:
+        chosen = np.concatenate([chosen, first_groups(~mixed, drawn.groups, missing)])
+    return drawn.take(chosen)
+
+
+def to_sequences(
+    prompts: Sequence[Sequence[int]],
+    generated: Sequence[Generated],
+    advantages: np.ndarray | None = None,
+) -> Sequences:
+    """Prompts and completions side by side, with what the sampler said of each token."""
+    n = len(prompts)
+    prompt_lengths = np.asarray([len(p) for p in prompts], np.int64)
+    lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
+    tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
+    sampler = np.zeros((n, int(lengths.max())), np.float32)
+    for i, (prompt, g) in enumerate(zip(prompts, generated, strict=True)):
+        tokens[i, : len(prompt)] = prompt
+        tokens[i, len(prompt) : len(prompt) + len(g.tokens)] = g.tokens
+        sampler[i, : len(g.tokens)] = g.logp - g.log_mass
+    return Sequences(tokens, prompt_lengths, lengths, advantages, sampler)
+
+
+def rollout_metrics(drawn: Drawn) -> dict[str, float]:
+    """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
+    completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
+    lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
+    metrics: dict[str, float] = {"reward/mean": float(judgement.total.mean())}
+    for name, part in judgement.parts.items():
+        if not np.isnan(part).all():
+            metrics[f"reward/{name}"] = float(np.nanmean(part))
+        metrics[f"reward_lost/{name}"] = float(judgement.lost[name])
+    metrics["completion/length_mean"] = float(lengths.mean())
+    if "accuracy" in judgement.parts:
+        accuracy = judgement.parts["accuracy"]  # NaN where no rule tells
+        for name, rows in (("correct", accuracy == 1), ("wrong", accuracy < 1)):
+            if rows.any():
+                metrics[f"completion/length_mean_{name}"] = float(lengths[rows].mean())
+    metrics["completion/truncated_frac"] = float(
+        np.mean([c.finish_reason == "length" for c in completions])
+    )
+    words = sum(reflection_count(c.text) for c in completions)
+    metrics["completion/reflection_per_1k"] = 1000 * words / max(lengths.sum(), 1)
+    metrics["completion/thought_words_mean"] = float(
+        np.mean([thought_words(c).total() for c in completions])
+    )
+    metrics["group/zero_std_frac"] = zero_std_frac(judgement.total, groups)
+    return metrics
+
+
+def sample_rows(drawn: Drawn, count: int) -> list[dict[str, Any]]:
+    """The first `count` completions with their rewards, for samples.jsonl."""
+    problems, completions, judgement = drawn.problems, drawn.completions, drawn.judgement
+    return [
+        {
+            "id": problems[i].id,
+            "question": problems[i].question,
+            "gold": problems[i].answer,
+            "text": completions[i].text,
+            "finish_reason": completions[i].finish_reason,
+            "length": len(completions[i].token_ids),
+            "reward": float(judgement.total[i]),
+            **{f"reward/{name}": float(part[i]) for name, part in judgement.parts.items()},
+        }
+        for i in range(min(count, len(completions)))
+    ]

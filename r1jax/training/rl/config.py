@@ -1,0 +1,272 @@
+"""The flags of a reinforcement-learning run, one frozen dataclass per part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.data.config import DataConfig
+from r1jax.errors import UserError
+from r1jax.evaluate.measures import EvalConfig
+from r1jax.losses import GRPO
+from r1jax.mesh import MeshConfig, ProcessConfig
+from r1jax.models.decoding.quantized import WeightFormat
+from r1jax.models.lora import LoraConfig
+from r1jax.problem import Problem
+from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rewards import SandboxConfig
+from r1jax.rewards.language import Identifier as LanguageIdentifier
+from r1jax.rewards.sandbox import require_isolation
+from r1jax.rollout.engine import EngineConfig
+from r1jax.rollout.sampling import Sampling
+from r1jax.run.profile import ProfileConfig
+from r1jax.run.sinks import LogConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.update import ComputeConfig
+
+
+@dataclass(frozen=True)
+class RolloutConfig(EngineConfig):
+    """What is sampled from the policy at each rollout, and the shapes it is sampled in."""
+
+    prompts: int = 32
+    """Different problems per rollout."""
+    group: int = 8
+    """Completions per problem; their mean reward is the baseline."""
+    temperature: float = 1.0
+    """Sampling temperature; scoring divides by the same."""
+    top_p: float = 1.0
+    """Nucleus; must stay 1 in training, where scoring sees the whole vocabulary."""
+    top_k: int = 0
+    """Tokens kept; must stay 0 in training."""
+    max_rounds: int = 1
+    """Above 1, dynamic sampling (DAPO): prompts are drawn for up to so many rounds, until enough
+    groups hold both right and wrong answers."""
+    leave: float = 0.0
+    """Share of a rollout's completions that need not be finished: when no more than these are being
+    written they end as truncated, so that few long ones hold up nobody. 0: all are finished."""
+    carry: int = 0
+    """Above 0, nobody is cut: a share `leave` of groups is under way beyond `prompts`, a rollout
+    ends with its first `prompts` whole groups, and the others go on in the next, over at most so
+    many rollouts. Needs --loss.importance-cap, by which tokens of older weights are weighed."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion, beside the model's own stop tokens."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic and cache of generation."""
+    weights: WeightFormat = "same"
+    """Matrices of the layers in training's rollouts: same (as dtype says), or float8, with what is
+    multiplied by them in 8 bits as well (needs r1jax[quantized] and --loss.importance-cap, which
+    corrects for it). Evaluation never uses them."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that cannot train."""
+        if self.top_p < 1 or self.top_k:
+            raise UserError(
+                f"--rollout.top-p {self.top_p} --rollout.top-k {self.top_k}: training needs the "
+                "whole vocabulary (1 and 0); evaluation has its own --eval.top-p"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
+        if not 0 <= self.leave < 1:
+            raise UserError(f"--rollout.leave {self.leave}: a share, from 0 to below 1")
+        if self.carry < 0 or (self.carry and not self.leave):
+            raise UserError(
+                f"--rollout.carry {self.carry}: the rollouts, 0 or more, over which groups are "
+                "carried; above 0 it needs the share of them, --rollout.leave (0.1)"
+            )
+        if self.carry and self.max_rounds > 1:
+            raise UserError(
+                f"--rollout.carry {self.carry}: dynamic sampling asks for whole rounds; use "
+                "--rollout.max-rounds 1, or 0 here"
+            )
+        if self.prompts < 1 or self.group < 1:
+            raise UserError(
+                f"--rollout.prompts {self.prompts} --rollout.group {self.group}: both at least 1"
+            )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How training samples are drawn."""
+        return Sampling(self.temperature)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """The terms of the reward; a term of weight 0 is not computed."""
+
+    accuracy: float = 1.0
+    """Weight of the right answer (1 or 0)."""
+    answer: AnswerPolicy = "auto"
+    """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    code: float = 0.0
+    """Weight of the share of a problem's tests that its program passes (accuracy asks for all)."""
+    format: float = 0.1
+    """Weight of the strict <think>...</think> <answer>...</answer> envelope (1 or 0)."""
+    tag_count: float = 0.0
+    """Weight of a quarter point for each tag that stands exactly once."""
+    language: float = 0.0
+    """Weight of language consistency: the share of a thought's words in the target language."""
+    language_target: str = "question"
+    """That language: question (the problem's own), or a code such as en or zh."""
+    language_identifier: LanguageIdentifier = "script"
+    """How a word's language is told: script, or langid (the package py3langid tells sentences of
+    one script apart as well, German from English)."""
+    overlong: float = 0.0
+    """Weight of DAPO's soft punishment (0 to -1) of completions near the token limit."""
+    overlong_cache: int = 16
+    """Tokens before the limit over which that punishment grows."""
+    repetition: float = 0.0
+    """Weight of the repetition penalty (0 to -1) on 3-grams of words."""
+    random: float = 0.0
+    """Weight of a coin flip that knows nothing of the answer: the control."""
+    user: tuple[str, ...] = ()
+    """Your own terms: package.module:function=WEIGHT, with options as in
+    package.module:function?max_len=1000=0.5; sets to choose from: r1jax.rewards.open_r1,
+    will_brown, tinyzero, simplerl."""
+    model: tuple[str, ...] = ()
+    """Reward models: RUN=WEIGHT, the directory of a run of experiments.reward_model, with options
+    as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so); each is
+    logged as reward/<name of the run>."""
+    workers: int | None = None
+    """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
+    cpu_seconds: float = 2.0
+    """CPU time an answer may take to grade; beyond it costs that answer its reward."""
+    wall_seconds: float = 10.0
+    """Wall clock after which a grader that does not even compute is ended."""
+    memory_mb: int = 1024
+    """Memory a grading process may ask for, in MiB."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(ComputeConfig):
+    """How a rollout becomes updates, and the shapes they are computed in."""
+
+    updates_per_rollout: int = 1
+    """Equal parts a rollout is split into, at random; each is one optimizer update."""
+    reference_every: int = 0
+    """Updates after which the policy becomes the new reference of the KL term; 0: never."""
+    reference_rate: float = 1.0
+    """Step of the reference towards the policy at those updates: 1 replaces it, less averages."""
+    max_skipped: int = 5
+    """Non-finite updates in a row after which the run stops and saves the batch."""
+
+
+@dataclass(frozen=True)
+class RLConfig:
+    """A reinforcement-learning run."""
+
+    run: str = "runs/zero"
+    """Run directory; an unfinished one with the same flags is resumed."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    model: str = "embedded"
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the model's at the start; the KL
+    term's reference, too, begins there."""
+    parent_step: int | None = None
+    """Update of the parent's checkpoint; None: the newest."""
+    updates: int = 100
+    """Optimizer updates in all."""
+    seed: int = 0
+    """Seed of sampling, of the split into updates and of evaluation."""
+    user_loss: str = ""
+    """Your own loss in place of GRPO's: package.module:function, as r1jax.types.Loss says."""
+    export: bool = False
+    """Write the final weights to <run>/hf in the Hugging Face layout."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Problems."""
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    """Sampling from the policy."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Judging completions."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
+    loss: GRPO = field(default_factory=GRPO)
+    """The objective."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The update."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """Held-out evaluation."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Saving."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank training; the reference is then the base itself, not a copy."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
+    memory: Literal["error", "warn", "off"] = "warn"
+    """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Further places for the metrics."""
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    """Traces of what the devices do."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when parts do not fit together."""
+        size, parts = self.rollout.prompts * self.rollout.group, self.train.updates_per_rollout
+        if parts < 1 or size % parts:
+            raise UserError(
+                f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
+                f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
+            )
+        if self.rollout.max_rounds > 1 and not self.reward.accuracy:
+            raise UserError(
+                f"--rollout.max-rounds {self.rollout.max_rounds}: dynamic sampling looks at the "
+                "raw accuracy; give --reward.accuracy a weight, or use 1"
+            )
+        uncorrected = self.loss.importance_cap is None and not self.user_loss
+        if self.rollout.weights != "same" and uncorrected:
+            raise UserError(
+                f"--rollout.weights {self.rollout.weights}: samples from another policy than the "
+                "trained one; set --loss.importance-cap 2.0 to correct for it, or use same"
+            )
+        if self.rollout.carry and uncorrected:
+            raise UserError(
+                f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
+                "set --loss.importance-cap (2.0), which corrects for it, or use 0"
+            )
+        if not 0 < self.train.reference_rate <= 1:
+            raise UserError(
+                f"--train.reference-rate {self.train.reference_rate}: must lie above 0 and be at "
+                "most 1"
+            )
+        if self.updates < 1:
+            raise UserError(f"--updates {self.updates}: must be at least 1")
+        if self.parent_step is not None and not self.parent:
+            raise UserError(
+                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
+            )
+
+    def check_programs(self, problems: Iterable[Problem]) -> None:
+        """Raises UserError where `problems` ask for programs that could not be run as asked."""
+        if not any(problem.grader == "code" for problem in problems):
+            return
+        require_isolation(self.sandbox)
+        for limit in ("wall_seconds", "memory_mb"):
+            inner, outer = getattr(self.sandbox, limit), getattr(self.reward, limit)
+            if self.reward.workers != 0 and inner >= outer:
+                flag = limit.replace("_", "-")
+                raise UserError(
+                    f"--sandbox.{flag} {inner}: a program runs under a reward worker, which has "
+                    f"{outer}; raise --reward.{flag} above it"
+                )
+
+    @property
+    def plan(self) -> str:
+        """The run's arithmetic in one line."""
+        r, parts = self.rollout, self.train.updates_per_rollout
+        size = r.prompts * r.group
+        return (
+            f"{r.prompts} prompts x {r.group} = {size} completions -> {parts} update"
+            f"{'s' if parts > 1 else ''} of {size // parts}; {self.updates} updates"
+        )

@@ -1,0 +1,279 @@
+"""The reinforcement-learning loop: rollout, rewards, advantages, updates; resumed exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from r1jax.advantages import rollout_advantages, without_truncated
+from r1jax.checkpoint import Saved
+from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.nonfinite import stop_on_nonfinite
+from r1jax.training.optimizer import schedule
+from r1jax.training.rl import carry, collect
+from r1jax.training.rl.collect import Scored
+from r1jax.training.rl.held_out import held_out
+from r1jax.training.rl.judging import Drawn, Judging
+from r1jax.training.rl.setup import Parts, copy, initial_state
+from r1jax.training.rl.state import Files, Loop
+from r1jax.training.update import place_batch, update
+from r1jax.types import Batch, Params
+
+SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
+
+
+def train(parts: Parts, loop: Loop, files: Files) -> Loop:
+    """Runs until the configured number of updates is made."""
+    while loop.update < parts.config.updates:
+        files.profiler.before(loop.update + 1)
+        if loop.scored is None:
+            loop.scored = new_rollout(parts, loop, files)
+        metrics, batches = learn(parts, loop)
+        record(parts, loop, files, metrics)
+        files.profiler.after(loop.update)
+        if int(loop.state.skipped) >= parts.config.train.max_skipped:
+            times, advice = (
+                parts.config.train.max_skipped,
+                "lower --optimizer.lr or check --user-loss",
+            )
+            stop_on_nonfinite(files.run, loop.update, times, batches, advice)
+        score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
+        if checkpoint_is_due(parts, loop, score):
+            with loop.clock("checkpoint"):
+                files.checkpoints.save(saved(parts, loop), score)
+    return loop
+
+
+def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
+    """Samples groups from the policy, with their rewards, and computes their advantages."""
+    config = parts.config
+    drawn, told = draw_groups(parts, loop, files)
+    files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
+    metrics = collect.rollout_metrics(drawn) | told
+    tokens = sum(len(g.tokens) for g in drawn.generated)
+    metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
+    if config.rollout.max_rounds > 1:
+        drawn = collect.mixed_first(drawn, config.rollout.prompts)
+    files.progress.phase("update")
+    with loop.clock("score"):
+        asked = {problem.question: problem for problem in drawn.problems}  # encoded once each
+        encoded = {text: parts.policy.prompt(problem) for text, problem in asked.items()}
+        prompts = [encoded[problem.question] for problem in drawn.problems]
+        sequences = score_rollout(parts, loop, collect.to_sequences(prompts, drawn.generated))
+    advantages = rollout_advantages(
+        config.loss, drawn.judgement.total, drawn.groups,
+        sequences.lengths, sequences.old_logp, sequences.ref_logp,
+    )  # fmt: skip
+    order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(drawn.groups))
+    return Scored(replace(sequences, advantages=advantages), order, drawn.truncated, metrics)
+
+
+def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, dict[str, float]]:
+    """Groups of completions with their rewards; what is to be told of the rounds of sampling.
+
+    Groups are judged while others are being written: time/reward is what is waited for afterwards,
+    perf/reward_seconds all that judging took. One round, unless `max_rounds` allows more: then
+    until enough groups hold both right and wrong answers (DAPO's dynamic sampling), judged by raw
+    accuracy.
+    """
+    r, ages, seconds = parts.config.rollout, {}, 0.0
+    weights: Params | None = None
+    drawn: Drawn | None = None
+    rounds, enough = 0, False
+    while rounds < r.max_rounds and not enough:
+        with Judging(parts.policy, parts.terms, parts.pool, loop.update) as judging:
+            files.progress.phase("rollout")
+            with loop.clock("rollout"):
+                weights = weights or parts.engine.prepare(
+                    parts.model(loop.state.params), weights=r.weights
+                )
+                ages = complete(parts, loop, weights, drawn, judging)
+            files.progress.phase("rewards")
+            with loop.clock("reward"):
+                found = judging.finish()
+        seconds += judging.seconds
+        drawn = found if drawn is None else drawn.joined(found)
+        rounds += 1
+        enough = rounds < r.max_rounds and collect.mixed_count(drawn) >= r.prompts
+    return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages
+
+
+def complete(
+    parts: Parts, loop: Loop, weights: Params, earlier: Drawn | None, judging: Judging
+) -> dict[str, float]:
+    """One round of sampling, a group for each of `prompts` problems; how old carried ones are.
+
+    Groups go to `judging` as soon as they are finished. Where some may be carried over they all go
+    at the end: only then it is known which of the finished ones belong to this rollout.
+    """
+    config, r = parts.config, parts.config.rollout
+    if r.carry:
+        groups = carry.under_way(loop.carried, parts.stream, loop.taken, loop.rollout, r)
+        loop.taken += len(groups) - len(loop.carried)
+        whole, loop.carried = carry.advance(
+            parts.engine, parts.policy, weights, groups, r, config.seed, loop.rollout
+        )
+        for problem, group in carry.completed(whole):
+            judging.take(problem, group)
+        return carry.ages(whole)
+    problems = parts.stream.take(loop.taken, r.prompts)
+    loop.taken += r.prompts
+    collect.generate(
+        parts.engine, parts.policy, weights, problems,
+        r.group, r.sampling, config.seed, loop.rollout, earlier, r.leave, judging.take,
+    )  # fmt: skip
+    return {}
+
+
+def score_rollout(parts: Parts, loop: Loop, sequences: Sequences) -> Sequences:
+    """Adds the old policy's and the reference's log-probabilities where the loss needs them."""
+    t, wanted = parts.config.train, {}
+    if parts.needs_old:
+        wanted["old_logp"] = loop.state.params
+    if parts.needs_reference:
+        wanted["ref_logp"] = loop.reference
+    if not wanted:
+        return sequences
+    shape = (t.rows, t.width, t.max_segments)
+    batches = pack(sequences, *shape, Denominators.of(sequences, 1))
+    placed = [place_batch(batch, parts.mesh) for batch in batches]
+    for name, params in wanted.items():
+        values = [np.asarray(parts.logp(parts.model(params), batch)) for batch in placed]
+        sequences = replace(sequences, **{name: unpack(values, sequences, *shape)})
+    return sequences
+
+
+def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
+    """One optimizer update on the next part of the rollout: its metrics and micro-batches."""
+    t = parts.config.train
+    size = len(loop.scored.order) // t.updates_per_rollout
+    chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
+    sequences, totals = in_the_loss(parts, loop.scored, chosen)
+    with loop.clock("update"):
+        batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
+        loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
+    seconds = loop.seconds["time/update"]
+    metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / seconds
+    loop.tokens_seen += int(sequences.totals.sum())
+    loop.learnt_tokens_seen += int(sequences.lengths.sum())
+    metrics["data/tokens_seen"] = loop.tokens_seen
+    metrics["data/learnt_tokens_seen"] = loop.learnt_tokens_seen
+    mfu = utilisation(train_flops(parts.policy.config, sequences.totals, parts.lora), seconds)
+    if mfu is not None:
+        metrics["perf/mfu"] = mfu
+    if loop.done == 0:
+        metrics = loop.scored.metrics | metrics
+    every = t.reference_every
+    if parts.needs_reference and every and loop.update % every == 0:
+        loop.reference = parts.follow(loop.reference, loop.state.params)
+    return metrics, batches
+
+
+def in_the_loss(parts: Parts, scored: Scored, chosen: np.ndarray) -> tuple[Sequences, Denominators]:
+    """The sequences of an update and its denominators; truncated ones leave where asked to."""
+    whole, how = scored.sequences.take(chosen), parts.config.loss.truncated
+    limit = parts.config.rollout.max_tokens
+    if how == "keep":
+        return whole, Denominators.of(whole, limit)
+    kept = replace(whole, lengths=without_truncated(whole.lengths, scored.truncated[chosen]))
+    totals = Denominators.of(kept if how == "drop" else whole, limit)
+    some = np.flatnonzero(kept.lengths)
+    return (kept.take(some) if len(some) else kept), totals
+
+
+def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+    """Writes the row of an update everywhere and moves the counters on."""
+    config = parts.config
+    rate = schedule(config.optimizer, config.updates)(loop.update - 1)
+    metrics = metrics | loop.seconds | {"lr": float(rate)}
+    loop.seconds = {}
+    files.run.metrics(loop.update, loop.rollout, metrics)
+    for sink in files.sinks:
+        sink.log(loop.update, metrics)
+    files.progress.update(loop.update, metrics)
+    warn_on_mismatch(config, loop, files, metrics)
+    loop.done += 1
+    if loop.done == config.train.updates_per_rollout:
+        loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
+
+
+def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+    """Says so when sampler and trainer disagree by more than their arithmetic explains.
+
+    Of 8-bit weights and of tokens from earlier rollouts nothing is said: they differ by design, and
+    how far is a metric.
+    """
+    if config.rollout.weights != "same" or loop.scored.metrics.get("rollout/stale_frac"):
+        return
+    exact = config.rollout.dtype == config.train.dtype == "float32"
+    exact &= jax.default_backend() == "cpu"  # accelerators round float32 products
+    limits = {"max": 1e-4} if exact else {"mean": 0.01, "p99": 0.1}
+    for name, limit in limits.items():
+        value = metrics.get(f"policy/logp_diff_{name}", 0.0)
+        if value > limit and not loop.warned:
+            loop.warned = True
+            files.progress.note(
+                f"warning: sampler and trainer differ: logp_diff_{name} {value:.2g} > {limit}"
+            )
+
+
+def evaluation_is_due(parts: Parts, loop: Loop) -> bool:
+    """Every so many updates, and after the last."""
+    every = parts.config.eval.every
+    return loop.update == parts.config.updates or bool(every and loop.update % every == 0)
+
+
+def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
+    """Evaluates the policy on every held-out set; returns pass@1 of the first."""
+    files.progress.phase("evaluation")
+    with loop.clock("eval"):
+        found = held_out(parts, parts.model(loop.state.params))
+        loop.judged = loop.update, found
+        for evaluation in found:
+            files.run.evaluation(loop.update, evaluation.record)
+    score = found[0].record["pass_at_1"]
+    files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
+    return score
+
+
+def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:
+    """Every so many updates, with every evaluation, and after the last update."""
+    every = parts.config.checkpoint.every
+    last = loop.update == parts.config.updates
+    return last or score is not None or bool(every and loop.update % every == 0)
+
+
+def saved(parts: Parts, loop: Loop) -> Saved:
+    """What a checkpoint of this moment holds."""
+    pending = carry.to_arrays(loop.carried) | (loop.scored.arrays() if loop.scored else {})
+    meta = parts.identity | {
+        "rollout": loop.rollout,
+        "taken": loop.taken,
+        "done": loop.done,
+        "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
+        "rollout_metrics": loop.scored.metrics if loop.scored else {},
+    }
+    return Saved(loop.state, loop.reference, pending, meta)
+
+
+def begin(parts: Parts, files: Files) -> Loop:
+    """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
+    state = initial_state(parts)
+    step = files.checkpoints.latest()
+    if step is None:
+        files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
+        return Loop(state, copy(state.params) if parts.needs_reference else None)
+    got = files.checkpoints.restore(step, state, parts.identity)
+    pending = carry.others(got.pending)
+    scored = Scored.from_arrays(pending, got.meta["rollout_metrics"]) if pending else None
+    loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
+                got.meta["done"])  # fmt: skip
+    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
+    loop.carried = carry.from_arrays(got.pending, parts.stream)
+    files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
+    files.progress.note(f"resumed after update {loop.update}")
+    return loop

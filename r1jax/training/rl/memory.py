@@ -1,0 +1,107 @@
+"""The memory plan of a run, made before its first rollout from the compiled programs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import psutil
+
+from r1jax.errors import UserError
+from r1jax.mesh import row_devices, samples_whole
+from r1jax.models import table
+from r1jax.models.decoding.quantized import WeightFormat, matrices
+from r1jax.training.rl.reward_model import RewardModel
+from r1jax.training.rl.setup import Parts
+from r1jax.training.update import abstract_batch, abstract_state, trained_rows
+from r1jax.types import Params
+
+ADVICE = (
+    "lower --train.rows, --train.chunk or --rollout.slots, use --train.remat full, --lora.rank, "
+    "--optimizer.kind adafactor, or more devices (--mesh.fsdp)"
+)
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of a tree of ShapeDtypeStructs on its fullest device."""
+
+    def one(x: jax.ShapeDtypeStruct) -> int:
+        shape = x.sharding.shard_shape(x.shape) if x.sharding is not None else x.shape
+        return math.prod(shape) * x.dtype.itemsize
+
+    return sum(map(one, jax.tree.leaves(tree)))
+
+
+def decoding_weights(whole: Params, width: int, weights: WeightFormat) -> int:
+    """Bytes per device of the weights that decoding runs on, at `width` bytes a number.
+
+    `whole` are the f32 parameters; the scales of matrices in 8 bits, a few per mille, do not count.
+    """
+    if weights == "same":
+        return nbytes(whole) * width // 4
+    narrow = nbytes(matrices(whole))
+    return (nbytes(whole) - narrow) * width // 4 + narrow // 4
+
+
+def plan(parts: Parts) -> dict[str, int]:
+    """Bytes per device by what holds them, and the peak of learning, sampling and evaluation."""
+    c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
+    state = abstract_state(parts.optimizer, trained_rows(c, parts.lora), mesh)
+    params = state.params
+    whole = table.abstract(c, None if samples_whole(mesh) else mesh)  # as decoding has them
+    base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
+    held = nbytes(params)
+    total = jax.eval_shape(parts.functions.start)
+    program = parts.functions.accumulate.lower(
+        params, total, abstract_batch(parts.config.train, mesh), base
+    ).compile()
+    used = program.memory_analysis()
+    width = jnp.dtype(r.dtype).itemsize
+    shards = row_devices(mesh)
+    models = [t.reward for t in parts.terms if isinstance(t.reward, RewardModel)]
+    cached = 2 * c.n_layers * c.kv_dim * width
+    rows = {
+        "weights": held,
+        "frozen base": nbytes(base) if base else 0,
+        "optimizer": nbytes(state.opt_state),
+        "reference": held if parts.needs_reference else 0,
+        "reward models": sum(nbytes(model.abstract) for model in models),
+        "gradients": held,
+        "update": int(used.temp_size_in_bytes),
+        "rollout weights": decoding_weights(whole, width, r.weights),
+        "cache": cached * -(-parts.engine.cache_tokens // shards),
+        "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
+    }
+    kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
+    always = sum(rows[name] for name in kept)
+    learning = always + rows["gradients"] + rows["update"]
+    # Evaluation never runs on 8-bit weights.
+    sampling = decoding_weights(whole, width, "same") + rows["cache"] + rows["rollout logits"]
+    return rows | {"peak": max(learning, always + sampling)}
+
+
+def capacity() -> int:
+    """Bytes one device may use: what its allocator says, or the machine's free memory."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", psutil.virtual_memory().available))
+
+
+def measured() -> int | None:
+    """Most bytes the fullest local device has held so far; None where it does not say (CPU)."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    return max(peaks) if peaks else None
+
+
+def check(rows: dict[str, int], mode: Literal["error", "warn"]) -> str:
+    """A plan in one line; UserError, or a warning in the line, when it exceeds the device."""
+    limit = capacity()
+    shown = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in rows.items() if size)
+    line = f"memory plan per device (MiB): {shown}, of {limit / 2**20:,.0f}"
+    if rows["peak"] <= limit:
+        return line
+    if mode == "error":
+        raise UserError(f"--memory error: {line}; {ADVICE}")
+    return f"warning: {line}; {ADVICE}"

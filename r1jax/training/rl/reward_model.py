@@ -1,0 +1,245 @@
+"""A trained reward model as a reward: loaded from its run, run on the devices in packed batches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
+from r1jax.data.examples.encoding import Encoder
+from r1jax.data.examples.preferences import Kind, View, seen, wrapped
+from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
+from r1jax.models import scalar, table
+from r1jax.models.lora import LoraConfig
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rollout.policy import Policy, load_policy, load_weights
+from r1jax.training.update import place_batch
+from r1jax.types import Batch, Params
+
+CELLS = 16_384  # tokens of a micro-batch on each device, or one row where that is longer
+SHORTEST = 64  # the narrowest row; widths are this times a power of two
+SEGMENTS = 32  # responses a row may hold
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a reward model's checkpoint says of how it is to be used."""
+
+    kind: Kind
+    view: View
+    model: str
+    family: str
+    template: str
+    system: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """Scores of a trained reward model; conforms to `r1jax.problem.Reward`.
+
+    Weights are read, and spread over all devices, at the first call. It runs in the main process
+    and, where there are several, in every one of them, with the same arguments. A completion is
+    scored as training saw responses: the prompt in the model's own template, the text (or what
+    follows its </think>), the stop token; an unfinished thought has an empty summary.
+    """
+
+    directory: Path  # of the checkpoints
+    step: int
+    about: Described
+    lora: LoraConfig | None
+    parent: Mapping[str, Any] | None
+    view: View
+    only: tuple[str, str] | None = None
+    mesh: Mesh | None = None  # None: every device a shard of weights and rows
+
+    def __call__(
+        self,
+        problems: Sequence[Problem],
+        completions: Sequence[Completion],
+        context: RewardContext,
+    ) -> list[float | None]:
+        """The score of each completion; None for problems that `only` leaves out."""
+        mine = [i for i, problem in enumerate(problems) if self._asked(problem)]
+        scores = self.scores(
+            [problems[i].question for i in mine], [completions[i].text for i in mine]
+        )
+        found: list[float | None] = [None] * len(problems)
+        for i, score in zip(mine, scores.tolist(), strict=True):
+            found[i] = score
+        return found
+
+    def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """f32[N], the score of each response (a pointwise model's is the log-odds of safe)."""
+        if not len(prompts):
+            return np.zeros(0, np.float32)
+        sequences = self._encode(prompts, responses)
+        width = SHORTEST
+        while width < sequences.totals.max():
+            width *= 2
+        devices = row_devices(self._loaded.mesh)
+        rows = max(1, CELLS // width) * devices
+        rows = min(rows, -(-len(prompts) // devices) * devices)
+        batches = pack(sequences, rows, width, SEGMENTS, Denominators.of(sequences, 1))
+        run, params, mesh = self._loaded.run, self._loaded.params, self._loaded.mesh
+        values = [np.asarray(run(params, place_batch(batch, mesh))) for batch in batches]
+        return unpack(values, sequences, rows, width, SEGMENTS)[:, 0]
+
+    def _asked(self, problem: Problem) -> bool:
+        return self.only is None or str(problem.metadata.get(self.only[0])) == self.only[1]
+
+    def _encode(self, prompts: Sequence[str], responses: Sequence[str]) -> Sequences:
+        """Prompts with responses, tokenised as the model's training data was."""
+        texts = [
+            wrapped(prompt, seen(response, self.view), self.about.template, self.about.system)
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
+        places = [(f"{self.directory}, completion {i}", text) for i, text in enumerate(texts, 1)]
+        found = [own[0] for own in self._loaded.encoder.encode(places)]
+        totals = np.asarray([len(tokens) for tokens, _ in found])
+        tokens = np.zeros((len(found), totals.max()), np.int32)
+        for row, (ids, _) in zip(tokens, found, strict=True):
+            row[: len(ids)] = ids
+        before = np.asarray([learn.index(True) for _, learn in found])
+        return Sequences(tokens, before, totals - before)
+
+    @property
+    def abstract(self) -> Params:
+        """ShapeDtypeStructs of its weights as they lie on the devices, LoRA's factors left out."""
+        policy = load_policy(self.about.model, "plain", family=self.about.family)
+        return table.abstract(scalar.rows(policy.config, None), self._devices, self.about.dtype)
+
+    @property
+    def _devices(self) -> Mesh:
+        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(jax.devices())))
+
+    @cached_property
+    def _loaded(self) -> _Loaded:
+        about, mesh = self.about, self._devices
+        policy = load_policy(about.model, "plain", family=about.family)
+        params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
+        c = policy.config
+
+        def values(params: Params, batch: Batch) -> jax.Array:
+            scores = scalar.sequence_scores(params, c, batch, mesh=mesh)
+            return scalar.per_token(scores, batch.segment_ids)
+
+        run = jax.jit(values, out_shardings=replicated(mesh))
+        return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, mesh, run)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    encoder: Encoder
+    params: Params
+    mesh: Mesh
+    run: Any
+
+
+def load_reward_model(
+    where: str | Path,
+    view: View | None = None,
+    step: int | None = None,
+    only: tuple[str, str] | None = None,
+    mesh: Mesh | None = None,
+) -> RewardModel:
+    """The reward model of a run directory, or of its checkpoints.
+
+    Args:
+      where: runs/NAME, or runs/NAME/checkpoints.
+      view: what of a completion is scored; None: what the model was trained on.
+      step: update of the checkpoint; None: the newest.
+      only: (column, value) of a problem's metadata; other problems are left out.
+      mesh: devices it runs on; None: all of them.
+
+    Raises:
+      UserError: there is no checkpoint of a reward model.
+    """
+    directory = Path(where)
+    if (directory / "checkpoints").is_dir():
+        directory = directory / "checkpoints"
+    step = find_step(directory, step)
+    meta = read_meta(directory, step)
+    if "reward_model" not in meta:
+        raise UserError(
+            f"{where}: holds no reward model; name a run of python -m experiments.reward_model"
+        )
+    about = Described(**meta["reward_model"])
+    lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
+    return RewardModel(
+        directory, step, about, lora, meta.get("parent"), view or about.view, only, mesh
+    )
+
+
+def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
+    """The parameters `scalar.sequence_scores` takes, LoRA's factors joined to what they sit on."""
+    rows = scalar.rows(policy.config, model.lora)
+    params = restore_params(model.directory, model.step, rows, mesh)
+    if model.lora is None:
+        return params
+    own = functools.partial(load_weights, policy, mesh)
+    if parent := model.parent:
+        below = load_params(parent["directory"], policy.config, mesh, parent["step"], own)
+    else:
+        below = own()
+    return scalar.join(params, scalar.body(below), model.lora)
+
+
+def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
+    """(name, reward, weight) of `RUN?view=summary&only=COLUMN:VALUE=WEIGHT`.
+
+    Options and weight (default 1) may be left out; the name is the run directory's. Raises
+    UserError for what is malformed, and as `load_reward_model` does.
+    """
+    place, mark, query = text.partition("?")
+    pairs = query.split("&") if mark else []
+    options: dict[str, str] = {}
+    if not mark:
+        place, _, weight = place.partition("=")
+    for i, pair in enumerate(pairs):
+        key, equals, value = pair.partition("=")
+        if i == len(pairs) - 1:
+            value, _, weight = value.partition("=")
+        if not equals or key not in ("view", "only"):
+            raise UserError(f"--reward.model {text}: no option {key!r}; there are view and only")
+        options[key] = value
+    view, only = options.get("view"), options.get("only")
+    if view is not None and view not in get_args(View):
+        raise UserError(f"--reward.model {text}: view {view!r}; expected summary or whole")
+    column, colon, value = (only or "").partition(":")
+    if only is not None and not (colon and column):
+        raise UserError(f"--reward.model {text}: only {only!r}; expected COLUMN:VALUE")
+    try:
+        number = float(weight or 1)
+    except ValueError:
+        raise UserError(f"--reward.model {text}: {weight!r} is not a number") from None
+    try:
+        model = load_reward_model(place, view, only=(column, value) if only else None)
+    except UserError as error:
+        raise UserError(f"--reward.model {error}") from None
+    return model_name(place), model, number
+
+
+def model_name(place: str) -> str:
+    """What a reward model is logged as: the name of its run directory."""
+    path = Path(place.partition("?")[0].partition("=")[0])
+    return path.parent.name if path.name == "checkpoints" else path.name
+
+
+def refuse_reward_model(parent: Mapping[str, Any] | None) -> None:
+    """Raises UserError where a parent's checkpoint is a reward model's, which writes no text."""
+    if parent and "reward_model" in read_meta(parent["directory"], parent["step"]):
+        raise UserError(
+            f"--parent {parent['directory']}: holds a reward model; name the checkpoints of a "
+            "policy"
+        )

@@ -1,0 +1,1 @@
+"""Passes over examples: supervised, from a teacher, from judged responses."""

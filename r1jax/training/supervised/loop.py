@@ -1,0 +1,234 @@
+"""The supervised loop: shuffled passes over examples, their held-out loss; resumed exactly."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from r1jax.checkpoint import Saved
+from r1jax.data.packing import Sequences
+from r1jax.errors import UserError
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.nonfinite import stop_on_nonfinite
+from r1jax.training.rl.loop import Files, Loop
+from r1jax.training.supervised.examine import Cut, Examine, Pool, cut
+from r1jax.training.update import (
+    ComputeConfig,
+    Functions,
+    update,
+)
+from r1jax.types import Batch, Params, TrainState
+
+MAX_SKIPPED = 5  # non-finite updates in a row after which the loop gives up
+
+
+def updates_per_epoch(count: int, batch: int) -> int:
+    """Whole batches in one pass over `count` examples; fewer than a batch are one."""
+    return count // min(batch, count)
+
+
+def updates_of(examples: Pool, batch: int, epochs: int) -> int:
+    """Optimizer updates that `epochs` passes take."""
+    return epochs * updates_per_epoch(len(examples.lengths), batch)
+
+
+def chosen(count: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """Numbers of the examples of update `step` (from 0): a function of these arguments alone.
+
+    Every epoch deals all examples out in an order of its own; a rest that fills no batch waits,
+    and is most likely dealt in the next epoch.
+    """
+    size = min(batch, count)
+    epoch, place = divmod(step, updates_per_epoch(count, batch))
+    return _order(count, seed, epoch)[place * size : (place + 1) * size]
+
+
+@functools.lru_cache(maxsize=1)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def learn(
+    functions: Functions,
+    state: TrainState,
+    sequences: Sequences,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    base: Params | None = None,
+    cut: Cut = cut,
+) -> tuple[TrainState, dict[str, float], list[Batch]]:
+    """One optimizer update on `sequences`: the state, its metrics, its micro-batches."""
+    batches = cut(sequences, compute)
+    state, metrics = update(functions, state, batches, mesh, base)
+    return state, metrics, batches
+
+
+def fit(
+    functions: Functions,
+    state: TrainState,
+    examples: Pool,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    *,
+    updates: int,
+    batch: int,
+    seed: int = 0,
+    base: Params | None = None,
+    each: Callable[[int, dict[str, float]], Any] = lambda step, metrics: None,
+) -> tuple[TrainState, dict[str, float]]:
+    """Makes the optimizer updates that `state` lacks to `updates`, and nothing else.
+
+    `functions` are those of `make_functions` with `r1jax.losses.sft.sft` (or any loss that needs no
+    advantages) and `compute`. `each` receives every update's number (from 1) and metrics. For a run
+    that is recorded, judged and resumed there is `train`.
+
+    Returns:
+      The state and the metrics of the last update.
+
+    Raises:
+      UserError: there is nothing to learn, an example is wider than a row, or loss or gradient was
+        not finite `MAX_SKIPPED` times in a row.
+    """
+    count = len(examples.lengths)
+    if not count or updates < 1:
+        raise UserError(f"supervised training: {count} sequences, {updates} updates; there must "
+                        "be at least one of each")  # fmt: skip
+    metrics: dict[str, float] = {}
+    for step in range(int(state.update), updates):
+        part = examples.take(chosen(count, batch, seed, step))
+        state, metrics, _ = learn(functions, state, part, compute, mesh, base)
+        each(step + 1, metrics)
+        if int(state.skipped) >= MAX_SKIPPED:
+            raise UserError(
+                f"update {step + 1}: loss or gradient was not finite {MAX_SKIPPED} times in a row; "
+                "lower the learning rate"
+            )
+    return state, metrics
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is learnt, from what, how often it is judged and saved."""
+
+    functions: Functions
+    examine: Examine
+    model: ModelConfig
+    mesh: Mesh
+    compute: ComputeConfig
+    examples: Pool
+    held_out: Mapping[str, Pool]  # by name; the first decides which checkpoint is the best
+    updates: int
+    batch: int
+    seed: int
+    rate: optax.Schedule
+    eval_every: int
+    save_every: int
+    identity: Mapping[str, Any]  # what a checkpoint must agree with
+    lora: LoraConfig | None = None
+    base: Params | None = None  # the frozen weights under LoRA's factors
+    teacher: Params | None = None  # weights whose distributions are learnt
+    cut: Cut = cut
+
+    @property
+    def frozen(self) -> Params | None:
+        """What the update takes beside the weights it changes."""
+        return self.base if self.teacher is None else {"base": self.base, "teacher": self.teacher}
+
+
+def begin(course: Course, state: TrainState, files: Files) -> Loop:
+    """A fresh loop around `state`, or the one the newest checkpoint holds; run files are cut."""
+    step = files.checkpoints.latest()
+    if step is None:
+        files.run.cut(-1, 0)
+        return Loop(state, None)
+    got = files.checkpoints.restore(step, state, course.identity)
+    loop = Loop(got.state, None)
+    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
+    files.run.cut(loop.update, 0)
+    files.progress.note(f"resumed after update {loop.update}")
+    return loop
+
+
+def train(course: Course, loop: Loop, files: Files) -> Loop:
+    """Runs until the last update; evaluates before the first, every so often and at the end."""
+    if loop.update == 0:
+        judge(course, loop, files)
+    while loop.update < course.updates:
+        files.profiler.before(loop.update + 1)
+        metrics, batches = advance(course, loop, files)
+        record(loop, files, metrics)
+        files.profiler.after(loop.update)
+        if int(loop.state.skipped) >= MAX_SKIPPED:
+            advice = "lower --optimizer.lr"
+            stop_on_nonfinite(files.run, loop.update, MAX_SKIPPED, batches, advice)
+        last = loop.update == course.updates
+        score = judge(course, loop, files) if last or _due(course.eval_every, loop) else None
+        if last or score is not None or _due(course.save_every, loop):
+            with loop.clock("checkpoint"):
+                files.checkpoints.save(saved(course, loop), score)
+    return loop
+
+
+def _due(every: int, loop: Loop) -> bool:
+    return bool(every) and loop.update % every == 0
+
+
+def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float], list[Batch]]:
+    """One optimizer update: its metrics and micro-batches."""
+    count = len(course.examples.lengths)
+    files.progress.phase("update")
+    with loop.clock("update"):
+        part = course.examples.take(chosen(count, course.batch, course.seed, loop.update))
+        loop.state, metrics, batches = learn(
+            course.functions, loop.state, part, course.compute, course.mesh, course.frozen,
+            course.cut,
+        )  # fmt: skip
+    seconds = loop.seconds["time/update"]
+    loop.tokens_seen += int(part.totals.sum())
+    loop.learnt_tokens_seen += int(part.learnt.sum())
+    metrics |= {
+        "data/tokens_seen": loop.tokens_seen,
+        "data/learnt_tokens_seen": loop.learnt_tokens_seen,
+        "data/epoch": loop.update / updates_per_epoch(count, course.batch),
+        "perf/train_tokens_per_s": int(part.totals.sum()) / seconds,
+        "lr": float(course.rate(loop.update - 1)),
+    }
+    mfu = utilisation(train_flops(course.model, part.totals, course.lora), seconds)
+    return metrics | ({} if mfu is None else {"perf/mfu": mfu}), batches
+
+
+def record(loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+    """Writes the row of an update everywhere."""
+    metrics, loop.seconds = metrics | loop.seconds, {}
+    files.run.metrics(loop.update, 0, metrics)
+    for sink in files.sinks:
+        sink.log(loop.update, metrics)
+    files.progress.update(loop.update, metrics)
+
+
+def judge(course: Course, loop: Loop, files: Files) -> float | None:
+    """Records what every held-out set says; returns the score of the first, None without one."""
+    scores: list[float] = []
+    for name, examples in course.held_out.items():
+        files.progress.phase("evaluation")
+        with loop.clock("eval"):
+            found = course.examine(loop.state.params, examples, course.base)
+        files.run.evaluation(loop.update, {"set": name, **found.record})
+        files.progress.note(f"update {loop.update}: {name}: {found.line}")
+        scores.append(found.score)
+    return scores[0] if scores and math.isfinite(scores[0]) else None
+
+
+def saved(course: Course, loop: Loop) -> Saved:
+    """What a checkpoint of this moment holds."""
+    seen = [loop.tokens_seen, loop.learnt_tokens_seen]
+    return Saved(loop.state, None, {}, {**course.identity, "seen": seen})

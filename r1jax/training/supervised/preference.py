@@ -1,0 +1,273 @@
+"""Learning from judged responses: the jitted pieces, and what is measured on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from r1jax.data.examples.judged import LAYOUTS, Preferences
+from r1jax.data.examples.preferences import Kind
+from r1jax.data.packing import Denominators, Sequences
+from r1jax.evaluate.calibration import (
+    auc,
+    clustered_interval,
+    expected_calibration_error,
+    reliability,
+)
+from r1jax.losses.preference import DPOConfig, ScoreLoss
+from r1jax.mesh import replicated
+from r1jax.models import scalar, table
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
+from r1jax.training.supervised.examine import EVAL_CHUNK, Cut, Examine, Examined
+from r1jax.training.update import (
+    ComputeConfig,
+    Functions,
+    functions_of,
+    join,
+    make_score,
+    place_batch,
+)
+from r1jax.types import Batch, Metrics, Params
+
+PerToken = Callable[[Params, Batch], jax.Array]
+"""(parameters of a model, batch) -> f32[B, T]."""
+
+
+def make_scores(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig
+) -> Callable[[Params, Batch], jax.Array]:
+    """(reward model's parameters, batch) -> f32[B, M] scores of the segments."""
+
+    def run(params: Params, batch: Batch) -> jax.Array:
+        return scalar.sequence_scores(
+            scalar.cast(params, compute.dtype), c, batch,
+            mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
+        )  # fmt: skip
+
+    return run
+
+
+def reward_functions(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    loss: ScoreLoss,
+    optimizer: optax.GradientTransformation,
+    lora: LoraConfig | None = None,
+) -> Functions:
+    """The update's functions for a reward model; with `lora` the body below is frozen."""
+    scores = make_scores(c, mesh, compute)
+
+    def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
+        return loss(scores(scalar.join(params, base, lora), batch), batch)
+
+    frozen = scalar.body(table.abstract(c)) if lora else None
+    return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
+
+
+def cut(kind: Kind) -> Cut:
+    """How an update's responses become micro-batches: those of a pair in one row."""
+
+    def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
+        totals = Denominators.of(sequences, max_tokens=1)
+        return LAYOUTS[kind].pack(
+            sequences, compute.rows, compute.width, compute.max_segments, totals
+        )
+
+    return cut
+
+
+def completions(
+    values: PerToken,
+    params: Params,
+    sequences: Sequences,
+    kind: Kind,
+    compute: ComputeConfig,
+    mesh: Mesh,
+) -> np.ndarray:
+    """f32[responses, C], per-token `values` of every response, 0 beyond its end."""
+    batches = cut(kind)(sequences, compute)
+    found = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
+    return LAYOUTS[kind].unpack(found, sequences, compute.rows, compute.width, compute.max_segments)
+
+
+def over_rows(rows: Preferences, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`of(index)` of all rows, some at a time, end to end."""
+    n = len(rows.lengths)
+    chunks = [np.arange(i, min(i + EVAL_CHUNK, n)) for i in range(0, n, EVAL_CHUNK)]
+    return np.concatenate([of(index) for index in chunks])
+
+
+def reward_examiner(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    kind: Kind,
+    lora: LoraConfig | None = None,
+) -> Examine:
+    """Held-out accuracy and calibration of a reward model."""
+    scores = make_scores(c, mesh, compute)
+
+    def values(params: Params, batch: Batch) -> jax.Array:
+        return scalar.per_token(scores(params, batch), batch.segment_ids)
+
+    run = jax.jit(values, out_shardings=replicated(mesh))
+
+    def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
+        model = scalar.join(params, base, lora)
+
+        def first(index: np.ndarray) -> np.ndarray:  # every token of a response has its score
+            return completions(run, model, rows.take(index), kind, compute, mesh)[:, 0]
+
+        found = over_rows(rows, first).astype(np.float64)
+        return EXAMINED[kind](found, rows)
+
+    return examine
+
+
+def examine_pairs(scores: np.ndarray, rows: Preferences) -> Examined:
+    """Of pairs: p = σ(chosen − rejected) is the stated probability that the first is better.
+
+    The side that scores higher is the one preferred, with the confidence max(p, 1 − p); calibration
+    compares that with how often it was the chosen one.
+    """
+    chosen, rejected = scores[0::2], scores[1::2]
+    lead = chosen - rejected
+    right = np.where(lead == 0, 0.5, lead > 0)
+    stated = _sigmoid(np.abs(lead))
+    record = _record(right, stated, right, rows.keys, low=0.5) | {
+        "loss": float(np.logaddexp(0, -lead).mean()),
+        "margin": float(lead.mean()),
+        "margin_std": float(lead.std()),
+        "score_chosen": float(chosen.mean()),
+        "score_rejected": float(rejected.mean()),
+    }
+    return Examined(record, -record["loss"], _line(record, "pairs right"))
+
+
+def examine_labels(scores: np.ndarray, rows: Preferences) -> Examined:
+    """Of labelled responses: σ(score) is the stated probability of safe."""
+    labels = rows.labels.astype(np.float64)
+    right = np.where(scores == 0, 0.5, (scores > 0) == (labels > 0.5))
+    record = _record(right, _sigmoid(scores), labels, rows.keys, low=0.0)
+    ranked = auc(scores, labels)
+    known = np.isfinite(ranked)
+    record |= {
+        "loss": float((np.logaddexp(0, scores) - labels * scores).mean()),
+        "auc": ranked if known else None,
+        "auc_ci": clustered_interval(lambda i: auc(scores[i], labels[i]), rows.keys)
+        if known
+        else None,
+        "share_safe": float(labels.mean()),
+    }
+    line = _line(record, "responses right") + (f", AUC {ranked:.3f}" if known else "")
+    return Examined(record, -record["loss"], line)
+
+
+EXAMINED = {"pairwise": examine_pairs, "pointwise": examine_labels}
+
+
+def dpo_examiner(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    config: DPOConfig,
+    lora: LoraConfig | None = None,
+) -> Examine:
+    """Held-out accuracy and margin of the implicit reward β·log π/π_ref.
+
+    With the loss `ipo` log-probabilities are per token here, too. The held-out rows must hold the
+    reference's, unless it is left out.
+    """
+    logp = token_logp(c, mesh, compute)
+
+    def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
+        model = join(params, base, lora)
+
+        def ratios(index: np.ndarray) -> np.ndarray:
+            some = rows.take(index)
+            own = completions(logp, model, some, "pairwise", compute, mesh).astype(np.float64)
+            ratio = own.sum(1) - (0 if config.reference_free else some.ref_logp.sum(1, np.float64))
+            ratio = ratio / some.lengths if config.kind == "ipo" else ratio
+            return np.stack([config.beta * ratio, own.sum(1)], axis=1)
+
+        found = over_rows(rows, ratios)
+        return _examine_dpo(found[:, 0], found[:, 1], rows, config.beta)
+
+    return examine
+
+
+def _examine_dpo(reward: np.ndarray, logp: np.ndarray, rows: Preferences, beta: float) -> Examined:
+    lead = reward[0::2] - reward[1::2]
+    # What float32 cannot tell from 0, as before the first update, is no preference.
+    blur = 1e-6 * beta * np.abs(logp[0::2] + logp[1::2])
+    right = np.where(np.abs(lead) <= blur, 0.5, lead > 0)
+    record = {
+        "rows": len(right),
+        "accuracy": float(right.mean()),
+        "accuracy_ci": clustered_interval(lambda i: right[i].mean(), rows.keys),
+        "loss": float(np.logaddexp(0, -lead).mean()),
+        "margin": float(lead.mean()),
+        "margin_ci": clustered_interval(lambda i: lead[i].mean(), rows.keys),
+        "logp_chosen": float(logp[0::2].mean()),
+        "logp_rejected": float(logp[1::2].mean()),
+    }
+    line = f"{_line(record, 'pairs right')}, margin {record['margin']:+.3f}"
+    return Examined(record, -record["loss"], line)
+
+
+def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> PerToken:
+    """Jitted log-probabilities f32[B, T] of the tokens of a batch, at temperature 1."""
+    score = make_score(c, mesh, compute, temperature=1.0)
+    return jax.jit(lambda params, batch: score(params, batch).logp, out_shardings=replicated(mesh))
+
+
+def with_reference(
+    rows: Preferences,
+    logp: PerToken,
+    reference: Params,
+    compute: ComputeConfig,
+    mesh: Mesh,
+) -> Preferences:
+    """The pairs with the reference's log-probability of every learnt token, computed once."""
+    flat = np.zeros(len(rows.examples.tokens), np.float32)
+
+    def fill(index: np.ndarray) -> np.ndarray:
+        some = rows.take(index)
+        found = completions(logp, reference, some, "pairwise", compute, mesh)
+        for values, span in zip(found, rows.spans(rows.sequences(index)), strict=True):
+            flat[span] = values[: span.stop - span.start]
+        return index
+
+    over_rows(rows, fill)
+    return replace(rows, ref_logp=flat)
+
+
+def _record(
+    right: np.ndarray, stated: np.ndarray, happened: np.ndarray, keys: np.ndarray, low: float
+) -> dict[str, Any]:
+    ece = lambda i: expected_calibration_error(stated[i], happened[i], low)  # noqa: E731
+    everything = np.arange(len(right))
+    return {
+        "rows": len(right),
+        "accuracy": float(right.mean()),
+        "accuracy_ci": clustered_interval(lambda i: right[i].mean(), keys),
+        "ece": ece(everything),
+        "ece_ci": clustered_interval(ece, keys, resamples=200),
+        "reliability": reliability(stated, happened, low),
+    }
+
+
+def _line(record: dict[str, Any], what: str) -> str:
+    return f"{100 * record['accuracy']:.1f} % of {record['rows']:,} {what}"
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -x))

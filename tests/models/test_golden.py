@@ -1,0 +1,100 @@
+"""Toy models that transformers made, with logits, gradients and texts that torch computed."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tiny import FAMILIES, mesh_of
+
+from r1jax.losses.sft import sft
+from r1jax.models import attention as attn
+from r1jax.models import decoder
+from r1jax.models.hub import directory as hub
+from r1jax.models.logp import score
+from r1jax.rollout.engine import Engine, EngineConfig, Prompt
+from r1jax.rollout.sampling import Sampling
+from r1jax.types import Batch
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def next_tokens(tokens):
+    """A batch whose loss is the mean over every token of i32[B, T] but the first of a row."""
+    tokens = jnp.asarray(tokens, jnp.int32)
+    b, t = tokens.shape
+    zero, one = jnp.zeros((b, t)), jnp.ones((b, t))
+    scalar = jnp.asarray(b * (t - 1), jnp.float32)
+    return Batch(
+        tokens=tokens,
+        positions=jnp.broadcast_to(jnp.arange(t), (b, t)),
+        segment_ids=jnp.ones((b, t), jnp.int32),
+        mask=one.at[:, 0].set(0),
+        **dict.fromkeys(("advantages", "old_logp", "ref_logp", "sampler_logp"), zero),
+        lengths=jnp.full((b, 1), t - 1.0),
+        n_tokens=scalar,
+        n_sequences=scalar,
+        max_tokens=scalar,
+    )
+
+
+# Toys are compiled longer than they run, least so without optimisation.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+@functools.partial(jax.jit, static_argnames="config", compiler_options=QUICKLY)
+def logits_and_gradients(params, config, batch):
+    """Logits [B, T, V] of a model, and the gradient of its supervised loss."""
+    segments = attn.Segments(batch.segment_ids)
+    hidden = decoder.forward(params, config, batch.tokens, batch.positions, segments)
+    loss = lambda p: sft(score(p, config, batch, 1.0, chunk=16), batch)[0]  # noqa: E731
+    return decoder.logits(params, hidden), jax.grad(loss)(params)
+
+
+def assert_gradients(gradients, config, expected, relative):
+    """Every tensor's gradient is the expected one of that name, in norm."""
+    host = jax.tree.map(np.asarray, gradients)
+    found = {weight.name: weight.fetch() for weight in hub.weights(host, config)}
+    assert found.keys() == expected.keys()
+    whole = np.sqrt(sum(np.sum(np.square(x)) for x in expected.values()))
+    for name, want in expected.items():
+        assert np.linalg.norm(want) > 1e-4 * whole, f"{name}: nothing to compare"
+        assert np.linalg.norm(found[name] - want) <= relative * np.linalg.norm(want), name
+
+
+@pytest.fixture(params=FAMILIES)
+def golden(request):
+    folder = GOLDEN / request.param
+    config = hub.read_config(folder)
+    expected = dict(np.load(folder / "expected.npz"))
+    expected["gradients"] = load_file(folder / "gradients.safetensors")
+    return config, hub.load(folder, config, mesh_of()), expected
+
+
+def test_logits_and_gradients_are_those_of_transformers(golden):
+    config, params, expected = golden
+    batch = next_tokens(expected["tokens"])
+    logits, gradients = logits_and_gradients(params, config, batch)
+    np.testing.assert_allclose(logits, expected["logits"], atol=1e-4)
+    assert_gradients(gradients, config, expected["gradients"], 1e-3)
+
+
+def test_greedy_text_is_that_of_transformers(golden):
+    config, params, expected = golden
+    engine = Engine(config, mesh_of(), EngineConfig(2, 16, 64, 2), stop_ids=())
+    prompts = [
+        Prompt(tuple(row[:n].tolist()), i, 1)
+        for i, (row, n) in enumerate(zip(expected["tokens"], (5, 9), strict=True))
+    ]
+    found = engine.generate(engine.prepare(params), prompts, Sampling(0.0), seed=0, rollout=0)
+    texts = {g.prompt: g.tokens.tolist() for g in found}
+    assert texts == {i: row.tolist() for i, row in enumerate(expected["greedy"])}
+
+
+def test_the_golden_models_stay_small():
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 300_000

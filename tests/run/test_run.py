@@ -1,0 +1,198 @@
+"""The run directory: starting, resuming, refusing, cutting, and files that are always JSON."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1jax.errors import UserError
+from r1jax.run import directory as run_module
+from r1jax.run.directory import RunDirectory, differences, inspect, read_jsonl, to_json
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Config:
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    seed: int = 0
+    out: Path = Path("runs/x")
+    overwrite: bool = False
+
+
+def strict(path):
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_new_run(tmp_path):
+    run = RunDirectory.start(tmp_path / "a" / "b", Config())
+    assert run.status == "new"
+    assert strict(run.path / "config.json") == {
+        "optimizer": {"lr": 1e-4, "betas": [0.9, 0.95]},
+        "seed": 0,
+        "out": "runs/x",
+        "overwrite": False,
+    }
+    assert run.checkpoints.is_dir() and run.plots.is_dir()
+    environment = strict(run.path / "environment.json")
+    assert environment["packages"]["jax"] and environment["device_count"] >= 1
+
+
+def test_equal_flags_resume_and_a_finished_run_says_so(tmp_path):
+    RunDirectory.start(tmp_path, Config()).metrics(1, 1, {"reward/mean": 0.5})
+    run = RunDirectory.start(tmp_path, Config(overwrite=False))
+    assert run.status == "resume"
+    run.finish({"wall_seconds": 2.5})
+    assert strict(tmp_path / "summary.json") == {"schema": 1, "wall_seconds": 2.5}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert RunDirectory.start(tmp_path, Config()).status == "finished"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_other_flags_are_refused_with_the_difference(tmp_path, finished):
+    run = RunDirectory.start(tmp_path, Config())
+    if finished:
+        run.finish({})
+    with pytest.raises(UserError) as caught:
+        RunDirectory.start(tmp_path, Config(Optimizer(lr=3e-4), seed=1))
+    line = str(caught.value)
+    assert "optimizer.lr: 0.0001 -> 0.0003; seed: 0 -> 1" in line
+    assert "betas" not in line and "--overwrite" in line and "\n" not in line
+
+
+def test_ignored_fields_may_differ(tmp_path):
+    RunDirectory.start(tmp_path, Config())
+    changed = Config(Optimizer(lr=1.0), overwrite=False)
+    assert inspect(tmp_path, changed, ignore=("optimizer",)) == "resume"
+    with pytest.raises(UserError, match="optimizer.lr"):
+        inspect(tmp_path, changed, ignore=("optim",))
+
+
+def test_overwrite_starts_anew_and_spares_what_is_not_of_a_run(tmp_path):
+    run = RunDirectory.start(tmp_path, Config())
+    run.metrics(1, 1, {})
+    run.finish({})
+    (run.checkpoints / "7").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    run = RunDirectory.start(tmp_path, Config(seed=5, overwrite=True), overwrite=True)
+    assert run.status == "new"
+    assert not (tmp_path / "metrics.jsonl").exists() and not (tmp_path / "summary.json").exists()
+    assert list(run.checkpoints.iterdir()) == []
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert RunDirectory.start(tmp_path, Config(seed=5)).status == "resume"
+
+
+def test_a_directory_that_is_no_run_is_refused_even_with_overwrite(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="holds other files"):
+            RunDirectory.start(tmp_path, Config(), overwrite=overwrite)
+    with pytest.raises(UserError, match="is a file"):
+        RunDirectory.start(tmp_path / "thesis.tex", Config())
+
+
+def test_only_the_first_process_writes(tmp_path):
+    run = RunDirectory.start(tmp_path / "r", Config(), write=False)
+    run.metrics(1, 1, {"a": 1.0})
+    run.samples(0, 1, [{"text": "x"}])
+    run.evaluation(1, {"pass_at_1": 1.0})
+    run.finish({})
+    run.cut(0, 0)
+    assert run.status == "new" and not (tmp_path / "r").exists()
+
+
+def test_rows_and_evaluations(tmp_path):
+    run = RunDirectory.start(tmp_path, Config())
+    values = {"loss": math.nan, "norm": np.float32(1.5), "lr": jnp.float32(2.0), "n": np.int32(3)}
+    run.metrics(4, 2, values)
+    run.samples(3, 2, [{"text": "1 + 1\n= 2", "parts": {"format": math.inf}}, {"text": "二"}])
+    run.evaluation(0, {"pass_at_1": 0.25})
+    run.evaluation(4, {"pass_at_1": math.nan})
+    assert (tmp_path / "metrics.jsonl").read_text() == (
+        '{"update": 4, "step": 4, "rollout": 2, "loss": null, "norm": 1.5, "lr": 2.0, "n": 3}\n'
+    )
+    rows = read_jsonl(tmp_path / "samples.jsonl")
+    assert [row["text"] for row in rows] == ["1 + 1\n= 2", "二"]
+    assert rows[0]["parts"] == {"format": None}
+    assert strict(tmp_path / "eval.json") == [
+        {"update": 0, "step": 0, "pass_at_1": 0.25},
+        {"update": 4, "step": 4, "pass_at_1": None},
+    ]
+
+
+@given(st.integers(0, 6), st.integers(0, 3), st.binary(max_size=9))
+def test_cut_leaves_the_rows_the_checkpoint_covers(tmp_path_factory, update, rollout, half):
+    path = tmp_path_factory.mktemp("run")
+    run = RunDirectory(path, "resume")
+    for u in range(1, 7):
+        run.metrics(u, (u + 1) // 2, {})
+        run.evaluation(u, {})
+    for r in range(1, 4):
+        run.samples(2 * (r - 1), r, [{"i": 0}, {"i": 1}])
+    with (path / "metrics.jsonl").open("ab") as file:
+        file.write(half.replace(b"\n", b" "))
+    run.cut(update, rollout)
+    kept = [u for u in range(1, 7) if u <= update and (u + 1) // 2 <= rollout]
+    assert [row["update"] for row in read_jsonl(path / "metrics.jsonl")] == kept
+    samples = [(row["rollout"], row["i"]) for row in read_jsonl(path / "samples.jsonl")]
+    assert samples == [
+        (r, i) for r in range(1, 4) for i in (0, 1) if r <= rollout and 2 * (r - 1) <= update
+    ]
+    assert [entry["step"] for entry in run.evaluations()] == list(range(1, update + 1))
+    run.metrics(update + 1, rollout + 1, {})
+    assert read_jsonl(path / "metrics.jsonl")[-1]["update"] == update + 1
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path):
+    run = RunDirectory.start(tmp_path, Config())
+    (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n{"upda\n{"update": 3}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 2: not JSON"):
+        run.cut(3, 3)
+
+
+def test_a_crash_while_replacing_leaves_the_old_file(tmp_path, monkeypatch):
+    run = RunDirectory.start(tmp_path, Config())
+    run.evaluation(1, {"pass_at_1": 0.5})
+
+    def crash(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(run_module.os, "fsync", crash)
+    with pytest.raises(OSError):
+        run.evaluation(2, {"pass_at_1": 0.6})
+    assert [entry["step"] for entry in strict(tmp_path / "eval.json")] == [1]
+
+
+def test_a_start_that_crashed_is_new(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json.tmp").write_text("{")
+    assert RunDirectory.start(tmp_path, Config()).status == "new"
+
+
+def test_a_broken_config_is_a_user_error(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json: not JSON"):
+        RunDirectory.start(tmp_path, Config())
+
+
+def test_differences_name_absent_fields():
+    old, new = {"a": {"b": 1, "c": 2}}, {"a": {"b": 1}, "d": [1]}
+    assert differences(old, new) == ["a.c: 2 -> (absent)", "d: (absent) -> [1]"]
+
+
+def test_functions_are_named():
+    assert to_json({"reward": math.gcd}) == {"reward": "math:gcd"}

@@ -1,0 +1,192 @@
+"""A run that was interrupted and resumed is the run that was not, bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run
+from tiny import identical, largest_difference
+
+from experiments.gates.jobs import flags
+from r1jax.checkpoint import Checkpoints
+from r1jax.errors import UserError
+from r1jax.mesh import make_mesh
+from r1jax.presets.zero import PRESETS
+from r1jax.stages import zero
+from r1jax.training.rl import setup
+from r1jax.training.rl.setup import build
+
+PLAIN = {}
+SPLIT = {
+    "train.updates_per_rollout": 4,
+    "train.reference_every": 3,
+    "loss.beta": 0.1,
+    "eval.every": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+def make(model, path, changes, devices=1):
+    """The parts of a run on the first devices."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = jax.devices()[:devices]
+        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, few))
+        return build(tiny_run(model, path, changes), note=print)
+
+
+@pytest.fixture(scope="module", params=[PLAIN, SPLIT], ids=["plain", "split"])
+def whole(request, model, tmp_path_factory):
+    """(parts, directory, final loop) of a run that nothing disturbed."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    parts = make(model, path, request.param)
+    return parts, path, go(parts, path)
+
+
+def assert_same_run(path, loop, whole):
+    _, other, expected = whole
+    assert identical(loop.state, expected.state)
+    assert identical(loop.reference, expected.reference)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert rows(path, name) == rows(other, name)
+    assert (path / "eval.json").read_text() == (other / "eval.json").read_text()
+
+
+def test_the_reference_run_learns_something(whole):
+    parts, path, loop = whole
+    start = setup.initial_state(parts).params
+    assert largest_difference(start, loop.state.params) > 1e-3
+    updates = [row["update"] for row in rows(path)]
+    assert updates == list(range(1, 9))
+    texts = {row["text"] for row in rows(path, "samples.jsonl")}
+    assert len(texts) > 16
+
+
+# Checkpoints lie at every third update (and, in the split run, at every second): 4 is the end of a
+# rollout there, 5 and 7 are in the middle of one, 2 lies before the first checkpoint of the other.
+@pytest.mark.parametrize("stops", [[2], [4], [5], [7, 8]], ids=str)
+def test_resumed_is_uninterrupted(stops, whole, tmp_path):
+    path = tmp_path / "run"
+    for update in stops:
+        assert go(whole[0], path, StopAt(update)) is None
+    assert_same_run(path, go(whole[0], path), whole)
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+def test_interrupted_at_a_save(written, whole, tmp_path, monkeypatch):
+    path, save = tmp_path / "run", Checkpoints.save
+
+    def stop(self, saved, score=None):
+        if written or int(saved.state.update) < 6:
+            save(self, saved, score)
+        if int(saved.state.update) == 6:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", stop)
+        assert go(whole[0], path) is None
+    assert_same_run(path, go(whole[0], path), whole)
+
+
+def test_interrupted_before_the_first_update(whole, tmp_path):
+    path = tmp_path / "run"
+    assert go(whole[0], path, StopAt(1)) is None
+    assert_same_run(path, go(whole[0], path), whole)
+
+
+def test_half_written_lines_are_cut(whole, tmp_path):
+    path = tmp_path / "run"
+    assert go(whole[0], path, StopAt(5)) is None
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        with (path / name).open("a") as file:
+            file.write('{"update": 5, "rollo')
+    assert_same_run(path, go(whole[0], path), whole)
+
+
+@pytest.mark.slow
+def test_restored_in_mid_rollout_on_another_mesh(model, tmp_path):
+    changes = {"train.updates_per_rollout": 4, "updates": 4, "checkpoint.every": 1}
+    one = make(model, tmp_path / "one", changes)
+    expected = go(one, tmp_path / "one")
+    assert go(one, tmp_path / "two", StopAt(3)) is None
+    eight = make(model, tmp_path / "two", changes | {"mesh.data": 2, "mesh.fsdp": 4}, devices=8)
+    assert eight.mesh.size == 8
+    loop = go(eight, tmp_path / "two")
+    assert len(jax.tree.leaves(loop.state.params)[0].sharding.device_set) == 8
+    # Adam divides by the gradient's own size: what is nearly 0 may come out as anything up to lr.
+    difference = largest_difference(loop.state.params, expected.state.params)
+    assert difference < 1e-4
+    for a, b in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
+        assert {k: a[k] for k in b} == pytest.approx(b, rel=1e-4, abs=1e-5)
+
+
+def test_another_model_in_the_same_place_is_refused_with_the_difference(whole, tmp_path):
+    path = tmp_path / "run"
+    assert go(whole[0], path, StopAt(5)) is None
+    deeper = make(save_model(tmp_path / "model", n_layers=3), path, PLAIN)
+    with pytest.raises(UserError, match=r"another model \(num_hidden_layers: 2 -> 3\)"):
+        go(replace(deeper, config=whole[0].config), path)
+
+
+def test_other_flags_are_refused_with_the_difference(whole, tmp_path, model):
+    path = tmp_path / "run"
+    assert go(whole[0], path, StopAt(5)) is None
+    other = changed(tiny_run(model, path), {"optimizer.lr": 1e-4})
+    with pytest.raises(UserError, match=r"optimizer.lr: 0.003 -> 0.0001"):
+        zero.open_run(other)
+
+
+def command(model, path, changes):
+    """The run of `tiny_run` as a user starts it."""
+    config = tiny_run(model, path, changes)
+    return [sys.executable, "-m", "experiments.zero", *flags(config, PRESETS["research"])]
+
+
+def written(path):
+    """Rows of metrics so far."""
+    file = path / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [PLAIN, SPLIT], ids=["plain", "split"])
+def test_kill_dash_nine_at_random_moments(changes, model, tmp_path):
+    environment = dict(
+        os.environ,
+        XLA_FLAGS="--xla_force_host_platform_device_count=1",
+        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    )
+    changes = changes | {"updates": 24, "checkpoint.every": 2}
+    whole = command(model, tmp_path / "whole", changes)
+    subprocess.run(whole, env=environment, check=True, stdout=subprocess.DEVNULL)
+    path, rng, killed = tmp_path / "run", random.Random(0), []
+    for target in (1, 7, 13, 19):
+        process = subprocess.Popen(
+            command(model, path, changes), env=environment, stdout=subprocess.DEVNULL
+        )
+        while process.poll() is None and written(path) < target:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.2))  # in a rollout, an update, an evaluation or a save
+        process.send_signal(signal.SIGKILL)
+        killed.append(process.wait() == -signal.SIGKILL)
+    assert sum(killed) >= 3
+    subprocess.run(command(model, path, changes), env=environment, check=True)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert rows(path, name) == rows(tmp_path / "whole", name)
+    a, b = (json.loads((tmp_path / n / "eval.json").read_text()) for n in ("run", "whole"))
+    assert a == b
+    assert np.isfinite([row["loss"] for row in rows(path)]).all()

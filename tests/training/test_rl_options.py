@@ -1,0 +1,222 @@
+"""The loop's further options: truncated completions, rounds, a following reference, KL in the
+reward, LoRA."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from runs import changed, go, rows, save_model, tiny_run
+from tiny import identical, largest_difference
+
+from r1jax.advantages import group_advantages
+from r1jax.checkpoint import load_params
+from r1jax.data.packing import Sequences
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.models.lora import merge
+from r1jax.problem import Completion, Problem
+from r1jax.rollout.engine import Generated
+from r1jax.rollout.policy import load_policy, load_weights
+from r1jax.stages import zero
+from r1jax.training.rl import loop as rl
+from r1jax.training.rl import setup
+from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
+from r1jax.training.rl.judging import Drawn, Judgement
+from r1jax.training.rl.setup import build, initial_state
+
+# One set of low-rank programs serves every test of LoRA.
+LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, compiled):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
+
+
+def drawn(accuracy, group=2):
+    """Completions with this raw accuracy, groups side by side."""
+    n = len(accuracy)
+    problem = Problem("p", "q", "a")
+    generated = [
+        Generated(i // group, i % group, np.array([i]), np.zeros(1), np.zeros(1), "stop")
+        for i in range(n)
+    ]
+    reasons = ["length" if i % 3 == 0 else "stop" for i in range(n)]
+    completions = [Completion.parse(str(i), [i], reason) for i, reason in enumerate(reasons)]
+    part = np.asarray(accuracy, np.float32)
+    judgement = Judgement(part, {"accuracy": part}, {"accuracy": 1})
+    return Drawn([problem] * n, generated, completions, np.arange(n) // group, judgement)
+
+
+def texts(found):
+    return [completion.text for completion in found.completions]
+
+
+def test_rounds_join_under_group_numbers_of_their_own():
+    both = drawn([1, 0, 1, 1]).joined(drawn([0, 1]))
+    np.testing.assert_array_equal(both.groups, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(both.judgement.total, [1, 0, 1, 1, 0, 1])
+    assert both.judgement.lost == {"accuracy": 2}
+    assert mixed_count(both) == 2
+
+
+def test_mixed_groups_come_first_and_others_fill_up():
+    found = drawn([1, 1, 1, 0, 0, 0, 0, 1])
+    assert texts(mixed_first(found, 2)) == ["2", "3", "6", "7"]
+    assert texts(mixed_first(found, 3)) == ["2", "3", "6", "7", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("how", "lengths", "tokens", "sequences"),
+    [("keep", [2, 3, 4], 9, 3), ("drop", [2, 4], 6, 2), ("count", [2, 4], 9, 3)],
+)
+def test_truncated_completions_leave_the_loss_and_its_denominators(how, lengths, tokens, sequences):
+    config = SimpleNamespace(
+        loss=SimpleNamespace(truncated=how), rollout=SimpleNamespace(max_tokens=4)
+    )
+    whole = Sequences(np.ones((3, 5), np.int32), np.ones(3, int), np.array([2, 3, 4]))
+    scored = Scored(whole, np.arange(3), np.array([False, True, False]), {})
+    kept, totals = rl.in_the_loss(SimpleNamespace(config=config), scored, np.arange(3))
+    assert kept.lengths.tolist() == lengths
+    assert (totals.n_tokens, totals.n_sequences, totals.max_tokens) == (tokens, sequences, 4)
+
+
+def test_rounds_go_on_until_enough_groups_are_mixed(model, tmp_path):
+    flags = {"reward.accuracy": 1.0, "rollout.max_rounds": 3, "updates": 2}
+    parts = build(tiny_run(model, tmp_path, flags), note=print)
+    loop = go(parts, tmp_path / "run")
+    # A random model is never right, so that no group is mixed and every round is used.
+    assert [row["rollout/rounds"] for row in rows(tmp_path / "run")] == [3, 3]
+    assert loop.taken == 2 * 3 * 4 and loop.rollout == 3
+
+
+def test_dynamic_sampling_needs_an_accuracy(model, tmp_path):
+    with pytest.raises(UserError, match="--rollout.max-rounds 2: dynamic sampling looks at"):
+        tiny_run(model, tmp_path, {"rollout.max_rounds": 2})
+
+
+def test_the_reference_follows_by_its_rate(model, tmp_path):
+    flags = {"loss.beta": 0.1, "train.reference_every": 1, "train.reference_rate": 0.25}
+    parts = build(tiny_run(model, tmp_path, flags | {"updates": 1}), note=print)
+    start = initial_state(parts).params
+    loop = go(parts, tmp_path / "run")
+    wanted = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, start, loop.state.params)
+    assert largest_difference(loop.reference, wanted) < 1e-6
+    with pytest.raises(UserError, match="--train.reference-rate 0.0"):
+        tiny_run(model, tmp_path, {"train.reference_rate": 0.0})
+
+
+@pytest.mark.parametrize("kl_as", ["reward", "return"])
+def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, monkeypatch):
+    flags = {"loss.beta": 5.0, "loss.kl_as": kl_as, "loss.kl_estimator": "k1", "updates": 2}
+    parts = build(tiny_run(model, tmp_path, flags), note=print)
+    seen = []
+
+    def watch(config, rewards, groups, lengths, old, ref):
+        found = original(config, rewards, groups, lengths, old, ref)
+        plain = group_advantages(rewards, groups, config.advantage_std, config.advantage_epsilon)
+        seen.append((found, plain, old, ref))
+        return found
+
+    original = rl.rollout_advantages
+    monkeypatch.setattr(rl, "rollout_advantages", watch)
+    go(parts, tmp_path / "run")
+    first, second = seen
+    column = (lambda a: a[:, 0]) if kl_as == "return" else (lambda a: a)
+    np.testing.assert_allclose(column(first[0]), first[1], atol=1e-4)  # the reference is itself
+    assert np.abs(second[2] - second[3]).max() > 1e-3
+    assert np.abs(column(second[0]) - second[1]).max() > 1e-3
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
+    flops = []
+    monkeypatch.setattr(rl, "train_flops", lambda *args: flops.append(args) or 1.0)
+    config = tiny_run(model, tmp_path / "run", LORA | {"updates": 3, "export": True})
+    zero.run(config)
+    assert [lora for _, _, lora in flops] == [config.lora] * 3  # frozen weights cost less
+    policy = load_policy(model, "mini")
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    base = load_weights(policy, mesh)
+    exported = load_weights(load_policy(str(tmp_path / "run" / "hf"), "mini"), mesh)
+    moved = {
+        name
+        for name, weight in exported["stacks"][0].items()
+        if not np.array_equal(weight, base["stacks"][0][name])
+    }
+    assert moved == {"wq", "down"} and identical(exported["embed"], base["embed"])
+    saved = load_params(tmp_path / "run" / "checkpoints", policy.config, mesh, base=lambda: base)
+    assert largest_difference(saved, exported) < 1e-6
+    with pytest.raises(UserError, match="LoRA factors"):
+        load_params(tmp_path / "run" / "checkpoints", policy.config, mesh)
+    assert (
+        rows(tmp_path / "run")[0]["policy/kl_ref"]
+        < 1e-6
+        < rows(tmp_path / "run")[2]["policy/kl_ref"]
+    )
+    assert json.loads((tmp_path / "run/hf/config.json").read_text())["model_type"] == "qwen3"
+    assert (tmp_path / "run/adapter/adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("lora", [{}, LORA], ids=["whole", "lora"])
+def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
+    first = tiny_run(model, tmp_path / "first", {"updates": 2, "checkpoint.every": 1})
+    parent = go(build(first, note=print), tmp_path / "first").state.params
+    place = str(tmp_path / "first" / "checkpoints")
+    flags = {"updates": 1, "optimizer.lr": 0.0, "loss.beta": 0.1, "parent": place} | lora
+    parts = build(tiny_run(model, tmp_path / "second", flags), note=print)
+    assert parts.parent == {"directory": place, "step": 2}
+    loop = go(parts, tmp_path / "second")
+    parts = setup.with_base(parts)
+    assert identical(merge(parts.model(loop.state.params)), parent)
+    assert identical(merge(parts.model(loop.reference)), parent)
+    (tmp_path / "second" / "config.json").unlink()
+    other = build(tiny_run(model, tmp_path / "second", flags | {"parent_step": 1}), note=print)
+    with pytest.raises(UserError, match=r"another parent \(.*step: 2 -> 1\)"):
+        rl.begin(
+            other, SimpleNamespace(checkpoints=zero.Checkpoints(tmp_path / "second/checkpoints", 2))
+        )
+
+
+def test_a_parents_step_needs_a_parent(model, tmp_path):
+    with pytest.raises(UserError, match="--parent-step 3: needs --parent"):
+        tiny_run(model, tmp_path, {"parent_step": 3})
+    with pytest.raises(UserError, match="nowhere: no such directory of checkpoints"):
+        build(tiny_run(model, tmp_path, {"parent": "nowhere"}), note=print)
+
+
+def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
+    config = tiny_run(model, tmp_path / "run", LORA | {"updates": 1})
+    go(build(config, note=print), tmp_path / "run")
+    (tmp_path / "run" / "config.json").unlink()
+    other = build(changed(config, {"lora.rank": 3}), note=print)
+    with pytest.raises(UserError, match="another lora .rank: 2 -> 3"):
+        rl.begin(
+            other, SimpleNamespace(checkpoints=zero.Checkpoints(tmp_path / "run/checkpoints", 2))
+        )
+
+
+def test_merge_leaves_plain_parameters_alone(model):
+    base = load_weights(
+        load_policy(model, "mini"), make_mesh(tiny_run(model, "x").mesh, jax.devices()[:1])
+    )
+    assert identical(merge(base), base)
+
+
+def test_rows_are_rounded_up_to_the_devices_and_it_is_said(model, tmp_path):
+    said = []
+    mesh = make_mesh(MeshConfig(), jax.devices()[:4])
+    config = tiny_run(model, tmp_path, {"train.rows": 6})
+    assert setup.fit_rows(config, mesh, said.append).train.rows == 8
+    assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp = 4"]
+    assert setup.fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
+    assert len(said) == 1
