@@ -15,7 +15,7 @@ from r1jax.evaluate.measures import EvalConfig
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 from r1jax.run.compilation import kept_in
 from r1jax.stages import zero
 from r1jax.training.optimizer import OptimizerConfig

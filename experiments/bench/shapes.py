@@ -12,7 +12,7 @@ from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 from r1jax.types import Params
 
 

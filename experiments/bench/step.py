@@ -19,7 +19,7 @@ import numpy as np
 from experiments.bench.shapes import random_params
 from r1jax.data.packing import packing_efficiency
 from r1jax.models.config import ModelConfig, to_hf
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 from r1jax.run.progress import Alone, Progress
 from r1jax.stages import zero
 from r1jax.training.flops import train_flops, utilisation

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.claims.runs import Config
 from experiments.gates import jobs
 from r1jax.errors import UserError
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 from r1jax.run.directory import read_json, read_jsonl
 
 PERCENT = ("pass_at_1", "pass_at_1_strict", "format", "truncated", "language_consistency", "mixed")

@@ -42,7 +42,7 @@ from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.loop import fit
 from r1jax.training.update import init_state, make_functions

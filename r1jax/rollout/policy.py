@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +20,13 @@ from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf, token_ids
+from r1jax.models.hub.find import model_directory
 from r1jax.models.hub.shards import json_object
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
-
-EMBEDDED = "embedded"
-
-DOWNLOADED = (
-    "config.json",
-    "generation_config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template*",
-)
-"""What is wanted of a repository at Hugging Face; weights in other layouts are left there."""
 
 _OPENED = re.compile(r"<think>\s*\Z")
 
@@ -97,58 +81,6 @@ class Policy:
             "model": json.loads(json.dumps(shape)),
             "tokenizer": {"size": len(self.tokenizer), "eos": self.tokenizer.eos_token_id},
         }
-
-
-def model_directory(name: str) -> Path:
-    """The directory behind `--model`: an embedded model, a path, or a name at Hugging Face.
-
-    `embedded` is the base in the package, `embedded:NAME` a student's. `owner/name` and
-    `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises UserError where
-    there is no such directory and no such download.
-    """
-    kind, _, which = name.partition(":")
-    if kind == EMBEDDED:
-        return _embedded(which or "base")
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
-        return _download(name)
-    raise UserError(
-        f"--model {name}: no such directory; name one, {EMBEDDED}, or owner/name at Hugging Face"
-    )
-
-
-def _embedded(which: str) -> Path:
-    assets = Path(str(files("r1jax") / "assets"))
-    there = sorted(path.parent.name for path in assets.glob("*/config.json"))
-    if which not in there:
-        known = ", ".join(f"{EMBEDDED}:{one}" for one in there)
-        raise UserError(
-            f"--model {EMBEDDED}:{which}: no such model in the package; there are {known}"
-        )
-    return assets / which
-
-
-def _download(name: str) -> Path:
-    """The snapshot of `owner/name[@revision]`, without the weights of other frameworks."""
-    import huggingface_hub
-
-    repository, _, revision = name.partition("@")
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
-            )
-        )
-    # Whatever went wrong, in that library or the network below it, ends in this one line.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or "no reason given"
-        raise UserError(
-            f"--model {name}: no such directory, and no download from Hugging Face "
-            f"({type(error).__name__}: {reason}); check name and network, log in for a gated "
-            "model (hf auth login), or name a directory"
-        ) from error
 
 
 def chat_text(tokenizer: Any, message: str, system: str = "") -> str:

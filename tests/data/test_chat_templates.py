@@ -19,10 +19,11 @@ from r1jax.data import TEMPLATES, DataConfig
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
+from r1jax.models.hub.find import model_directory
 from r1jax.problem import Problem
 from r1jax.rewards.format import is_strict_format
 from r1jax.rollout.engine import Generated
-from r1jax.rollout.policy import load_policy, model_directory
+from r1jax.rollout.policy import load_policy
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
 CHAT = (

@@ -21,7 +21,7 @@ from r1jax.data.examples.encoding import Encoder, hold_out, join, key_of, load_e
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
-from r1jax.rollout.policy import model_directory
+from r1jax.models.hub.find import model_directory
 
 # Opens turns by <role> and ends the assistant's by </s>; thoughts of earlier turns are removed.
 CHAT = (

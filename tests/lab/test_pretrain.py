@@ -17,7 +17,8 @@ from r1jax.data.templates import TEMPLATES
 from r1jax.data.tokenizer import load_tokenizer, train_tokenizer
 from r1jax.errors import UserError
 from r1jax.models import table
-from r1jax.rollout.policy import load_policy, model_directory
+from r1jax.models.hub.find import model_directory
+from r1jax.rollout.policy import load_policy
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from r1jax.data import DataConfig, load_file
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.losses import GRPO, grpo
 from r1jax.losses.plugin import load_loss
+from r1jax.models.hub.find import model_directory
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import load_reward
-from r1jax.rollout.policy import model_directory
 from r1jax.types import Stats
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
 )
 
 from r1jax.errors import UserError
-from r1jax.rollout import policy
+from r1jax.models.hub import find
 
 REPOSITORY = (
     "README.md",
@@ -58,13 +58,13 @@ def snapshots(monkeypatch, tmp_path):
     ],
 )
 def test_a_name_is_downloaded_at_its_revision(snapshots, tmp_path, name, repository, revision):
-    assert policy.model_directory(name) == tmp_path
+    assert find.model_directory(name) == tmp_path
     [(asked, options)] = snapshots
     assert (asked, options["revision"]) == (repository, revision)
 
 
 def test_only_what_is_read_is_downloaded(snapshots):
-    policy.model_directory("owner/name")
+    find.model_directory("owner/name")
     patterns = snapshots[0][1]["allow_patterns"]
     wanted = {file for file in REPOSITORY if any(fnmatch.fnmatch(file, p) for p in patterns)}
     assert set(REPOSITORY) - wanted == {
@@ -79,7 +79,7 @@ def test_only_what_is_read_is_downloaded(snapshots):
 def test_a_directory_comes_before_a_name(snapshots, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "mine").mkdir(parents=True)
-    assert str(policy.model_directory("runs/mine")) == "runs/mine"
+    assert str(find.model_directory("runs/mine")) == "runs/mine"
     assert snapshots == []
 
 
@@ -91,7 +91,7 @@ def test_what_looks_like_no_name_is_not_asked_for(snapshots, name, tmp_path, mon
     with pytest.raises(
         UserError, match=rf"\A--model {name}: no such directory; name one, [^\n]*\Z"
     ):
-        policy.model_directory(name)
+        find.model_directory(name)
     assert snapshots == []
 
 
@@ -110,7 +110,7 @@ def test_a_failure_is_one_line_with_name_reason_and_way_out(monkeypatch, error):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(UserError, match=r"\A[^\n]*\Z") as caught:
-        policy.model_directory("owner/name")
+        find.model_directory("owner/name")
     message = str(caught.value)
     reason = str(error).replace("\n", " ") or "no reason given"
     assert message.startswith("--model owner/name: no such directory, and no download")
@@ -127,4 +127,4 @@ def test_a_missing_repository_is_named(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(UserError, match=r"RepositoryNotFoundError: 404 .* Repository Not Found"):
-        policy.model_directory("owner/nmae")
+        find.model_directory("owner/nmae")

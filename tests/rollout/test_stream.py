@@ -129,7 +129,7 @@ def test_wrong_flags_are_named(change, message):
 def test_loading_a_tokenizer_says_nothing():
     code = (
         "from r1jax.data.tokenizer import load_tokenizer\n"
-        "from r1jax.rollout.policy import model_directory\n"
+        "from r1jax.models.hub.find import model_directory\n"
         "load_tokenizer(model_directory('embedded'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -7,8 +7,7 @@ filters and give no numbers; these are ours.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,12 +101,6 @@ def make_filters(config: FilterConfig) -> list[Filter]:
 def first_reason(filters: Iterable[Filter], text: Text) -> str | None:
     """The first reason any filter gives, None where all let the text pass."""
     return next((reason for f in filters if (reason := f(text)) is not None), None)
-
-
-def sift(filters: Sequence[Filter], texts: Iterable[Text]) -> tuple[list[str | None], Counter[str]]:
-    """(reason of each text or None, how many were dropped for each reason)."""
-    reasons = [first_reason(filters, text) for text in texts]
-    return reasons, Counter(reason for reason in reasons if reason)
 
 
 def complete(text: Text) -> str | None:
