@@ -11,8 +11,8 @@ counts. Each is run on every base with every seed; runs that claims share are ru
 finished is not run again, what was stopped (by --deadline, or a kill) goes on where it stood. One
 run takes a minute or two, on an accelerator mostly host time (JAX_COMPILATION_CACHE_DIR, set to a
 directory, spares all but the first the compilation); `--preset smoke` runs everything in
-miniature on a CPU. Leaves runs in --out and one JSON file for each claim in --results;
-`experiments.claims.a_zero` and its neighbours are the commands of one claim each.
+miniature on a CPU. Leaves runs in --out and one JSON file for each claim in --results; `--only d`
+runs one claim alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """(a) R1-Zero raises pass@1, and its answers grow.
 
-    python -m experiments.claims.a_zero --bases runs/base0 runs/base1
+    python -m experiments.claims --only a --bases runs/base0 runs/base1
 
 20 runs of the demo and 22 evaluations with the default seeds; see `python -m experiments.claims`.
 """
@@ -134,8 +134,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("a", __doc__))

@@ -1,6 +1,6 @@
 """(b) A majority of R1-Zero's answers is right more often than one of them.
 
-    python -m experiments.claims.b_majority --bases runs/base0 runs/base1
+    python -m experiments.claims --only b --bases runs/base0 runs/base1
 
 The runs of claim a; see `python -m experiments.claims`.
 """
@@ -55,8 +55,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("b", __doc__))

@@ -1,6 +1,6 @@
 """(c) Thoughts mix languages under reinforcement learning; the language reward mends it.
 
-    python -m experiments.claims.c_language --bases runs/base0 runs/base1 \\
+    python -m experiments.claims --only c --bases runs/base0 runs/base1 \\
         --chinese-bases runs/chinese0 runs/chinese1
 
 40 runs of the demo, 10 of them claim a's; see `python -m experiments.claims`.
@@ -92,8 +92,3 @@ CLAIM = Claim(
     measure=measure,
     needs=("chinese_bases",),
 )
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("c", __doc__))

@@ -1,6 +1,6 @@
 """(d) A cold start saves steps of reinforcement learning; or does supervised training first hurt?
 
-    python -m experiments.claims.d_cold_start --bases runs/base0 runs/base1
+    python -m experiments.claims --only d --bases runs/base0 runs/base1
 
 40 runs of the demo (10 of them claim a's) and 50 short ones; see `python -m experiments.claims`.
 """
@@ -122,8 +122,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("d", __doc__))

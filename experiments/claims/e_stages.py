@@ -1,6 +1,6 @@
 """(e) What each stage of R1 gives and takes.
 
-    python -m experiments.claims.e_stages --bases runs/base0 runs/base1
+    python -m experiments.claims --only e --bases runs/base0 runs/base1
 
 10 runs of `experiments.r1 --preset demo` with the default seeds and the larger cold start that the
 preset had when they were made, several minutes each on an accelerator; see `python -m
@@ -99,8 +99,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("e", __doc__))

@@ -1,6 +1,6 @@
 """(f) A small model learns more from a large one's samples than by reinforcement learning itself.
 
-    python -m experiments.claims.f_distillation --bases runs/base0 runs/base1 \\
+    python -m experiments.claims --only f --bases runs/base0 runs/base1 \\
         --students runs/student0 runs/student1
 
 80 runs of students and 40 of supervised training with the default seeds; see
@@ -207,8 +207,3 @@ CLAIM = Claim(
     measure=measure,
     needs=("students",),
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("f", __doc__))

@@ -1,6 +1,6 @@
 """(g) Reinforcement learning raises maj@k and pass@1, not pass@k at large k.
 
-    python -m experiments.claims.g_pass_at_k --bases runs/base0 runs/base1
+    python -m experiments.claims --only g --bases runs/base0 runs/base1
 
 Claim a's runs and 12 of its evaluations; see `python -m experiments.claims`.
 """
@@ -65,8 +65,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("g", __doc__))

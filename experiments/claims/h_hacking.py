@@ -1,6 +1,6 @@
 """(h) Optimised against a reward model, its score goes on rising while the gold falls.
 
-    python -m experiments.claims.h_hacking --bases runs/base0 runs/base1 \\
+    python -m experiments.claims --only h --bases runs/base0 runs/base1 \\
         --general-bases runs/general0 runs/general1
 
 30 reward models and 30 runs against them; see `python -m experiments.claims`.
@@ -134,8 +134,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("h", __doc__))

@@ -1,6 +1,6 @@
 """(i) Raising the length cap in mid-run lets accuracy and length jump.
 
-    python -m experiments.claims.i_length_cap --bases runs/base0 runs/base1
+    python -m experiments.claims --only i --bases runs/base0 runs/base1
 
 30 half runs of the demo, claim a's, and 10 evaluations; see `python -m experiments.claims`.
 """
@@ -88,8 +88,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("i", __doc__))

@@ -1,6 +1,6 @@
 """(j) Small bases gain little from reinforcement learning.
 
-    python -m experiments.claims.j_size --bases runs/base0 runs/base1 \\
+    python -m experiments.claims --only j --bases runs/base0 runs/base1 \\
         --sizes runs/small0 runs/small1 runs/base0 runs/base1 runs/large0 runs/large1
 
 10 runs of the demo for each size, but for sizes that claims a and f have run; see
@@ -90,8 +90,3 @@ CLAIM = Claim(
     measure=measure,
     needs=("sizes",),
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("j", __doc__))

@@ -1,6 +1,6 @@
 """(k) The clip range with several updates per rollout, and dividing by the standard deviation.
 
-    python -m experiments.claims.k_clipping --bases runs/base0 runs/base1
+    python -m experiments.claims --only k --bases runs/base0 runs/base1
 
 40 runs beside claim a's; see `python -m experiments.claims`.
 """
@@ -91,8 +91,3 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
 )  # fmt: skip
-
-if __name__ == "__main__":
-    from experiments.claims.study import alone
-
-    raise SystemExit(alone("k", __doc__))

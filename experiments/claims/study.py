@@ -13,7 +13,6 @@ from experiments.claims.every import CLAIMS
 from experiments.claims.runs import Config, Step
 from experiments.claims.verdicts import collate
 from experiments.gates import jobs
-from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
@@ -115,11 +114,3 @@ def collected(config: Config, claim: Claim) -> dict[str, Any]:
         if any(value is not None for value in numbers.values()):
             pairs.append({"base": pair.base, "seed": pair.seed, "numbers": numbers})
     return collate(claim, pairs, len(config.pairings))
-
-
-def alone(letter: str, description: str | None) -> int:
-    """The command line of one claim."""
-    presets = {name: replace(config, only=(letter,)) for name, config in PRESETS.items()}
-    return cli.run(
-        main, replace(_DEFAULT, only=(letter,)), description=description, presets=presets
-    )
