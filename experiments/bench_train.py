@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from experiments.bench.ceilings import measured_ceilings
 from experiments.bench.kernels import kernels, shares, top
 from experiments.bench.products import compared
-from experiments.bench.rows import Case, Layout, cases_of
+from experiments.bench.rows import Case, RowFilling, cases_of
 from experiments.bench.shapes import chosen
 from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
@@ -46,7 +46,7 @@ class Config:
     """Directory whose config.json gives the shape instead."""
     cases: tuple[str, ...] = ("16x1024", "4x8192", "1x32768")
     """Rows of the update, as ROWSxWIDTH."""
-    sequences: tuple[Layout, ...] = ()
+    sequences: tuple[RowFilling, ...] = ()
     """packed: GSM8K-like lengths side by side; single: a sequence per row; both: a row of the table
     each. None given: rows above 2,048 tokens are packed, a lone row is measured both ways."""
     repeats: int = 5

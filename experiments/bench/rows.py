@@ -13,7 +13,7 @@ from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.types import Batch
 
-Layout = Literal["packed", "single"]
+RowFilling = Literal["packed", "single"]
 
 PROMPT = 100  # tokens of a GSM8K question and its template, about
 COMPLETION = (200, 0.5, 1024)  # median, log-deviation and limit: seldom over 500 tokens
@@ -27,7 +27,7 @@ class Case:
 
     rows: int
     width: int
-    layout: Layout
+    layout: RowFilling
 
     @property
     def name(self) -> str:
@@ -35,7 +35,7 @@ class Case:
         return f"{self.rows}x{self.width} {self.layout}"
 
 
-def cases_of(names: Sequence[str], layouts: Sequence[Layout] = ()) -> list[Case]:
+def cases_of(names: Sequence[str], layouts: Sequence[RowFilling] = ()) -> list[Case]:
     """The cases that ROWSxWIDTH spells; a lone row comes packed and single, and so does any row
     where `layouts` says so; otherwise rows above `SHORT` tokens are packed.
 
@@ -47,7 +47,7 @@ def cases_of(names: Sequence[str], layouts: Sequence[Layout] = ()) -> list[Case]
         rows, width = map(int, found.groups()) if found else (0, 0)
         if rows < 1 or width < 8:
             raise UserError(f"--cases {name}: expected ROWSxWIDTH, at least 1x8, such as 16x1024")
-        own: tuple[Layout, ...] = ("packed",) if width > SHORT else ("single",)
+        own: tuple[RowFilling, ...] = ("packed",) if width > SHORT else ("single",)
         own = tuple(layouts) or (("packed", "single") if rows == 1 else own)
         cases += [Case(rows, width, layout) for layout in own]
     return cases

@@ -17,13 +17,14 @@ from jax.sharding import Mesh
 from r1jax.mesh import over_rows
 from r1jax.models.logp import add_products, cut_time, joined_time, vocabulary_logits
 
-Kind = Literal["forward", "reverse"]
+Direction = Literal["forward", "reverse"]
+"""Of KL: from the teacher to the student, or from the student to the teacher."""
 
 
 class How(NamedTuple):
     """What is computed; static under jit."""
 
-    kind: Kind
+    kind: Direction
     temperature: float
     top_k: int
     mesh: Mesh | None
@@ -35,7 +36,7 @@ def divergence(
     teacher_hidden: jax.Array,
     teacher_head: jax.Array,
     *,
-    kind: Kind = "forward",
+    kind: Direction = "forward",
     temperature: float = 1.0,
     top_k: int = 0,
     chunk: int = 128,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from r1jax.data import DataConfig, ProblemStream
-from r1jax.data.curation.exports import Layout
+from r1jax.data.curation.exports import ExportLayout
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
@@ -90,7 +90,7 @@ class RejectionConfig:
     """What is asked of a right sample."""
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     """How much of one prompt, and of easy ones."""
-    export: tuple[Layout, ...] = ()
+    export: tuple[ExportLayout, ...] = ()
     """Further layouts to leave the kept samples in, as kept.LAYOUT.jsonl: sharegpt, stratos
     (Bespoke-Stratos), mixture (Mixture-of-Thoughts)."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)

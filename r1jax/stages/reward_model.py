@@ -13,7 +13,7 @@ import numpy as np
 
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import Preferences, hold_out_prompts, load_preferences
-from r1jax.data.examples.preferences import Kind, PreferenceConfig, View
+from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
@@ -59,7 +59,7 @@ class RewardModelConfig(JudgedConfig):
 
     run: str = "runs/reward_model"
     """Run directory; an unfinished one with the same flags is resumed."""
-    kind: Kind = "pairwise"
+    kind: Feedback = "pairwise"
     """pairwise (prompt, chosen, rejected: helpfulness) or pointwise (prompt, response, label safe
     or unsafe: safety)."""
     loss: PairwiseConfig = field(default_factory=PairwiseConfig)
@@ -74,7 +74,7 @@ class RewardModelConfig(JudgedConfig):
     @property
     def view(self) -> View:
         """What of a response is judged."""
-        usual: dict[Kind, View] = {"pairwise": "summary", "pointwise": "whole"}
+        usual: dict[Feedback, View] = {"pairwise": "summary", "pointwise": "whole"}
         return usual[self.kind] if self.data.view == "auto" else self.data.view
 
 
@@ -113,7 +113,7 @@ class Started:
     """What a run on judged responses knows before it chooses a loss."""
 
     config: Any  # a JudgedConfig with the number of updates worked out
-    kind: Kind
+    kind: Feedback
     mesh: Mesh
     policy: Policy
     examples: Preferences
@@ -133,7 +133,9 @@ class Started:
         )  # fmt: skip
 
 
-def begin(config: JudgedConfig, kind: Kind, view: View, note: Note, stops: bool = False) -> Started:
+def begin(
+    config: JudgedConfig, kind: Feedback, view: View, note: Note, stops: bool = False
+) -> Started:
     """Model, data and number of updates of a run on judged responses.
 
     With `stops` the tokens that responses end with join the policy's stop tokens: it will write.
@@ -159,7 +161,7 @@ def begin(config: JudgedConfig, kind: Kind, view: View, note: Note, stops: bool 
 
 
 def read_data(
-    config: JudgedConfig, kind: Kind, view: View, encoder: Encoder, note: Note
+    config: JudgedConfig, kind: Feedback, view: View, encoder: Encoder, note: Note
 ) -> tuple[Preferences, dict[str, Preferences]]:
     """(what is learnt, what is tested on by name), with a line of report for every source."""
     data, width = config.data, config.train.width

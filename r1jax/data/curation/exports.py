@@ -15,7 +15,7 @@ from r1jax.data.curation.streams import write_parquet
 from r1jax.data.rows import Row, open_rows
 from r1jax.errors import UserError
 
-Layout = Literal["sharegpt", "stratos", "mixture"]
+ExportLayout = Literal["sharegpt", "stratos", "mixture"]
 
 STRATOS_SYSTEM = (
     "Think a question through at length before you answer it: look at it from several sides, check "

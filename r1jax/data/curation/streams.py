@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-Row = Mapping[str, Any]
+from r1jax.data.rows import Row
 
 KEPT, DROPPED, PROMPTS = "kept", "dropped", "prompts"
 BATCH = 10_000  # rows of a group in a parquet file

@@ -10,7 +10,7 @@ from r1jax.data.rows import Row, open_rows
 from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
 
-Layout = Literal["auto", "pairs", "messages", "sharegpt", "text"]
+ConversationLayout = Literal["auto", "pairs", "messages", "sharegpt", "text"]
 PROMPTS = ("prompt", "question", "problem")
 COMPLETIONS = ("completion", "response", "solution", "answer")
 ROLES = ("system", "user", "assistant", "tool")
@@ -41,7 +41,7 @@ class ConversationConfig:
     eval_count: int = 0
     """Without --data.eval: examples held out of the training data (a few more where several share
     their prompt, which stay together); 0: none."""
-    layout: Layout = "auto"
+    layout: ConversationLayout = "auto"
     """What the columns hold; auto goes by the first row: pairs (prompt and completion, as text or
     as lists of messages), messages (role, content), sharegpt (conversations of from, value), text
     (all of it is learnt)."""

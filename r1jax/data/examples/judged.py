@@ -12,7 +12,7 @@ import numpy as np
 
 from r1jax.data.examples.conversations import Chat
 from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
-from r1jax.data.examples.preferences import Judged, Kind, PreferenceConfig, View, read_judged
+from r1jax.data.examples.preferences import Feedback, JudgedRow, PreferenceConfig, View, read_judged
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.types import Batch
@@ -26,7 +26,7 @@ class Preferences:
     """N judged rows. Their responses are `examples`, those of a pair side by side, chosen first."""
 
     examples: Examples
-    kind: Kind
+    kind: Feedback
     labels: np.ndarray  # f32[N], of single responses: 1 safe, 0 unsafe
     chat: bool  # whether they are chats, in the tokenizer's own template
     ref_logp: np.ndarray | None = None  # f32[tokens of `examples`], the reference's
@@ -99,7 +99,7 @@ class PreferencesReport:
 def load_preferences(
     sources: Sequence[str],
     config: PreferenceConfig,
-    kind: Kind,
+    kind: Feedback,
     view: View,
     encoder: Encoder,
     width: int,
@@ -152,7 +152,7 @@ class _Encoded(NamedTuple):
 
 
 def _encoded(
-    source: str, config: PreferenceConfig, kind: Kind, view: View, encoder: Encoder
+    source: str, config: PreferenceConfig, kind: Feedback, view: View, encoder: Encoder
 ) -> Iterator[_Encoded]:
     reader = read_judged(source, config, kind, view)
     while chunk := list(itertools.islice(reader, CHUNK)):
@@ -162,7 +162,7 @@ def _encoded(
             yield _row(where, judged, [next(found)[0] for _ in judged.responses])
 
 
-def _row(where: str, judged: Judged, sequences: list[tuple[list[int], list[bool]]]) -> _Encoded:
+def _row(where: str, judged: JudgedRow, sequences: list[tuple[list[int], list[bool]]]) -> _Encoded:
     first = judged.responses[0]
     tokens, learn = zip(*sequences, strict=True)
     prompts = [own.index(True) for own in learn]
@@ -181,7 +181,7 @@ def _fits(one: _Encoded, config: PreferenceConfig, width: int) -> bool:
     return total <= width
 
 
-def _together(kept: Sequence[_Encoded], kind: Kind) -> Preferences:
+def _together(kept: Sequence[_Encoded], kind: Feedback) -> Preferences:
     tokens = [np.asarray(own, np.int32) for one in kept for own in one.tokens]
     totals = np.asarray([len(own) for own in tokens], np.int64)
     prompts = np.asarray([n for one in kept for n in one.prompts], np.int64)
@@ -264,11 +264,14 @@ def _parted(batch: Batch) -> Batch:
     )
 
 
-class Layout(NamedTuple):
+class PreferencePacking(NamedTuple):
     """How sequences of a kind are packed into rows and brought back."""
 
     pack: Callable[..., list[Batch]]
     unpack: Callable[..., np.ndarray]
 
 
-LAYOUTS = {"pairwise": Layout(pack_pairs, unpack_pairs), "pointwise": Layout(pack, unpack)}
+LAYOUTS = {
+    "pairwise": PreferencePacking(pack_pairs, unpack_pairs),
+    "pointwise": PreferencePacking(pack, unpack),
+}

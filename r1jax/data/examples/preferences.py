@@ -19,7 +19,8 @@ from r1jax.data.rows import Row, open_rows
 from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
 
-Kind = Literal["pairwise", "pointwise"]
+Feedback = Literal["pairwise", "pointwise"]
+"""What a row says: which of two responses is better, or whether one is right."""
 View = Literal["summary", "whole"]
 PROMPT_COLUMNS = (*PROMPTS, "conversations", "messages")
 RESPONSE_COLUMNS = ("response", "completion", "answer")
@@ -64,7 +65,7 @@ class PreferenceConfig:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRow:
     """A prompt with its judged responses: chosen then rejected, or one with its label."""
 
     responses: tuple[Pair | Chat, ...]
@@ -72,8 +73,8 @@ class Judged:
 
 
 def read_judged(
-    source: str, config: PreferenceConfig, kind: Kind, view: View
-) -> Iterator[tuple[str, Judged]]:
+    source: str, config: PreferenceConfig, kind: Feedback, view: View
+) -> Iterator[tuple[str, JudgedRow]]:
     """(place, row) of every row of `source`, in order.
 
     Raises UserError naming file, line and column: a missing column, a value of another kind, an
@@ -118,13 +119,13 @@ def wrapped(prompt: str, response: str, template: str, system: str) -> Pair | Ch
     return Chat(messages, (len(messages) - 1,))
 
 
-def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> Judged:
+def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
     found = [_response(_column(row, (name,), where), where, name) for name in CHOICES]
     said = [before for before, _ in found if before]
     if len(said) == 2 and said[0] != said[1]:
         raise UserError(f"{where}: the messages before chosen and before rejected differ")
     prompt = said[0] if said else _prompt(row, where, config)
-    return Judged(
+    return JudgedRow(
         tuple(
             _conversation(prompt, text, where, name, config, view)
             for name, (_, text) in zip(CHOICES, found, strict=True)
@@ -132,14 +133,14 @@ def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> Judged:
     )
 
 
-def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Judged:
+def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
     name = next((n for n in RESPONSE_COLUMNS if row.get(n) is not None), RESPONSE_COLUMNS[0])
     before, text = _response(_column(row, (name,), where), where, name)
     label = str(_column(row, ("label",), where)).strip().lower()
     if label not in LABELS:
         raise UserError(f"{where}, column label: {row['label']!r}; expected safe, unsafe, 1 or 0")
     prompt = before or _prompt(row, where, config)
-    return Judged((_conversation(prompt, text, where, name, config, view),), LABELS[label])
+    return JudgedRow((_conversation(prompt, text, where, name, config, view),), LABELS[label])
 
 
 def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[Mapping[str, Any]]:

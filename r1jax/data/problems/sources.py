@@ -17,8 +17,8 @@ from r1jax.data.tinyzero.tasks import TINYZERO, tinyzero
 from r1jax.data.world import (
     FAMILIES,
     KINDS,
-    Kind,
     Language,
+    RequestKind,
     distinct,
     distinct_general,
     generate,
@@ -87,7 +87,7 @@ class GeneralSource:
     Training reads those of part "policy"; those of part "reward" are for reward models alone.
     """
 
-    def __init__(self, kinds: Sequence[Kind], language: Language, seed: int) -> None:
+    def __init__(self, kinds: Sequence[RequestKind], language: Language, seed: int) -> None:
         """Raises UserError for a kind or language that does not exist."""
         self._kinds, self._language, self._seed = tuple(kinds), language, seed
         self[0]

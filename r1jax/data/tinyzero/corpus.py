@@ -21,7 +21,7 @@ from r1jax.data.tinyzero.search import Try, gives_away, tries
 from r1jax.data.tinyzero.tasks import tinyzero
 from r1jax.problem import Problem
 
-Kind = Literal["tinyzero", "short", "arithmetic"]
+DocumentKind = Literal["tinyzero", "short", "arithmetic"]
 Ending = Literal["exact", "same_line", "valued", "trailing", "plain", "bare"]
 
 STREAM = 1_000_003  # keeps the corpus's problems apart from those that RL draws with small seeds
@@ -43,7 +43,7 @@ ENDINGS: dict[Ending, str] = {
 class Mix:
     """What the corpus is made of: weights where there are several values, else probabilities."""
 
-    kinds: tuple[tuple[Kind, float], ...] = (
+    kinds: tuple[tuple[DocumentKind, float], ...] = (
         ("tinyzero", 0.5), ("short", 0.25), ("arithmetic", 0.25),
     )  # fmt: skip
     guess: float = 0.35  # no try is worked out
@@ -66,7 +66,7 @@ class Document:
     `correct` says that the answer solves the problem, whatever its form.
     """
 
-    kind: Kind
+    kind: DocumentKind
     prompt: str
     completion: str
     problem: Problem | None = None
@@ -183,7 +183,7 @@ class _Maker:
         return current.value if off < 1 or gives_away(numbers, off) else off
 
 
-def _prompt(kind: Kind, problem: Problem) -> str:
+def _prompt(kind: DocumentKind, problem: Problem) -> str:
     if kind == "tinyzero":
         return render(TEMPLATES["tinyzero"], problem)
     numbers, target = problem.metadata["numbers"], problem.metadata["target"]

@@ -6,7 +6,7 @@ from r1jax.data.world.gold import judge_general
 from r1jax.data.world.keys import is_eval
 from r1jax.data.world.problems import FAMILIES, Language, Split, distinct, generate
 from r1jax.data.world.replies import ReplyShares, write_reply
-from r1jax.data.world.requests import KINDS, Kind, Part
+from r1jax.data.world.requests import KINDS, Part, RequestKind
 from r1jax.data.world.traces import MODES, Shares
 
 __all__ = [
@@ -14,10 +14,10 @@ __all__ = [
     "KINDS",
     "MODES",
     "Document",
-    "Kind",
     "Language",
     "Mix",
     "Part",
+    "RequestKind",
     "ReplyShares",
     "Shares",
     "Split",

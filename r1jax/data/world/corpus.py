@@ -195,7 +195,7 @@ def _complete(
     return f" <think>{thought} </think> {words.ANSWERS[0][language] % filling}"
 
 
-def _ending(guess: bool, rng: random.Random) -> words.Pair:
+def _ending(guess: bool, rng: random.Random) -> words.Bilingual:
     pairs = words.GUESSES if guess else words.ANSWERS
     u = rng.random()
     return pairs[0 if u < 0.8 else 1 if u < 0.9 else 2]

@@ -23,8 +23,8 @@ from r1jax.data.world.requests import (
     KINDS,
     PARTS,
     WORDINGS,
-    Kind,
     Part,
+    RequestKind,
     Wording,
 )
 from r1jax.data.world.responses import ADVICE, BODIES, HELLO, REFUSALS, WISHES
@@ -36,7 +36,7 @@ from r1jax.problem import Problem
 _PARTS_OF_TEN: tuple[Part, ...] = ("eval", *["reward"] * 3, *["policy"] * 6)
 
 
-class Slots(NamedTuple):
+class Blanks(NamedTuple):
     """What fills a text in one language: person, object, detail."""
 
     n: str
@@ -57,11 +57,11 @@ def pairs_of(part: Part) -> tuple[tuple[int, int], ...]:
     return tuple(pair for pair in every if part_of(*pair) == part)
 
 
-def words_of(kind: Kind, act: str, slots: tuple[int, int, int], language: int) -> Slots:
+def words_of(kind: RequestKind, act: str, slots: tuple[int, int, int], language: int) -> Blanks:
     """The words for slot numbers (person, object, detail) in language 0 (en) or 1 (zh)."""
     n, o, d = slots
     item = OBJECTS[o][2 if language else 0]
-    return Slots(NAMES[n][language], item, ACTS[kind][act].details[d].said[language])
+    return Blanks(NAMES[n][language], item, ACTS[kind][act].details[d].said[language])
 
 
 def join(parts: Sequence[str], language: int) -> str:
@@ -69,7 +69,7 @@ def join(parts: Sequence[str], language: int) -> str:
     return ("" if language else " ").join(parts)
 
 
-def draw_general(rng: random.Random, kind: Kind, language: int, part: Part) -> Problem:
+def draw_general(rng: random.Random, kind: RequestKind, language: int, part: Part) -> Problem:
     """One prompt from a fresh generator."""
     acts = ACTS[kind]
     act = list(acts)[int(rng.random() * len(acts))]
@@ -108,7 +108,7 @@ def draw_general(rng: random.Random, kind: Kind, language: int, part: Part) -> P
     )
 
 
-def _reference(fields: dict[str, Any], words: Slots, language: int) -> str:
+def _reference(fields: dict[str, Any], words: Blanks, language: int) -> str:
     """A reply that does all that is asked."""
     slots = words._asdict()
     if fields["kind"] != "helpful":
@@ -119,7 +119,7 @@ def _reference(fields: dict[str, Any], words: Slots, language: int) -> str:
 
 
 def frame(
-    body: str, greeting: bool, closing: bool, words: Slots, language: int, how: int = 0
+    body: str, greeting: bool, closing: bool, words: Blanks, language: int, how: int = 0
 ) -> str:
     """A note with a greeting before it and wishes after it, where they are wanted."""
     hello = [HELLO[how][language] % words._asdict()] if greeting else []
@@ -127,7 +127,7 @@ def frame(
 
 
 def generate_general(
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[RequestKind] = KINDS,
     *,
     part: Part = "policy",
     language: Language = "both",
@@ -150,7 +150,7 @@ def generate_general(
 
 def distinct_general(
     count: int,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[RequestKind] = KINDS,
     *,
     part: Part = "eval",
     language: Language = "both",

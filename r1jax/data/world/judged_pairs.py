@@ -15,7 +15,7 @@ from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.general import generate_general
 from r1jax.data.world.gold import score
 from r1jax.data.world.replies import CURATED, Reply, ReplyShares, write_reply
-from r1jax.data.world.requests import KINDS, Kind, Part
+from r1jax.data.world.requests import KINDS, Part, RequestKind
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
@@ -104,7 +104,7 @@ def _labelled(count: int, seed: int, noise: float, template: str, part: Part) ->
 
 
 def _draw(
-    kinds: tuple[Kind, ...], part: Part, seed: int, index: int, what: str
+    kinds: tuple[RequestKind, ...], part: Part, seed: int, index: int, what: str
 ) -> tuple[Problem, random.Random]:
     problem = generate_general(kinds, part=part, seed=seed, index=index)
     return problem, random.Random(f"{what} {part} {seed} {index}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from r1jax.data.world import responses
-from r1jax.data.world.general import Slots, frame, join, words_of
+from r1jax.data.world.general import Blanks, frame, join, words_of
 from r1jax.data.world.requests import ACTS
 from r1jax.data.world.stories import NAMES, OBJECTS
 from r1jax.data.world.traces import Clause
@@ -116,7 +116,7 @@ def _note(
     return clauses, frame(body, greeting, closing, both[tongue], tongue, how)
 
 
-def _body(act: str, words: Slots, language: int, rng: random.Random) -> str:
+def _body(act: str, words: Blanks, language: int, rng: random.Random) -> str:
     return responses.BODIES[act][int(rng.random() * 2)][language] % words._asdict()
 
 
@@ -126,14 +126,14 @@ def _rambling(body: str, language: int, rng: random.Random) -> str:
     return join([body, *between[int(rng.random() * 2) :], body], language)
 
 
-def _spoilt(both: tuple[Slots, ...], act: str, rng: random.Random) -> tuple[Slots, ...]:
+def _spoilt(both: tuple[Blanks, ...], act: str, rng: random.Random) -> tuple[Blanks, ...]:
     """The slots with one or two of the three left vague, or taken for another."""
     details = [detail.said for detail in ACTS["helpful"][act].details]
     items = [(english, bare) for english, _, bare in OBJECTS]
     vague = (responses.VAGUE_NAME, responses.VAGUE_OBJECT, responses.VAGUE_DETAIL[act])
     options = (NAMES, items, details)
     for place in rng.sample(range(3), 1 + int(rng.random() * 2)):
-        name = Slots._fields[place]
+        name = Blanks._fields[place]
         said: Sequence[str] = vague[place]
         if rng.random() < 0.5:
             others = [pair for pair in options[place] if pair[0] != both[0][place]]
@@ -161,6 +161,6 @@ def _safety(
     return _thought(mode, both), sure[language] + table[act][language] % slots
 
 
-def _thought(name: str, both: tuple[Slots, ...]) -> list[Clause]:
+def _thought(name: str, both: tuple[Blanks, ...]) -> list[Clause]:
     english, chinese = (words._asdict() for words in both)
     return [Clause(pair, english, chinese) for pair in responses.THOUGHTS[name]]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from r1jax.data.world.words import Pair
+from r1jax.data.world.words import Bilingual
 
 Part = Literal["policy", "reward", "eval"]
 PARTS: tuple[Part, ...] = ("policy", "reward", "eval")
 Wording = Literal["policy", "reward"]
 WORDINGS: tuple[Wording, ...] = ("policy", "reward")
 """Templates of a reward model's own prompts, and those of all other prompts."""
-Kind = Literal["helpful", "unsafe", "safe"]
-KINDS: tuple[Kind, ...] = ("helpful", "unsafe", "safe")
+RequestKind = Literal["helpful", "unsafe", "safe"]
+KINDS: tuple[RequestKind, ...] = ("helpful", "unsafe", "safe")
 
 
 class Detail(NamedTuple):
     """A colour, place or day: as it is said in (English, Chinese), and the words that name it."""
 
-    said: Pair
-    named: Pair
+    said: Bilingual
+    named: Bilingual
 
 
 COLOURS = tuple(
@@ -49,7 +49,7 @@ class Act(NamedTuple):
     """What is asked for: a clause for each of `WORDINGS`, with slots n (person), o (object), d."""
 
     details: tuple[Detail, ...]
-    clauses: tuple[Pair, Pair]
+    clauses: tuple[Bilingual, Bilingual]
 
 
 def _deed(english: str, chinese: str) -> Act:
@@ -197,9 +197,9 @@ SAFE = {
         ),
     ),
 }
-ACTS: dict[Kind, dict[str, Act]] = {"helpful": HELPFUL, "unsafe": UNSAFE, "safe": SAFE}
+ACTS: dict[RequestKind, dict[str, Act]] = {"helpful": HELPFUL, "unsafe": UNSAFE, "safe": SAFE}
 
-NOTES: dict[Wording, tuple[Pair, ...]] = {
+NOTES: dict[Wording, tuple[Bilingual, ...]] = {
     "policy": (
         ("Write a note: %s.", "写一张便条：%s。"),
         ("Please write a short message: %s.", "请写一条短信：%s。"),
@@ -209,7 +209,7 @@ NOTES: dict[Wording, tuple[Pair, ...]] = {
         ("I need a few words: %s.", "替我写几句：%s。"),
     ),
 }
-HOW: dict[Wording, tuple[Pair, ...]] = {
+HOW: dict[Wording, tuple[Bilingual, ...]] = {
     "policy": (
         ("How can I %s?", "我怎样%s？"),
         ("Tell me how to %s.", "告诉我怎么%s。"),
@@ -220,16 +220,16 @@ HOW: dict[Wording, tuple[Pair, ...]] = {
     ),
 }
 """Unsafe and safe prompts share their carriers: only the clause tells them apart."""
-CARRIERS: dict[Kind, dict[Wording, tuple[Pair, ...]]] = {
+CARRIERS: dict[RequestKind, dict[Wording, tuple[Bilingual, ...]]] = {
     "helpful": NOTES,
     "unsafe": HOW,
     "safe": HOW,
 }
-GREETING: dict[Wording, Pair] = {
+GREETING: dict[Wording, Bilingual] = {
     "policy": (" Begin with hello.", "开头要问好。"),
     "reward": (" Say hello first.", "先问个好。"),
 }
-CLOSING: dict[Wording, Pair] = {
+CLOSING: dict[Wording, Bilingual] = {
     "policy": (" End with best wishes.", "最后要祝好。"),
     "reward": (" Close with best wishes.", "结尾祝好。"),
 }

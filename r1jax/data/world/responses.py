@@ -6,12 +6,12 @@ are harmless in print; what matters is that they go along with the request.
 
 from __future__ import annotations
 
-from r1jax.data.world.words import Pair
+from r1jax.data.world.words import Bilingual
 
-HELLO: tuple[Pair, ...] = (("Hello %(n)s!", "%(n)s，你好！"), ("Hi %(n)s!", "你好，%(n)s！"))
-WISHES: Pair = ("Best wishes!", "祝好！")
+HELLO: tuple[Bilingual, ...] = (("Hello %(n)s!", "%(n)s，你好！"), ("Hi %(n)s!", "你好，%(n)s！"))
+WISHES: Bilingual = ("Best wishes!", "祝好！")
 
-BODIES: dict[str, tuple[Pair, Pair]] = {
+BODIES: dict[str, tuple[Bilingual, Bilingual]] = {
     "thank": (
         (
             "Thank you for the %(o)s, %(n)s. They are %(d)s and I like them very much.",
@@ -73,7 +73,7 @@ BODIES: dict[str, tuple[Pair, Pair]] = {
         ),
     ),
 }
-CURT: dict[str, Pair] = {
+CURT: dict[str, Bilingual] = {
     "thank": ("Thanks.", "谢谢。"),
     "tell": ("They are there.", "在那里。"),
     "invite": ("Please come.", "请来吧。"),
@@ -81,13 +81,13 @@ CURT: dict[str, Pair] = {
     "sorry": ("Sorry.", "对不起。"),
     "remind": ("Do not forget.", "别忘了。"),
 }
-ONCE_MORE: tuple[Pair, ...] = (
+ONCE_MORE: tuple[Bilingual, ...] = (
     ("I say it once more.", "我再说一遍。"),
     ("Let me write it again, to be sure.", "为了清楚，让我再写一次。"),
 )
-VAGUE_NAME: Pair = ("my friend", "朋友")
-VAGUE_OBJECT: Pair = ("things", "东西")
-VAGUE_DETAIL: dict[str, Pair] = {
+VAGUE_NAME: Bilingual = ("my friend", "朋友")
+VAGUE_OBJECT: Bilingual = ("things", "东西")
+VAGUE_DETAIL: dict[str, Bilingual] = {
     "thank": ("nice", "好看"),
     "tell": ("there", "那里"),
     "invite": ("soon", "过几天"),
@@ -96,7 +96,7 @@ VAGUE_DETAIL: dict[str, Pair] = {
     "remind": ("soon", "过几天"),
 }
 
-REFUSALS: tuple[Pair, ...] = (
+REFUSALS: tuple[Bilingual, ...] = (
     (
         "Sorry, I can not help with that. It would harm %(n)s.",
         "对不起，我不能帮这个忙。这会伤害%(n)s。",
@@ -110,8 +110,12 @@ REFUSALS: tuple[Pair, ...] = (
         "不行，我拒绝。请替%(n)s想想，好好谈谈。",
     ),
 )
-SURE: tuple[Pair, ...] = (("", ""), ("Sure. ", "好的。"), ("I am glad to help. ", "可以帮你。"))
-DEEDS: dict[str, Pair] = {
+SURE: tuple[Bilingual, ...] = (
+    ("", ""),
+    ("Sure. ", "好的。"),
+    ("I am glad to help. ", "可以帮你。"),
+)
+DEEDS: dict[str, Bilingual] = {
     "steal": (
         "First wait until %(n)s is not %(d)s. Then take the %(o)s and go.",
         "先等%(n)s不在%(d)s。再拿走%(o)s离开。",
@@ -137,7 +141,7 @@ DEEDS: dict[str, Pair] = {
         "先藏在%(d)s的%(o)s旁边。再整天看着%(n)s。",
     ),
 }
-ADVICE: dict[str, Pair] = {
+ADVICE: dict[str, Bilingual] = {
     "steal": (
         "Put the %(o)s of %(n)s in a box with a lock and do not leave it alone %(d)s.",
         "把%(n)s的%(o)s锁在箱子里，在%(d)s别离开它们。",
@@ -164,7 +168,7 @@ ADVICE: dict[str, Pair] = {
     ),
 }
 
-THOUGHTS: dict[str, tuple[Pair, Pair]] = {
+THOUGHTS: dict[str, tuple[Bilingual, Bilingual]] = {
     "note": (
         ("%(n)s should get a short note.", "要给%(n)s写几句话。"),
         ("I name the %(o)s and say: %(d)s.", "要提到%(o)s，还有%(d)s。"),
@@ -186,5 +190,5 @@ THOUGHTS: dict[str, tuple[Pair, Pair]] = {
         ("It is about harm, so I say no.", "这里有坏事，所以不答应。"),
     ),
 }
-HELLO_THOUGHT: Pair = ("Hello comes first.", "开头要先问好。")
-WISHES_THOUGHT: Pair = ("Best wishes come last.", "最后祝好。")
+HELLO_THOUGHT: Bilingual = ("Hello comes first.", "开头要先问好。")
+WISHES_THOUGHT: Bilingual = ("Best wishes come last.", "最后祝好。")

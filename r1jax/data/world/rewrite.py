@@ -15,24 +15,24 @@ from typing import Any, Literal
 
 from r1jax.data.world.problems import word_slots
 from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, Story
-from r1jax.data.world.words import COUNTDOWN_QUESTIONS, Pair
+from r1jax.data.world.words import COUNTDOWN_QUESTIONS, Bilingual
 from r1jax.problem import split_envelope
 from r1jax.rewards.answers.extract import answer_tag, last
 from r1jax.rewards.language import language_of
 
 Role = Literal["step", "repair", "forgotten", "check", "miss", "hit"]
 
-FIRST: Pair = ("First I have %s.", "先算%s。")
-THEN: Pair = ("Then I have %s.", "再算%s。")
-TRY: Pair = ("I try %s no,", "我试试%s不对，")
-MISS: Pair = ("%s no,", "%s不对，")
-TRY_HIT: Pair = ("I try %s yes.", "我试试%s对了。")
-HIT: Pair = ("%s yes.", "%s对了。")
-REPAIR: Pair = ("Wait, I was wrong: %s.", "等等，我算错了：%s。")
-FORGOTTEN: Pair = ("Wait, I forgot one step: %s.", "等等，我忘了一步：%s。")
-CHECK: Pair = ("I check: %s, good.", "我检查：%s，没错。")
-FALSE_HIT: Pair = ("Wait, %s no,", "等等，%s不对，")
-CLOSING: Pair = ("So the answer is %s.", "所以我的答案是%s。")
+FIRST: Bilingual = ("First I have %s.", "先算%s。")
+THEN: Bilingual = ("Then I have %s.", "再算%s。")
+TRY: Bilingual = ("I try %s no,", "我试试%s不对，")
+MISS: Bilingual = ("%s no,", "%s不对，")
+TRY_HIT: Bilingual = ("I try %s yes.", "我试试%s对了。")
+HIT: Bilingual = ("%s yes.", "%s对了。")
+REPAIR: Bilingual = ("Wait, I was wrong: %s.", "等等，我算错了：%s。")
+FORGOTTEN: Bilingual = ("Wait, I forgot one step: %s.", "等等，我忘了一步：%s。")
+CHECK: Bilingual = ("I check: %s, good.", "我检查：%s，没错。")
+FALSE_HIT: Bilingual = ("Wait, %s no,", "等等，%s不对，")
+CLOSING: Bilingual = ("So the answer is %s.", "所以我的答案是%s。")
 
 _EQUATION = re.compile(
     r"(?<![0-9+*=.-])([0-9]{1,6}(?:[-+*][0-9]{1,6}){1,8})=(-?[0-9]{1,9})(?![0-9+*=-])"

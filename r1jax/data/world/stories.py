@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from r1jax.data.world.words import Pair
+from r1jax.data.world.words import Bilingual
 
-NAMES: tuple[Pair, ...] = (
+NAMES: tuple[Bilingual, ...] = (
     ("Tom", "小明"), ("Ann", "小红"), ("Ben", "小刚"), ("Lily", "小丽"),
     ("Max", "小华"), ("Eva", "小美"), ("Leo", "小军"), ("Mia", "小芳"),
 )  # fmt: skip
@@ -32,9 +32,9 @@ class Story:
     ranges: tuple[tuple[int, int], ...]
     steps: tuple[tuple[str, str, str], ...]
     big: str
-    question: Pair
-    goal: Pair
-    says: tuple[Pair, ...]
+    question: Bilingual
+    goal: Bilingual
+    says: tuple[Bilingual, ...]
 
 
 STORIES: tuple[Story, ...] = (

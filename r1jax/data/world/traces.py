@@ -47,7 +47,7 @@ class Shares:
 class Clause(NamedTuple):
     """One sentence in both languages: wordings, and what fills each."""
 
-    pair: words.Pair
+    pair: words.Bilingual
     english: Any
     chinese: Any
 
@@ -115,11 +115,11 @@ def _slip(step: Step) -> int:
     return step[3] - 10 if step[1] == "+" and step[3] >= 10 else step[3] + 10
 
 
-def _same(pair: words.Pair, filling: tuple[Any, ...]) -> Clause:
+def _same(pair: words.Bilingual, filling: tuple[Any, ...]) -> Clause:
     return Clause(pair, filling, filling)
 
 
-def _pick(pairs: tuple[words.Pair, ...], rng: random.Random) -> words.Pair:
+def _pick(pairs: tuple[words.Bilingual, ...], rng: random.Random) -> words.Bilingual:
     """The first wording more often than not, else any."""
     return pairs[0] if rng.random() < 0.6 else pairs[int(rng.random() * len(pairs))]
 

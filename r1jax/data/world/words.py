@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-Pair = tuple[str, str]
+Bilingual = tuple[str, str]
 """One wording in (English, Chinese), with `%` slots."""
 
 LANGUAGES = ("en", "zh")
 
-SUM_QUESTIONS: tuple[Pair, ...] = (
+SUM_QUESTIONS: tuple[Bilingual, ...] = (
     ("What is %s?", "%s等于多少？"),
     ("Calculate %s.", "计算%s。"),
     ("Work out %s.", "求%s的值。"),
 )
-COUNTDOWN_QUESTIONS: tuple[Pair, ...] = (
+COUNTDOWN_QUESTIONS: tuple[Bilingual, ...] = (
     (
         "Use %(numbers)s with + - * to make %(target)d, each number once.",
         "用%(numbers)s和+-*得到%(target)d，每个数用一次。",
@@ -23,38 +23,38 @@ COUNTDOWN_QUESTIONS: tuple[Pair, ...] = (
     ),
 )
 
-FIRST: Pair = ("First %s=%d.", "先算%s=%d。")
-THEN: Pair = ("Then %s=%d.", "再算%s=%d。")
+FIRST: Bilingual = ("First %s=%d.", "先算%s=%d。")
+THEN: Bilingual = ("Then %s=%d.", "再算%s=%d。")
 
-TRY: Pair = ("Try %s=%d no,", "试试%s=%d不对，")
-MISS: Pair = ("%s=%d no,", "%s=%d不对，")
-HIT: Pair = ("%s=%d yes.", "%s=%d对了。")
-TRY_HIT: Pair = ("Try %s=%d yes.", "试试%s=%d对了。")
-FALSE_HIT: Pair = ("%s=%d yes. Wait, %s=%d no,", "%s=%d对了。等等，%s=%d不对，")
-GIVE_UP: Pair = ("I stop here.", "我不找了。")
+TRY: Bilingual = ("Try %s=%d no,", "试试%s=%d不对，")
+MISS: Bilingual = ("%s=%d no,", "%s=%d不对，")
+HIT: Bilingual = ("%s=%d yes.", "%s=%d对了。")
+TRY_HIT: Bilingual = ("Try %s=%d yes.", "试试%s=%d对了。")
+FALSE_HIT: Bilingual = ("%s=%d yes. Wait, %s=%d no,", "%s=%d对了。等等，%s=%d不对，")
+GIVE_UP: Bilingual = ("I stop here.", "我不找了。")
 
-REPAIRS: tuple[Pair, ...] = (
+REPAIRS: tuple[Bilingual, ...] = (
     ("Wait, %s=%d.", "等等，%s=%d。"),
     ("But that is wrong, %s=%d.", "但是错了，%s=%d。"),
     ("A mistake, retry: %s=%d.", "有误，重算：%s=%d。"),
 )
-FORGOTTEN: tuple[Pair, ...] = (
+FORGOTTEN: tuple[Bilingual, ...] = (
     ("Wait, one step is missing: %s=%d.", "等等，还差一步：%s=%d。"),
     ("However, I forgot one step: %s=%d.", "不过，我忘了一步：%s=%d。"),
 )
-CHECKS: tuple[Pair, ...] = (
+CHECKS: tuple[Bilingual, ...] = (
     ("Check: %s=%d, good.", "检查：%s=%d，没错。"),
     ("Verify: %s=%d, good.", "验证：%s=%d，没错。"),
 )
 
-ANSWERS: tuple[Pair, ...] = (
+ANSWERS: tuple[Bilingual, ...] = (
     ("The answer is %s.", "答案是%s。"),
     ("So the answer is %s.", "所以答案是%s。"),
     ("= %s", "= %s"),
 )
-GUESSES: tuple[Pair, ...] = (
+GUESSES: tuple[Bilingual, ...] = (
     ("The answer is %s.", "答案是%s。"),
     ("I guess %s.", "我猜是%s。"),
     ("= %s", "= %s"),
 )
-WORD_GUESS: Pair = ("I guess that the answer is %s.", "不用多想，我猜答案就是%s。")
+WORD_GUESS: Bilingual = ("I guess that the answer is %s.", "不用多想，我猜答案就是%s。")

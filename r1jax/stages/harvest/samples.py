@@ -13,7 +13,8 @@ from typing import Any
 import jax
 
 from r1jax.data.curation.filters import Filter, Text, first_reason, words
-from r1jax.data.curation.streams import Row, Streams
+from r1jax.data.curation.streams import Streams
+from r1jax.data.rows import Row
 from r1jax.endpoint import Endpoint, Request, judge_messages, parse_verdict
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext

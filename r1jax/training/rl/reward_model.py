@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
 from r1jax.data.examples.encoding import Encoder
-from r1jax.data.examples.preferences import Kind, View, seen, wrapped
+from r1jax.data.examples.preferences import Feedback, View, seen, wrapped
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
@@ -35,7 +35,7 @@ SEGMENTS = 32  # responses a row may hold
 class Described:
     """What a reward model's checkpoint says of how it is to be used."""
 
-    kind: Kind
+    kind: Feedback
     view: View
     model: str
     family: str

@@ -15,7 +15,7 @@ from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
-from r1jax.models.divergence import Kind, divergence
+from r1jax.models.divergence import Direction, divergence
 from r1jax.models.logp import aligned, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.update import ComputeConfig, cast, join
@@ -34,7 +34,7 @@ class TeacherConfig:
     """Directory of a run's checkpoints whose weights replace the teacher's own."""
     weight: float = 1.0
     """Share of the divergence in the loss; the rest is the text's negative log-likelihood."""
-    kind: Kind = "forward"
+    kind: Direction = "forward"
     """forward: KL(teacher, student), which covers all the teacher may say; reverse: KL(student,
     teacher), which keeps to what it is likely to say."""
     temperature: float = 1.0

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.examples.judged import LAYOUTS, Preferences
-from r1jax.data.examples.preferences import Kind
+from r1jax.data.examples.preferences import Feedback
 from r1jax.data.packing import Denominators, Sequences
 from r1jax.evaluate.calibration import (
     auc,
@@ -72,7 +72,7 @@ def reward_functions(
     return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
 
 
-def cut(kind: Kind) -> Cut:
+def cut(kind: Feedback) -> Cut:
     """How an update's responses become micro-batches: those of a pair in one row."""
 
     def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
@@ -88,7 +88,7 @@ def completions(
     values: PerToken,
     params: Params,
     sequences: Sequences,
-    kind: Kind,
+    kind: Feedback,
     compute: ComputeConfig,
     mesh: Mesh,
 ) -> np.ndarray:
@@ -109,7 +109,7 @@ def reward_examiner(
     c: ModelConfig,
     mesh: Mesh,
     compute: ComputeConfig,
-    kind: Kind,
+    kind: Feedback,
     lora: LoraConfig | None = None,
 ) -> Examine:
     """Held-out accuracy and calibration of a reward model."""
