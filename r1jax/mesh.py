@@ -42,12 +42,17 @@ class MeshConfig:
     """Shards of heads, feed-forward width and vocabulary (tensor parallel)."""
 
 
+def available() -> list[Any]:
+    """The devices of a mesh for which none are named: all, of every process."""
+    return jax.devices()
+
+
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh over all devices (or those given), `AxisType.Auto` throughout.
 
     Raises UserError when the axes do not multiply to the number of devices.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = list(available() if devices is None else devices)
     fixed = config.fsdp * config.tensor
     data = len(devices) // max(fixed, 1) if config.data == -1 else config.data
     if fixed < 1 or data < 1 or data * fixed != len(devices):

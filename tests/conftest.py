@@ -14,44 +14,64 @@ if os.environ.get("R1JAX_TEST_GPU") != "1":
     if "xla_force_host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
 
+KEPT_BYTES = 2**30  # of compiled programs; the default run has about a quarter
+
 # Machines are shared: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("r1jax", deadline=None)
 hypothesis.settings.load_profile("r1jax")
 
 
 def pytest_configure(config):
+    """How programs are compiled, and where they are kept."""
+    if os.environ.get("R1JAX_TEST_GPU") == "1":
+        return
+    compile_quickly(config.getoption("markexpr"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        keep_programs(config.rootpath / ".pytest_cache" / "compiled")
+
+
+def compile_quickly(marks):
     """Toys are compiled longer than they run, least so without optimisation.
 
     Slow tests are no toys: where others than those of the default run are asked for, programs are
     compiled as in use. An own XLA_FLAGS=--xla_backend_optimization_level=3 does the same.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    default = config.getoption("markexpr").startswith("not ")
-    if default and os.environ.get("R1JAX_TEST_GPU") != "1" and "optimization_level" not in flags:
+    if marks.startswith("not ") and "optimization_level" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0"
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """What XLA compiles is kept, and found again by the other files that ask for this fixture."""
-    from runs import compiled_once
+def keep_programs(place):
+    """What one test compiles is found by all later ones, of all workers and of later sessions.
 
-    place = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        place = place.parent  # of all workers
-    with compiled_once(place / "compiled"):
-        yield
+    The key is JAX's: the program, its options, the flags, and the versions of JAX and jaxlib. What
+    has not been read for longest goes once there is more than `KEPT_BYTES`. Remove the directory
+    for a cold start.
+    """
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(place)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    if "PYTEST_XDIST_WORKER" in os.environ or not place.exists():
+        return
+    files = {path: path.stat() for path in place.iterdir()}
+    excess = sum(stat.st_size for stat in files.values()) - KEPT_BYTES
+    for path, stat in sorted(files.items(), key=lambda item: item[1].st_atime):
+        if excess <= 0:
+            break
+        path.unlink()
+        excess -= stat.st_size
 
 
-@pytest.fixture(scope="module")
-def two_devices():
-    """Of reward-model and DPO runs. Eight, on two cores, would mostly wait for one another."""
-    from tiny import mesh_of
+@pytest.fixture(scope="module", autouse=True)
+def few_devices(request):
+    """A run takes all devices: one here, or as many as the file's `devices` mark says.
 
-    from r1jax.stages import reward_model
+    Eight, on two cores, mostly wait for one another. Tests of sharding name their own mesh.
+    """
+    from tiny import only
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reward_model, "make_mesh", lambda config: mesh_of(data=2))
+    mark = request.node.get_closest_marker("devices")
+    with only(mark.args[0] if mark else 1):
         yield
 
 

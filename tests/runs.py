@@ -16,7 +16,6 @@ from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
-from r1jax.run.compilation import kept_in
 from r1jax.stages import zero
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
@@ -81,11 +80,6 @@ def changed(config, changes):
         }
         own[part] = changed(getattr(config, part), inside)
     return dataclasses.replace(config, **own)
-
-
-def compiled_once(path):
-    """Keeps what XLA compiles in `path`, so that equal programs of several runs are built once."""
-    return kept_in(path, shortest=0.1)
 
 
 class Interrupted(Exception):

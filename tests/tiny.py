@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from r1jax import mesh as meshes
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
@@ -50,6 +53,14 @@ def mesh_of(data=1, fsdp=1, tensor=1):
     """A mesh over the first devices."""
     devices = jax.devices()[: data * fsdp * tensor]
     return make_mesh(MeshConfig(data, fsdp, tensor), devices)
+
+
+@contextlib.contextmanager
+def only(count):
+    """Whatever takes all devices inside takes the first `count`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meshes, "available", lambda: jax.devices()[:count])
+        yield
 
 
 def placed(params, config, mesh):

@@ -35,23 +35,8 @@ from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
 from r1jax.models.config import to_hf
 from r1jax.rollout.engine import Engine
-from r1jax.run.compilation import kept_in
 
 H200 = Ceilings(805e12, 4.3e12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Equal programs of several tests are compiled once."""
-    with kept_in(tmp_path_factory.mktemp("compiled"), shortest=0.1):
-        yield
-
-
-@pytest.fixture
-def one_device(monkeypatch):
-    """Compiling for one of the devices is quicker."""
-    devices = jax.devices()[:1]
-    monkeypatch.setattr(bench_rollout, "make_mesh", lambda config: make_mesh(config, devices))
 
 
 def model(path, eos_ids=()):
@@ -75,7 +60,7 @@ def check_row(row, completions, asked):
     assert row["stopped"] == row["compiled later"] == 0 and row["compile s"] > 0
 
 
-def test_the_whole_command(tmp_path, one_device, capsys):
+def test_the_whole_command(tmp_path, capsys):
     argv = ["--model", model(tmp_path / "m"), "--cases", "8x6", "--groups", "4", "1"]
     argv += ["--prompt", "5", "--repeats", "2", "--kernels", "3", "--out", str(tmp_path / "b.json")]
     assert bench(*argv, "--weights", "float8") == 0
@@ -93,7 +78,7 @@ def test_the_whole_command(tmp_path, one_device, capsys):
     assert "in float32 (float8 weights)" in shown
 
 
-def test_a_request_list_runs_beside_equal_lengths(tmp_path, one_device):
+def test_a_request_list_runs_beside_equal_lengths(tmp_path):
     lengths = [(3, 2), (13, 9), (4, 1), (16, 5), (15, 12), (2, 3)]
     requests = [Request(i, tuple(range(p)), n) for i, (p, n) in enumerate(lengths)]
     write_requests(tmp_path / "r.jsonl", requests)
@@ -118,7 +103,7 @@ def test_stop_tokens_end_completions_on_all_devices(tmp_path):
     assert row["stopped"] > 0 and row["runs"][0]["tokens"] < 48 and row["compiled later"] == 0
 
 
-def test_compiling_after_warm_up_fails_in_one_line(tmp_path, one_device, monkeypatch, capsys):
+def test_compiling_after_warm_up_fails_in_one_line(tmp_path, monkeypatch, capsys):
     generate = Engine.generate
 
     def compiling(self, *args, **kwargs):

@@ -5,31 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 
-import jax
 import pytest
-from runs import Interrupted, changed, compiled_once
+from runs import Interrupted, changed
 
 from experiments import bench_step
 from experiments.bench import step as bench
 from experiments.bench.shapes import SHAPES
 from r1jax.commands import cli
-from r1jax.mesh import make_mesh
 from r1jax.rollout.policy import load_policy
-from r1jax.training.rl import setup
 from r1jax.training.rl.loop import train
 
 TINY = bench_step.PRESETS["tiny"]
 PHASES = ["rollout", "reward", "score", "update"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device(tmp_path_factory):
-    with (
-        compiled_once(tmp_path_factory.mktemp("compiled")),
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")

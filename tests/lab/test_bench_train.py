@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from runs import compiled_once
-from tiny import largest_difference, mesh_of
+from tiny import largest_difference, mesh_of, only
 
 from experiments import bench_train
 from experiments.bench import train
@@ -27,6 +26,8 @@ from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.setup import copy
 from r1jax.training.update import ComputeConfig, init_state, make_functions, place_batch, update
 
+pytestmark = pytest.mark.devices(2)
+
 TINY = SHAPES["tiny"]
 CASE = Case(2, 320, "packed")
 COMPUTE = ComputeConfig(remat="none", chunk=64)
@@ -35,12 +36,6 @@ FLAGS = ["--shape", "tiny", "--cases", "2x320", "--sequences", "packed", "--repe
 FLAGS += ["--train.dtype", "float32", "--train.chunk", "64", "--train.remat", "none"]
 NUMBERS = ("tokens", "packing %", "ms", "tok/s", "of matrix rate %", "accumulate ms", "apply ms",
            "needed GB", "compile s")  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory):
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield
 
 
 def command(out, *argv, meshes=None, trainer=train.Trainer):
@@ -160,8 +155,8 @@ def test_several_devices_beside_one(report, tmp_path):
 def test_scaling_goes_from_one_device_to_all():
     meshes = bench_train.meshes_of(bench_train.Config(scaling=("data", "fsdp")))
     sizes = {name: mesh.size for name, mesh in meshes.items()}
-    assert sizes == {"1 device": 1, "data=8": 8, "fsdp=8": 8}
-    assert meshes["fsdp=8"].shape["fsdp"] == 8
+    assert sizes == {"1 device": 1, "data=2": 2, "fsdp=2": 2}
+    assert meshes["fsdp=2"].shape["fsdp"] == 2
 
 
 @pytest.mark.parametrize("said", ["RESOURCE_EXHAUSTED: out of memory", "INTERNAL: other"])
@@ -186,7 +181,7 @@ def test_another_kernel_than_the_one_asked_for_is_named():
     ("argv", "said"),
     [
         (["--cases", "16*64"], "--cases 16*64: expected ROWSxWIDTH"),
-        (["--cases", "3x64"], "3 rows do not divide over 8 devices"),
+        (["--cases", "3x64"], "3 rows do not divide over 2 devices"),
         (["--shape", "huge"], "--shape huge: no such shape"),
         (["--sequences", "mixed"], "expected any number of values, each one of packed, single"),
         (["--train.rows", "4"], "--train.rows: the cases say it"),
@@ -202,8 +197,8 @@ def test_mistakes_end_in_one_line(argv, said, capsys):
     assert errors.count("\n") == 1
 
 
-def test_scaling_on_one_device_is_a_mistake(monkeypatch, capsys):
-    monkeypatch.setattr(bench_train.jax, "devices", lambda: [None])
+def test_scaling_on_one_device_is_a_mistake(capsys):
     argv = ["--scaling", "fsdp"]
-    assert cli.run(bench_train.main, bench_train.Config(shape="tiny"), argv) == 2
+    with only(1):
+        assert cli.run(bench_train.main, bench_train.Config(shape="tiny"), argv) == 2
     assert capsys.readouterr().err.startswith("error: --scaling: there is one device")

@@ -44,8 +44,6 @@ from r1jax.stages.cold_start import (
 from r1jax.stages.harvest.review import read_review, reviewed
 from r1jax.stages.harvest.samples import Sample, rewritten, rule_judge
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 EQUATION = re.compile(r"[0-9]+(?:[-+*][0-9]+)+=-?[0-9]+")
 
 

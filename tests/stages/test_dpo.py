@@ -24,7 +24,7 @@ from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled", "two_devices")
+pytestmark = pytest.mark.devices(2)
 
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 3e-2}
 

@@ -44,8 +44,6 @@ from r1jax.stages.harvest.samples import (
 )
 from r1jax.stages.rejection import RejectionConfig
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 ROOT = Path(__file__).parents[2]
 ASKED = Problem("p", "What is 2+3+4?", "9", "number")
 GOOD = "<think> First I have 2+3=5. Then I have {0}. </think> <answer> 9 </answer>"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 
-import jax
 import pytest
-from runs import changed, compiled_once, rows
+from runs import changed, rows
 from test_chat_templates import CHAT, model_with
 
 from r1jax.commands import cli
-from r1jax.mesh import make_mesh
 from r1jax.presets.reproductions import REPRODUCTIONS
-from r1jax.training.rl import setup
 from r1jax.training.rl.collect import make_terms
 
 PLANS = {
@@ -81,8 +78,7 @@ def world(tmp_path_factory):
     path = tmp_path_factory.mktemp("world")
     problems = [{"id": f"p{i}", "problem": f"What is {i}+{i}?", "answer": 2 * i} for i in range(9)]
     (path / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
-    with compiled_once(tmp_path_factory.mktemp("compiled")):
-        yield model_with(path / "model", CHAT), str(path / "quiz.jsonl")
+    return model_with(path / "model", CHAT), str(path / "quiz.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +94,6 @@ def world(tmp_path_factory):
 )
 @pytest.mark.slow
 def test_an_experiment_small(module, preset, world, tmp_path, monkeypatch):
-    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
     model, quiz = world
     config = changed(REPRODUCTIONS[preset], SMALL | {"model": model, "run": str(tmp_path / "run")})
     if not config.data.train[0].startswith("tinyzero"):

@@ -33,7 +33,7 @@ from r1jax.training.rl.reward_model import load_reward_model, load_scorer, named
 from r1jax.training.rl.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled", "two_devices")
+pytestmark = pytest.mark.devices(2)
 
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 1e-2}
 

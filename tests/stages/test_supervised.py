@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from runs import Interrupted, StopAt, changed, rows, save_model
 from safetensors.numpy import load_file
-from tiny import identical, largest_difference, mesh_of
+from tiny import identical, largest_difference
 
 from experiments import sft as command
 from r1jax.checkpoint import CheckpointConfig, Checkpoints, load_params
@@ -28,22 +28,12 @@ from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.setup import trained_weights
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<unk>{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 
 LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-    """Compiling for one is quicker; test_distill trains over all of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(supervised, "make_mesh", lambda config: mesh_of())
-        yield
 
 
 @pytest.fixture(scope="module")

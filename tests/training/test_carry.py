@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-import jax
 import numpy as np
 import pytest
 from runs import StopAt, go, rows, save_model, tiny_run
 from tiny import identical
 
 from r1jax.errors import UserError
-from r1jax.mesh import make_mesh
 from r1jax.stages import zero
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
@@ -27,13 +25,8 @@ CARRY = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled):
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
 
 
 def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path):
@@ -73,10 +66,8 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
 def whole(model, tmp_path_factory):
     """(parts, directory, final loop) of a run with two updates per rollout."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
-        flags = CARRY | {"train.updates_per_rollout": 2, "updates": 7, "loss.beta": 0.1}
-        parts = build(tiny_run(model, path, flags), note=print)
+    flags = CARRY | {"train.updates_per_rollout": 2, "updates": 7, "loss.beta": 0.1}
+    parts = build(tiny_run(model, path, flags), note=print)
     return parts, path, go(parts, path)
 
 

@@ -14,6 +14,7 @@ from runs import Interrupted, changed, rows, save_model
 from test_supervised import toy, write
 from tiny import (
     mesh_of,
+    only,
     packed,
     random_sequences,
     tiny_config,
@@ -29,16 +30,14 @@ from r1jax.training.supervised import distill
 from r1jax.training.supervised.distill import TeacherConfig, make_share
 from r1jax.training.update import ComputeConfig
 
-pytestmark = pytest.mark.usefixtures("compiled")
-
 STUDENT = tiny_config("qwen3")
 TEACHER = tiny_config("llama", d_model=16, vocab_size=101)  # wider by four padded tokens
 
 
 @pytest.fixture
-def one_device(monkeypatch):
-    """Compiling for one of the devices is quicker; the run that is resumed has all."""
-    monkeypatch.setattr(supervised, "make_mesh", lambda config: mesh_of())
+def two_devices():
+    with only(2):
+        yield
 
 
 def distributions(params, config, tokens, temperature):
@@ -102,7 +101,6 @@ def run_of(models, data, path, changes=()):
     return toy(student, data, path, {"teacher.model": teacher} | dict(changes))
 
 
-@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize("lora, left", [({}, 0.6), ({"lora.rank": 4, "optimizer.lr": 0.05}, 0.85)])
 def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, left):
     config = run_of(models, data, tmp_path / "run", {"updates": 40, "eval_every": 0} | lora)
@@ -113,7 +111,7 @@ def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, l
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["updates"] == 40
 
 
-@pytest.mark.usefixtures("one_device", "unpainted")
+@pytest.mark.usefixtures("unpainted")
 def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_path):
     """A run's weights as the teacher of the same weights: nothing to learn."""
     first = toy(models[0], data, tmp_path / "first", {"updates": 3})
@@ -125,7 +123,7 @@ def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_p
     assert row["distill/kl"] < 1e-5 and row["grad_norm"] < 1e-3 < row["sft/nll"]
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("unpainted", "two_devices")
 def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     whole = run_of(models, data, tmp_path / "whole", {"teacher.top_k": 7})
     supervised.run(whole)
@@ -149,7 +147,7 @@ def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.usefixtures("one_device", "unpainted")
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_top_k_and_kind_change_what_is_learnt(models, data, tmp_path):
     found = {}

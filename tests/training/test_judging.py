@@ -7,13 +7,11 @@ import threading
 import time
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 from runs import save_model, tiny_run
 
 from r1jax.errors import UserError
-from r1jax.mesh import make_mesh
 from r1jax.problem import Problem, RewardContext
 from r1jax.rewards import (
     Counts,
@@ -41,14 +39,12 @@ GROUP = 4
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory, compiled):
+def parts(tmp_path_factory):
     """A policy whose completions have 1 to 24 tokens, looked at after each step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
-        sizes = {"slots": 20, "steps": 1, "prompts": 5, "max_tokens": 24}
-        shapes = {f"rollout.{name}": size for name, size in sizes.items()}
-        model = save_model(tmp_path_factory.mktemp("model"))
-        yield build(tiny_run(model, tmp_path_factory.mktemp("run"), shapes), note=print)
+    sizes = {"slots": 20, "steps": 1, "prompts": 5, "max_tokens": 24}
+    shapes = {f"rollout.{name}": size for name, size in sizes.items()}
+    model = save_model(tmp_path_factory.mktemp("model"))
+    return build(tiny_run(model, tmp_path_factory.mktemp("run"), shapes), note=print)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from runs import go, rows, save_model, tiny_run
-from tiny import mesh_of, tiny_config
+from tiny import tiny_config
 
 from r1jax.errors import UserError
 from r1jax.models import decoder, table
@@ -20,7 +20,7 @@ from r1jax.training.rl.setup import build
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled):
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"), n_layers=1)
 
 
@@ -48,7 +48,6 @@ def test_without_importance_weights_8_bits_are_refused(model, tmp_path):
 
 def test_a_run_samples_in_8_bits_and_is_judged_without(model, tmp_path, monkeypatch):
     flags = {"rollout.weights": "float8", "updates": 2}
-    monkeypatch.setattr(setup, "make_mesh", lambda config: mesh_of())
     parts = setup.build(tiny_run(model, tmp_path, flags), note=print)
     asked, prepare = [], parts.engine.prepare
 

@@ -15,12 +15,11 @@ import jax
 import numpy as np
 import pytest
 from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run
-from tiny import identical, largest_difference
+from tiny import identical, largest_difference, only
 
 from experiments.gates.jobs import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
-from r1jax.mesh import make_mesh
 from r1jax.presets.zero import PRESETS
 from r1jax.stages import zero
 from r1jax.training.rl import setup
@@ -36,15 +35,13 @@ SPLIT = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled):
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
 
 
 def make(model, path, changes, devices=1):
     """The parts of a run on the first devices."""
-    with pytest.MonkeyPatch.context() as patch:
-        few = jax.devices()[:devices]
-        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, few))
+    with only(devices):
         return build(tiny_run(model, path, changes), note=print)
 
 

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 from runs import StopAt, changed, go, rows, save_model, tiny_run
@@ -30,13 +29,8 @@ from r1jax.training.rl.setup import build
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled):
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
 
 
 @pytest.fixture
@@ -66,7 +60,6 @@ def finished(model, tmp_path_factory):
         model, path, {"export": True, "updates": 4, "memory": "warn", "eval.greedy": True}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
         said: list[str] = []
         patch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(map(str, words))))
         assert cli.run(zero.run, config, []) == 0
@@ -123,7 +116,7 @@ def test_sampler_and_trainer_agree_and_the_coin_is_fair(finished):
 def test_the_export_is_a_model_directory_with_the_trained_weights(finished, model):
     config, path, _ = finished
     policy = load_policy(str(path / "hf"), "mini")
-    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    mesh = make_mesh(config.mesh)
     exported = load_weights(policy, mesh)
     parts = build(config, note=print)
     checkpoints = Checkpoints(path / "checkpoints", 2)

@@ -33,13 +33,8 @@ LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, compiled):
+def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-    monkeypatch.setattr(setup, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
 
 
 def drawn(accuracy, group=2):
@@ -145,7 +140,7 @@ def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path
     zero.run(config)
     assert [lora for _, _, lora in flops] == [config.lora] * 3  # frozen weights cost less
     policy = load_policy(model, "mini")
-    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    mesh = make_mesh(config.mesh)
     base = load_weights(policy, mesh)
     exported = load_weights(load_policy(str(tmp_path / "run" / "hf"), "mini"), mesh)
     moved = {
@@ -206,9 +201,7 @@ def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
 
 
 def test_merge_leaves_plain_parameters_alone(model):
-    base = load_weights(
-        load_policy(model, "mini"), make_mesh(tiny_run(model, "x").mesh, jax.devices()[:1])
-    )
+    base = load_weights(load_policy(model, "mini"), make_mesh(MeshConfig()))
     assert identical(merge(base), base)
 
 

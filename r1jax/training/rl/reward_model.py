@@ -18,7 +18,7 @@ from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import Feedback, View, seen, wrapped
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
+from r1jax.mesh import MeshConfig, available, make_mesh, replicated, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
@@ -121,7 +121,7 @@ class RewardModel:
 
     @property
     def _devices(self) -> Mesh:
-        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(jax.devices())))
+        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(available())))
 
     @cached_property
     def _loaded(self) -> _Loaded:
