@@ -27,7 +27,7 @@ from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
 from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, available, make_mesh, row_devices
+from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -144,7 +144,7 @@ def beside(out: str, part: str) -> str:
 
 def meshes_of(config: Config) -> dict[str, Mesh]:
     """The meshes to measure on, by name; UserError where there is but one device to scale over."""
-    devices = available()
+    devices = list(make_mesh(MeshConfig()).devices.flat)
     n = len(devices)
     if not config.scaling:
         return {"given": make_mesh(config.mesh)}

@@ -11,18 +11,26 @@ import jax
 
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
+from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.stages import zero
+from r1jax.stages.supervised import SFTConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
 from r1jax.training.rl.loop import begin, train
 from r1jax.training.rl.setup import with_base
+from r1jax.training.update import ComputeConfig
 
 VOCAB = 1024
+
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
 def save_model(path, seed=0, **changes):
@@ -50,6 +58,22 @@ def save_model(path, seed=0, **changes):
     return str(path)
 
 
+def model_with(path, chat_template):
+    """The embedded base with a chat template."""
+    shutil.copytree(model_directory("embedded"), path)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(
+        json.dumps(settings | {"chat_template": chat_template})
+    )
+    return str(path)
+
+
+def write_rows(path, found):
+    """A file of JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return str(path)
+
+
 def tiny_run(model, path, changes=()):
     """Flags of 8 updates on 16 completions of at most 8 tokens, rewarded by a coin."""
     config = RLConfig(
@@ -67,6 +91,22 @@ def tiny_run(model, path, changes=()):
         eval=EvalConfig(every=0, samples=2, temperature=1.0, top_p=1.0, greedy=False),
         checkpoint=CheckpointConfig(every=3),
         memory="off",
+    )
+    return changed(config, dict(changes))
+
+
+def tiny_course(model, data, path, changes=()):
+    """Flags of 8 updates on 6 of the sums, 6 of them held out."""
+    config = SFTConfig(
+        run=str(path),
+        model=model,
+        updates=8,
+        batch=6,
+        eval_every=3,
+        data=ConversationConfig(train=(str(data / "sums.jsonl"),), eval_count=6),
+        optimizer=OptimizerConfig(lr=1e-2, schedule="cosine", warmup=2),
+        train=ComputeConfig(rows=8, width=32, max_segments=4, remat="none", chunk=32, kernel="xla"),
+        checkpoint=CheckpointConfig(every=2),
     )
     return changed(config, dict(changes))
 

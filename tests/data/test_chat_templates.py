@@ -14,37 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import CHAT, model_with
 
 from r1jax.data import TEMPLATES, DataConfig
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.models.hub.find import model_directory
 from r1jax.problem import Problem
 from r1jax.rewards.format import is_strict_format
 from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy
 
 PROBLEM = Problem("p", "What is 6*7?", "42")
-CHAT = (
-    "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 
 
 def generated(ids, reason="stop"):
     zeros = np.zeros(len(ids), np.float32)
     return Generated(0, 0, np.asarray(ids, np.int32), zeros, zeros, reason)
-
-
-def model_with(path, chat_template):
-    """The embedded base with a chat template."""
-    shutil.copytree(model_directory("embedded"), path)
-    settings = json.loads((path / "tokenizer_config.json").read_text())
-    (path / "tokenizer_config.json").write_text(
-        json.dumps(settings | {"chat_template": chat_template})
-    )
-    return str(path)
 
 
 @pytest.fixture(scope="module")

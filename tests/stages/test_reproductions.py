@@ -6,8 +6,7 @@ import importlib
 import json
 
 import pytest
-from runs import changed, rows
-from test_chat_templates import CHAT, model_with
+from runs import CHAT, changed, model_with, rows
 
 from r1jax.commands import cli
 from r1jax.presets.reproductions import REPRODUCTIONS

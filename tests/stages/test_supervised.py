@@ -9,24 +9,20 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, rows, save_model
+from runs import Interrupted, StopAt, changed, rows, save_model, tiny_course, write_rows
 from safetensors.numpy import load_file
 from tiny import identical, largest_difference
 
 from experiments import sft as command
-from r1jax.checkpoint import CheckpointConfig, Checkpoints, load_params
+from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.commands import cli
-from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import supervised, zero
-from r1jax.stages.supervised import SFTConfig
-from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.setup import trained_weights
-from r1jax.training.update import ComputeConfig
 
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<unk>{{ '\\n' }}{% endfor %}"
@@ -51,29 +47,8 @@ def data(tmp_path_factory):
         "other": [ask(a, 7, 0) for a in range(4)],
     }
     for name, found in pairs.items():
-        write(path / f"{name}.jsonl", found)
+        write_rows(path / f"{name}.jsonl", found)
     return path
-
-
-def write(path, found):
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
-    return str(path)
-
-
-def toy(model, data, path, changes=()):
-    """Flags of 8 updates on 6 of the sums, 6 of them held out."""
-    config = SFTConfig(
-        run=str(path),
-        model=model,
-        updates=8,
-        batch=6,
-        eval_every=3,
-        data=ConversationConfig(train=(str(data / "sums.jsonl"),), eval_count=6),
-        optimizer=OptimizerConfig(lr=1e-2, schedule="cosine", warmup=2),
-        train=ComputeConfig(rows=8, width=32, max_segments=4, remat="none", chunk=32, kernel="xla"),
-        checkpoint=CheckpointConfig(every=2),
-    )
-    return changed(config, dict(changes))
 
 
 def summary(path):
@@ -95,14 +70,14 @@ def exported(config):
 
 @pytest.fixture(scope="module")
 def finished(model, data, tmp_path_factory):
-    config = toy(model, data, tmp_path_factory.mktemp("runs") / "whole")
+    config = tiny_course(model, data, tmp_path_factory.mktemp("runs") / "whole")
     supervised.run(config)
     return config
 
 
 @pytest.fixture(scope="module")
 def low_rank(model, data, tmp_path_factory):
-    config = toy(model, data, tmp_path_factory.mktemp("runs") / "lora", LOW_RANK)
+    config = tiny_course(model, data, tmp_path_factory.mktemp("runs") / "lora", LOW_RANK)
     supervised.run(config)
     return config
 
@@ -187,7 +162,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(request, tmp_path, monkeypatch,
 
 def test_other_data_under_the_same_name_is_not_resumed(model, data, tmp_path, monkeypatch):
     shutil.copy(data / "sums.jsonl", tmp_path / "sums.jsonl")
-    config = toy(model, tmp_path, tmp_path / "run")
+    config = tiny_course(model, tmp_path, tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(zero, "open_sinks", lambda *_: (StopAt(4),))
         with pytest.raises(Interrupted):
@@ -217,13 +192,13 @@ def test_lora_trains_the_factors_alone(low_rank, model):
 @pytest.mark.usefixtures("unpainted")
 def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_path):
     start = {"parent": f"{finished.run}/checkpoints", "updates": 1}
-    config = toy(model, data, tmp_path / "next", start)
+    config = tiny_course(model, data, tmp_path / "next", start)
     supervised.run(config)
     assert summary(config.run)["before"]["nll"] == summary(finished.run)["after"]["nll"]
     assert summary(config.run)["parent"] == {"directory": f"{finished.run}/checkpoints", "step": 8}
     losses = {e["update"]: e["nll"]
               for e in json.loads((Path(finished.run) / "eval.json").read_text())}  # fmt: skip
-    config = toy(model, data, tmp_path / "earlier", start | LOW_RANK | {"parent_step": 6})
+    config = tiny_course(model, data, tmp_path / "earlier", start | LOW_RANK | {"parent_step": 6})
     supervised.run(config)
     assert summary(config.run)["before"]["nll"] == pytest.approx(losses[6], rel=1e-6)
     # Its factors belong to the parent's weights, and are merged into those.
@@ -233,7 +208,7 @@ def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_pa
 
 def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_path, capsys):
     both = (str(data / "other.jsonl"), str(data / "sums.jsonl"))
-    config = toy(model, data, tmp_path / "run",
+    config = tiny_course(model, data, tmp_path / "run",
                  {"data.eval": both, "data.eval_count": 0, "updates": 2})  # fmt: skip
     supervised.run(config)
     said = summary(config.run)
@@ -247,7 +222,7 @@ def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_pa
 @pytest.mark.usefixtures("unpainted")
 def test_epochs_give_the_updates_and_evaluation_may_be_left_out(model, data, tmp_path):
     changes = {"updates": 0, "epochs": 2, "batch": 12, "data.eval_count": 0, "export": False}
-    config = toy(model, data, tmp_path / "run", changes)
+    config = tiny_course(model, data, tmp_path / "run", changes)
     supervised.run(config)
     said = summary(config.run)
     assert said["updates"] == 2 * (27 // 12)
@@ -263,8 +238,8 @@ def test_the_end_of_a_chats_turn_becomes_a_stop_token(model, data, tmp_path, cap
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": CHAT}))
     turns = [("user", "1+1?"), ("assistant", "2"), ("user", "2+2?"), ("assistant", "4")]
     messages = [{"role": role, "content": content} for role, content in turns]
-    source = write(tmp_path / "chats.jsonl", [{"messages": messages}] * 6)
-    config = toy(str(tmp_path / "chat"), data, tmp_path / "run",
+    source = write_rows(tmp_path / "chats.jsonl", [{"messages": messages}] * 6)
+    config = tiny_course(str(tmp_path / "chat"), data, tmp_path / "run",
                  {"data.train": (source,), "data.eval_count": 0, "updates": 1,
                   "train.width": 48})  # fmt: skip
     supervised.run(config)
@@ -276,7 +251,7 @@ def test_the_end_of_a_chats_turn_becomes_a_stop_token(model, data, tmp_path, cap
 
 
 def test_what_never_becomes_finite_stops_and_is_kept(model, data, tmp_path):
-    config = toy(model, data, tmp_path / "run",
+    config = tiny_course(model, data, tmp_path / "run",
                  {"optimizer.lr": 1e38, "optimizer.warmup": 0, "updates": 20})  # fmt: skip
     with pytest.raises(UserError, match="not finite 5 times in a row; the batch is in .*lower"):
         supervised.run(config)
@@ -322,7 +297,7 @@ def test_the_papers_numbers():
 @pytest.mark.usefixtures("unpainted")
 def test_the_command_changes_what_its_flags_say(model, data, tmp_path):
     flags = "--batch 7 --data.template mini --optimizer.lr 0.003 --data.turns last --seed 5"
-    start = toy(model, data, tmp_path / "run", {"updates": 1, "export": False})
+    start = tiny_course(model, data, tmp_path / "run", {"updates": 1, "export": False})
     assert cli.run(command.main, start, flags.split()) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["batch"], config["data"]["turns"], config["seed"]) == (7, "last", 5)

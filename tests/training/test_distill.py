@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import Interrupted, changed, rows, save_model
-from test_supervised import toy, write
+from runs import Interrupted, changed, rows, save_model, tiny_course, write_rows
 from tiny import (
     mesh_of,
     only,
@@ -92,13 +91,13 @@ def models(tmp_path_factory):
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data")
     pairs = [{"prompt": f"{a}+{b}=", "completion": f" {a + b}"} for a in range(5) for b in range(5)]
-    write(path / "sums.jsonl", pairs)
+    write_rows(path / "sums.jsonl", pairs)
     return path
 
 
 def run_of(models, data, path, changes=()):
     student, teacher = models
-    return toy(student, data, path, {"teacher.model": teacher} | dict(changes))
+    return tiny_course(student, data, path, {"teacher.model": teacher} | dict(changes))
 
 
 @pytest.mark.parametrize("lora, left", [({}, 0.6), ({"lora.rank": 4, "optimizer.lr": 0.05}, 0.85)])
@@ -114,11 +113,11 @@ def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, l
 @pytest.mark.usefixtures("unpainted")
 def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_path):
     """A run's weights as the teacher of the same weights: nothing to learn."""
-    first = toy(models[0], data, tmp_path / "first", {"updates": 3})
+    first = tiny_course(models[0], data, tmp_path / "first", {"updates": 3})
     supervised.run(first)
     place = str(tmp_path / "first" / "checkpoints")
     flags = {"teacher.model": models[0], "teacher.parent": place, "parent": place, "updates": 1}
-    supervised.run(toy(models[0], data, tmp_path / "second", flags))
+    supervised.run(tiny_course(models[0], data, tmp_path / "second", flags))
     (row,) = rows(tmp_path / "second")
     assert row["distill/kl"] < 1e-5 and row["grad_norm"] < 1e-3 < row["sft/nll"]
 

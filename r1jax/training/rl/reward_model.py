@@ -13,12 +13,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from r1jax import mesh as meshes
 from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import Feedback, View, seen, wrapped
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, available, make_mesh, replicated, row_devices
+from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
@@ -121,7 +122,7 @@ class RewardModel:
 
     @property
     def _devices(self) -> Mesh:
-        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(available())))
+        return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(meshes.available())))
 
     @cached_property
     def _loaded(self) -> _Loaded:
