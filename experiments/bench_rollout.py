@@ -26,24 +26,20 @@ from experiments.bench.kernels import Kernel, shares, top
 from experiments.bench.loads import Load, equal_cache, fixed, mixed, parse_case
 from experiments.bench.requests import draw_requests, read_requests, write_requests
 from experiments.bench.rollout import Measured, Setup, measure, roofline, row
-from experiments.bench.shapes import chosen, random_params
+from experiments.bench.shapes import ShapeFlags, chosen, random_params
 from experiments.bench.table import emit, readable
 from r1jax.commands import cli
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.mesh import make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat, require
 from r1jax.rollout.engine import EngineConfig
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ShapeFlags):
     """What is measured."""
 
-    shape: str = "1.5b"
-    """Model: tiny, 0.5b, 1.5b or 7b (Qwen2.5)."""
-    model: str = ""
-    """A model directory whose config.json gives the shape instead; its weights are not read."""
     cases: tuple[str, ...] = ("256x256", "1024x256", "256x1024")
     """Completions side by side and tokens of each, SLOTSxTOKENS."""
     prompt: int = 128
@@ -62,18 +58,12 @@ class Config:
     """Arithmetic of the model."""
     weights: WeightFormat = "same"
     """Matrices of the layers: same (as dtype says), or float8."""
-    seed: int = 0
-    """Seed of weights, prompts and samples."""
     repeats: int = 3
     """Timed rollouts of each case; medians are shown."""
     kernels: int = 0
     """Trace one more rollout of each shape of equal lengths and show its longest kernels."""
-    out: str = ""
-    """JSON file for the table; empty: print only."""
     rollout: EngineConfig = field(default_factory=EngineConfig)
     """Engine; its slots, max_prompt and max_tokens follow from what is run."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
 
 
 def main(config: Config) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from experiments.bench.clock import Compiled
-from experiments.bench.shapes import chosen
+from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.step import Step, phase_rows, prepared, rates, step
 from experiments.bench.table import emit, peak_bytes
 from r1jax.commands import cli
@@ -23,7 +23,6 @@ from r1jax.data.config import DataConfig
 from r1jax.errors import UserError
 from r1jax.losses import GRPO
 from r1jax.losses import PRESETS as LOSSES
-from r1jax.mesh import MeshConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.rewards import SandboxConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -31,21 +30,13 @@ from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, Trai
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ShapeFlags):
     """What is measured; the parts are those of `experiments.zero`."""
 
-    shape: str = "1.5b"
-    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b."""
-    model: str = ""
-    """Directory whose config.json and tokenizer are taken instead (its weights are not)."""
     steps: int = 5
     """Steps that are measured."""
     warmup: int = 2
     """Steps before, which compile everything."""
-    seed: int = 0
-    """Seed of weights and sampling."""
-    out: str = ""
-    """JSON file for the results; empty: none."""
     data: DataConfig = field(default_factory=lambda: DataConfig(eval_count=1))
     """Problems."""
     rollout: RolloutConfig = field(
@@ -72,11 +63,10 @@ class Config:
     """The update."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Low-rank training."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
 
     def __post_init__(self) -> None:
         """Raises UserError on numbers that measure nothing, or that mix up compiling and work."""
+        super().__post_init__()
         if self.steps < 1 or self.warmup < 1:
             raise UserError(
                 f"--steps {self.steps} --warmup {self.warmup}: both at least 1; the first step "

@@ -22,7 +22,7 @@ from experiments.bench.ceilings import measured_ceilings
 from experiments.bench.kernels import kernels, shares, top
 from experiments.bench.products import compared
 from experiments.bench.rows import Case, RowFilling, cases_of
-from experiments.bench.shapes import chosen
+from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
 from r1jax.commands import cli
@@ -37,13 +37,9 @@ PIECE = 1024  # tokens of a device's rows whose logits exist at a time, without 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ShapeFlags):
     """What is measured."""
 
-    shape: str = "1.5b"
-    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b."""
-    model: str = ""
-    """Directory whose config.json gives the shape instead."""
     cases: tuple[str, ...] = ("16x1024", "4x8192", "1x32768")
     """Rows of the update, as ROWSxWIDTH."""
     sequences: tuple[RowFilling, ...] = ()
@@ -59,10 +55,6 @@ class Config:
     """Each case on one device, then on all by data, by fsdp, or by each, and how much faster."""
     rows_each: bool = False
     """With --scaling: a case's rows are each device's, not those of all."""
-    seed: int = 0
-    """Seed of weights, tokens and lengths."""
-    out: str = ""
-    """JSON file for the results (those of --logp beside it); empty: none."""
     train: ComputeConfig = field(
         default_factory=lambda: ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
     )
@@ -72,11 +64,10 @@ class Config:
     """The optimizer."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Low-rank training."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
 
     def __post_init__(self) -> None:
         """Raises UserError on flags that nothing would read."""
+        super().__post_init__()
         plain = ComputeConfig()
         for name in ("rows", "width", "max_segments"):
             if getattr(self.train, name) != getattr(plain, name):

@@ -13,8 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import jax
 from rich.console import Console
@@ -23,28 +22,20 @@ from rich.text import Text
 from r1jax.commands import cli
 from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.mesh import make_mesh
 from r1jax.models.decoder import unstack
 from r1jax.problem import Problem
 from r1jax.rollout.policy import load_policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
+from r1jax.run.flags import AskedFlags
 from r1jax.training.rl.setup import trained_weights
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AskedFlags):
     """Which model is asked what, and how its answer is drawn."""
 
-    model: str = "embedded"
-    """Model directory (Hugging Face layout), owner/name at Hugging Face, or embedded."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
-    checkpoint: str = ""
-    """Directory of checkpoints whose newest weights replace the model's."""
-    step: int | None = None
-    """Update of the checkpoint; None: the newest."""
     question: str = ""
     """Answer this one question and leave; empty: ask for questions."""
     template: str = "mini"
@@ -58,15 +49,10 @@ class Config:
     """Most likely tokens kept; 0 keeps all."""
     max_tokens: int = 512
     """Longest answer in tokens."""
-    seed: int = 0
-    """Seed of the samples; a question asked again gets the next sample."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the model."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values outside their range."""
+        super().__post_init__()
         if self.template not in TEMPLATES:
             raise UserError(
                 f"--template {self.template}: no such template; choose from {', '.join(TEMPLATES)}"

@@ -15,45 +15,33 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from r1jax.commands import cli
-from r1jax.data import DataConfig, load_eval_sets
+from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
-from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
+from r1jax.run.flags import AskedFlags
 from r1jax.training.rl.setup import trained_weights
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(AskedFlags):
     """What is judged, on what, how."""
 
-    model: str = "embedded"
-    """Model directory (Hugging Face layout), owner/name at Hugging Face, or embedded."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
-    checkpoint: str = ""
-    """Directory of checkpoints whose newest weights replace the model's."""
-    step: int | None = None
-    """Update of the checkpoint; None: the newest."""
     out: str = ""
     """Directory for eval.json and completions.jsonl; empty: print only."""
-    seed: int = 0
-    """Seed of the samples."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the model."""
     workers: int = 2
     """Processes that grade answers; 0 grades in this process, without limits."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     """Running programs, where answers are such."""
-    data: DataConfig = field(default_factory=lambda: DataConfig(template="mini"))
+    data: EvalDataConfig = field(default_factory=lambda: EvalDataConfig(template="mini"))
     """The sets, under --data.eval."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     """How many samples, drawn how."""
@@ -61,8 +49,6 @@ class Config:
         default_factory=lambda: EngineConfig(slots=256, max_prompt=128, max_tokens=128)
     )
     """Shapes of the generation engine."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
 
 
 def main(config: Config) -> None:
@@ -83,9 +69,7 @@ def main(config: Config) -> None:
     engine = make_engine(policy, mesh, config.rollout, dtype=config.dtype)
     sampler = make_sampler(engine, policy, engine.prepare(params), config.eval.max_tokens or None)
     records, rows = [], []
-    # A program runs under a grading process, which must have more than it.
-    room = {"wall_seconds": 1 + limits.wall_seconds, "memory_mb": 1024 + limits.memory_mb}
-    with RewardPool(workers=config.workers, **room) as pool:
+    with RewardPool(workers=config.workers, **limits.room) as pool:
         for name, problems in sets.items():
             started = time.time()
             found = evaluate(

@@ -12,7 +12,6 @@ import jax
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
 from r1jax.data.examples.conversations import ConversationConfig
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
@@ -20,7 +19,13 @@ from r1jax.models.hub.find import model_directory
 from r1jax.stages import zero
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.config import (
+    EvalSchedule,
+    RewardConfig,
+    RLConfig,
+    RolloutConfig,
+    TrainConfig,
+)
 from r1jax.training.rl.loop import begin, train
 from r1jax.training.rl.setup import with_base
 from r1jax.training.update import ComputeConfig
@@ -88,7 +93,7 @@ def tiny_run(model, path, changes=()):
         optimizer=OptimizerConfig(lr=3e-3),
         train=TrainConfig(rows=8, width=64, max_segments=4, remat="none", chunk=64, kernel="xla"),
         # Drawn as in training, so that no further program has to be compiled.
-        eval=EvalConfig(every=0, samples=2, temperature=1.0, top_p=1.0, greedy=False),
+        eval=EvalSchedule(every=0, samples=2, temperature=1.0, top_p=1.0, greedy=False),
         checkpoint=CheckpointConfig(every=3),
         memory="off",
     )

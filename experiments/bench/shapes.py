@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -9,11 +10,29 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
+from r1jax.run.flags import Flags
 from r1jax.types import Params
+
+
+@dataclass(frozen=True)
+class ShapeFlags(Flags):
+    """Which model is measured, where, and where the result goes."""
+
+    shape: str = "1.5b"
+    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b (Qwen2.5)."""
+    model: str = ""
+    """Directory whose config.json (and tokenizer, for text) is taken instead; never its weights."""
+    seed: int = 0
+    """Seed of the weights and of whatever is drawn."""
+    out: str = ""
+    """JSON file for the results; empty: none."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
 
 
 def _qwen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,15 +16,15 @@ from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.zero import PRESETS
 from r1jax.rollout.engine import EngineConfig
+from r1jax.run.flags import part
 from r1jax.stages.cold_start import ColdStartConfig
 from r1jax.stages.harvest.samples import BalanceConfig
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.supervised import SFTConfig
-from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.config import EvalSchedule, RLConfig
 
 DEMO = PRESETS["demo"]
 ORDER = tuple("aecdfbgikhj")
@@ -37,28 +36,23 @@ ZERO = replace(
     rollout=replace(DEMO.rollout, slots=256, prefill=32),
     reward=replace(DEMO.reward, workers=1),
     train=replace(DEMO.train, rows=48),
-    eval=EvalConfig(every=0, samples=16, greedy=False),
+    eval=EvalSchedule(every=0, samples=16, greedy=False),
     checkpoint=CheckpointConfig(every=20, keep=1),
     memory="off",
 )
 
-_SHAPES = EngineConfig(
-    **{f.name: getattr(ZERO.rollout, f.name) for f in dataclasses.fields(EngineConfig)}
-)
+_SHAPES = part(EngineConfig, ZERO.rollout)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(jobs.Setting):
     """Which claims are tested, on what, how many runs at a time."""
 
     out: str = "runs/claims"
-    """Directory of all runs."""
     results: str = "docs/claims"
     """Directory of one JSON file for each claim."""
     only: tuple[str, ...] = ORDER
     """Letters of the claims, the most important first."""
-    seeds: int = 5
-    """Seeds on each base: 0 to seeds - 1."""
     bases: tuple[str, ...] = ("embedded",)
     """Independently trained bases: model directories, or embedded."""
     chinese_bases: tuple[str, ...] = ()
@@ -71,10 +65,6 @@ class Config:
     """Bases of several sizes, each size from the same seeds, for claim j."""
     devices: int = 0
     """GPUs, the jobs dealt out to them in turn; 0: what JAX finds."""
-    jobs: int = 1
-    """Runs at a time, on each of the devices."""
-    memory_fraction: float = 0.0
-    """Share of a device's memory for each run; 0: JAX's own rule."""
     deadline: float = 0.0
     """Seconds after which no run is started and those under way are stopped, to be gone on with by
     the same command; 0: none."""
@@ -126,7 +116,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no study."""
-        jobs.check(self)
+        super().__post_init__()
         if unknown := [letter for letter in self.only if letter not in ORDER]:
             raise UserError(f"--only {unknown[0]}: no such claim; choose from {' '.join(ORDER)}")
         if self.devices < 0 or self.deadline < 0:

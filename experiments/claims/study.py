@@ -14,9 +14,9 @@ from experiments.claims.runs import Config, Step
 from experiments.claims.verdicts import collate
 from experiments.gates import jobs
 from r1jax.errors import UserError
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.directory import write_json
+from r1jax.training.rl.config import EvalSchedule
 
 _DEFAULT = Config()
 _SMALL = EngineConfig(slots=16, prefill=8, max_prompt=64, max_tokens=64)
@@ -43,7 +43,7 @@ SMOKE = replace(
         ),
         reward=replace(_DEFAULT.zero.reward, workers=0),
         train=replace(_DEFAULT.zero.train, rows=4),
-        eval=EvalConfig(every=0, samples=2, greedy=False),
+        eval=EvalSchedule(every=0, samples=2, greedy=False),
     ),
     sft=replace(_DEFAULT.sft, updates=2, train=replace(_DEFAULT.sft.train, rows=4)),
     cold_start=replace(_DEFAULT.cold_start, prompts=32, batch=32, workers=0, rollout=_SMALL),

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from experiments import evaluate
 from experiments.gates import rejection_sft
 from experiments.gates.job_queue import Queue
+from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.directory import inspect, read_json, to_json, write_json
+from r1jax.run.flags import Flags, part
 from r1jax.stages import zero
 from r1jax.training.rl.config import RewardConfig, RLConfig
 
@@ -28,24 +30,28 @@ TAIL = 15  # lines of a failed job's log that are shown
 TERMS = ("accuracy", "format", "tag_count", "language", "overlong", "repetition", "random")
 
 
-class Setting(Protocol):
-    """What the gates' flags have in common."""
+@dataclass(frozen=True)
+class Setting(Flags):
+    """The flags of every gate: which runs, where, how many side by side."""
 
-    @property
-    def out(self) -> str:
-        """Directory of all runs and of the result."""
+    out: str = "runs/gate"
+    """Directory of all runs and of the result."""
+    seeds: int = 5
+    """Runs, seeds 0 to seeds - 1 (of sampling and of the training problems)."""
+    jobs: int = 1
+    """Runs at a time, on each device."""
+    memory_fraction: float = 0.0
+    """Share of the device's memory for each run, where several share a GPU; 0: JAX's own rule."""
 
-    @property
-    def seeds(self) -> int:
-        """Runs, each with a seed of its own."""
-
-    @property
-    def jobs(self) -> int:
-        """Runs at a time, on each device."""
-
-    @property
-    def memory_fraction(self) -> float:
-        """Share of the device's memory for each run; 0: JAX's own rule."""
+    def __post_init__(self) -> None:
+        """Raises UserError on values that make no gate."""
+        super().__post_init__()
+        if self.seeds < 1 or self.jobs < 1:
+            raise UserError(f"--seeds {self.seeds} --jobs {self.jobs}: both at least 1")
+        if not 0 <= self.memory_fraction * self.jobs <= 1:
+            raise UserError(
+                f"--memory-fraction {self.memory_fraction} x --jobs {self.jobs} exceeds the device"
+            )
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,6 @@ class Job:
     def command(self) -> list[str]:
         """The command line."""
         return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
-
-
-def check(setting: Setting) -> None:
-    """Raises UserError on values that make no gate."""
-    if setting.seeds < 1 or setting.jobs < 1:
-        raise UserError(f"--seeds {setting.seeds} --jobs {setting.jobs}: both at least 1")
-    if not 0 <= setting.memory_fraction * setting.jobs <= 1:
-        raise UserError(
-            f"--memory-fraction {setting.memory_fraction} x --jobs {setting.jobs} exceeds the "
-            "device"
-        )
 
 
 def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
@@ -126,7 +121,7 @@ def rejection(run: RLConfig, out: Path) -> rejection_sft.Config:
         workers=run.reward.workers,
         data=run.data,
         rollout=run.rollout,
-        eval=run.eval,
+        eval=part(EvalConfig, run.eval),
         mesh=run.mesh,
     )
 
@@ -134,16 +129,15 @@ def rejection(run: RLConfig, out: Path) -> rejection_sft.Config:
 def judging(run: RLConfig, problems: int, how: EvalConfig) -> evaluate.Config:
     """An evaluation of the run's model on the first `problems` of its first set."""
     r, default = run.rollout, evaluate.Config()
-    shapes = {f.name: getattr(r, f.name) for f in dataclasses.fields(EngineConfig)}
     return replace(
         default,
         model=run.model,
         family=run.family,
         dtype=r.dtype,
         workers=default.workers if run.reward.workers is None else run.reward.workers,
-        data=replace(run.data, eval=run.data.eval[:1], eval_count=problems),
-        eval=how,
-        rollout=EngineConfig(**shapes),
+        data=replace(part(EvalDataConfig, run.data), eval=run.data.eval[:1], eval_count=problems),
+        eval=part(EvalConfig, how),
+        rollout=part(EngineConfig, r),
         mesh=run.mesh,
     )
 

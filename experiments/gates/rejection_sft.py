@@ -21,16 +21,22 @@ from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses.sft import sft
-from r1jax.mesh import MeshConfig
 from r1jax.models import table
 from r1jax.presets.zero import PRESETS
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rollout.policy import load_weights
 from r1jax.run.directory import RunDirectory
+from r1jax.run.flags import ModelFlags, PlaceFlags, part
 from r1jax.stages import zero
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import collect
-from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.config import (
+    EvalSchedule,
+    RewardConfig,
+    RLConfig,
+    RolloutConfig,
+    TrainConfig,
+)
 from r1jax.training.rl.held_out import held_out
 from r1jax.training.rl.judging import Drawn, Judging
 from r1jax.training.rl.setup import Parts, build
@@ -62,21 +68,11 @@ class SFTConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ModelFlags, PlaceFlags):
     """Sampling as in a GRPO run, then supervised training."""
 
     run: str = "runs/rejection_sft"
     """Run directory; an unfinished one starts anew."""
-    overwrite: bool = False
-    """Start anew where the run directory holds another run."""
-    model: str = DEMO.model
-    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
-    the small base in the package."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
-    seed: int = DEMO.seed
-    """Seed of sampling, of the order of the kept completions and of evaluation."""
     rollouts: int = DEMO.updates // DEMO.train.updates_per_rollout
     """Rollouts of prompts x group completions: as many as the GRPO run beside this makes."""
     keep_format: bool = False
@@ -91,13 +87,12 @@ class Config:
     """Sampling from the base."""
     sft: SFTConfig = field(default_factory=SFTConfig)
     """Supervised training."""
-    eval: EvalConfig = DEMO.eval
+    eval: EvalConfig = field(default_factory=lambda: part(EvalConfig, DEMO.eval))
     """Held-out evaluation, before and after."""
-    mesh: MeshConfig = DEMO.mesh
-    """Devices."""
 
     def __post_init__(self) -> None:
         """Raises UserError on flags of a loop that samples again and again from one policy."""
+        super().__post_init__()
         for name, off in {"max_rounds": 1, "carry": 0}.items():
             if (value := getattr(self.rollout, name)) != off:
                 flag = name.replace("_", "-")
@@ -136,7 +131,8 @@ def sampling(config: Config) -> RLConfig:
     return replace(
         DEMO, run=config.run, model=config.model, family=config.family, seed=config.seed,
         reward=reward,
-        data=config.data, rollout=config.rollout, eval=config.eval, mesh=config.mesh,
+        data=config.data, rollout=config.rollout, eval=EvalSchedule(**vars(config.eval)),
+        mesh=config.mesh,
         train=TrainConfig(**vars(config.sft.train)),
     )  # fmt: skip
 

@@ -27,13 +27,12 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cli
 from r1jax.data import load_eval_sets
 from r1jax.data.tinyzero.corpus import count_tries
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.problem import Completion, Problem
 from r1jax.rewards import tinyzero
 from r1jax.run.directory import read_json, read_jsonl, write_json
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.config import EvalSchedule, RLConfig
 from r1jax.training.update import ComputeConfig
 
 PUBLISHED = REPRODUCTIONS["tinyzero-countdown"]
@@ -52,25 +51,18 @@ ZERO = replace(
     train=replace(
         PUBLISHED.train, rows=64, width=512, max_segments=4, remat="none", unroll=4, chunk=256
     ),
-    eval=EvalConfig(every=40, samples=16),
+    eval=EvalSchedule(every=40, samples=16),
     checkpoint=CheckpointConfig(every=0, keep=1),
 )
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(jobs.Setting):
     """Which runs make the gate."""
 
     base: str = "runs/tinyzero_base"
     """Directory of the base."""
     out: str = "runs/tinyzero"
-    """Directory of all runs and of the result."""
-    seeds: int = 5
-    """Runs, seeds 0 to seeds - 1 (of sampling and of the training problems)."""
-    jobs: int = 1
-    """Runs at a time."""
-    memory_fraction: float = 0.0
-    """Share of the device's memory for each run, where several share a GPU; 0: JAX's own rule."""
     controls: bool = True
     """Also run the random reward and rejection sampling."""
     judge: bool = True
@@ -88,10 +80,6 @@ class Config:
         )
     )  # fmt: skip
     """How rejection sampling learns what it has kept."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError on values that make no gate."""
-        jobs.check(self)
 
 
 def runs(config: Config) -> list[Job]:

@@ -31,17 +31,9 @@ WORLD = "world:sum,countdown,word"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(processes.Setting):
     """Which runs make the gate."""
 
-    out: str = "runs/gate"
-    """Directory of all runs and of the result."""
-    seeds: int = 5
-    """Runs of the demo, seeds 0 to seeds - 1 (of sampling and of the training problems)."""
-    jobs: int = 1
-    """Runs at a time."""
-    memory_fraction: float = 0.0
-    """Share of the device's memory for each run, where several share a GPU; 0: JAX's own rule."""
     controls: bool = True
     """Also run the random reward, the format reward alone, and rejection sampling."""
     curve_problems: int = 64
@@ -54,10 +46,6 @@ class Config:
         )
     )
     """Every run's flags, but for run directory, seeds and, in the controls, the reward."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError on values that make no gate."""
-        processes.check(self)
 
 
 def runs(config: Config) -> list[Job]:

@@ -1,6 +1,6 @@
 """From a source's name to problems, prompts and packed rows."""
 
-from r1jax.data.config import DataConfig
+from r1jax.data.config import DataConfig, EvalDataConfig, TrainDataConfig
 from r1jax.data.curation.decontaminate import Match, ngrams, overlaps
 from r1jax.data.problems.files import DataReport, load_file
 from r1jax.data.problems.layouts import LAYOUTS
@@ -13,11 +13,13 @@ __all__ = [
     "TEMPLATES",
     "DataConfig",
     "DataReport",
+    "EvalDataConfig",
     "FileSource",
     "Match",
     "ProblemStream",
     "Source",
     "Template",
+    "TrainDataConfig",
     "WorldSource",
     "load_eval_sets",
     "load_file",

@@ -11,8 +11,8 @@ from r1jax.errors import UserError
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Problems to train on and to be judged on.
+class SourceConfig:
+    """How problems are read from their sources, and put to the model.
 
     A source is one string. `world:sum,countdown,word` names families of the embedded world;
     `?harder=true` after them asks for one operand or digit more. `general:helpful,unsafe,safe`
@@ -25,22 +25,6 @@ class DataConfig:
     Anything else is the path of a .jsonl or .parquet file; `?column=value` keeps some of its rows.
     """
 
-    train: tuple[str, ...] = ("world:sum,countdown,word",)
-    """Sources to train on: world:FAMILIES, general:KINDS, reasoning_gym:NAME?param=value,
-    tinyzero:TASK, hf:OWNER/NAME?split=train, package.module:function, FILE.jsonl|.parquet."""
-    weights: tuple[float, ...] = ()
-    """Relative share of each training source; none given: equal shares."""
-    late: tuple[str, ...] = ()
-    """Sources that join those of --data.train later, as the paper's last reinforcement learning
-    has general prompts in its last part only; equal shares among them."""
-    late_after: int = 0
-    """Problems drawn before they join."""
-    late_share: float = 0.5
-    """Their share of the problems from then on."""
-    eval: tuple[str, ...] = ("world:sum,countdown,word",)
-    """Sources to be judged on, each reported apart; generated ones are disjoint from training."""
-    eval_count: int = 256
-    """Problems of each evaluation set (fewer when the source has fewer)."""
     template: str = "r1_zero"
     """Prompt template around the question: r1_zero (the paper's), tags, mini, qa, plain, tinyzero,
     tinyzero_multiply, qwen_boxed, qwen_math_cot, abel, or the tokenizer's own: chat, chat_boxed."""
@@ -65,11 +49,59 @@ class DataConfig:
     (plain: math)."""
     strict: bool = False
     """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on an unknown template, and on a system message it has no place for."""
+        if self.template not in TEMPLATES:
+            raise UserError(
+                f"--data.template {self.template}: no such template; choose from "
+                + ", ".join(TEMPLATES)
+            )
+        if self.system and not TEMPLATES[self.template].chat:
+            chats = " or ".join(name for name, template in TEMPLATES.items() if template.chat)
+            raise UserError(
+                f"--data.system: --data.template {self.template} has no system message; use {chats}"
+            )
+
+
+@dataclass(frozen=True)
+class EvalDataConfig(SourceConfig):
+    """Problems to be judged on."""
+
+    eval: tuple[str, ...] = ("world:sum,countdown,word",)
+    """Sources to be judged on, each reported apart; generated ones are disjoint from training."""
+    eval_count: int = 256
+    """Problems of each evaluation set (fewer when the source has fewer)."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError where nothing would be judged."""
+        super().__post_init__()
+        if self.eval_count < 1:
+            raise UserError(f"--data.eval-count {self.eval_count}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainDataConfig(SourceConfig):
+    """Problems to be trained on, or sampled."""
+
+    train: tuple[str, ...] = ("world:sum,countdown,word",)
+    """Sources to train on: world:FAMILIES, general:KINDS, reasoning_gym:NAME?param=value,
+    tinyzero:TASK, hf:OWNER/NAME?split=train, package.module:function, FILE.jsonl|.parquet."""
+    weights: tuple[float, ...] = ()
+    """Relative share of each training source; none given: equal shares."""
+    late: tuple[str, ...] = ()
+    """Sources that join those of --data.train later, as the paper's last reinforcement learning
+    has general prompts in its last part only; equal shares among them."""
+    late_after: int = 0
+    """Problems drawn before they join."""
+    late_share: float = 0.5
+    """Their share of the problems from then on."""
     seed: int = 0
     """Seed of the training problems' generation and order; evaluation sets do not depend on it."""
 
     def __post_init__(self) -> None:
         """Raises UserError when the values do not fit together."""
+        super().__post_init__()
         if not self.train:
             raise UserError("--data.train: no source; name one, e.g. world:sum,countdown,word")
         if self.weights and len(self.weights) != len(self.train):
@@ -86,17 +118,10 @@ class DataConfig:
                 f"--data.late-after {self.late_after} --data.late-share {self.late_share}: the "
                 "first must be at least 0, the second lie between 0 and 1"
             )
-        if self.eval_count < 1:
-            raise UserError(f"--data.eval-count {self.eval_count}: must be at least 1")
-        if self.template not in TEMPLATES:
-            raise UserError(
-                f"--data.template {self.template}: no such template; choose from "
-                + ", ".join(TEMPLATES)
-            )
-        if self.system and not TEMPLATES[self.template].chat:
-            chats = " or ".join(name for name, template in TEMPLATES.items() if template.chat)
-            raise UserError(
-                f"--data.system: --data.template {self.template} has no system message; use {chats}"
-            )
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--data.seed {self.seed}: must lie between 0 and 2**32 - 1")
+
+
+@dataclass(frozen=True)
+class DataConfig(TrainDataConfig, EvalDataConfig):
+    """Problems to train on and to be judged on."""

@@ -25,25 +25,23 @@ from r1jax.rewards.answers.graders import UNRULED
 from r1jax.rewards.language import language_consistency, thought_words
 from r1jax.rewards.sandbox import SandboxConfig
 from r1jax.rewards.workers.pool import RewardPool
+from r1jax.rollout.knobs import Sampling
 
-Sampler = Callable[[Sequence[Problem], int, float, float, int], list[list[Completion]]]
-"""(problems, samples, temperature, top_p, seed) -> the samples of each problem."""
+Sampler = Callable[[Sequence[Problem], int, Sampling, int], list[list[Completion]]]
+"""(problems, samples, how they are drawn, seed) -> the samples of each problem."""
+GREEDY = Sampling(temperature=0.0)
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """How a policy is judged: the paper's protocol by default (16 samples, T 0.6, top-p 0.95)."""
 
-    every: int = 20
-    """Updates between evaluations during training; 0: only before and after."""
     samples: int = 16
     """Completions drawn for each problem; pass@1 is their mean."""
     temperature: float = 0.6
     """Sampling temperature."""
     top_p: float = 0.95
     """Nucleus of the sampling distribution."""
-    count: int = 0
-    """Problems judged from each set, the first so many; 0: all of them."""
     greedy: bool = True
     """Also draw one completion at temperature 0."""
     max_tokens: int = 0
@@ -57,10 +55,13 @@ class EvalConfig:
             raise UserError(f"--eval.temperature {self.temperature}: must be 0 or above")
         if not 0 < self.top_p <= 1:
             raise UserError(f"--eval.top-p {self.top_p}: must lie above 0 and be at most 1")
-        for name in ("every", "count", "max_tokens"):
-            if getattr(self, name) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--eval.{flag} {getattr(self, name)}: must be 0 or above")
+        if self.max_tokens < 0:
+            raise UserError(f"--eval.max-tokens {self.max_tokens}: must be 0 or above")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the samples are drawn."""
+        return Sampling(self.temperature, self.top_p)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def evaluate(
     within the limits of `sandbox`. Raises UserError for an empty set, an id that occurs twice, an
     unknown grader, and programs that cannot be isolated.
     """
-    problems = tuple(problems[: config.count or None])
+    problems = tuple(problems)
     if not problems:
         raise UserError(f"evaluation set {set_name!r} is empty; name one with problems")
     if any(problem.grader == UNRULED for problem in problems):
@@ -105,12 +106,12 @@ def evaluate(
         )
     if len({problem.id for problem in problems}) < len(problems):
         raise UserError(f"evaluation set {set_name!r} holds a problem id twice; ids must differ")
-    drawn = sampler(problems, config.samples, config.temperature, config.top_p, seed)
+    drawn = sampler(problems, config.samples, config.sampling, seed)
     grader = Grader(pool, sandbox=sandbox or SandboxConfig())
     judged = judge(problems, drawn, grader)
     greedy: list[Judged] = []
     if config.greedy:
-        drawn = sampler(problems, 1, 0.0, 1.0, seed)
+        drawn = sampler(problems, 1, GREEDY, seed)
         greedy = [samples[0] for samples in judge(problems, drawn, grader)]
     record = {
         "set": set_name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1jax.data import DataConfig
+from r1jax.data import TrainDataConfig
 from r1jax.data.curation.filters import FilterConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.stages.rejection import RejectionConfig
@@ -20,7 +20,7 @@ PRESETS: dict[str, RejectionConfig] = {
         prompts=1024,
         samples=4,
         workers=2,
-        data=DataConfig(template="mini"),
+        data=TrainDataConfig(template="mini"),
         rollout=EngineConfig(slots=64, prefill=8, max_prompt=64, max_tokens=128),
         filters=FilterConfig(strict=True, shortest=4),
     ),

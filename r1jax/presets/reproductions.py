@@ -14,12 +14,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from r1jax.data.config import DataConfig
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.losses import PRESETS as LOSSES
 from r1jax.rewards.will_brown import SYSTEM as WILL_BROWN_SYSTEM
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.config import (
+    EvalSchedule,
+    RewardConfig,
+    RLConfig,
+    RolloutConfig,
+    TrainConfig,
+)
 
 OPEN_R1_SYSTEM = (
     "You are a helpful AI Assistant that provides well-reasoned and detailed responses. You first "
@@ -27,7 +32,7 @@ OPEN_R1_SYSTEM = (
     "answer. Respond in the following format: <think>\n...\n</think>\n<answer>\n...\n</answer>"
 )
 
-_JUDGED = EvalConfig(every=50, samples=4)  # ours
+_JUDGED = EvalSchedule(every=50, samples=4)  # ours
 
 
 def _reward(*terms: str) -> RewardConfig:

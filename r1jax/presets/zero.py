@@ -11,11 +11,16 @@ from dataclasses import replace
 
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.config import DataConfig
-from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import PRESETS as LOSSES
 from r1jax.models.lora import LoraConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.config import (
+    EvalSchedule,
+    RewardConfig,
+    RLConfig,
+    RolloutConfig,
+    TrainConfig,
+)
 
 # DeepSeek-R1-Zero's numbers, for whoever has the machines.
 _R1_ZERO = RLConfig(
@@ -40,7 +45,7 @@ _R1_ZERO = RLConfig(
         dtype="bfloat16",  # ours: not given
         remat="full",  # ours
     ),
-    eval=EvalConfig(samples=16, temperature=0.6, top_p=0.95),  # paper (D.1; fig. 1)
+    eval=EvalSchedule(samples=16, temperature=0.6, top_p=0.95),  # paper (D.1; fig. 1)
 )
 
 PRESETS: dict[str, RLConfig] = {
@@ -149,7 +154,7 @@ PRESETS: dict[str, RLConfig] = {
             width=22_528,
             dtype="bfloat16",
         ),
-        eval=EvalConfig(samples=32, temperature=1.0, top_p=0.7),  # paper (4.1)
+        eval=EvalSchedule(samples=32, temperature=1.0, top_p=0.7),  # paper (4.1)
     ),
     # arXiv 2503.20783 and examples/qwen2.5-math-7b.sh.
     "dr_grpo": RLConfig(
@@ -174,7 +179,7 @@ PRESETS: dict[str, RLConfig] = {
             width=4096,
             dtype="bfloat16",
         ),
-        eval=EvalConfig(samples=1, temperature=0.0, top_p=1.0),  # code: eval_temperature
+        eval=EvalSchedule(samples=1, temperature=0.0, top_p=1.0),  # code: eval_temperature
     ),
     # GSM8K with low-rank factors, sized so that 7B fits one device of 80 GB; all of it is ours.
     "gsm8k-lora": RLConfig(
@@ -193,7 +198,7 @@ PRESETS: dict[str, RLConfig] = {
         lora=LoraConfig(rank=32, alpha=64.0),
         optimizer=OptimizerConfig(lr=2e-5, warmup=10),
         train=TrainConfig(rows=4, width=2048, dtype="bfloat16", remat="full", chunk=256),
-        eval=EvalConfig(every=50, samples=4),
+        eval=EvalSchedule(every=50, samples=4),
     ),
     # The embedded base on two CPU cores, in minutes; everything here is ours.
     "demo": RLConfig(
@@ -208,7 +213,7 @@ PRESETS: dict[str, RLConfig] = {
         optimizer=OptimizerConfig(lr=1e-4, warmup=5),
         # Micro-batches that stay in a CPU's cache: an eighth faster than three times as many rows.
         train=TrainConfig(rows=2, width=192, max_segments=8, remat="none", unroll=4, chunk=96),
-        eval=EvalConfig(every=15, samples=16),
+        eval=EvalSchedule(every=15, samples=16),
         checkpoint=CheckpointConfig(every=15),
     ),
 }

@@ -191,15 +191,14 @@ def make_engine(
 
 def make_sampler(
     engine: Engine, policy: Policy, weights: Params, max_tokens: int | None = None
-) -> Callable[[Sequence[Problem], int, float, float, int], list[list[Completion]]]:
+) -> Callable[[Sequence[Problem], int, Sampling, int], list[list[Completion]]]:
     """The sampler that `r1jax.evaluate.measures` wants, over weights from `engine.prepare`."""
 
     def sample(
-        problems: Sequence[Problem], samples: int, temperature: float, top_p: float, seed: int
+        problems: Sequence[Problem], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         prompts = [Prompt(policy.prompt(p), p.number, samples) for p in problems]
         found: dict[int, dict[int, Completion]] = defaultdict(dict)
-        sampling = Sampling(temperature, top_p)
         for generated in engine.generate(
             weights, prompts, sampling, seed=seed, rollout=0, max_tokens=max_tokens
         ):

@@ -23,7 +23,14 @@ from r1jax.run.progress import Alone, Display
 from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
 from r1jax.stages.harvest.review import export_review, read_review, reviewed
 from r1jax.stages.harvest.samples import BalanceConfig, Generator, Rewriter, Room, settle
-from r1jax.stages.rejection import RULES, RejectionConfig, local_model, make_steps, work
+from r1jax.stages.rejection import (
+    RULES,
+    RejectionConfig,
+    RejectionSettings,
+    local_model,
+    make_steps,
+    work,
+)
 
 Source = Literal["few_shot", "direct", "zero", "human"]
 AUTO, NONE = "auto", "none"
@@ -59,11 +66,9 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class ColdStartConfig(RejectionConfig):
+class ColdStartSettings(RejectionSettings):
     """Where readable chains of thought come from; the rest as in rejection sampling."""
 
-    run: str = "runs/cold_start_data"
-    """Run directory; an unfinished one with the same flags is resumed."""
     source: Source = "zero"
     """few_shot: a prompt with long chains of thought; direct: a prompt that asks for reflection and
     verification; zero: outputs of an R1-Zero (--parent), rewritten; human: samples that people
@@ -93,6 +98,13 @@ class ColdStartConfig(RejectionConfig):
             raise UserError("--review, --review-from: only --source human reads them")
         if self.examples and self.source != "few_shot":
             raise UserError(f"--examples {self.examples}: only --source few_shot shows examples")
+
+
+@dataclass(frozen=True)
+class ColdStartConfig(ColdStartSettings, RejectionConfig):
+    """A run that makes data for the cold start."""
+
+    run: str = "runs/cold_start_data"
 
 
 def run(config: ColdStartConfig, display: Display | None = None) -> None:

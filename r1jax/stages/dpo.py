@@ -28,7 +28,6 @@ class DPORunConfig(JudgedConfig):
     """A run of direct preference optimisation."""
 
     run: str = "runs/dpo"
-    """Run directory; an unfinished one with the same flags is resumed."""
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
     loss: DPOConfig = field(default_factory=DPOConfig)

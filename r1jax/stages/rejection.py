@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from r1jax.data import DataConfig, ProblemStream
+from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.curation.exports import ExportLayout
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh
+from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rewards import Policy as AnswerPolicy
@@ -20,6 +20,7 @@ from r1jax.rewards import SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.sampling import Sampling
+from r1jax.run.flags import Flags, RunFlags
 from r1jax.run.progress import Display
 from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
 from r1jax.stages.harvest.samples import (
@@ -42,25 +43,9 @@ FRUITLESS = 1000
 
 
 @dataclass(frozen=True)
-class RejectionConfig:
+class RejectionSettings(Flags):
     """What is sampled, how it is judged, what is kept."""
 
-    run: str = "runs/rejection"
-    """Run directory; an unfinished one with the same flags is resumed."""
-    overwrite: bool = False
-    """Start anew where the run directory holds another run."""
-    model: str = "embedded"
-    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
-    the small base in the package."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
-    parent: str = ""
-    """Directory of a run's checkpoints whose weights replace the model's."""
-    parent_step: int | None = None
-    """Update of the parent's checkpoint; None: the newest."""
-    seed: int = 0
-    """Seed of sampling."""
     prompts: int = 1024
     """Different problems, each sampled once; all of them where the sources hold fewer."""
     batch: int = 64
@@ -80,10 +65,6 @@ class RejectionConfig:
     """Where rules look for the answer: answer_tag, boxed, last, or auto (the first there is)."""
     workers: int | None = None
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    """Running programs, where answers are such."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """Problems, and the template that the kept samples are to be learnt in."""
     rollout: EngineConfig = field(default_factory=EngineConfig)
     """Shapes of the generation engine."""
     filters: FilterConfig = field(default_factory=FilterConfig)
@@ -95,13 +76,10 @@ class RejectionConfig:
     (Bespoke-Stratos), mixture (Mixture-of-Thoughts)."""
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     """A model behind an address, where one is asked."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
-    process: ProcessConfig = field(default_factory=ProcessConfig)
-    """Processes, where there are several."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range or parts do not fit together."""
+        super().__post_init__()
         for name in ("prompts", "batch", "samples"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
@@ -112,10 +90,17 @@ class RejectionConfig:
             )
         if "stratos" in self.export and not self.filters.complete:
             raise UserError("--export stratos: needs a thought and a summary (--filters.complete)")
-        if self.parent_step is not None and not self.parent:
-            raise UserError(
-                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
-            )
+
+
+@dataclass(frozen=True)
+class RejectionConfig(RejectionSettings, RunFlags):
+    """A run of rejection sampling."""
+
+    run: str = "runs/rejection"
+    data: TrainDataConfig = field(default_factory=TrainDataConfig)
+    """Problems, and the template that the kept samples are to be learnt in."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
 
 
 def run(config: RejectionConfig, display: Display | None = None) -> None:

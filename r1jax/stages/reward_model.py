@@ -13,7 +13,12 @@ import numpy as np
 
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import Preferences, hold_out_prompts, load_preferences
-from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View
+from r1jax.data.examples.preferences import (
+    Feedback,
+    PreferenceConfig,
+    PreferenceSettings,
+    View,
+)
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
@@ -29,7 +34,7 @@ from r1jax.training.rl.loop import Loop
 from r1jax.training.rl.reward_model import Described, refuse_reward_model
 from r1jax.training.rl.setup import find_parent, fit_rows, starting_weights
 from r1jax.training.supervised import preference
-from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.loop import Course, updates_of
 from r1jax.training.update import init_state
 from r1jax.types import TrainState
@@ -38,14 +43,14 @@ Note = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class JudgedConfig(CourseConfig):
-    """What runs on judged responses have in common."""
+class JudgedSettings(CourseSettings):
+    """How judged responses are learnt."""
 
-    data: PreferenceConfig = field(default_factory=PreferenceConfig)
+    data: PreferenceSettings = field(default_factory=PreferenceSettings)
     """Judged responses."""
 
     def __post_init__(self) -> None:
-        """Raises UserError as CourseConfig does, and where a row cannot hold a pair."""
+        """Raises UserError where a row cannot hold a pair."""
         super().__post_init__()
         if self.train.max_segments % 2:
             raise UserError(
@@ -54,16 +59,28 @@ class JudgedConfig(CourseConfig):
 
 
 @dataclass(frozen=True)
-class RewardModelConfig(JudgedConfig):
+class JudgedConfig(JudgedSettings, CourseConfig):
+    """What runs on judged responses have in common."""
+
+    data: PreferenceConfig = field(default_factory=PreferenceConfig)
+
+
+@dataclass(frozen=True)
+class PairwiseSettings(JudgedSettings):
+    """How a reward model learns from pairs."""
+
+    loss: PairwiseConfig = field(default_factory=PairwiseConfig)
+    """The objective of kind pairwise."""
+
+
+@dataclass(frozen=True)
+class RewardModelConfig(JudgedConfig, PairwiseSettings):
     """A reward model."""
 
     run: str = "runs/reward_model"
-    """Run directory; an unfinished one with the same flags is resumed."""
     kind: Feedback = "pairwise"
     """pairwise (prompt, chosen, rejected: helpfulness) or pointwise (prompt, response, label safe
     or unsafe: safety)."""
-    loss: PairwiseConfig = field(default_factory=PairwiseConfig)
-    """The objective of kind pairwise."""
 
     def __post_init__(self) -> None:
         """Raises UserError where a value would be read by nothing."""

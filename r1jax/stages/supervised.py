@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.data.examples.conversations import ConversationConfig
+from r1jax.data.examples.conversations import ConversationConfig, ConversationSettings
 from r1jax.data.examples.encoding import Encoder, Examples, hold_out, load_examples
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
@@ -29,7 +29,7 @@ from r1jax.stages.courses import course_over, read_held_out
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.loop import Loop
 from r1jax.training.rl.setup import Parent, find_parent, fit_rows, lora_state, starting_weights
-from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.distill import TeacherConfig, make_share
 from r1jax.training.supervised.examine import loss_examiner, make_measure
 from r1jax.training.supervised.loop import Course, begin, train, updates_of
@@ -47,17 +47,23 @@ HELD_OUT = "held out"  # name of the set split off the training data
 
 
 @dataclass(frozen=True)
-class SFTConfig(CourseConfig):
-    """A supervised run."""
+class SFTSettings(CourseSettings):
+    """How examples are learnt."""
 
-    run: str = "runs/sft"
-    """Run directory; an unfinished one with the same flags is resumed."""
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
-    data: ConversationConfig = field(default_factory=ConversationConfig)
+    data: ConversationSettings = field(default_factory=ConversationSettings)
     """Examples."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     """A model to learn from beside the text."""
+
+
+@dataclass(frozen=True)
+class SFTConfig(SFTSettings, CourseConfig):
+    """A supervised run."""
+
+    run: str = "runs/sft"
+    data: ConversationConfig = field(default_factory=ConversationConfig)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def test_programs_and_answers_are_judged_side_by_side_in_a_pool():
 def test_evaluation_counts_programs():
     samples = {p.id: [f"<answer>\n{p.answer}\n</answer>", f"{p.answer}", "no"] for p in OWN}
 
-    def sampler(problems, k, temperature, top_p, seed):
+    def sampler(problems, k, sampling, seed):
         return [[done(text) for text in samples[p.id][:k]] for p in problems]
 
     config = EvalConfig(samples=3, greedy=False)

@@ -14,7 +14,7 @@ from runs import changed, save_model
 
 from experiments import cold_start_data as command
 from r1jax.commands import cli
-from r1jax.data import DataConfig
+from r1jax.data import TrainDataConfig
 from r1jax.data.curation.filters import FilterConfig, Text, first_reason, make_filters
 from r1jax.data.world import documents
 from r1jax.data.world.rewrite import (
@@ -248,7 +248,7 @@ def flags(model, path, **changes):
     config = ColdStartConfig(
         run=str(path), model=model, prompts=6, batch=4, samples=3, judge="test_cold_start:even",
         rewriter="test_cold_start:dress", workers=0,
-        data=DataConfig(template="mini", train=("world:sum",), language="en"),
+        data=TrainDataConfig(template="mini", train=("world:sum",), language="en"),
         rollout=EngineConfig(slots=8, max_prompt=160, max_tokens=8, prefill=4),
     )  # fmt: skip
     return changed(config, changes)
@@ -275,14 +275,14 @@ def test_zero_samples_rewrites_and_keeps_the_source_beside_the_text(model, tmp_p
 
 
 def test_prompts_of_the_other_routes(tmp_path):
-    config = ColdStartConfig(data=DataConfig(template="mini"))
+    config = ColdStartConfig(data=TrainDataConfig(template="mini"))
     assert asking_template(config) is None
     direct = asking_template(dataclasses.replace(config, source="direct"))
     text = direct.fill("Why {x}?")
     assert "verify" in text and "doubt" in text and text.endswith("User: Why {x}?\nAssistant:")
     shown = asking_template(dataclasses.replace(config, source="few_shot")).fill("Why?")
     assert shown.count("Question: ") == 3 and shown.endswith("Question: Why?\nAnswer:")
-    chat = DataConfig(template="chat")
+    chat = TrainDataConfig(template="chat")
     asked = asking_template(dataclasses.replace(config, source="direct", data=chat))
     assert asked.chat and not asked.fill("q").endswith("Assistant:")
 

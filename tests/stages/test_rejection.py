@@ -17,7 +17,7 @@ from runs import Interrupted, changed, save_model
 
 from experiments import rejection as command
 from r1jax.commands import cli
-from r1jax.data import DataConfig
+from r1jax.data import TrainDataConfig
 from r1jax.data.curation.datasheet import datasheet, histogram, markdown, quantiles
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.curation.streams import Streams, write_parquet
@@ -200,7 +200,7 @@ def test_streams_survive_sigkill(tmp_path):
     killed = tmp_path / "killed"
     killed.mkdir()
     code = (
-        "import sys; sys.path.insert(0, 'tests')\n"
+        "import sys; sys.path[:0] = ['tests', 'tests/stages']\n"
         "from pathlib import Path; from test_rejection import feed; "
         "from r1jax.data.curation.streams import Streams\n"
         f"feed(Streams(Path({str(killed)!r}), fresh=True), 60, 0.02)"
@@ -280,7 +280,7 @@ def flags(model, path, **changes):
         samples=3,
         judge="test_rejection:even",
         workers=0,
-        data=DataConfig(template="mini", train=("world:sum",)),
+        data=TrainDataConfig(template="mini", train=("world:sum",)),
         rollout=EngineConfig(slots=8, max_prompt=160, max_tokens=8, prefill=4),
         filters=FilterConfig(1.1, 0.0, False, False, False, 0),
         balance=BalanceConfig(per_prompt=2, easy_share=0.5),

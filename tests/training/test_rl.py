@@ -333,7 +333,6 @@ def test_rewards_that_are_all_off_are_refused():
     [
         ({"train.updates_per_rollout": 3}, "must divide the 16 completions"),
         ({"updates": 0}, "--updates 0: must be at least 1"),
-        ({"rollout.top_p": 0.9}, "--rollout.top-p 0.9"),
         ({"rollout.temperature": 0.0}, "--rollout.temperature 0.0"),
         ({"rollout.prompts": 0}, "--rollout.prompts 0"),
     ],

@@ -27,15 +27,9 @@ SHAREGPT = {
 
 
 @dataclass(frozen=True)
-class ConversationConfig:
-    """Examples to learn from, and to be judged on by their loss.
+class ConversationSettings:
+    """How examples are read, and which are judged by their loss."""
 
-    A source is the path of a .jsonl or .parquet file (`?column=value` keeps some of its rows), or
-    `hf:OWNER/NAME?split=train&config=main`. Naming one twice makes it count twice.
-    """
-
-    train: tuple[str, ...] = ()
-    """Sources to learn from: FILE.jsonl|.parquet, hf:OWNER/NAME?split=train."""
     eval: tuple[str, ...] = ()
     """Sources whose loss is measured, each reported apart."""
     eval_count: int = 0
@@ -62,6 +56,18 @@ class ConversationConfig:
     def __post_init__(self) -> None:
         """Raises UserError when the values do not fit together."""
         check_flags(self.template, self.eval, self.eval_count)
+
+
+@dataclass(frozen=True)
+class ConversationConfig(ConversationSettings):
+    """Examples to learn from, and to be judged on by their loss.
+
+    A source is the path of a .jsonl or .parquet file (`?column=value` keeps some of its rows), or
+    `hf:OWNER/NAME?split=train&config=main`. Naming one twice makes it count twice.
+    """
+
+    train: tuple[str, ...] = ()
+    """Sources to learn from: FILE.jsonl|.parquet, hf:OWNER/NAME?split=train."""
 
 
 def check_flags(template: str, evaluation: Sequence[str], count: int) -> None:

@@ -29,16 +29,9 @@ LABELS = {"safe": 1.0, "unsafe": 0.0, "1": 1.0, "0": 0.0, "true": 1.0, "false": 
 
 
 @dataclass(frozen=True)
-class PreferenceConfig:
-    """Judged responses to learn from, and to be tested on.
+class PreferenceSettings:
+    """How judged responses are read, and which are tested on."""
 
-    A source is the path of a .jsonl or .parquet file (`?column=value` keeps some of its rows), or
-    `hf:OWNER/NAME?split=train&config=main`. A prompt is text or a list of messages (role, content,
-    or ShareGPT's from, value), a response text, a message, or a list of messages that ends in it.
-    """
-
-    train: tuple[str, ...] = ()
-    """Sources to learn from: FILE.jsonl|.parquet, hf:OWNER/NAME?split=train."""
     eval: tuple[str, ...] = ()
     """Sources to be tested on, each reported apart."""
     eval_count: int = 0
@@ -62,6 +55,19 @@ class PreferenceConfig:
     def __post_init__(self) -> None:
         """Raises UserError when the values do not fit together."""
         check_flags(self.template, self.eval, self.eval_count)
+
+
+@dataclass(frozen=True)
+class PreferenceConfig(PreferenceSettings):
+    """Judged responses to learn from, and to be tested on.
+
+    A source is the path of a .jsonl or .parquet file (`?column=value` keeps some of its rows), or
+    `hf:OWNER/NAME?split=train&config=main`. A prompt is text or a list of messages (role, content,
+    or ShareGPT's from, value), a response text, a message, or a list of messages that ends in it.
+    """
+
+    train: tuple[str, ...] = ()
+    """Sources to learn from: FILE.jsonl|.parquet, hf:OWNER/NAME?split=train."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from r1jax.data.config import DataConfig
+from r1jax.data.config import SourceConfig
 from r1jax.data.problems.layouts import LAYOUTS, Columns, detect
 from r1jax.data.rows import Row, open_rows
 from r1jax.errors import UserError
@@ -43,7 +43,7 @@ class DataReport:
         return ", ".join(self.examples) + (", ..." if self.unreadable > len(self.examples) else "")
 
 
-def load_file(path: str, config: DataConfig) -> tuple[list[Problem], DataReport]:
+def load_file(path: str, config: SourceConfig) -> tuple[list[Problem], DataReport]:
     """Reads every problem of `path` in order, by the layout `config.layout`.
 
     `path` is whatever `rows.open_rows` takes: a .jsonl or .parquet file, with ?column=value behind
@@ -84,7 +84,7 @@ def load_file(path: str, config: DataConfig) -> tuple[list[Problem], DataReport]
     return list(problems.values()), report
 
 
-def _problem(row: Row, where: str, config: DataConfig) -> Problem:
+def _problem(row: Row, where: str, config: SourceConfig) -> Problem:
     layout = detect(row) if config.layout == "auto" else config.layout
     grader = None if config.grader == "auto" else config.grader
     columns = Columns(row, where, config.question_column, config.answer_column, grader)
@@ -103,7 +103,7 @@ def _unreadable(problem: Problem, where: str) -> str | None:
         raise UserError(f"{where}: {error}") from None
 
 
-def _refuse_unreadable(report: DataReport, config: DataConfig) -> None:
+def _refuse_unreadable(report: DataReport, config: SourceConfig) -> None:
     if not report.unreadable:
         return
     share = report.unreadable / report.rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from r1jax.data.config import DataConfig
+from r1jax.data.config import EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
 from r1jax.data.problems.sources import Source, open_source, set_name
 from r1jax.problem import Problem
@@ -23,7 +23,7 @@ class ProblemStream:
     to save. `reports` says what was dropped from files.
     """
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, config: TrainDataConfig) -> None:
         """Raises UserError when a source cannot be opened."""
         import grain  # brings jax along, which the rest of this folder does without
 
@@ -51,11 +51,11 @@ class ProblemStream:
 
 
 def load_eval_sets(
-    config: DataConfig, note: Callable[[DataReport], None] | None = None
+    config: EvalDataConfig, note: Callable[[DataReport], None] | None = None
 ) -> dict[str, list[Problem]]:
     """The evaluation sets by name, at most `config.eval_count` different problems each.
 
-    They depend neither on `config.seed` nor on the order of a file, so runs are comparable.
+    They depend neither on --data.seed nor on the order of a file, so runs are comparable.
     `note` receives the report on each file. Raises UserError when a source cannot be opened.
     """
     sets: dict[str, list[Problem]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from r1jax.data.config import DataConfig
+from r1jax.data.config import SourceConfig
 from r1jax.data.problems.files import DataReport, load_file
 from r1jax.data.problems.generated import is_task, user_task
 from r1jax.data.problems.gym import GymSource
@@ -112,7 +112,7 @@ class GeneralSource:
 class FileSource:
     """The problems of a file, in memory; `report` says what was dropped."""
 
-    def __init__(self, path: str, config: DataConfig) -> None:
+    def __init__(self, path: str, config: SourceConfig) -> None:
         """Raises UserError as `load_file` does."""
         self._problems, self.report = load_file(path, config)
 
@@ -130,7 +130,7 @@ class FileSource:
         return [problem for problem in self._problems if problem.id in chosen]
 
 
-def open_source(spec: str, config: DataConfig, seed: int) -> tuple[Source, DataReport | None]:
+def open_source(spec: str, config: SourceConfig, seed: int) -> tuple[Source, DataReport | None]:
     """Opens the source that `spec` names; a file comes with a report on its rows.
 
     Raises UserError when it does not exist, cannot be read, or takes no such parameters.
@@ -173,7 +173,7 @@ def set_name(spec: str) -> str:
 
 
 def _world(
-    spec: str, name: str, params: dict[str, Any], config: DataConfig, seed: int
+    spec: str, name: str, params: dict[str, Any], config: SourceConfig, seed: int
 ) -> WorldSource:
     options = {"harder": False, "language": config.language} | params
     unknown = params.keys() - {"harder", "language"}
@@ -188,7 +188,7 @@ def _world(
 
 
 def _general(
-    spec: str, name: str, params: dict[str, Any], config: DataConfig, seed: int
+    spec: str, name: str, params: dict[str, Any], config: SourceConfig, seed: int
 ) -> GeneralSource:
     if unknown := params.keys() - {"language"}:
         raise UserError(f"{spec}: no parameter {unknown.pop()}; there is language")

@@ -33,6 +33,11 @@ class SandboxConfig:
                 flag = field.name.replace("_", "-")
                 raise UserError(f"--sandbox.{flag} {value}: must be above 0")
 
+    @property
+    def room(self) -> dict[str, float]:
+        """Limits of a process that grades such programs, which run under it."""
+        return {"wall_seconds": 1 + self.wall_seconds, "memory_mb": 1024 + self.memory_mb}
+
 
 @dataclass(frozen=True)
 class Calls:

@@ -108,10 +108,9 @@ def opened(config: DataRunConfig, display: Display | None = None) -> Iterator[Pl
         streams = Streams(path, fresh=fresh, whole=config.batch, write=write)
         stack.callback(streams.close)
         meshes.barrier("streams opened")
-        # A program runs under a grading process, which must have more than it.
-        limits = config.sandbox
-        room = {"wall_seconds": 1 + limits.wall_seconds, "memory_mb": 1024 + limits.memory_mb}
-        pool = stack.enter_context(RewardPool(config.workers if write else 0, **room))
+        pool = stack.enter_context(
+            RewardPool(config.workers if write else 0, **config.sandbox.room)
+        )
         endpoint = None
         if write and config.endpoint.base_url:
             endpoint = stack.enter_context(Endpoint(config.endpoint, path / "endpoint.jsonl"))

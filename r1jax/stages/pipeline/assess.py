@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from r1jax.data import load_eval_sets
 from r1jax.data.world.gold import judge_general
-from r1jax.evaluate.measures import EvalConfig, Evaluation, evaluate
+from r1jax.evaluate.measures import Evaluation, evaluate
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool
 from r1jax.rewards.answers.graders import UNRULED
@@ -39,8 +39,7 @@ class Assessor:
     pool: RewardPool
     problems: tuple[Problem, ...]
     general: tuple[Problem, ...]
-    config: EvalConfig
-    seed: int
+    config: R1Config
 
     def weights(self, checkpoints: str | Path = "") -> Params:
         """Those of a run's newest checkpoint, or the model's own."""
@@ -48,16 +47,13 @@ class Assessor:
 
     def judge(self, weights: Params) -> dict[str, Any]:
         """Record, general scores and transcripts, as judged.json holds them."""
+        how, seed, sandbox = self.config.eval, self.config.seed, self.config.sandbox
         prepared = self.engine.prepare(weights)
-        longest = self.config.max_tokens or None
-        sampler = make_sampler(self.engine, self.policy, prepared, longest)
-        found = evaluate(
-            self.problems, sampler, self.config, pool=self.pool, set_name="held out", seed=self.seed
-        )
+        sampler = make_sampler(self.engine, self.policy, prepared, how.max_tokens or None)
+        found = evaluate(self.problems, sampler, how, self.pool, "held out", seed, sandbox=sandbox)
         general, replies = None, []
         if self.general:
-            c = self.config
-            drawn = sampler(self.general, GENERAL_SAMPLES, c.temperature, c.top_p, self.seed)
+            drawn = sampler(self.general, GENERAL_SAMPLES, how.sampling, seed)
             asked = [problem for problem in self.general for _ in range(GENERAL_SAMPLES)]
             general = judge_general(asked, [one.text for own in drawn for one in own])
             replies = [
@@ -91,9 +87,7 @@ def make_assessor(
         key=lambda rollout: rollout.max_tokens,
     )
     engine = make_engine(policy, mesh, shapes, stop_strings=shapes.stop, dtype=shapes.dtype)
-    return Assessor(
-        policy, mesh, engine, pool, tuple(problems), tuple(general), config.eval, config.seed
-    )
+    return Assessor(policy, mesh, engine, pool, tuple(problems), tuple(general), config)
 
 
 def transcripts(found: Evaluation) -> list[dict[str, Any]]:

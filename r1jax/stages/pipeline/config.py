@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from r1jax.data import DataConfig
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
-from r1jax.mesh import MeshConfig, ProcessConfig
-from r1jax.stages.cold_start import ColdStartConfig
-from r1jax.stages.rejection import RejectionConfig
-from r1jax.stages.reward_model import RewardModelConfig
-from r1jax.stages.supervised import SFTConfig
-from r1jax.training.rl.config import RLConfig
+from r1jax.rewards import SandboxConfig
+from r1jax.run.flags import ModelFlags, PlaceFlags
+from r1jax.stages.cold_start import ColdStartSettings
+from r1jax.stages.rejection import RejectionSettings
+from r1jax.stages.reward_model import JudgedSettings, PairwiseSettings
+from r1jax.stages.supervised import SFTSettings
+from r1jax.training.rl.config import RLSettings
 
 Name = Literal[
     "zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection", "general_data",
@@ -27,10 +27,6 @@ NAMES: tuple[Name, ...] = get_args(Name)
 
 WORLD = "world"
 """General data, pairs and labels of the embedded world, in place of a file's name."""
-
-MANAGED = ("run", "overwrite", "model", "family", "parent", "parent_step", "seed", "mesh",
-           "process")  # fmt: skip
-"""Flags of a stage that the pipeline sets."""
 
 
 @dataclass(frozen=True)
@@ -99,26 +95,20 @@ class GeneralConfig:
 
 
 @dataclass(frozen=True)
-class R1Config:
-    """The whole of R1; the flags of a stage stand under its name, as in --zero.updates 100."""
+class R1Config(ModelFlags, PlaceFlags):
+    """The whole of R1; the flags of a stage stand under its name, as in --zero.updates 100.
+
+    Model, seed, problems and devices are those of all stages; each derives its own seed.
+    """
 
     run: str = "runs/r1"
     """Run directory, with a directory for every stage; what is finished is not run again."""
-    overwrite: bool = False
-    """Start the chosen stages anew where their directories hold other runs."""
     from_: Annotated[Name, tyro.conf.arg(name="from")] = "zero"
     """First stage to run; those before it must be finished."""
     to: Name = "distill"
     """Last stage to run."""
     only: tuple[Name, ...] = ()
     """Just these stages; what they build on must be finished."""
-    model: str = "embedded"
-    """The base: model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or
-    embedded."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function."""
-    seed: int = 0
-    """Seed of everything; each stage derives its own."""
     students: tuple[str, ...] = ()
     """Students to distil into: NAME=MODEL, or one of the paper's (qwen-1.5b, qwen-7b, qwen-14b,
     qwen-32b, llama-8b, llama-70b), each with its learning rate."""
@@ -130,43 +120,36 @@ class R1Config:
     """What is not reasoning."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     """How every stage's checkpoint is judged (the stages' own curves: --zero.eval.*)."""
-    zero: RLConfig = field(default_factory=RLConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
+    zero: RLSettings = field(default_factory=RLSettings)
     """R1-Zero: reinforcement learning on the base."""
-    cold_start_data: ColdStartConfig = field(default_factory=ColdStartConfig)
+    cold_start_data: ColdStartSettings = field(default_factory=ColdStartSettings)
     """Readable chains of thought, from R1-Zero or by another route."""
-    cold_start: SFTConfig = field(default_factory=SFTConfig)
+    cold_start: SFTSettings = field(default_factory=SFTSettings)
     """Supervised training of the base on them: Dev1."""
-    reasoning_rl: RLConfig = field(default_factory=RLConfig)
+    reasoning_rl: RLSettings = field(default_factory=RLSettings)
     """Reinforcement learning with language consistency: Dev2."""
-    rejection: RejectionConfig = field(default_factory=RejectionConfig)
+    rejection: RejectionSettings = field(default_factory=RejectionSettings)
     """What Dev2 gets right and says readably."""
-    general_sft: SFTConfig = field(default_factory=SFTConfig)
+    general_sft: SFTSettings = field(default_factory=SFTSettings)
     """Supervised training of the base on that and general data: Dev3."""
-    helpfulness: RewardModelConfig = field(default_factory=RewardModelConfig)
+    helpfulness: PairwiseSettings = field(default_factory=PairwiseSettings)
     """The pairwise reward model."""
-    safety: RewardModelConfig = field(default_factory=lambda: RewardModelConfig(kind="pointwise"))
+    safety: JudgedSettings = field(default_factory=JudgedSettings)
     """The point-wise reward model."""
-    general_rl: RLConfig = field(default_factory=RLConfig)
+    general_rl: RLSettings = field(default_factory=RLSettings)
     """The final reinforcement learning: R1."""
-    distill: SFTConfig = field(default_factory=SFTConfig)
+    distill: SFTSettings = field(default_factory=SFTSettings)
     """Supervised training of the students on the data of Dev3."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
-    process: ProcessConfig = field(default_factory=ProcessConfig)
-    """Processes, where there are several."""
 
     def __post_init__(self) -> None:
         """Raises UserError when parts do not fit together."""
+        super().__post_init__()
         if self.only and (self.from_ != "zero" or self.to != "distill"):
             raise UserError("--only, --from, --to: give --only or the other two")
         if NAMES.index(self.from_) > NAMES.index(self.to):
             raise UserError(f"--from {self.from_} --to {self.to}: the first comes after the second")
-        for name, kind in (("helpfulness", "pairwise"), ("safety", "pointwise")):
-            if getattr(self, name).kind != kind:
-                raise UserError(f"--{name}.kind {getattr(self, name).kind}: must be {kind}")
-        for name in NAMES:
-            if name != "general_data":  # its flags are those of --general
-                check_managed(name, getattr(self, name))
 
     @property
     def chosen(self) -> tuple[Name, ...]:
@@ -177,35 +160,3 @@ class R1Config:
             for place, name in enumerate(NAMES)
             if (name in self.only if self.only else first <= place <= last)
         )
-
-
-def check_managed(name: str, stage: Any) -> None:
-    """Raises UserError where a stage's flags hold what the pipeline decides."""
-    fresh = unplaced(stage)
-    for flag in managed(stage):
-        outer, _, inner = flag.partition(".")
-        given, usual = getattr(stage, outer), getattr(fresh, outer)
-        if given != usual:
-            dashed = flag.replace("_", "-")
-            raise UserError(
-                f"--{name.replace('_', '-')}.{dashed}: the pipeline sets it; leave it out "
-                "(--model, --seed, --data and --mesh are those of all stages)"
-            )
-
-
-def managed(stage: Any) -> list[str]:
-    """The flags of a stage that the pipeline sets."""
-    found = [name for name in MANAGED if hasattr(stage, name)]
-    return [*found, "data" if isinstance(stage.data, DataConfig) else "data.train"]
-
-
-def unplaced(stage: Any) -> Any:
-    """A stage's flags with those that the pipeline sets as they come."""
-    fresh, changes = type(stage)(), {}
-    for flag in managed(stage):
-        name, _, inner = flag.partition(".")
-        value = getattr(fresh, name)
-        if inner:
-            value = dataclasses.replace(getattr(stage, name), train=())
-        changes[name] = value
-    return dataclasses.replace(stage, **changes)

@@ -17,15 +17,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from r1jax.data import DataConfig
+from r1jax.data import TrainDataConfig
 from r1jax.data.curation.streams import KEPT
+from r1jax.data.examples.conversations import ConversationConfig
+from r1jax.data.examples.preferences import Feedback, PreferenceConfig
 from r1jax.errors import UserError
+from r1jax.run.flags import part
 from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
+from r1jax.stages.cold_start import ColdStartConfig
 from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
 from r1jax.stages.pipeline.config import NAMES, WORLD, Name, R1Config
 from r1jax.stages.pipeline.lineage import BASE
+from r1jax.stages.rejection import RejectionConfig
+from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.students import STUDENTS
-from r1jax.training.rl.config import RLConfig
+from r1jax.stages.supervised import SFTConfig, SFTSettings
+from r1jax.training.rl.config import RLConfig, RLSettings
 
 CHECKPOINTS = {
     "zero": "Zero", "cold_start": "Dev1", "reasoning_rl": "Dev2", "general_sft": "Dev3",
@@ -65,26 +72,19 @@ def plan(config: R1Config) -> list[Stage]:
     chains = str(places.of("cold_start_data") / kept)
     samples = (str(places.of("rejection") / kept), *_files(places, SFT, general.sft))
     stages = [
-        _policy(places, "zero", zero.run, BASE, _with_problems(config, config.zero)),
-        _sampled(places, "cold_start_data", cold_start.run, "zero"),
-        _learnt(places, "cold_start", supervised.run, BASE, (chains,)),
-        _policy(
-            places, "reasoning_rl", zero.run, "cold_start",
-            _with_problems(config, config.reasoning_rl),
-        ),
-        _sampled(places, "rejection", rejection.run, "reasoning_rl"),
-    ]  # fmt: skip
+        _policy(places, "zero", BASE, config.zero),
+        _sampled(places, "cold_start_data", config.cold_start_data, "zero"),
+        _learnt(places, "cold_start", config.cold_start, BASE, (chains,)),
+        _policy(places, "reasoning_rl", "cold_start", config.reasoning_rl),
+        _sampled(places, "rejection", config.rejection, "reasoning_rl"),
+    ]
     if general.generated:
         stages.append(_general(places))
-    stages.append(_learnt(places, "general_sft", supervised.run, BASE, samples))
-    # The paper's reward models start from R1 as it then was: the checkpoint they are to judge.
-    for name, sources, file in (
-        ("helpfulness", general.helpfulness, HELPFULNESS),
-        ("safety", general.safety, SAFETY),
-    ):
-        if sources:
-            read = _files(places, file, sources)
-            stages.append(_learnt(places, name, reward_model.run, "general_sft", read))
+    stages.append(_learnt(places, "general_sft", config.general_sft, BASE, samples))
+    if general.helpfulness:
+        stages.append(_judge(places, "helpfulness", "pairwise"))
+    if general.safety:
+        stages.append(_judge(places, "safety", "pointwise"))
     stages.append(_final(places))
     return stages + [_student(places, student, samples) for student in config.students]
 
@@ -114,14 +114,14 @@ class _Places:
         """The run directory of a stage."""
         return Path(self.config.run) / "stages" / f"{self._numbers[name]:02d}-{name}"
 
-    def flags(self, name: str, stage: Any, parent: str | None) -> Any:
-        """A stage's flags with everything that the pipeline decides, but for its data."""
+    def flags(self, name: str, parent: str) -> dict[str, Any]:
+        """What the pipeline decides of a stage's flags, but for its data."""
         c = self.config
-        checkpoints = "" if parent in (None, BASE) else str(self.of(parent) / "checkpoints")
-        return replace(
-            stage, run=str(self.of(name)), model=c.model, family=c.family, parent=checkpoints,
-            seed=100 * c.seed + self._numbers[name], mesh=c.mesh, process=c.process,
-        )  # fmt: skip
+        checkpoints = "" if parent.startswith(BASE) else str(self.of(parent) / "checkpoints")
+        return {
+            "run": str(self.of(name)), "model": c.model, "family": c.family, "parent": checkpoints,
+            "seed": 100 * c.seed + self._numbers[name], "mesh": c.mesh, "process": c.process,
+        }  # fmt: skip
 
 
 def _files(places: _Places, file: str, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,44 +133,59 @@ def _files(places: _Places, file: str, sources: tuple[str, ...]) -> tuple[str, .
 # --- what ------------------------------------------------------------------------------------
 
 
-def _with_problems(config: R1Config, stage: Any, **late: Any) -> Any:
-    return replace(stage, data=replace(config.data, **late))
+def _drawn(places: _Places, flags: dict[str, Any], **late: Any) -> dict[str, Any]:
+    """A stage's problems, and how their programs are run.
+
+    They come in an order of its own: no stage sees those of another one again first.
+    """
+    c = places.config
+    data = replace(c.data, seed=c.data.seed + flags["seed"], **late)
+    return flags | {"data": data, "sandbox": c.sandbox}
 
 
-def _reseeded(data: DataConfig, seed: int) -> DataConfig:
-    """The same problems drawn in another order: no stage sees those of another one again first."""
-    return replace(data, seed=data.seed + seed)
+def _policy(places: _Places, name: Name, parent: str, stage: RLSettings, **late: Any) -> Stage:
+    flags = _drawn(places, places.flags(name, parent), **late)
+    return Stage(name, name, zero.run, RLConfig(**vars(stage), **flags), parent, judged=True)
 
 
-def _policy(
-    places: _Places, name: Name, run: Callable[..., None], parent: str, stage: RLConfig
-) -> Stage:
-    flags = places.flags(name, stage, parent)
-    flags = replace(flags, data=_reseeded(flags.data, flags.seed))
-    return Stage(name, name, run, flags, parent, judged=True)
-
-
-def _sampled(places: _Places, name: Name, run: Callable[..., None], teacher: str) -> Stage:
+def _sampled(places: _Places, name: Name, stage: Any, teacher: str) -> Stage:
     """A stage that samples a checkpoint and leaves what it keeps."""
-    config = places.config
-    flags = places.flags(name, _with_problems(config, getattr(config, name)), teacher)
-    flags = replace(flags, data=_reseeded(flags.data, flags.seed))
-    return Stage(name, name, run, flags, asks=(teacher,), makes=(f"{KEPT}.jsonl",))
+    chains = name == "cold_start_data"
+    kind, run = (ColdStartConfig, cold_start.run) if chains else (RejectionConfig, rejection.run)
+    flags = _drawn(places, places.flags(name, teacher))
+    flags["data"] = part(TrainDataConfig, flags["data"])
+    config = kind(**vars(stage), **flags)
+    return Stage(name, name, run, config, asks=(teacher,), makes=(f"{KEPT}.jsonl",))
 
 
 def _learnt(
-    places: _Places, name: Name, run: Callable[..., None], parent: str, files: tuple[str, ...]
+    places: _Places,
+    name: str,
+    stage: SFTSettings,
+    parent: str,
+    files: tuple[str, ...],
+    **changes: Any,
 ) -> Stage:
-    """A stage that learns from files: supervised, or a reward model."""
-    stage = getattr(places.config, name)
-    judge = run is reward_model.run
-    more: dict[str, Any] = {"template": places.config.data.template} if judge else {}
-    untested = not (stage.data.eval or stage.data.eval_count)
-    if judge and untested and WORLD in getattr(places.config.general, name):
-        more["eval"] = (str(places.of("general_data") / TESTS[f"{name}.jsonl"]),)
-    stage = replace(stage, data=replace(stage.data, train=files, **more))
-    flags = places.flags(name, stage, parent)
-    return Stage(name, name, run, flags, parent, reads=files, judged=not judge)
+    """A supervised stage."""
+    data = ConversationConfig(**vars(stage.data), train=files)
+    flags = vars(stage) | places.flags(name, parent) | {"data": data} | changes
+    kind = name if name in NAMES else "distill"
+    return Stage(name, kind, supervised.run, SFTConfig(**flags), parent, reads=files, judged=True)
+
+
+def _judge(places: _Places, name: Name, kind: Feedback) -> Stage:
+    """A reward model."""
+    stage, sources = (getattr(flags, name) for flags in (places.config, places.config.general))
+    file = f"{name}.jsonl"
+    read = _files(places, file, sources)
+    template = stage.data.template or places.config.data.template
+    data = vars(stage.data) | {"train": read, "template": template}
+    if WORLD in sources and not (stage.data.eval or stage.data.eval_count):
+        data["eval"] = (str(places.of("general_data") / TESTS[file]),)
+    # The paper's reward models start from R1 as it then was: the checkpoint they are to judge.
+    flags = vars(stage) | places.flags(name, "general_sft") | {"data": PreferenceConfig(**data)}
+    config = RewardModelConfig(**flags, kind=kind)
+    return Stage(name, name, reward_model.run, config, "general_sft", reads=read)
 
 
 def _general(places: _Places) -> Stage:
@@ -206,8 +221,7 @@ def _final(places: _Places) -> Stage:
         for name, weight in models.items()
     )
     stage = replace(stage, reward=replace(stage.reward, model=(*stage.reward.model, *named)))
-    stage = _with_problems(config, stage, **late)
-    found = _policy(places, "general_rl", zero.run, "general_sft", stage)
+    found = _policy(places, "general_rl", "general_sft", stage, **late)
     return replace(found, asks=tuple(models))
 
 
@@ -221,8 +235,5 @@ def _student(places: _Places, student: str, samples: tuple[str, ...]) -> Stage:
             )
         model = STUDENTS[name].base
         stage = replace(stage, optimizer=replace(stage.optimizer, lr=STUDENTS[name].lr))
-    stage = replace(stage, data=replace(stage.data, train=samples))
-    full = f"student-{name}"
-    flags = replace(places.flags(full, stage, None), model=model, family="")
     base = f"{BASE}:{name}"
-    return Stage(full, "distill", supervised.run, flags, base, reads=samples, judged=True)
+    return _learnt(places, f"student-{name}", stage, base, samples, model=model, family="")

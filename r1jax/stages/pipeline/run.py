@@ -104,7 +104,7 @@ def run(config: R1Config) -> None:
     with contextlib.ExitStack() as opened:
         # Stages of one model compile the same programs.
         opened.enter_context(kept_in(Path(config.run) / "compiled"))
-        pool = opened.enter_context(RewardPool(config.zero.reward.workers))
+        pool = opened.enter_context(RewardPool(config.zero.reward.workers, **config.sandbox.room))
         pipeline = Pipeline(config, stages, pool)
         if writes:
             pipeline.path.mkdir(parents=True, exist_ok=True)

@@ -6,14 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.config import DataConfig
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO
-from r1jax.mesh import MeshConfig, ProcessConfig
 from r1jax.models.decoding.quantized import WeightFormat
-from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig
@@ -21,9 +18,8 @@ from r1jax.rewards.language import Identifier as LanguageIdentifier
 from r1jax.rewards.sandbox import require_isolation
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
-from r1jax.run.profile import ProfileConfig
-from r1jax.run.sinks import LogConfig
-from r1jax.training.optimizer import OptimizerConfig
+from r1jax.run.flags import RunFlags
+from r1jax.training.settings import TrainingSettings
 from r1jax.training.update import ComputeConfig
 
 
@@ -37,10 +33,6 @@ class RolloutConfig(EngineConfig):
     """Completions per problem; their mean reward is the baseline."""
     temperature: float = 1.0
     """Sampling temperature; scoring divides by the same."""
-    top_p: float = 1.0
-    """Nucleus; must stay 1 in training, where scoring sees the whole vocabulary."""
-    top_k: int = 0
-    """Tokens kept; must stay 0 in training."""
     max_rounds: int = 1
     """Above 1, dynamic sampling (DAPO): prompts are drawn for up to so many rounds, until enough
     groups hold both right and wrong answers."""
@@ -62,11 +54,6 @@ class RolloutConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         """Raises UserError on values that cannot train."""
-        if self.top_p < 1 or self.top_k:
-            raise UserError(
-                f"--rollout.top-p {self.top_p} --rollout.top-k {self.top_k}: training needs the "
-                "whole vocabulary (1 and 0); evaluation has its own --eval.top-p"
-            )
         if self.temperature <= 0:
             raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
         if not 0 <= self.leave < 1:
@@ -154,65 +141,45 @@ class TrainConfig(ComputeConfig):
 
 
 @dataclass(frozen=True)
-class RLConfig:
-    """A reinforcement-learning run."""
+class EvalSchedule(EvalConfig):
+    """How and how often a policy is judged in training."""
 
-    run: str = "runs/zero"
-    """Run directory; an unfinished one with the same flags is resumed."""
-    overwrite: bool = False
-    """Start anew where the run directory holds another run."""
-    model: str = "embedded"
-    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
-    the small base in the package."""
-    family: str = ""
-    """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
-    parent: str = ""
-    """Directory of a run's checkpoints whose weights replace the model's at the start; the KL
-    term's reference, too, begins there."""
-    parent_step: int | None = None
-    """Update of the parent's checkpoint; None: the newest."""
+    every: int = 20
+    """Updates between evaluations; 0: only before and after."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        if self.every < 0:
+            raise UserError(f"--eval.every {self.every}: must be 0 or above")
+
+
+@dataclass(frozen=True)
+class RLSettings(TrainingSettings):
+    """How a policy learns from rewards."""
+
     updates: int = 100
     """Optimizer updates in all."""
-    seed: int = 0
-    """Seed of sampling, of the split into updates and of evaluation."""
     user_loss: str = ""
     """Your own loss in place of GRPO's: package.module:function, as r1jax.types.Loss says."""
     export: bool = False
     """Write the final weights to <run>/hf in the Hugging Face layout."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """Problems."""
+    memory: Literal["error", "warn", "off"] = "warn"
+    """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     """Sampling from the policy."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """Judging completions."""
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    """Running programs, where answers are such."""
     loss: GRPO = field(default_factory=GRPO)
     """The objective."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """The optimizer."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The update."""
-    eval: EvalConfig = field(default_factory=EvalConfig)
+    eval: EvalSchedule = field(default_factory=EvalSchedule)
     """Held-out evaluation."""
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """Saving."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    """Low-rank training; the reference is then the base itself, not a copy."""
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    """Devices."""
-    process: ProcessConfig = field(default_factory=ProcessConfig)
-    """Processes, where there are several."""
-    memory: Literal["error", "warn", "off"] = "warn"
-    """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
-    log: LogConfig = field(default_factory=LogConfig)
-    """Further places for the metrics."""
-    profile: ProfileConfig = field(default_factory=ProfileConfig)
-    """Traces of what the devices do."""
 
     def __post_init__(self) -> None:
         """Raises UserError when parts do not fit together."""
+        super().__post_init__()
         size, parts = self.rollout.prompts * self.rollout.group, self.train.updates_per_rollout
         if parts < 1 or size % parts:
             raise UserError(
@@ -242,10 +209,27 @@ class RLConfig:
             )
         if self.updates < 1:
             raise UserError(f"--updates {self.updates}: must be at least 1")
-        if self.parent_step is not None and not self.parent:
-            raise UserError(
-                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
-            )
+
+    @property
+    def plan(self) -> str:
+        """The run's arithmetic in one line."""
+        r, parts = self.rollout, self.train.updates_per_rollout
+        size = r.prompts * r.group
+        return (
+            f"{r.prompts} prompts x {r.group} = {size} completions -> {parts} update"
+            f"{'s' if parts > 1 else ''} of {size // parts}; {self.updates} updates"
+        )
+
+
+@dataclass(frozen=True)
+class RLConfig(RLSettings, RunFlags):
+    """A reinforcement-learning run."""
+
+    run: str = "runs/zero"
+    data: DataConfig = field(default_factory=DataConfig)
+    """Problems."""
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    """Running programs, where answers are such."""
 
     def check_programs(self, problems: Iterable[Problem]) -> None:
         """Raises UserError where `problems` ask for programs that could not be run as asked."""
@@ -260,13 +244,3 @@ class RLConfig:
                     f"--sandbox.{flag} {inner}: a program runs under a reward worker, which has "
                     f"{outer}; raise --reward.{flag} above it"
                 )
-
-    @property
-    def plan(self) -> str:
-        """The run's arithmetic in one line."""
-        r, parts = self.rollout, self.train.updates_per_rollout
-        size = r.prompts * r.group
-        return (
-            f"{r.prompts} prompts x {r.group} = {size} completions -> {parts} update"
-            f"{'s' if parts > 1 else ''} of {size // parts}; {self.updates} updates"
-        )

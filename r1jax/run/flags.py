@@ -1,0 +1,92 @@
+"""The flags that commands share, each said once: what a command is made of inherits them.
+
+A class of Settings holds what a stage of the whole R1 asks for itself; with RunFlags, which there
+the pipeline decides, it becomes the Config of a command of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from r1jax.errors import UserError
+from r1jax.mesh import MeshConfig, ProcessConfig
+
+Part = TypeVar("Part")
+
+
+class Flags:
+    """Where the checks of classes that inherit from several of these end."""
+
+    def __post_init__(self) -> None:
+        """Checks nothing more."""
+
+
+@dataclass(frozen=True)
+class PlaceFlags(Flags):
+    """Where a run is left, by which processes."""
+
+    run: str = ""
+    """Run directory; an unfinished one with the same flags is resumed."""
+    overwrite: bool = False
+    """Start anew where the run directory holds another run."""
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    """Processes, where there are several."""
+
+
+@dataclass(frozen=True)
+class ModelFlags(Flags):
+    """Which model, on which devices."""
+
+    model: str = "embedded"
+    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
+    the small base in the package."""
+    family: str = ""
+    """A reader of config.json for a model of another family: package.module:function; empty: the
+    families r1jax knows (qwen2, qwen3, llama)."""
+    seed: int = 0
+    """Seed of whatever is drawn: samples, orders, fresh weights (--data.seed: the problems)."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+
+
+@dataclass(frozen=True)
+class AskedFlags(ModelFlags):
+    """A model, or what a run made of it, that is asked and not trained."""
+
+    checkpoint: str = ""
+    """Directory of checkpoints whose newest weights replace the model's."""
+    step: int | None = None
+    """Update of the checkpoint; None: the newest."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the model."""
+
+
+@dataclass(frozen=True)
+class RunFlags(ModelFlags, PlaceFlags):
+    """A run that stands alone."""
+
+    parent: str = ""
+    """Directory of a run's checkpoints whose weights replace the model's at the start; the KL
+    term's reference, where there is one, begins there too."""
+    parent_step: int | None = None
+    """Update of the parent's checkpoint; None: the newest."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on a step of no parent."""
+        super().__post_init__()
+        if self.parent_step is not None and not self.parent:
+            raise UserError(
+                f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"
+            )
+
+
+def part(kind: type[Part], whole: Any) -> Part:
+    """The flags of the dataclass `kind` out of a config that has them and more, nested ones too."""
+    usual = kind()
+    own = {f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name, value in own.items():
+        if dataclasses.is_dataclass(value):
+            own[name] = part(type(getattr(usual, name)), value)
+    return kind(**own)
