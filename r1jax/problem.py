@@ -51,13 +51,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Completion:
-    """What the policy wrote after a prompt, already split into thought and answer."""
+    """What the policy wrote after a prompt, already split into thought and answer.
+
+    `offsets` are for rewards that judge token by token, and empty elsewhere: token i is
+    text[start:end] for (start, end) = offsets[i].
+    """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     thought: str | None
     answer: str | None
+    offsets: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def parse(
@@ -79,5 +84,9 @@ class RewardContext:
     tokenizer: Any = None
 
 
-Reward = Callable[[Sequence[Problem], Sequence[Completion], RewardContext], Sequence[float | None]]
-"""The reward contract: one number per completion; None leaves this term out of the sum."""
+Value = float | Sequence[float | None] | None
+"""A completion's reward, None where it is left out. Of a reward `per_token`, a list with a number
+for each token, None for one that has no reward of its own."""
+
+Reward = Callable[[Sequence[Problem], Sequence[Completion], RewardContext], Sequence[Value]]
+"""The reward contract: one value per completion; None leaves this term out of the sum."""

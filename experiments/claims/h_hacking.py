@@ -17,7 +17,6 @@ from experiments.claims.results import smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
 from experiments.gates.jobs import Job
 from r1jax.data.examples.preferences import PreferenceConfig
-from r1jax.training.rl.config import RewardConfig
 
 EPOCHS = (10, 3, 1)  # passes over the fewest, the middle and the most pairs
 PROMPT = 128  # tokens of the longest request
@@ -37,11 +36,10 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     for size, count, epochs in zip(SIZES, config.pairs, EPOCHS, strict=True):
         data, proxy = f"pairs-{size}-s{pair.seed}", pair.named(f"proxy-{size}")
         made = pairs.Config(run=runs.place(config, data), count=count, seed=pair.seed)
-        rewarded = RewardConfig(
-            accuracy=0.0, format=0.0, workers=config.zero.reward.workers,
+        rewarded = config.zero.reward.only(
             user=("experiments.claims.gold:gold=0",),
             model=(f"{runs.place(config, proxy)}=1.0",),
-        )  # fmt: skip
+        )
         found += [
             Step(Job(data, "experiments.claims.pairs", made, pairs.Config())),
             proxy_step(config, proxy, pair, data, epochs, model),

@@ -23,11 +23,10 @@ from r1jax.rollout.engine import EngineConfig
 from r1jax.run.directory import inspect, read_json, to_json, write_json
 from r1jax.run.flags import Flags, part
 from r1jax.stages import zero
-from r1jax.training.rl.config import RewardConfig, RLConfig
+from r1jax.training.rl.config import RLConfig
 
 FLAGS = "flags.json"  # what a finished evaluation was made with
 TAIL = 15  # lines of a failed job's log that are shown
-TERMS = ("accuracy", "format", "tag_count", "language", "overlong", "repetition", "random")
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,6 @@ def seed_runs(run: RLConfig, count: int, out: Path) -> dict[str, RLConfig]:
         )
         for i in range(count)
     }  # fmt: skip
-
-
-def only(reward: RewardConfig, **weights: float) -> RewardConfig:
-    """The reward with these terms and no others."""
-    return replace(reward, **dict.fromkeys(TERMS, 0.0) | weights, user=())
 
 
 def rejection(run: RLConfig, out: Path) -> rejection_sft.Config:

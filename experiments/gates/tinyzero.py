@@ -94,7 +94,7 @@ def runs(config: Config) -> list[Job]:
     seeds = [job(run) for run in jobs.seed_runs(zero, config.seeds, out).values()]
     if not config.controls:
         return seeds
-    random = replace(zero, run=str(out / "random"), reward=jobs.only(zero.reward, random=1.0))
+    random = replace(zero, run=str(out / "random"), reward=zero.reward.only(random=1.0))
     rejection = replace(jobs.rejection(zero, out), sft=config.sft)
     return [
         *seeds,

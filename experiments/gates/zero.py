@@ -56,8 +56,7 @@ def runs(config: Config) -> list[Job]:
         return Job(Path(run.run).name, "experiments.zero_demo", run, DEMO)
 
     def control(name: str, **weights: float) -> Job:
-        reward = processes.only(demo.reward, **weights)
-        return job(replace(demo, run=str(out / name), reward=reward))
+        return job(replace(demo, run=str(out / name), reward=demo.reward.only(**weights)))
 
     seeds = [job(run) for run in processes.seed_runs(demo, config.seeds, out).values()]
     if not config.controls:

@@ -20,7 +20,7 @@ from r1jax.evaluate.statistics import (
     reflection_count,
     vote,
 )
-from r1jax.problem import Completion, Problem
+from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.answers.graders import UNRULED
 from r1jax.rewards.language import language_consistency, thought_words
 from r1jax.rewards.sandbox import SandboxConfig
@@ -143,7 +143,7 @@ def measures(problems: Sequence[Problem], judged: Sequence[Sequence[Judged]]) ->
     every = [j for samples in judged for j in samples]
     language = language_consistency()
     consistent = [
-        language.of(problem, j.completion)
+        language.of(problem, j.completion, RewardContext())
         for problem, samples in zip(problems, judged, strict=True)
         for j in samples
     ]

@@ -17,6 +17,7 @@ from r1jax.rewards.answers.choice import choice_letter
 from r1jax.rewards.answers.extract import extract, unwrap
 from r1jax.rewards.answers.graders import grade
 from r1jax.rewards.answers.numeric import parse_number, plain
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.format import is_strict_format
 from r1jax.rewards.sandbox import SandboxConfig
 from r1jax.rewards.workers.pool import RewardPool
@@ -112,20 +113,15 @@ def judge(
 
 
 @dataclass(frozen=True)
-class _GradeAnswer:
+class _GradeAnswer(BaseReward):
     """Grades `completion.answer` as it stands: extraction has already happened."""
 
     sandbox: SandboxConfig
-    per_item = True
+    needs_tokens = False
 
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        pairs = zip(problems, completions, strict=True)
-        return [grade(p, c.answer, self.sandbox) for p, c in pairs]
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
+        """1.0 for a right answer, else 0.0."""
+        return grade(problem, completion.answer, self.sandbox)
 
 
 def _answers(problem: Problem, completion: Completion) -> tuple[str | None, str | None]:

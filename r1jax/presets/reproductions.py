@@ -37,7 +37,7 @@ _JUDGED = EvalSchedule(every=50, samples=4)  # ours
 
 def _reward(*terms: str) -> RewardConfig:
     """Published terms in place of the project's own."""
-    return RewardConfig(accuracy=0.0, format=0.0, user=tuple(f"r1jax.rewards.{t}" for t in terms))
+    return RewardConfig().only(user=tuple(f"r1jax.rewards.{t}" for t in terms))
 
 
 _TINYZERO = RLConfig(

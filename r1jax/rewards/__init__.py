@@ -6,11 +6,13 @@ from r1jax.rewards.adapters import (
     named_reward,
     per_answer,
     per_completion,
+    per_token,
     random_reward,
 )
 from r1jax.rewards.answers.extract import Policy, extract
 from r1jax.rewards.answers.graders import GRADERS, check_gold, grade
 from r1jax.rewards.answers.gym import unsafe_reasoning_gym_tasks
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.code import CodeReward, code
 from r1jax.rewards.format import is_strict_format, strict_format, tag_count
 from r1jax.rewards.language import language_consistency, thought_words
@@ -24,6 +26,7 @@ from r1jax.rewards.workers.unit import Counts
 __all__ = [
     "GRADERS",
     "Accuracy",
+    "BaseReward",
     "CodeReward",
     "Counts",
     "Policy",
@@ -41,6 +44,7 @@ __all__ = [
     "named_reward",
     "per_answer",
     "per_completion",
+    "per_token",
     "random_reward",
     "repetition_penalty",
     "score",

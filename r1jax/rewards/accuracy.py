@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.answers.extract import Policy, check_policy, extract
 from r1jax.rewards.answers.graders import GRADERS, UNRULED, check_gold, grade, grader_of
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.sandbox import SandboxConfig, require_isolation
 
 __all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(BaseReward):
     """1.0 or 0.0 for each completion, None where no rule tells; see `accuracy`."""
 
     policy: Policy
     truncated: float
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    per_item = True  # the pool may hand it one completion at a time
+    needs_tokens = False
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises UserError for an unknown grader, and where programs cannot be isolated."""
@@ -30,21 +31,13 @@ class Accuracy:
         if any(problem.grader == "code" for problem in problems):
             require_isolation(self.sandbox)
 
-    def of(self, problem: Problem, completion: Completion) -> float | None:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float | None:
         """The reward of one completion."""
         if problem.grader == UNRULED:
             return None
         if completion.finish_reason == "length":
             return self.truncated
         return grade(problem, extract(completion.text, self.policy, problem), self.sandbox)
-
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float | None]:
-        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
 
 
 def accuracy(

@@ -8,53 +8,71 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, Reward, RewardContext
+from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.answers.extract import extract
+from r1jax.rewards.base import BaseReward, Place
 
 
 @dataclass(frozen=True)
-class PerAnswer:
-    """A function of one problem and its extracted answer, as a Reward; see `per_answer`."""
+class Lifted(BaseReward):
+    """A function of a group's problems, completions and context, as it was written by a user."""
 
-    function: Callable[[Problem, str], float | None]
-    per_item = True
+    function: Callable[..., Any]
+    per_item: bool = False
+    per_token: bool = False
 
     def __call__(
         self,
         problems: Sequence[Problem],
         completions: Sequence[Completion],
         context: RewardContext,
-    ) -> list[float | None]:
-        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
+    ) -> Sequence[Value]:
+        return self.function(problems, completions, context)
 
-    def of(self, problem: Problem, completion: Completion) -> float | None:
+
+@dataclass(frozen=True)
+class PerAnswer(BaseReward):
+    """A function of one problem and its extracted answer, as a reward; see `per_answer`."""
+
+    function: Callable[[Problem, str], float | None]
+    needs_tokens = False
+
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> Value:
         """The reward of one completion; 0.0 where no answer is found."""
         answer = extract(completion.text, "auto", problem)
         return 0.0 if answer is None else self.function(problem, answer)
 
 
 @dataclass(frozen=True)
-class PerCompletion:
-    """A function of one problem and its completion, as a Reward; see `per_completion`."""
+class PerCompletion(BaseReward):
+    """A function of one problem and its completion, as a reward; see `per_completion`."""
 
-    function: Callable[[Problem, Completion], float | None]
-    per_item = True
+    function: Callable[[Problem, Completion], Value]
+    place: Place = "worker"
+    per_token: bool = False
 
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float | None]:
-        return [self.function(p, c) for p, c in zip(problems, completions, strict=True)]
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> Value:
+        """The reward of one completion."""
+        return self.function(problem, completion)
+
+
+def lifted(reward: Reward) -> BaseReward:
+    """The door into the protocol: a reward of ours as it is, a user's function or object lifted.
+
+    What is no `BaseReward` is called for a group at a time in a worker, or for one completion at a
+    time if its attribute `per_item` says so.
+    """
+    if isinstance(reward, BaseReward):
+        return reward
+    return Lifted(reward, getattr(reward, "per_item", False))
 
 
 def per_answer(function: Callable[[Problem, str], float | None]) -> PerAnswer:
-    """Lifts `(problem, answer text) -> float | None` to a Reward (a decorator).
+    """Lifts `(problem, answer text) -> float | None` to a reward (a decorator).
 
     The answer is extracted by the policy "auto"; a completion without one gets 0.0. In a pool each
     call runs under its own limits.
@@ -63,25 +81,38 @@ def per_answer(function: Callable[[Problem, str], float | None]) -> PerAnswer:
 
 
 def per_completion(function: Callable[[Problem, Completion], float | None]) -> PerCompletion:
-    """Lifts `(problem, completion) -> float | None` to a Reward (a decorator); see `per_answer`."""
+    """Lifts `(problem, completion) -> float | None` to a reward (a decorator); see `per_answer`."""
     return PerCompletion(function)
 
 
+def per_token(reward: Reward) -> BaseReward:
+    """Says that a reward gives each completion a list: a number, or None, for each of its tokens.
+
+    A decorator, of a function of a group or above `per_completion`. `completion.token_ids` are the
+    tokens, `completion.offsets` say where each stands in the text. Advantages compare the numbers
+    of a group, so that a token that ends no step has None, not 0. A completion may have None in
+    place of a list, which leaves it out.
+    """
+    reward = lifted(reward)
+    if not isinstance(reward, Lifted | PerCompletion):
+        raise UserError(f"per_token: {type(reward).__name__} cannot judge token by token")
+    return replace(reward, per_token=True)
+
+
+def linear(function: Callable[[Problem, Completion], float]) -> PerCompletion:
+    """Lifts a function of ours whose time is linear in the text: it needs no worker's limits."""
+    return PerCompletion(function, place="here")
+
+
 @dataclass(frozen=True)
-class RandomReward:
+class RandomReward(BaseReward):
     """A coin for each problem and text; see `random_reward`."""
 
     seed: int
+    place = "here"
 
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        return [self._coin(p, c) for p, c in zip(problems, completions, strict=True)]
-
-    def _coin(self, problem: Problem, completion: Completion) -> float:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
+        """The coin of one completion."""
         key = f"{self.seed}\0{problem.id}\0{completion.text}".encode("utf-8", "surrogatepass")
         return float(hashlib.sha256(key).digest()[0] & 1)
 
@@ -122,25 +153,27 @@ def named_reward(text: str) -> tuple[str, Reward, float]:
     Options and weight (default 1) may be left out. Raises UserError as `load_reward` does, and for
     a weight that is no number.
     """
+    spec, weight = split_weight(text, "--reward.user")
+    return _function_name(spec), load_reward(spec), weight
+
+
+def split_weight(text: str, flag: str) -> tuple[str, float]:
+    """`PLACE?option=value` and the weight that may follow it, `=WEIGHT` (default 1)."""
     place, mark, query = text.partition("?")
-    if mark:
-        *pairs, last = query.split("&")
-        option, equals, rest = last.partition("=")
-        value, _, weight = rest.partition("=")
-        spec = "&".join([*pairs, f"{option}{equals}{value}"])
-        spec = f"{place}?{spec}"
-    else:
+    pairs, amp, last = query.rpartition("&")
+    option, equals, rest = last.partition("=")
+    value, _, weight = rest.partition("=")
+    spec = f"{place}?{pairs}{amp}{option}{equals}{value}"
+    if not mark:
         spec, _, weight = place.partition("=")
     try:
-        number = float(weight or 1)
+        return spec, float(weight or 1)
     except ValueError:
-        raise UserError(f"--reward.user {text}: {weight!r} is not a number") from None
-    return _function_name(spec), load_reward(spec), number
+        raise UserError(f"{flag} {text}: {weight!r} is not a number") from None
 
 
 def _with_options(reward: Any, query: str, name: str) -> Reward:
-    lifted = isinstance(reward, PerAnswer | PerCompletion)
-    function = reward.function if lifted else reward
+    function = getattr(reward, "function", reward)
     options = {
         key: parameter
         for key, parameter in inspect.signature(function, eval_str=True).parameters.items()
@@ -154,7 +187,7 @@ def _with_options(reward: Any, query: str, name: str) -> Reward:
             raise UserError(f"reward {name!r}: no option {key}; {_function_name(name)} has {there}")
         given[key] = _typed(value, options[key].annotation, f"reward {name!r}: {key}={value}")
     bound = functools.partial(function, **given)
-    return type(reward)(bound) if lifted else bound
+    return replace(reward, function=bound) if function is not reward else bound
 
 
 def _function_name(name: str) -> str:

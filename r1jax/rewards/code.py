@@ -13,6 +13,7 @@ from functools import lru_cache
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.answers.extract import program
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.sandbox import (
     Calls,
     SandboxConfig,
@@ -28,33 +29,25 @@ MAX_PROGRAM_CHARACTERS = 1 << 16
 
 
 @dataclass(frozen=True)
-class CodeReward:
+class CodeReward(BaseReward):
     """1.0 or 0.0, or a share, for each completion; see `code`."""
 
     share: bool = False
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
-    per_item = True
+    needs_tokens = False
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises UserError where programs of `problems` could not be isolated."""
         if any(problem.grader == "code" for problem in problems):
             require_isolation(self.sandbox)
 
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float | None]:
-        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
-
-    def of(self, problem: Problem, completion: Completion) -> float | None:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float | None:
         """The reward of one completion; None for a problem without tests."""
         if problem.grader != "code":
             return None
         if completion.finish_reason == "length":
             return 0.0
-        verdict = judge(problem, program(completion.text), self.sandbox, self.share)
+        verdict = verdict_on(problem, program(completion.text), self.sandbox, self.share)
         return verdict.share if self.share else float(verdict.right)
 
 
@@ -69,11 +62,11 @@ def code(share: bool = False, sandbox: SandboxConfig | None = None) -> CodeRewar
 
 
 def code_answer(problem: Problem, answer: str, sandbox: SandboxConfig | None = None) -> bool:
-    """Passes all tests of the problem; the judge behind the grader "code"."""
-    return judge(problem, program(answer), sandbox).right
+    """Passes all tests of the problem; what the grader "code" does."""
+    return verdict_on(problem, program(answer), sandbox).right
 
 
-def judge(
+def verdict_on(
     problem: Problem, text: str, sandbox: SandboxConfig | None = None, share: bool = False
 ) -> Verdict:
     """The verdict on the program `text`; UserError where the problem has no tests."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.problem import Completion, Problem
+from r1jax.rewards.adapters import linear
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -27,15 +26,13 @@ def is_strict_format(text: str) -> bool:
     )
 
 
-def strict_format(
-    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
-) -> list[float]:
+@linear
+def strict_format(problem: Problem, completion: Completion) -> float:
     """1.0 where the completion is the strict envelope, else 0.0."""
-    return [float(is_strict_format(completion.text)) for completion in completions]
+    return float(is_strict_format(completion.text))
 
 
-def tag_count(
-    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
-) -> list[float]:
+@linear
+def tag_count(problem: Problem, completion: Completion) -> float:
     """0.25 for each of the four tags that appears exactly once (after Open-R1)."""
-    return [sum(0.25 for tag in TAGS if c.text.count(tag) == 1) for c in completions]
+    return sum(0.25 for tag in TAGS if completion.text.count(tag) == 1)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.identify import identified, require, sentences
 
 QUESTION = "question"
@@ -103,13 +103,14 @@ def _plain(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class LanguageConsistency:
+class LanguageConsistency(BaseReward):
     """Words of the target language / words of the thought; see `language_consistency`."""
 
     target: str
     identifier: Identifier = "script"
+    place = "here"
 
-    def of(self, problem: Problem, completion: Completion) -> float:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
         """The share for one completion."""
         target = self._target(problem)
         counts = thought_words(completion)
@@ -145,14 +146,6 @@ class LanguageConsistency:
             if words >= FEWEST_IDENTIFIED:
                 found += words * (identified(_plain(sentence), neighbours) not in (target, None))
         return found
-
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        return [self.of(p, c) for p, c in zip(problems, completions, strict=True)]
 
 
 def language_consistency(

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.base import BaseReward
 
 
 @dataclass(frozen=True)
-class SoftOverlong:
+class SoftOverlong(BaseReward):
     """Equation 13 of DAPO, in tokens of `token_ids`; see `soft_overlong`."""
 
     max_tokens: int
     cache: int
+    place = "here"
 
-    def of(self, length: int) -> float:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
         """0 up to max_tokens - cache, then linear to -1 at max_tokens, -1 beyond."""
-        return 0.0 - min(max(length - (self.max_tokens - self.cache), 0) / self.cache, 1.0)
-
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        return [self.of(len(completion.token_ids)) for completion in completions]
+        over = max(len(completion.token_ids) - (self.max_tokens - self.cache), 0)
+        return 0.0 - min(over / self.cache, 1.0)
 
 
 def soft_overlong(max_tokens: int, cache: int) -> SoftOverlong:

@@ -44,32 +44,29 @@ def accuracy(problem: Problem, completion: Completion, *, gold: Gold = "answer")
         return None
 
 
-def format(
-    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
-) -> list[float]:
+@per_completion
+def format(problem: Problem, completion: Completion) -> float:
     """1 for <think>, text, </think>, <answer>, text, </answer> with exactly these newlines, else 0.
 
     A blank line between the blocks fails; further lines after </answer> pass (its expression has
     MULTILINE, so that `$` matches at the end of any line).
     """
-    return [float(_envelope(completion.text) is not None) for completion in completions]
+    return float(_envelope(completion.text) is not None)
 
 
-def tag_count(
-    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
-) -> list[float]:
+@per_completion
+def tag_count(problem: Problem, completion: Completion) -> float:
     """0.25 for each tag that stands exactly once with its newlines."""
-    return [sum(0.25 for tag in _TAGS if c.text.count(tag) == 1) for c in completions]
+    return sum(0.25 for tag in _TAGS if completion.text.count(tag) == 1)
 
 
-def reasoning_steps(
-    problems: Sequence[Problem], completions: Sequence[Completion], context: RewardContext
-) -> list[float]:
+@per_completion
+def reasoning_steps(problem: Problem, completion: Completion) -> float:
     """A third for each "Step 1:", bullet or "First," and the like, at most 1.
 
     A numbered line counts only at the very start: its `^` is without MULTILINE.
     """
-    return [min(1.0, len(_STEPS.findall(c.text)) / 3) for c in completions]
+    return min(1.0, len(_STEPS.findall(completion.text)) / 3)
 
 
 def length(
@@ -126,14 +123,10 @@ def cosine(
     return low + 0.5 * (high - low) * (1.0 + math.cos(math.pi * len(completion.text) / max_len))
 
 
+@per_completion
 def repetition_penalty(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
-    *,
-    ngram_size: int = 3,
-    max_penalty: float = -1.0,
-) -> list[float]:
+    problem: Problem, completion: Completion, *, ngram_size: int = 3, max_penalty: float = -1.0
+) -> float:
     """(1 - different / all n-grams) x max_penalty over lower-cased words between white space.
 
     0 for fewer than n words. Chinese, which it splits with jieba, is
@@ -144,55 +137,42 @@ def repetition_penalty(
             f"repetition_penalty got ngram_size {ngram_size}, max_penalty {max_penalty}; "
             "ngram_size must be at least 1 and max_penalty at most 0"
         )
-    rewards = []
-    for completion in completions:
-        words = completion.text.lower().split()
-        grams = list(zip(*(words[i:] for i in range(ngram_size)), strict=False))
-        share = 1 - len(set(grams)) / len(grams) if grams else 0.0
-        rewards.append(0.0 + share * max_penalty)
-    return rewards
+    words = completion.text.lower().split()
+    grams = list(zip(*(words[i:] for i in range(ngram_size)), strict=False))
+    share = 1 - len(set(grams)) / len(grams) if grams else 0.0
+    return 0.0 + share * max_penalty
 
 
+@per_completion
 def soft_overlong_punishment(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
+    problem: Problem,
+    completion: Completion,
     *,
     max_completion_len: int = 16384,
     soft_punish_cache: int = 4096,
-) -> list[float]:
+) -> float:
     """DAPO's equation 13 in tokens: 0 up to max - cache, then linear to -1 at max, -1 beyond.
 
     With its defaults punishment starts at 12,288 tokens (DAPO's own at 16,384). Its help speaks of
     characters, its code counts tokens.
     """
-    start = max_completion_len - soft_punish_cache
-    rewards = []
-    for n in (len(completion.token_ids) for completion in completions):
-        inside = (start - n) / soft_punish_cache if start < n <= max_completion_len else -1.0
-        rewards.append(0.0 if n <= start else inside)
-    return rewards
+    start, n = max_completion_len - soft_punish_cache, len(completion.token_ids)
+    if n <= start:
+        return 0.0
+    return (start - n) / soft_punish_cache if n <= max_completion_len else -1.0
 
 
-def code_format(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
-    *,
-    language: str = "python",
-) -> list[float]:
+@per_completion
+def code_format(problem: Problem, completion: Completion, *, language: str = "python") -> float:
     """`format` with a fenced block of the language inside the answer, 1 or 0.
 
     The metadata `language` of a problem wins over the option.
     """
-    rewards = []
-    for problem, completion in zip(problems, completions, strict=True):
-        fence = "```" + str(problem.metadata.get("language", language))
-        start = _envelope(completion.text)
-        opened = -1 if start is None else completion.text.find(fence, start)
-        closed = -1 if opened < 0 else completion.text.find("```", opened + len(fence))
-        rewards.append(float(closed >= 0 and bool(_CLOSING.search(completion.text, closed + 3))))
-    return rewards
+    text, fence = completion.text, "```" + str(problem.metadata.get("language", language))
+    start = _envelope(text)
+    opened = -1 if start is None else text.find(fence, start)
+    closed = -1 if opened < 0 else text.find("```", opened + len(fence))
+    return float(closed >= 0 and bool(_CLOSING.search(text, closed + 3)))
 
 
 def _envelope(text: str) -> int | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.base import BaseReward
 
 # A Chinese character or kana is a word of its own; anything else splits at white space.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
@@ -15,28 +15,21 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Repetition(BaseReward):
     """(1 - unique / total n-grams) x max_penalty; see `repetition_penalty`."""
 
     ngram: int
     max_penalty: float
+    place = "here"
 
-    def of(self, text: str) -> float:
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
         """The penalty of one text; 0 where it has no n-gram at all."""
-        words = _WORD.findall(text.lower())
+        words = _WORD.findall(completion.text.lower())
         total = len(words) - self.ngram + 1
         if total < 1:
             return 0.0
         unique = len(set(zip(*(words[i : i + total] for i in range(self.ngram)), strict=True)))
         return 0.0 + (1.0 - unique / total) * self.max_penalty
-
-    def __call__(
-        self,
-        problems: Sequence[Problem],
-        completions: Sequence[Completion],
-        context: RewardContext,
-    ) -> list[float]:
-        return [self.of(completion.text) for completion in completions]
 
 
 def repetition_penalty(ngram: int = 3, max_penalty: float = -1.0) -> Repetition:

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, Reward, RewardContext
-from r1jax.rewards.adapters import RandomReward
-from r1jax.rewards.format import strict_format, tag_count
-from r1jax.rewards.language import LanguageConsistency
-from r1jax.rewards.length import SoftOverlong
-from r1jax.rewards.repetition import Repetition
+from r1jax.problem import Completion, Problem, RewardContext, Value
+from r1jax.rewards.adapters import lifted
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.workers.pool import RewardPool
 from r1jax.rewards.workers.unit import Counts
 
@@ -21,11 +18,14 @@ class Term:
     """One summand of the total: `weight` x `reward`, logged as `reward/<name>` without weight."""
 
     name: str
-    reward: Reward
+    reward: BaseReward  # or any reward of a user, which is lifted
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reward", lifted(self.reward))
 
-Marks = tuple[list[float | None], Counts]
+
+Marks = tuple[list[Value], Counts]
 """A term's value for each completion, and what was lost."""
 
 
@@ -36,10 +36,11 @@ def score(
     context: RewardContext,
     pool: RewardPool | None = None,
     judged: Mapping[str, Marks] | None = None,
-) -> tuple[list[float], dict[str, list[float | None]], dict[str, Counts]]:
+) -> tuple[list[float], dict[str, list[Value]], dict[str, Counts]]:
     """(total of each completion, each term's values, each term's losses by reason).
 
     total[i] = sum of weight x value over the terms whose value is not None; 0.0 where all are None.
+    Terms that give each token a number are no part of it: their values are lists.
     Without a pool everything runs in this process without limits. `judged` holds the marks, by
     name, of terms that were judged before: while the rollout was being written, or by a reward
     model, on the devices of every process. Raises UserError for two terms of one name and for a
@@ -52,8 +53,9 @@ def score(
     others = [term for term in terms if term.name not in known]
     known |= marks(others, problems, completions, context, pool)
     parts = {name: known[name][0] for name in names}
+    whole = [term for term in terms if not term.reward.per_token]
     total = [
-        sum(t.weight * value for t in terms if (value := parts[t.name][i]) is not None)
+        sum(t.weight * value for t in whole if (value := parts[t.name][i]) is not None)
         for i in range(len(completions))
     ]
     return [float(value) for value in total], parts, {name: known[name][1] for name in names}
@@ -71,12 +73,8 @@ def marks(
     A reward sees a group at most (`RewardPool.map`), so that those of a group do not depend on the
     groups that are judged with it. Raises UserError for a list of the wrong length.
     """
-    here = RewardPool(workers=0)
-    found: dict[str, Marks] = {}
-    for term in terms:
-        place = here if pool is None or _linear(term.reward) else pool
-        found[term.name] = place.map(term.reward, problems, completions, context, term.name)
-    return found
+    pool = pool or RewardPool(workers=0)
+    return {t.name: pool.map(t.reward, problems, completions, context, t.name) for t in terms}
 
 
 def joined(calls: Sequence[Marks]) -> Marks:
@@ -88,9 +86,3 @@ def joined(calls: Sequence[Marks]) -> Marks:
         first_error=next((count.first_error for count in counts if count.first_error), ""),
     )
     return [value for values, _ in calls for value in values], lost
-
-
-def _linear(reward: Reward) -> bool:
-    """Whether a reward is ours and linear in the text, so that it needs no worker."""
-    kinds = (SoftOverlong, Repetition, RandomReward, LanguageConsistency)
-    return reward in (strict_format, tag_count) or isinstance(reward, kinds)

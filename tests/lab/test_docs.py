@@ -30,6 +30,7 @@ from r1jax.models.hub import directory as hub
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy, grade, load_reward
+from r1jax.rewards.adapters import named_reward
 from r1jax.types import Stats
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,7 +64,7 @@ def parsed(command):
 
 
 def test_the_page_has_an_example_of_each_under_30_lines():
-    assert list(FILES) == ["coins.py", "novelty.py", "lessons.py", "families.py"]
+    assert list(FILES) == ["coins.py", "novelty.py", "steps.py", "lessons.py", "families.py"]
     assert max(len(text.splitlines()) for text in FILES.values()) < 30
 
 
@@ -145,6 +146,19 @@ def test_the_reward_prefers_what_nobody_else_says(own):
     completions = [Completion.parse(text) for text in texts]
     problems = [Problem("p", "?", "1")] * 5
     assert load_reward("novelty:rare")(problems, completions, context) == [0.5, 0.5, 1, None, 1]
+
+
+def test_the_process_reward_judges_each_line_at_its_end(own):
+    tokenizer, text = load_tokenizer(model_directory("embedded")), "1 + 2 = 3\nso\n 3 = 3"
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    completion = Completion.parse("<think>" + text, tokens)
+    name, reward, weight = named_reward("steps:equations=0.1")
+    context = RewardContext(tokenizer=tokenizer)
+    with RewardPool(workers=0) as pool:
+        (values,), counts = pool.map(reward, [Problem("p", "?", "3")], [completion], context)
+    assert (name, weight, counts.first_error) == ("equations", 0.1, "")
+    assert len(values) == len(tokens)
+    assert [value for value in values if not np.isnan(value)] == [1.0, 0.0]
 
 
 def test_the_loss_is_a_share(own):

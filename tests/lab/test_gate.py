@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from experiments.gates.table import collate, markdown
 from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.presets.zero import PRESETS
+from r1jax.training.rl.collect import make_terms
+from r1jax.training.rl.config import HOW, RewardConfig
 
 
 def record(pass_at_1, cons=0.5, form=0.95, length=20.0):
@@ -157,6 +160,32 @@ def test_the_jobs_and_their_flags(tmp_path):
     assert curves["curve-base"].config.eval.samples == 256
     assert curves["curve-base"].config.data.eval_count == 64
     assert len(curves["curve-base"].config.data.eval) == 1
+
+
+def test_a_control_carries_no_reward_that_it_does_not_name():
+    """Every field set to another value than its zero, fields of later days too."""
+    other = {float: 0.7, int: 3, str: "x", tuple: ("a:b=1",), type(None): 2}
+    reward = RewardConfig()
+    reward = dataclasses.replace(
+        reward,
+        **{f.name: other[type(getattr(reward, f.name))] for f in dataclasses.fields(reward)},
+    )
+    control = reward.only(random=1.0)
+    weights = {f.name: getattr(control, f.name) for f in dataclasses.fields(control)}
+    assert {name: weights.pop(name) for name in HOW} == {n: getattr(reward, n) for n in HOW}
+    assert weights.pop("random") == 1.0
+    assert set(weights) >= {"accuracy", "code", "format", "language", "user", "model"}
+    assert not any(weights.values())
+    demo = dataclasses.replace(
+        PRESETS["demo"],
+        reward=dataclasses.replace(
+            RewardConfig(), code=1.0, language=1.0, user=("a:b",), model=("runs/m",)
+        ),
+    )
+    made = {job.name: job.config for job in zero_gate.runs(zero_gate.Config(demo=demo))}
+    for name in ("random", "format"):
+        terms = make_terms(made[name].reward, 8, 0)
+        assert [(term.name, term.weight) for term in terms] == [(name, 1.0)]
 
 
 def test_each_job_gets_its_share_of_the_device(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from r1jax.evaluate.measures import EvalConfig, evaluate
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy, check_gold, code, grade, score
 from r1jax.rewards.answers.extract import extract, program
-from r1jax.rewards.code import code_answer, find_tests, judge, readings
+from r1jax.rewards.code import code_answer, find_tests, readings, verdict_on
 from r1jax.rewards.sandbox import Calls, Streams, host
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RewardConfig
@@ -128,7 +128,7 @@ def test_tests_by_columns():
 
 def test_readings_of_a_text_are_linear_work():
     assert len(readings(BACK, "\n" * 60_000 + " " * 60_000)) == 3
-    assert not judge(DOUBLE, "x" * 70_000, ANYWHERE).right
+    assert not verdict_on(DOUBLE, "x" * 70_000, ANYWHERE).right
 
 
 def done(text, reason="stop"):

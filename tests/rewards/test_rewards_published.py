@@ -163,7 +163,9 @@ def test_open_r1_cosine_with_the_functions_defaults_pays_long_wrong_answers_more
 def test_open_r1_repetition_penalty(text, value):
     assert rate(open_r1.repetition_penalty, text) == [pytest.approx(value)]
     with pytest.raises(UserError, match="max_penalty at most 0"):
-        load_reward("r1jax.rewards.open_r1:repetition_penalty?max_penalty=1")([], [], CONTEXT)
+        load_reward("r1jax.rewards.open_r1:repetition_penalty?max_penalty=1")(
+            [PROBLEM], [Completion.parse("a")], CONTEXT
+        )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -14,6 +18,7 @@ from runs import save_model, tiny_run
 from r1jax.errors import UserError
 from r1jax.problem import Problem, RewardContext
 from r1jax.rewards import (
+    BaseReward,
     Counts,
     RewardPool,
     SandboxConfig,
@@ -22,6 +27,7 @@ from r1jax.rewards import (
     code,
     per_answer,
     per_completion,
+    per_token,
     random_reward,
     strict_format,
 )
@@ -30,7 +36,8 @@ from r1jax.rollout.engine import Generated
 from r1jax.run.progress import Progress
 from r1jax.training.rl import collect, judging, setup
 from r1jax.training.rl import loop as rl
-from r1jax.training.rl.judging import Judging, judge
+from r1jax.training.rl.judgement import Judgement, judge
+from r1jax.training.rl.judging import Judging
 from r1jax.training.rl.setup import build
 from r1jax.training.rl.state import Loop
 
@@ -166,7 +173,7 @@ def draw(parts, terms, engine):
 
 
 def alive():
-    return [thread for thread in threading.enumerate() if thread.name == "judging"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("judging")]
 
 
 def test_rewards_begin_before_the_devices_end(parts):
@@ -180,7 +187,7 @@ def test_rewards_begin_before_the_devices_end(parts):
 
     engine = Watched(parts.engine, begun)
     (drawn, told), loop = draw(parts, [Term("slow", slow)], engine)
-    assert events[0][0] == "judging" and len(events) == 5
+    assert events[0][0].startswith("judging") and len(events) == 5
     assert events[-1][1]  # the last group waited for the last completion
     assert drawn.judgement.total.tolist() == [0.5] * 20
     assert told["perf/reward_seconds"] >= 5 * 0.05
@@ -209,7 +216,7 @@ def test_generation_learns_of_it_at_the_next_group(parts):
     terms = [Term("accuracy", accuracy())]
     with Judging(parts.policy, terms, RewardPool(workers=0), step=0) as judged:
         judged.take(Problem("a", "?", "1", "nobody"), hand_made(0))
-        judged._thread.join(60)
+        until(lambda: judged._calls[0].done())
         with pytest.raises(UserError, match="nobody"):
             judged.take(Problem("b", "?", "1"), hand_made(1))
         with pytest.raises(UserError, match="nobody"):
@@ -253,9 +260,10 @@ def test_groups_that_wait_are_one_batch(parts, monkeypatch):
     assert [p.id for p in drawn.problems] == ["p0"] * 3 + ["p1"] * 3 + ["p2"] * 3
 
 
-class Device:
+class Device(BaseReward):
     """Stands for a reward model: what it was called with, and in which thread."""
 
+    per_item, place = False, "devices"
     calls: list = []
 
     def __call__(self, problems, completions, context):
@@ -263,8 +271,7 @@ class Device:
         return [float(len(c.token_ids)) for c in completions]
 
 
-def test_reward_models_judge_everything_at_the_end(parts, monkeypatch):
-    monkeypatch.setattr(judging, "RewardModel", Device)
+def test_reward_models_judge_everything_at_the_end(parts):
     terms = [Term("device", Device(), 10.0), Term("format", strict_format)]
     with Judging(parts.policy, terms, RewardPool(workers=0), step=0) as judged:
         for prompt in (1, 0):
@@ -291,3 +298,128 @@ def test_what_was_lost_adds_up_over_calls():
     )  # fmt: skip
     assert total == [3.0, 1.0, 1.0, 2.0]
     assert list(parts) == ["known", "other"] and lost["known"] is counts
+
+
+# --- rewards of tokens -----------------------------------------------------------------------
+
+
+@per_token
+@per_completion
+def countdown(problem, completion):
+    """n, None, n - 2, None, ... over n tokens; single tokens are left out."""
+    n = len(completion.token_ids)
+    return [None if i % 2 else float(n - i) for i in range(n)] if n > 1 else None
+
+
+@per_token
+def places(problems, completions, context):
+    return [[float(i)] * len(c.token_ids) for i, c in enumerate(completions)]
+
+
+class TokenDevice(Device):
+    per_token = True
+
+    def __call__(self, problems, completions, context):
+        return [[0.25] * len(c.token_ids) for c in completions]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_tokens_have_rewards_beside_the_totals(pooled, parts, workers):
+    pool = workers if pooled else RewardPool(workers=0)
+    terms = [
+        Term("countdown", countdown, 2.0),
+        Term("format", strict_format),
+        Term("places", places),
+        Term("device", TokenDevice(), 4.0),
+    ]
+    with Judging(parts.policy, terms, pool, step=0) as judged:
+        for prompt in (1, 0):  # told in the order of prompts, whatever came first
+            judged.take(Problem(f"p{prompt}", "?", "1"), hand_made(prompt, (1, 3 + prompt)))
+            until(lambda n=2 - prompt: len(judged._batches) == n)
+        found = judged.finish().judgement
+    x = np.nan
+    assert found.total.tolist() == [0.0] * 4
+    np.testing.assert_array_equal(
+        found.tokens["countdown"],
+        [[x, x, x, x], [6, x, 2, x], [x, x, x, x], [8, x, 4, x]],
+    )
+    np.testing.assert_array_equal(
+        found.tokens["places"], [[0, x, x, x], [1, 1, 1, x], [0, x, x, x], [1, 1, 1, 1]]
+    )
+    np.testing.assert_array_equal(
+        found.token_rewards, [[1, x, x, x], [8, 2, 4, x], [1, x, x, x], [10, 2, 6, 2]]
+    )
+    assert found.tokens["device"].dtype == np.float32
+    np.testing.assert_array_equal(found.parts["countdown"], [x, 4, x, 6])
+    np.testing.assert_array_equal(found.parts["device"], [0.25, 0.75, 0.25, 1.0])
+    assert found.earned.tolist() == [1, 14, 1, 20]
+    assert found.lost == dict.fromkeys(("countdown", "format", "places", "device"), 0)
+    some = found.take(np.array([3, 0]))
+    assert some.tokens["places"].tolist()[0] == [1] * 4 and some.earned.tolist() == [20, 1]
+    narrow = Judgement(found.total, found.parts, found.lost,
+                       {name: own[:, :2] for name, own in found.tokens.items()})  # fmt: skip
+    both = narrow.joined(found)
+    np.testing.assert_array_equal(both.tokens["places"][[1, 5]], [[1, 1, x, x], [1, 1, 1, x]])
+    assert both.total.shape == (8,) and both.earned[4:].tolist() == [1, 14, 1, 20]
+
+
+def test_without_such_terms_nothing_is_there(parts):
+    found = judge([Term("format", strict_format)], [], [], RewardContext(), RewardPool(workers=0))
+    assert found.tokens == {} and found.token_rewards is None
+    assert found.earned is found.total
+
+
+PROCESSES = """
+import sys, jax, numpy as np
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import BaseReward, RewardPool, Term, per_completion, per_token
+from r1jax.training.rl.judgement import Judgement, judge
+
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+me = jax.process_index()
+
+@per_token
+@per_completion
+def steps(problem, completion):
+    assert me == 0, "graded by the first process alone"
+    return [i + 0.5 for i in range(len(completion.token_ids))]
+
+class Everywhere(BaseReward):
+    per_item, per_token, place = False, True, "devices"
+
+    def __call__(self, problems, completions, context):
+        print("everywhere", me)
+        return [None, *([1.0] * len(c.token_ids) for c in completions[1:])]
+
+terms = [Term("steps", steps, 2.0), Term("everywhere", Everywhere())]
+completions = [Completion.parse("x", range(n)) for n in (1, 3)]
+found = judge(terms, [Problem("p", "?", "1")] * 2, completions, RewardContext(), RewardPool(0))
+print(*(own.tolist() for own in (*found.tokens.values(), found.token_rewards)),
+      found.parts["steps"].tolist(), found.lost)
+"""
+
+
+def test_two_processes_hold_the_same_rewards_of_tokens():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESSES, address, str(i)],
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    lines = [out.splitlines() for out, _ in said]
+    assert [first for first, *_ in lines] == ["everywhere 0", "everywhere 1"]
+    assert (
+        lines[0][1]
+        == lines[1][1]
+        == (
+            "[[1.0, nan, nan], [1.0, 3.0, 5.0]] [[nan, nan, nan], [1.0, 1.0, 1.0]] "
+            "[[1.0, nan, nan], [2.0, 4.0, 6.0]] [0.5, 4.5] {'steps': 0, 'everywhere': 0}"
+        )
+    )

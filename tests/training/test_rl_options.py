@@ -25,7 +25,8 @@ from r1jax.stages import zero
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
-from r1jax.training.rl.judging import Drawn, Judgement
+from r1jax.training.rl.judgement import Judgement
+from r1jax.training.rl.judging import Drawn
 from r1jax.training.rl.setup import build, initial_state
 
 # One set of low-rank programs serves every test of LoRA.

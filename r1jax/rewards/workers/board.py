@@ -16,6 +16,8 @@ from r1jax.rewards.workers.unit import Outcome, Status
 
 CAPACITY = 1 << 15
 """Completions of one chunk at most; a whole-list reward's group cannot be larger."""
+NUMBERS = 1 << 22
+"""Numbers for tokens of one chunk at most; of the file only what is written takes up memory."""
 
 _RUNNING = struct.Struct("<q")
 _SINCE = struct.Struct("<dd")
@@ -23,7 +25,8 @@ _ERROR = struct.Struct("<qq")
 _OUTCOME = struct.Struct("<dq")
 _SINCE_AT, _ERROR_AT, _TEXT_AT, _OUTCOMES_AT = 8, 24, 40, 1064
 _TEXT_BYTES = _OUTCOMES_AT - _TEXT_AT
-SIZE = _OUTCOMES_AT + CAPACITY * _OUTCOME.size
+_NUMBERS_AT = _OUTCOMES_AT + CAPACITY * _OUTCOME.size
+SIZE = _NUMBERS_AT + NUMBERS * 8
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,20 @@ class Board:
         _SINCE.pack_into(self._map, _SINCE_AT, time.process_time(), time.monotonic())
         _RUNNING.pack_into(self._map, 0, slot)
 
-    def finish(self, slot: int, outcomes: Sequence[Outcome], message: str) -> None:
-        """Worker: the running call is over."""
-        at = _OUTCOMES_AT + slot * _OUTCOME.size
+    def finish(
+        self, slot: int, outcomes: Sequence[Outcome], message: str, starts: Sequence[int] = ()
+    ) -> None:
+        """Worker: the running call is over; completion i's numbers for tokens go to starts[i]."""
+        at, wrong = _OUTCOMES_AT + slot * _OUTCOME.size, False
         for i, (status, value) in enumerate(outcomes):
+            if isinstance(value, tuple):
+                place = _NUMBERS_AT + starts[i] * 8
+                struct.pack_into(f"<{len(value)}d", self._map, place, *value)
+                value = 0.0
             _OUTCOME.pack_into(self._map, at + i * _OUTCOME.size, value, status)
-        if message and _ERROR.unpack_from(self._map, _ERROR_AT)[0] < 0:
+            wrong |= status == Status.LENGTH
+        # What ends the whole call must be said, whatever was noted before.
+        if message and (wrong or _ERROR.unpack_from(self._map, _ERROR_AT)[0] < 0):
             text = message.encode("utf-8", "replace")[:_TEXT_BYTES]
             self._map[_TEXT_AT : _TEXT_AT + len(text)] = text
             _ERROR.pack_into(self._map, _ERROR_AT, slot, len(text))
@@ -73,11 +84,17 @@ class Board:
         (slot,) = _RUNNING.unpack_from(self._map, 0)
         return None if slot < 0 else Running(slot, *_SINCE.unpack_from(self._map, _SINCE_AT))
 
-    def outcomes(self, n: int) -> list[Outcome]:
-        """Parent: the first `n` slots."""
+    def outcomes(self, n: int, widths: Sequence[int] | None = None) -> list[Outcome]:
+        """Parent: the first `n` slots; with `widths` numbers for each token of a completion."""
         end = _OUTCOMES_AT + n * _OUTCOME.size
         pairs = _OUTCOME.iter_unpack(self._map[_OUTCOMES_AT:end])
-        return [(Status(status), value) for value, status in pairs]
+        found: list[Outcome] = [(Status(status), value) for value, status in pairs]
+        at = _NUMBERS_AT
+        for i, width in enumerate(widths or ()):
+            if found[i][0] == Status.VALUE:
+                found[i] = Status.VALUE, struct.unpack_from(f"<{width}d", self._map, at)
+            at += width * 8
+        return found
 
     def error(self) -> tuple[int, str] | None:
         """Parent: (slot, message) of the chunk's first error."""

@@ -101,8 +101,10 @@ class Launcher:
             f"serve({theirs.fileno()}, {list(graders)!r})"
         )
         threads = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL")}
-        # A reward that imports jax against all advice must not take the accelerator's memory.
-        environment = os.environ | threads | {"JAX_PLATFORMS": "cpu"}
+        # A reward that imports jax against all advice must not take the accelerator's memory, and
+        # a tokenizer's library need not say in each worker that it found no PyTorch.
+        own = {"JAX_PLATFORMS": "cpu", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
+        environment = os.environ | threads | own
         self._process = subprocess.Popen(
             [sys.executable, "-c", command],
             stdin=subprocess.DEVNULL,

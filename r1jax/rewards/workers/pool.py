@@ -13,14 +13,13 @@ from typing import Any
 import psutil
 
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, Reward, RewardContext
-from r1jax.rewards.accuracy import Accuracy
-from r1jax.rewards.adapters import PerAnswer
-from r1jax.rewards.code import CodeReward
+from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
+from r1jax.rewards.adapters import lifted
+from r1jax.rewards.base import BaseReward
 from r1jax.rewards.workers.launch import Launcher, LauncherEnded, Limits, Worker
 from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Unit, Work, chunks, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
-from r1jax.rewards.workers.unit import Counts, Status, Tally, run_unit
+from r1jax.rewards.workers.unit import Counts, Status, Tally, run_unit, widths
 
 
 class RewardPool:
@@ -31,9 +30,9 @@ class RewardPool:
     `wall_seconds` is the backstop for calls that sleep: counted apart, tried once more in a fresh
     worker, then 0.0. A worker is replaced after `max_tasks` completions.
 
-    Accuracy and rewards lifted by `per_answer` or `per_completion` are called for one completion at
-    a time. Any other reward is called once for each group, under the limits times the size of the
-    group, and a violation costs the whole group this reward.
+    A reward that is `per_item` is called for one completion at a time. Any other is called once for
+    each group, under the limits times the size of the group, and a violation costs the whole group
+    this reward. One whose `place` is no worker runs in this process.
 
     `workers=0` runs everything in this process without limits: for tests and notebooks.
     """
@@ -69,35 +68,33 @@ class RewardPool:
         completions: Sequence[Completion],
         context: RewardContext,
         name: str = "",
-    ) -> tuple[list[float | None], Counts]:
+    ) -> tuple[list[Value], Counts]:
         """(reward of each completion in their order, what went wrong); may be called from a thread.
 
         Raises UserError where the reward returns a list of the wrong length or cannot be sent to a
         worker, naming it `name` (its function's name by default), and for an unknown grader.
         """
-        name = name or reward_name(reward)
-        per_item = getattr(reward, "per_item", False)
+        name, reward = name or reward_name(reward), lifted(reward)
         if not len(problems) == len(completions) == len(context.group_ids or completions):
             raise ValueError(
                 f"{len(problems)} problems, {len(completions)} completions, "
                 f"{len(context.group_ids)} group ids"
             )
-        units = split(problems, context, per_item)
-        if isinstance(reward, Accuracy | CodeReward):
-            reward.check(problems)
-        if self.workers == 0:
-            tally = Tally.of(len(problems))
+        reward.check(problems)
+        sizes = widths(reward, completions)
+        units = split(problems, context, reward.per_item, sizes)
+        if self.workers == 0 or reward.place != "worker":
+            tally = Tally.of(len(problems), sizes)
             for unit in units:
                 if self._unwanted.is_set():
                     raise BrokenOff
                 _run_here(reward, problems, completions, context, unit.indices, tally)
         else:
-            # Token ids are the bulk of a completion, and an extracted answer needs none.
-            if isinstance(reward, Accuracy | PerAnswer):
+            if not (reward.needs_tokens or reward.per_token):
                 completions = [replace(c, token_ids=()) for c in completions]
             with self._lock:
-                tokenizer = b"" if per_item else self._pickled(context.tokenizer)
-                work = Work(name, dumps(reward), tokenizer, problems, completions, context)
+                tokenizer = self._pickled(context.tokenizer) if reward.needs_tokenizer else b""
+                work = Work(name, dumps(reward), tokenizer, problems, completions, context, sizes)
                 tally = self._drive(work, units)
         _check_lengths(name, tally)
         return tally.values(), tally.counts()
@@ -179,7 +176,7 @@ class RewardPool:
 
 
 def _run_here(
-    reward: Reward,
+    reward: BaseReward,
     problems: Sequence[Problem],
     completions: Sequence[Completion],
     context: RewardContext,
@@ -203,4 +200,4 @@ def _check_lengths(name: str, tally: Tally) -> None:
     wrong = [i for i, (status, _) in enumerate(tally.outcomes) if status == Status.LENGTH]
     if wrong:
         message = tally.messages.get(wrong[0]) or tally.counts().first_error
-        raise UserError(f"reward {name} {message}; return one number, or None, for each completion")
+        raise UserError(f"reward {name} {message}")

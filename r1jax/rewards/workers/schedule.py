@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.workers.board import CAPACITY
+from r1jax.rewards.workers.board import CAPACITY, NUMBERS
 from r1jax.rewards.workers.launch import Limits, Worker
 from r1jax.rewards.workers.unit import Status, Tally
 
@@ -31,6 +31,7 @@ class Unit:
 
     indices: tuple[int, ...]
     attempt: int = 0
+    numbers: int = 0  # that it returns beside its outcomes: one for each token
 
 
 Chunk = list[Unit]
@@ -46,6 +47,7 @@ class Work:
     problems: Sequence[Problem]
     completions: Sequence[Completion]
     context: RewardContext
+    widths: list[int] | None = None  # numbers of each completion, where tokens are judged
 
     @property
     def digest(self) -> bytes:
@@ -65,32 +67,42 @@ class Work:
         ]
 
 
-def split(problems: Sequence[Problem], context: RewardContext, per_item: bool) -> list[Unit]:
+def split(
+    problems: Sequence[Problem],
+    context: RewardContext,
+    per_item: bool,
+    widths: Sequence[int] | None = None,
+) -> list[Unit]:
     """Units in order of their first completion: single ones, or whole groups.
 
-    Groups are those of `context.group_ids`, else the completions of one problem id. Raises
-    UserError for a group that is larger than a worker's board.
+    Groups are those of `context.group_ids`, else the completions of one problem id.
     """
-    if per_item:
-        return [Unit((i,)) for i in range(len(problems))]
     keys = context.group_ids or tuple(problem.id for problem in problems)
     groups: dict[int | str, list[int]] = {}
-    for i, key in enumerate(keys):
+    for i, key in enumerate(range(len(problems)) if per_item else keys):
         groups.setdefault(key, []).append(i)
-    largest = max(map(len, groups.values()), default=0)
-    if largest > CAPACITY:
-        raise UserError(f"a group of {largest} completions is too large; at most {CAPACITY}")
-    return [Unit(tuple(indices)) for indices in groups.values()]
+    sizes = widths or [0] * len(problems)
+    return [Unit(tuple(own), numbers=sum(sizes[i] for i in own)) for own in groups.values()]
 
 
 def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
-    """Units in portions: large enough to be cheap to send, small enough to share evenly."""
+    """Units in portions: large enough to be cheap to send, small enough to share evenly.
+
+    Raises UserError for a group that is larger than a worker's board.
+    """
     size = max(1, min(_CHUNK, math.ceil(len(units) / (4 * workers))))
     portions: deque[Chunk] = deque()
     for start in range(0, len(units), size):
         chunk: Chunk = []
         for unit in units[start : start + size]:
-            if sum(len(u.indices) for u in chunk) + len(unit.indices) > CAPACITY:
+            n, numbers = len(unit.indices), unit.numbers
+            if n > CAPACITY or numbers > NUMBERS:
+                raise UserError(
+                    f"a group of {n} completions with {numbers} tokens to judge is too large; at "
+                    f"most {CAPACITY} and {NUMBERS}"
+                )
+            full = sum(len(u.indices) for u in chunk) + n > CAPACITY
+            if full or sum(u.numbers for u in chunk) + numbers > NUMBERS:
                 portions.append(chunk)
                 chunk = []
             chunk.append(unit)
@@ -118,7 +130,7 @@ class Schedule:
         self._unwanted = unwanted
         self._work, self._queue, self._limits = work, queue, limits
         self._team, self._size, self._fork, self._kill = team, size, fork, kill
-        self._tally = Tally.of(len(work.problems))
+        self._tally = Tally.of(len(work.problems), work.widths)
         self._idle_deaths = 0
         self._watched = 0.0
 
@@ -208,7 +220,8 @@ class Schedule:
 
     def _collect(self, worker: Worker) -> Chunk:
         """Takes over what the worker has judged; returns the units that it has not."""
-        outcomes = worker.board.outcomes(sum(worker.sizes.values()))
+        own, widths = [i for unit in worker.busy for i in unit.indices], self._work.widths
+        outcomes = worker.board.outcomes(len(own), widths and [widths[i] for i in own])
         error = worker.board.error()
         pending: Chunk = []
         for unit, slot in zip(worker.busy, worker.sizes, strict=True):

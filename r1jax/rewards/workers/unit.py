@@ -6,8 +6,11 @@ import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from r1jax.problem import Completion, Problem, Reward, RewardContext
+from r1jax.problem import Completion, Problem, RewardContext, Value
+from r1jax.rewards.base import BaseReward
+from r1jax.rewards.tokens import with_offsets
 
 
 class Status(enum.IntEnum):
@@ -17,14 +20,21 @@ class Status(enum.IntEnum):
     VALUE = 1
     NONE = 2  # the reward left this completion out
     ERROR = 3  # an exception, or a value that is no finite number
-    LENGTH = 4  # a list of the wrong length: the author's mistake, not the model's
+    LENGTH = 4  # too few or too many numbers: the author's mistake, not the model's
     CPU = 5
     WALL = 6
     MEMORY = 7
     DIED = 8
 
 
-Outcome = tuple[Status, float]
+Outcome = tuple[Status, float | tuple[float, ...]]
+"""What became of it, and the number (0.0 where there is none), or one for each token, NaN for
+None."""
+
+
+def widths(reward: BaseReward, completions: Sequence[Completion]) -> list[int] | None:
+    """How many numbers each completion's value has, one per token; None: it is one number."""
+    return [len(c.token_ids) for c in completions] if reward.per_token else None
 
 
 @dataclass(frozen=True)
@@ -50,17 +60,22 @@ class Tally:
     """Outcomes of a call in the order of its completions, filled in any order."""
 
     outcomes: list[Outcome]
+    widths: list[int] | None = None
     retried: int = 0
     messages: dict[int, str] = field(default_factory=dict)  # by index of the completion
 
     @classmethod
-    def of(cls, n: int) -> Tally:
-        """`n` completions, all pending."""
-        return cls([(Status.PENDING, 0.0)] * n)
+    def of(cls, n: int, widths: list[int] | None = None) -> Tally:
+        """`n` completions, all pending; `widths` as the function of that name has them."""
+        return cls([(Status.PENDING, 0.0)] * n, widths)
 
-    def values(self) -> list[float | None]:
-        """The rewards: a value, None where left out, 0.0 where lost."""
-        return [None if s == Status.NONE else v for s, v in self.outcomes]
+    def values(self) -> list[Value]:
+        """The rewards: a value, None where left out, 0.0 where lost: of tokens, at the last one."""
+        found: list[Value] = [None if s == Status.NONE else v for s, v in self.outcomes]
+        for i, width in enumerate(self.widths or ()):
+            if self.outcomes[i][0] not in (Status.NONE, Status.VALUE):
+                found[i] = (*(math.nan,) * (width - 1), 0.0)[:width]
+        return found
 
     def counts(self) -> Counts:
         """Lost completions by reason, and the first message."""
@@ -77,25 +92,29 @@ class Tally:
 
 
 def run_unit(
-    reward: Reward,
+    reward: BaseReward,
     problems: Sequence[Problem],
     completions: Sequence[Completion],
     context: RewardContext,
 ) -> tuple[list[Outcome], str]:
-    """Calls the reward once: (outcome of each completion, message of an error or "")."""
+    """Calls the reward once: (outcome of each completion, message of the first mistake or "")."""
     n = len(completions)
     try:
+        if reward.per_token and context.tokenizer is not None:
+            completions = [with_offsets(c, context.tokenizer) for c in completions]
         values = list(reward(problems, completions, context))
         if len(values) != n:
-            message = f"returned {len(values)} values for {n} completions"
+            message = f"returned {len(values)} values for {n} completions; {_EACH}"
             return [(Status.LENGTH, 0.0)] * n, message
-        return [_outcome(value) for value in values], _complaint(values)
+        sizes = widths(reward, completions) or [None] * n
+        found = [_outcome(value, size) for value, size in zip(values, sizes, strict=True)]
     except MemoryError:
         return [(Status.MEMORY, 0.0)] * n, "MemoryError"
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit and timeouts too cost one answer, like any error
         return [(Status.ERROR, 0.0)] * n, describe(error)
+    return [outcome for outcome, _ in found], next((text for _, text in found if text), "")
 
 
 def describe(error: BaseException) -> str:
@@ -107,13 +126,24 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"
 
 
-def _outcome(value: object) -> Outcome:
+_EACH = "return one number, or None, for each completion"
+_EACH_TOKEN = "return a list of one number, or None, for each of its token_ids"
+
+
+def _outcome(value: Any, size: int | None) -> tuple[Outcome, str]:
+    """A value as an outcome, of `size` tokens (None: it is one number), and what is wrong with it.
+
+    Raises what `float` raises of it.
+    """
     if value is None:
-        return Status.NONE, 0.0
-    number = float(value)  # type: ignore[arg-type]
-    return (Status.VALUE, number) if math.isfinite(number) else (Status.ERROR, 0.0)
-
-
-def _complaint(values: list[object]) -> str:
-    bad = [v for v in values if v is not None and not math.isfinite(float(v))]  # type: ignore[arg-type]
-    return f"ValueError: the reward returned {bad[0]}" if bad else ""
+        return (Status.NONE, 0.0), ""
+    if size is not None and not (hasattr(value, "__len__") and len(value) == size):
+        given = f"{len(value)} numbers" if hasattr(value, "__len__") else repr(value)[:50]
+        return (Status.LENGTH, 0.0), f"returned {given} for {size} tokens; {_EACH_TOKEN}"
+    given = [float(v) for v in ((value,) if size is None else value) if v is not None]
+    bad = [number for number in given if not math.isfinite(number)]
+    if bad:
+        return (Status.ERROR, 0.0), f"ValueError: the reward returned {bad[0]}"
+    if size is None:
+        return (Status.VALUE, given[0]), ""
+    return (Status.VALUE, tuple(math.nan if v is None else float(v) for v in value)), ""

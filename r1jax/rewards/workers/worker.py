@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+from itertools import accumulate
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,7 +27,7 @@ from r1jax.problem import RewardContext
 from r1jax.rewards.answers.graders import warm
 from r1jax.rewards.workers.board import Board
 from r1jax.rewards.workers.sendable import LazyTokenizer, WorkerContext
-from r1jax.rewards.workers.unit import Status, describe, run_unit
+from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
 
 ORDER = struct.Struct("<8sqd40s")
 """What the trainer sends: (order, number, number, grader name) with two files for a fork."""
@@ -84,9 +85,9 @@ def _fork(files: list[int], control: socket.socket, memory_mb: int, cpu_seconds:
         control.close()
         for file in files:
             os.set_inheritable(file, False)
-        _limit(memory_mb)
         connection, board = Connection(files[0]), Board(files[1])
         os.close(files[1])
+        _limit(memory_mb)
         _work(connection, board, cpu_seconds)
     except BaseException as error:
         print(f"reward worker: {describe(error)}", file=sys.stderr, flush=True)
@@ -117,23 +118,27 @@ def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
             if kind == "reward":
                 reward = pickle.loads(parts[0])
                 tokenizer = LazyTokenizer(parts[1]) if parts[1] else None
+                if tokenizer and reward.per_token:
+                    tokenizer.load()  # no completion has to pay for its imports
                 connection.send_bytes(b"loaded")
                 continue
         except BaseException as error:
             connection.send_bytes(b"!" + describe(error).encode("utf-8", "replace"))
             continue
         step, units = parts
-        slot = 0
+        slot = at = 0
         for problems, completions, group_ids in units:
             context: RewardContext = WorkerContext(step, group_ids, tokenizer)
-            _judge(board, slot, cpu_seconds, reward, problems, completions, context)
+            *starts, at = accumulate(widths(reward, completions) or (), initial=at)
+            _call(board, slot, starts, cpu_seconds, reward, problems, completions, context)
             slot += len(completions)
         connection.send_bytes(b"done")
 
 
-def _judge(
+def _call(
     board: Board,
     slot: int,
+    starts: list[int],
     cpu_seconds: float,
     reward: Any,
     problems: Any,
@@ -145,7 +150,7 @@ def _judge(
     outcomes, message = run_unit(reward, problems, completions, context)
     if board.used_cpu() > cpu_seconds * len(completions):
         outcomes, message = [(Status.CPU, 0.0)] * len(completions), ""
-    board.finish(slot, outcomes, message)
+    board.finish(slot, outcomes, message, starts)
 
 
 def _reset_signals() -> None:

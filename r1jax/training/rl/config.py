@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from r1jax.data.config import DataConfig
@@ -79,6 +79,13 @@ class RolloutConfig(EngineConfig):
         return Sampling(self.temperature)
 
 
+HOW = (
+    "answer", "language_target", "language_identifier", "overlong_cache",
+    "workers", "cpu_seconds", "wall_seconds", "memory_mb",
+)  # fmt: skip
+"""Fields of `RewardConfig` that say how rewards are computed; all others are weights of terms."""
+
+
 @dataclass(frozen=True)
 class RewardConfig:
     """The terms of the reward; a term of weight 0 is not computed."""
@@ -124,6 +131,11 @@ class RewardConfig:
     """Wall clock after which a grader that does not even compute is ended."""
     memory_mb: int = 1024
     """Memory a grading process may ask for, in MiB."""
+
+    def only(self, **weights: float | tuple[str, ...]) -> RewardConfig:
+        """These terms and no others, computed as here: every weight not named is 0, or empty."""
+        nothing = {f.name: type(getattr(self, f.name))() for f in fields(self)}
+        return RewardConfig(**nothing | {name: getattr(self, name) for name in HOW} | weights)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from r1jax.errors import UserError
 from r1jax.mesh import row_devices, samples_whole
 from r1jax.models import table
 from r1jax.models.decoding.quantized import WeightFormat, matrices
-from r1jax.training.rl.reward_model import RewardModel
 from r1jax.training.rl.setup import Parts
 from r1jax.training.update import abstract_batch, abstract_state, trained_rows
 from r1jax.types import Params
@@ -60,14 +59,13 @@ def plan(parts: Parts) -> dict[str, int]:
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize
     shards = row_devices(mesh)
-    models = [t.reward for t in parts.terms if isinstance(t.reward, RewardModel)]
     cached = 2 * c.n_layers * c.kv_dim * width
     rows = {
         "weights": held,
         "frozen base": nbytes(base) if base else 0,
         "optimizer": nbytes(state.opt_state),
         "reference": held if parts.needs_reference else 0,
-        "reward models": sum(nbytes(model.abstract) for model in models),
+        "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
         "gradients": held,
         "update": int(used.temp_size_in_bytes),
         "rollout weights": decoding_weights(whole, width, r.weights),

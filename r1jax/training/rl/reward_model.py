@@ -23,6 +23,8 @@ from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards.adapters import split_weight
+from r1jax.rewards.base import BaseReward
 from r1jax.rollout.policy import Policy, load_policy, load_weights
 from r1jax.training.update import place_batch
 from r1jax.types import Batch, Params
@@ -46,8 +48,8 @@ class Described:
 
 
 @dataclass(frozen=True)
-class RewardModel:
-    """Scores of a trained reward model; conforms to `r1jax.problem.Reward`.
+class RewardModel(BaseReward):
+    """Scores of a trained reward model.
 
     Weights are read, and spread over all devices, at the first call. It runs in the main process
     and, where there are several, in every one of them, with the same arguments. A completion is
@@ -63,6 +65,8 @@ class RewardModel:
     view: View
     only: tuple[str, str] | None = None
     mesh: Mesh | None = None  # None: every device a shard of weights and rows
+    per_item = False  # a batch of the devices, whole rollouts
+    place = "devices"
 
     def __call__(
         self,
@@ -202,15 +206,11 @@ def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
     Options and weight (default 1) may be left out; the name is the run directory's. Raises
     UserError for what is malformed, and as `load_reward_model` does.
     """
-    place, mark, query = text.partition("?")
-    pairs = query.split("&") if mark else []
+    spec, weight = split_weight(text, "--reward.model")
+    place, mark, query = spec.partition("?")
     options: dict[str, str] = {}
-    if not mark:
-        place, _, weight = place.partition("=")
-    for i, pair in enumerate(pairs):
+    for pair in query.split("&") if mark else ():
         key, equals, value = pair.partition("=")
-        if i == len(pairs) - 1:
-            value, _, weight = value.partition("=")
         if not equals or key not in ("view", "only"):
             raise UserError(f"--reward.model {text}: no option {key!r}; there are view and only")
         options[key] = value
@@ -221,14 +221,10 @@ def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
     if only is not None and not (colon and column):
         raise UserError(f"--reward.model {text}: only {only!r}; expected COLUMN:VALUE")
     try:
-        number = float(weight or 1)
-    except ValueError:
-        raise UserError(f"--reward.model {text}: {weight!r} is not a number") from None
-    try:
         model = load_reward_model(place, view, only=(column, value) if only else None)
     except UserError as error:
         raise UserError(f"--reward.model {error}") from None
-    return model_name(place), model, number
+    return model_name(place), model, weight
 
 
 def model_name(place: str) -> str:
