@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from r1jax.errors import UserError
+from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.base import BaseReward, Place
@@ -126,24 +126,19 @@ def load_reward(name: str) -> Reward:
     """The reward that `package.module:function` names, with options as in `:function?a=1&b=x`.
 
     Options are the function's keyword-only arguments, read by their annotations. Raises UserError
-    where the name is malformed, the module cannot be imported, it has no such callable, or an
-    option is unknown or of another type.
+    where `load_function` does, the module cannot be imported, or an option is unknown or of another
+    type.
     """
     place, _, query = name.partition("?")
-    module_name, colon, attribute = place.partition(":")
-    if not (colon and module_name and attribute):
-        raise UserError(f"reward {name!r}: expected package.module:function")
     try:
-        module = importlib.import_module(module_name)
+        reward = load_function(place, "reward", ("problems", "completions", "context"))
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
-            f"reward {name!r}: importing {module_name} failed with "
-            f"{type(error).__name__}: {_one_line(error)}; check the name and the Python path"
+            f"reward {place}: importing it failed with {type(error).__name__}: {_one_line(error)}; "
+            "check the module"
         ) from error
-    reward = getattr(module, attribute, None)
-    if not callable(reward):
-        found = "is not callable" if hasattr(module, attribute) else "does not exist"
-        raise UserError(f"reward {name!r}: {attribute} {found} in {module_name}; name a function")
     return _with_options(reward, query, name) if query else reward
 
 

@@ -24,9 +24,11 @@ from r1jax.data import DataConfig
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.data.problems.generated import held_out
 from r1jax.data.problems.sources import open_source, set_name
+from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
 from r1jax.losses.plugin import load_loss
 from r1jax.models.hub import directory as hub
+from r1jax.models.hub.find import model_directory
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy, grade, load_reward

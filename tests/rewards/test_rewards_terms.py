@@ -144,19 +144,25 @@ def test_random_reward_is_a_fair_coin_fixed_by_its_key():
 
 
 def test_load_reward(tmp_path, monkeypatch):
-    source = "def half(p, c, x): return [0.5] * len(c)\nN = 3\n"
+    source = "def half(p, c, x): return [0.5] * len(c)\nN = 3\ndef lonely(p, a): pass\n"
     (tmp_path / "my_rewards_module.py").write_text(source)
     (tmp_path / "my_broken_module.py").write_text("import no_such_module_at_all\n")
+    (tmp_path / "my_raising_module.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_rewards_module", raising=False)
     assert values(load_reward("my_rewards_module:half"), "a", "b") == [0.5, 0.5]
     assert load_reward("r1jax.rewards.format:tag_count") is tag_count
     for name, message in [
-        ("my_rewards_module", "expected package.module:function"),
-        (":half", "expected package.module:function"),
-        ("my_rewards_module:third", "third does not exist in my_rewards_module"),
-        ("my_rewards_module:N", "N is not callable"),
-        ("my_broken_module:f", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("my_rewards_module", "not of the form package.module:function"),
+        (":half", "not of the form package.module:function"),
+        ("my_rewards_module:third", "my_rewards_module has no function third"),
+        (
+            "my_rewards_module:N",
+            "must be a function of 3 arguments, .problems, completions, cont",
+        ),
+        ("my_rewards_module:lonely", "must be a function of 3 arguments"),
+        ("my_broken_module:f", "cannot import my_broken_module .No module named 'no_such_module_"),
+        ("my_raising_module:f", "importing it failed with ZeroDivisionError: division by zero"),
     ]:
         with pytest.raises(UserError, match=message):
             load_reward(name)

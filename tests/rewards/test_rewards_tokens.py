@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
+from r1jax.models.hub.find import model_directory
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import (
     BaseReward,
@@ -24,7 +25,6 @@ from r1jax.rewards.adapters import lifted
 from r1jax.rewards.tokens import with_offsets
 from r1jax.rewards.workers.board import NUMBERS
 from r1jax.rewards.workers.schedule import Unit, chunks
-from r1jax.rollout.policy import model_directory
 
 PREFILL = "<think>"
 STOP = 2

@@ -15,9 +15,8 @@ import psutil
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.adapters import lifted
-from r1jax.rewards.base import BaseReward
 from r1jax.rewards.workers.launch import Launcher, LauncherEnded, Limits, Worker
-from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Unit, Work, chunks, split
+from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Unit, Work, chunks, part, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
 from r1jax.rewards.workers.unit import Counts, Status, Tally, run_unit, widths
 
@@ -88,7 +87,10 @@ class RewardPool:
             for unit in units:
                 if self._unwanted.is_set():
                     raise BrokenOff
-                _run_here(reward, problems, completions, context, unit.indices, tally)
+                *own, groups = part(problems, completions, context, unit)
+                tally.take(
+                    unit.indices, *run_unit(reward, *own, replace(context, group_ids=groups))
+                )
         else:
             if not (reward.needs_tokens or reward.per_token):
                 completions = [replace(c, token_ids=()) for c in completions]
@@ -173,27 +175,6 @@ class RewardPool:
         if tokenizer is not self._tokenizer[0]:
             self._tokenizer = (tokenizer, pickle.dumps(tokenizer))
         return self._tokenizer[1]
-
-
-def _run_here(
-    reward: BaseReward,
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
-    indices: tuple[int, ...],
-    tally: Tally,
-) -> None:
-    groups = tuple(context.group_ids[i] for i in indices) if context.group_ids else ()
-    outcomes, message = run_unit(
-        reward,
-        [problems[i] for i in indices],
-        [completions[i] for i in indices],
-        replace(context, group_ids=groups),
-    )
-    for index, outcome in zip(indices, outcomes, strict=True):
-        tally.outcomes[index] = outcome
-    if message:
-        tally.messages[indices[0]] = message
 
 
 def _check_lengths(name: str, tally: Tally) -> None:

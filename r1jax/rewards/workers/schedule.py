@@ -56,15 +56,22 @@ class Work:
 
     def units(self, chunk: Chunk) -> list[tuple[list[Problem], list[Completion], tuple[int, ...]]]:
         """What a worker needs to judge `chunk`."""
-        groups = self.context.group_ids
-        return [
-            (
-                [self.problems[i] for i in unit.indices],
-                [self.completions[i] for i in unit.indices],
-                tuple(groups[i] for i in unit.indices) if groups else (),
-            )
-            for unit in chunk
-        ]
+        return [part(self.problems, self.completions, self.context, unit) for unit in chunk]
+
+
+def part(
+    problems: Sequence[Problem],
+    completions: Sequence[Completion],
+    context: RewardContext,
+    unit: Unit,
+) -> tuple[list[Problem], list[Completion], tuple[int, ...]]:
+    """A unit's problems, completions and group ids."""
+    groups, own = context.group_ids, unit.indices
+    return (
+        [problems[i] for i in own],
+        [completions[i] for i in own],
+        tuple(groups[i] for i in own) if groups else (),
+    )
 
 
 def split(
@@ -228,10 +235,8 @@ class Schedule:
             if outcomes[slot][0] == Status.PENDING:
                 pending.append(unit)
                 continue
-            for offset, index in enumerate(unit.indices):
-                self._tally.outcomes[index] = outcomes[slot + offset]
-            if error is not None and error[0] == slot:
-                self._tally.messages[unit.indices[0]] = error[1]
+            said = error[1] if error is not None and error[0] == slot else ""
+            self._tally.take(unit.indices, outcomes[slot : slot + len(unit.indices)], said)
         return pending
 
     def _lose(self, worker: Worker, status: Status) -> None:

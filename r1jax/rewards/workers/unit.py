@@ -69,6 +69,13 @@ class Tally:
         """`n` completions, all pending; `widths` as the function of that name has them."""
         return cls([(Status.PENDING, 0.0)] * n, widths)
 
+    def take(self, indices: Sequence[int], outcomes: Sequence[Outcome], message: str) -> None:
+        """Takes over what became of the completions at `indices`, judged by one call."""
+        for index, outcome in zip(indices, outcomes, strict=True):
+            self.outcomes[index] = outcome
+        if message:
+            self.messages[indices[0]] = message
+
     def values(self) -> list[Value]:
         """The rewards: a value, None where left out, 0.0 where lost: of tokens, at the last one."""
         found: list[Value] = [None if s == Status.NONE else v for s, v in self.outcomes]
