@@ -74,29 +74,18 @@ def _module(layer: Any) -> Any:
 class WorkerContext(RewardContext):
     """The context inside a worker: the tokenizer is unpickled when it is first asked for."""
 
-    def __init__(
-        self, step: int, group_ids: tuple[int, ...], tokenizer: LazyTokenizer | None
-    ) -> None:
-        object.__setattr__(self, "step", step)
-        object.__setattr__(self, "group_ids", group_ids)
-        object.__setattr__(self, "_lazy", tokenizer)
+    def __init__(self, step: int, group_ids: tuple[int, ...], tokenizer: bytes) -> None:
+        own = {"step": step, "group_ids": group_ids, "_pickled": tokenizer}
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
     @property
     def tokenizer(self) -> Any:  # type: ignore[override]
         """The run's tokenizer, or None."""
-        return self._lazy.load() if self._lazy is not None else None  # type: ignore[attr-defined]
+        return unpickled(self._pickled) if self._pickled else None  # type: ignore[attr-defined]
 
 
-class LazyTokenizer:
-    """A pickled tokenizer; importing its library takes seconds that most rewards need not pay."""
-
-    def __init__(self, blob: bytes) -> None:
-        self._blob = blob
-
-    @functools.cached_property
-    def _tokenizer(self) -> Any:
-        return pickle.loads(self._blob)
-
-    def load(self) -> Any:
-        """The tokenizer, unpickled once."""
-        return self._tokenizer
+@functools.lru_cache(maxsize=1)
+def unpickled(tokenizer: bytes) -> Any:
+    """The tokenizer; importing its library takes seconds that most rewards need not pay."""
+    return pickle.loads(tokenizer)

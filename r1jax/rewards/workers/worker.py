@@ -26,7 +26,7 @@ import psutil
 from r1jax.problem import RewardContext
 from r1jax.rewards.answers.graders import warm
 from r1jax.rewards.workers.board import Board
-from r1jax.rewards.workers.sendable import LazyTokenizer, WorkerContext
+from r1jax.rewards.workers.sendable import WorkerContext, unpickled
 from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
 
 ORDER = struct.Struct("<8sqd40s")
@@ -107,7 +107,7 @@ def _limit(memory_mb: int) -> None:
 def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
     """The worker: loads rewards and judges chunks until the trainer closes the connection."""
     reward: Any = None
-    tokenizer: LazyTokenizer | None = None
+    tokenizer = b""
     while True:
         try:
             message = connection.recv_bytes()
@@ -117,9 +117,9 @@ def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
             kind, *parts = pickle.loads(message)
             if kind == "reward":
                 reward = pickle.loads(parts[0])
-                tokenizer = LazyTokenizer(parts[1]) if parts[1] else None
+                tokenizer = parts[1]
                 if tokenizer and reward.per_token:
-                    tokenizer.load()  # no completion has to pay for its imports
+                    unpickled(tokenizer)  # no completion has to pay for its imports
                 connection.send_bytes(b"loaded")
                 continue
         except BaseException as error:

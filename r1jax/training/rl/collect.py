@@ -67,22 +67,21 @@ def make_terms(
     config: RewardConfig, max_tokens: int, seed: int, sandbox: SandboxConfig | None = None
 ) -> list[Term]:
     """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`."""
-    # Made only where they count: a term that is off has no say in what else is allowed.
-    own = [
-        ("accuracy", config.accuracy, lambda: accuracy(config.answer, sandbox=sandbox)),
-        ("code", config.code, lambda: code(share=True, sandbox=sandbox)),
-        ("format", config.format, lambda: strict_format),
-        ("tag_count", config.tag_count, lambda: tag_count),
-        (
-            "language",
-            config.language,
-            lambda: language_consistency(config.language_target, config.language_identifier),
+    own = {
+        "accuracy": lambda: accuracy(config.answer, sandbox=sandbox),
+        "code": lambda: code(share=True, sandbox=sandbox),
+        "format": lambda: strict_format,
+        "tag_count": lambda: tag_count,
+        "language": lambda: language_consistency(
+            config.language_target, config.language_identifier
         ),
-        ("overlong", config.overlong, lambda: soft_overlong(max_tokens, config.overlong_cache)),
-        ("repetition", config.repetition, repetition_penalty),
-        ("random", config.random, lambda: random_reward(seed)),
-    ]
-    terms = [Term(name, make(), weight) for name, weight, make in own if weight]
+        "overlong": lambda: soft_overlong(max_tokens, config.overlong_cache),
+        "repetition": repetition_penalty,
+        "random": lambda: random_reward(seed),
+    }
+    # Made only where they count: a term that is off has no say in what else is allowed.
+    weights = {name: getattr(config, name) for name in own}
+    terms = [Term(name, own[name](), weight) for name, weight in weights.items() if weight]
     terms += [Term(*named_reward(text)) for text in config.user]
     terms += [Term(*named_reward_model(text)) for text in config.model]
     if not terms:
