@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards import GRADERS
-from r1jax.rewards.answers import extract
-from r1jax.rewards.answers.extract import last_expression, unwrap
+from r1jax.rewards.answers.extract import extract, last_expression, unwrap
 from r1jax.rewards.answers.numeric import bare_number, last_number, parse_number
 from r1jax.rewards.format import is_strict_format
 

@@ -380,7 +380,7 @@ def test_a_reward_with_options_and_weight(text, name, weight, value):
         ("tinyzero:countdown?loose_syntax=no", "loose_syntax=no; expected true or false"),
         ("open_r1:cosine=half", "'half' is not a number"),
         ("open_r1:cosine?max_len=5=half", "'half' is not a number"),
-        ("open_r1:cosines", "cosines does not exist"),
+        ("open_r1:cosines", "has no function cosines"),
     ],
 )
 def test_a_wrong_option_is_one_line(text, line):
