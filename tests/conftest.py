@@ -67,7 +67,7 @@ def keep_programs(place):
     for a cold start.
     """
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(place)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     if "PYTEST_XDIST_WORKER" in os.environ or not place.exists():
         return

@@ -8,12 +8,12 @@ import json
 import shutil
 
 import jax
+from tiny import tiny_config
 
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.models import table
-from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.stages import zero
@@ -40,21 +40,8 @@ CHAT = (
 
 def save_model(path, seed=0, **changes):
     """A random decoder with the embedded tokenizer; every sixth token or so ends its text."""
-    config = ModelConfig(
-        family="qwen3",
-        vocab_size=VOCAB,
-        d_model=32,
-        d_ff=48,
-        n_layers=2,
-        n_heads=4,
-        n_kv_heads=2,
-        head_dim=8,
-        max_position=256,
-        qk_norm=True,
-        bos_id=1,
-        eos_ids=(2, *range(300, VOCAB, 6)),
-        init_std=0.2,
-    )
+    stops = (2, *range(300, VOCAB, 6))
+    config = tiny_config("qwen3", vocab_size=VOCAB, n_layers=2, tied=True, bos_id=1, eos_ids=stops)
     config = dataclasses.replace(config, **changes)
     path.mkdir(parents=True, exist_ok=True)
     hub.save(path, table.init(config, jax.random.key(seed)), config)

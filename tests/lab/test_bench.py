@@ -36,6 +36,8 @@ from r1jax.models import table
 from r1jax.models.config import to_hf
 from r1jax.rollout.engine import Engine
 
+pytestmark = pytest.mark.lab
+
 H200 = Ceilings(805e12, 4.3e12)
 
 

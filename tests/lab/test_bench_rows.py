@@ -13,6 +13,8 @@ from experiments.bench.rows import Case, batches_of, cases_of, draw
 from r1jax.data.packing import packing_efficiency
 from r1jax.types import Stats
 
+pytestmark = pytest.mark.lab
+
 
 @pytest.mark.parametrize("case", cases_of(["4x8192", "1x32768"], ["packed"]), ids=str)
 @pytest.mark.parametrize("seed", range(4))

@@ -15,6 +15,8 @@ from r1jax.commands import cli
 from r1jax.rollout.policy import load_policy
 from r1jax.training.rl.loop import train
 
+pytestmark = pytest.mark.lab
+
 TINY = bench_step.PRESETS["tiny"]
 PHASES = ["rollout", "reward", "score", "update"]
 

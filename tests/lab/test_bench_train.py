@@ -26,7 +26,7 @@ from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.setup import copy
 from r1jax.training.update import ComputeConfig, init_state, make_functions, place_batch, update
 
-pytestmark = pytest.mark.devices(2)
+pytestmark = [pytest.mark.lab, pytest.mark.devices(2)]
 
 TINY = SHAPES["tiny"]
 CASE = Case(2, 320, "packed")

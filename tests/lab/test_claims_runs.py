@@ -24,6 +24,8 @@ from r1jax.presets.r1 import PRESETS as R1
 from r1jax.rewards import per_completion
 from r1jax.rewards.adapters import named_reward
 
+pytestmark = pytest.mark.lab
+
 FULL = replace(
     Config(), bases=("p/base0", "p/base1"), chinese_bases=("p/zh0", "p/zh1"),
     students=("p/small0", "p/small1"), sizes=(),

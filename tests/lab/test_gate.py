@@ -19,6 +19,8 @@ from r1jax.presets.zero import PRESETS
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import HOW, RewardConfig
 
+pytestmark = pytest.mark.lab
+
 
 def record(pass_at_1, cons=0.5, form=0.95, length=20.0):
     return {

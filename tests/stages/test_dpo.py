@@ -88,6 +88,7 @@ def weights(config):
     return trained_weights(policy, mesh_of(data=8), f"{config.run}/checkpoints")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["whole", "lora"])
 def test_the_margin_rises_on_pairs_that_were_held_out(runs, name):
     said = summary(runs(name).run)
@@ -112,11 +113,11 @@ def test_a_run_leaves_a_policy(runs):
 
 
 @pytest.mark.usefixtures("unpainted")
-@pytest.mark.parametrize(("name", "stops"), [("whole", [3, 8]), ("lora", [7])])
-def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch, name, stops):
-    whole = runs(name)
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
+    whole = runs("whole")
     config = changed(whole, {"run": str(tmp_path / "killed")})
-    for stop in stops:
+    for stop in (3, 8):
         with monkeypatch.context() as patch:
             patch.setattr(zero, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
             with pytest.raises(Interrupted):

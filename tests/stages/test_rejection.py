@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -324,27 +325,26 @@ def test_supervised_training_reads_what_was_kept(whole):
     assert all(r["prompt"] == f"User: {r['question']}\nAssistant:" for r in kept)
 
 
-@pytest.mark.parametrize("killed", [1, 6, 11])
-def test_a_killed_run_ends_with_the_same_bytes(model, whole, tmp_path, monkeypatch, killed):
+def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, monkeypatch):
     path = tmp_path / "run"
     add = Streams.add
-    generated = []
+    added = []
+    for killed in (1, 6, 11, None):
+        added.append(0)
 
-    def fails(self, *args):
-        if len(self.prompts) == killed:
-            self._files["kept"].write(b'{"half": ')  # a row on its way to the disk
-            raise Interrupted
-        add(self, *args)
+        def fails(self, *args, killed=killed):
+            if len(self.prompts) == killed:
+                self._files["kept"].write(b'{"half": ')  # a row on its way to the disk
+                raise Interrupted
+            added[-1] += 1
+            add(self, *args)
 
-    monkeypatch.setattr(Streams, "add", fails)
-    with pytest.raises(Interrupted):
-        rejection.run(flags(model, path))
-    assert not (path / "summary.json").exists() and not (path / "datasheet.json").exists()
-    monkeypatch.setattr(
-        Streams, "add", lambda self, *a: (generated.append(a[0]["id"]), add(self, *a))
-    )
-    rejection.run(flags(model, path))
-    assert len(generated) == 12 - killed // 4 * 4  # whole batches are not drawn again
+        monkeypatch.setattr(Streams, "add", fails)
+        with contextlib.nullcontext() if killed is None else pytest.raises(Interrupted):
+            rejection.run(flags(model, path))
+        done = [(path / f"{name}.json").exists() for name in ("summary", "datasheet")]
+        assert done == [killed is None] * 2
+    assert added == [1, 6, 11 - 4, 12 - 8]  # whole batches are not drawn again
     for name in FILES:
         assert (path / name).read_bytes() == (whole / name).read_bytes(), name
 

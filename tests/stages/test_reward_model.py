@@ -114,6 +114,7 @@ def runs(model, data, tmp_path_factory):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pairs", "labels", "lora"])
 def test_what_can_be_learnt_is_learnt(runs, name):
     said = summary(runs(name).run)
@@ -145,11 +146,11 @@ def test_a_run_leaves_what_runs_leave(runs, capsys):
 
 
 @pytest.mark.usefixtures("unpainted")
-@pytest.mark.parametrize(("name", "stops"), [("pairs", [3, 17]), ("lora", [13])])
-def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch, name, stops):
-    whole = runs(name)
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
+    whole = runs("pairs")
     config = changed(whole, {"run": str(tmp_path / "killed")})
-    for stop in stops:
+    for stop in (3, 17):
         with monkeypatch.context() as patch:
             patch.setattr(zero, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
             with pytest.raises(Interrupted):
@@ -167,7 +168,7 @@ TEXTS = ["1 9 2", "1 5 2", "9", "4 4 4 4 4 4", "2 9 9", "3"]
 ANSWERS = [Completion.parse(text) for text in TEXTS]
 
 
-@pytest.mark.parametrize("name", ["pairs", "labels", "lora"])
+@pytest.mark.parametrize("name", ["pairs", "labels", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_trained_model_is_a_reward(runs, name):
     reward = load_reward_model(runs(name).run)
     found = reward(QUESTIONS, ANSWERS, RewardContext())

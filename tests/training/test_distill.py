@@ -100,6 +100,7 @@ def run_of(models, data, path, changes=()):
     return tiny_course(student, data, path, {"teacher.model": teacher} | dict(changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora, left", [({}, 0.6), ({"lora.rank": 4, "optimizer.lr": 0.05}, 0.85)])
 def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, left):
     config = run_of(models, data, tmp_path / "run", {"updates": 40, "eval_every": 0} | lora)
@@ -122,6 +123,7 @@ def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_p
     assert row["distill/kl"] < 1e-5 and row["grad_norm"] < 1e-3 < row["sft/nll"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpainted", "two_devices")
 def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     whole = run_of(models, data, tmp_path / "whole", {"teacher.top_k": 7})

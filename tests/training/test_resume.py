@@ -74,42 +74,31 @@ def test_the_reference_run_learns_something(whole):
 
 # Checkpoints lie at every third update (and, in the split run, at every second): 4 is the end of a
 # rollout there, 5 and 7 are in the middle of one, 2 lies before the first checkpoint of the other.
-@pytest.mark.parametrize("stops", [[2], [4], [5], [7, 8]], ids=str)
-def test_resumed_is_uninterrupted(stops, whole, tmp_path):
+def test_resumed_again_and_again_is_uninterrupted(whole, tmp_path):
+    """Stopped before the first update, between checkpoints and at the last, lines half written."""
     path = tmp_path / "run"
-    for update in stops:
-        assert go(whole[0], path, StopAt(update)) is None
+    for update in (1, 2, 4, 5, 7, 8):
+        assert go(whole[0], path, StopAt(update)) is None, update
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            with (path / name).open("a") as file:
+                file.write('{"update": 5, "rollo')
     assert_same_run(path, go(whole[0], path), whole)
 
 
-@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
-def test_interrupted_at_a_save(written, whole, tmp_path, monkeypatch):
+def test_interrupted_at_a_save(whole, tmp_path, monkeypatch):
+    """Before the sixth update's checkpoint is written, and then right after it is."""
     path, save = tmp_path / "run", Checkpoints.save
+    for written in (False, True):
 
-    def stop(self, saved, score=None):
-        if written or int(saved.state.update) < 6:
-            save(self, saved, score)
-        if int(saved.state.update) == 6:
-            raise Interrupted
+        def stop(self, saved, score=None, written=written):
+            if written or int(saved.state.update) < 6:
+                save(self, saved, score)
+            if int(saved.state.update) == 6:
+                raise Interrupted
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", stop)
-        assert go(whole[0], path) is None
-    assert_same_run(path, go(whole[0], path), whole)
-
-
-def test_interrupted_before_the_first_update(whole, tmp_path):
-    path = tmp_path / "run"
-    assert go(whole[0], path, StopAt(1)) is None
-    assert_same_run(path, go(whole[0], path), whole)
-
-
-def test_half_written_lines_are_cut(whole, tmp_path):
-    path = tmp_path / "run"
-    assert go(whole[0], path, StopAt(5)) is None
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        with (path / name).open("a") as file:
-            file.write('{"update": 5, "rollo')
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "save", stop)
+            assert go(whole[0], path) is None
     assert_same_run(path, go(whole[0], path), whole)
 
 
