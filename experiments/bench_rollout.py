@@ -29,7 +29,7 @@ from experiments.bench.rollout import Measured, Setup, measure, roofline, row
 from experiments.bench.shapes import ShapeFlags, chosen, random_params
 from experiments.bench.table import emit, readable
 from r1jax.commands import cli
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat, require
@@ -103,9 +103,7 @@ def main(config: Config) -> None:
 def check(config: Config) -> None:
     """Raises UserError for flags that mean nothing or that nothing would read."""
     require(config.weights, "--weights")
-    for name, least in {"repeats": 1, "count": 1, "kernels": 0}.items():
-        if getattr(config, name) < least:
-            raise UserError(f"--{name} {getattr(config, name)}: must be at least {least}")
+    check_ranges(config, "--", repeats="[1,]", count="[1,]", kernels="[0,]")
     for name in ("slots", "max_prompt", "max_tokens"):
         if getattr(config.rollout, name) != getattr(EngineConfig(), name):
             flag = name.replace("_", "-")

@@ -26,7 +26,7 @@ from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.table import emit
 from experiments.bench.train import Trainer, measured
 from r1jax.commands import cli
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
@@ -77,10 +77,7 @@ class Config(ShapeFlags):
             raise UserError("--scaling: chooses the meshes itself; leave out --mesh")
         if self.rows_each and not self.scaling:
             raise UserError("--rows-each: says what --scaling compares; add --scaling data")
-        if self.repeats < 1 or self.kernels < 0:
-            raise UserError(
-                f"--repeats {self.repeats} --kernels {self.kernels}: at least 1 and at least 0"
-            )
+        check_ranges(self, "--", repeats="[1,]", kernels="[0,]")
 
 
 def main(config: Config) -> None:

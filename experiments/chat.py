@@ -21,7 +21,7 @@ from rich.text import Text
 
 from r1jax.commands import cli
 from r1jax.data.templates import TEMPLATES
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.models.decoder import unstack
 from r1jax.problem import Problem
@@ -57,8 +57,7 @@ class Config(AskedFlags):
             raise UserError(
                 f"--template {self.template}: no such template; choose from {', '.join(TEMPLATES)}"
             )
-        if self.max_tokens < 1:
-            raise UserError(f"--max-tokens {self.max_tokens}: must be at least 1")
+        check_ranges(self, "--", max_tokens="[1,]")
 
 
 def main(config: Config) -> None:

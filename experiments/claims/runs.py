@@ -15,7 +15,7 @@ from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.examples.conversations import ConversationConfig
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.presets.zero import PRESETS
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.flags import part
@@ -119,10 +119,7 @@ class Config(jobs.Setting):
         super().__post_init__()
         if unknown := [letter for letter in self.only if letter not in ORDER]:
             raise UserError(f"--only {unknown[0]}: no such claim; choose from {' '.join(ORDER)}")
-        if self.devices < 0 or self.deadline < 0:
-            raise UserError(
-                f"--devices {self.devices} --deadline {self.deadline}: both must be 0 or above"
-            )
+        check_ranges(self, "--", devices="[0,]", deadline="[0,]")
 
     @property
     def pairings(self) -> list[Pair]:

@@ -17,7 +17,7 @@ from experiments import evaluate
 from experiments.gates import rejection_sft
 from experiments.gates.job_queue import Queue
 from r1jax.data import EvalDataConfig
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.directory import inspect, read_json, to_json, write_json
@@ -45,8 +45,7 @@ class Setting(Flags):
     def __post_init__(self) -> None:
         """Raises UserError on values that make no gate."""
         super().__post_init__()
-        if self.seeds < 1 or self.jobs < 1:
-            raise UserError(f"--seeds {self.seeds} --jobs {self.jobs}: both at least 1")
+        check_ranges(self, "--", seeds="[1,]", jobs="[1,]")
         if not 0 <= self.memory_fraction * self.jobs <= 1:
             raise UserError(
                 f"--memory-fraction {self.memory_fraction} x --jobs {self.jobs} exceeds the device"

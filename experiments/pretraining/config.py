@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from r1jax.errors import UserError
+from r1jax.errors import check_ranges
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.update import ComputeConfig
 
@@ -84,9 +84,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises UserError when a share is none."""
-        for name in ("habit", "mixing", "general", "chinese"):
-            if not 0 <= (share := getattr(self, name)) <= 1:
-                raise UserError(f"--{name} {share}: must lie between 0 and 1")
+        shares = ("habit", "mixing", "general", "chinese")
+        check_ranges(self, "--", **dict.fromkeys(shares, "[0,1]"))
 
 
 STUDENT_QWEN = Config(out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1)

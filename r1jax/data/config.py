@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from r1jax.data.problems.layouts import Layout
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.problems import Language
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class EvalDataConfig(SourceConfig):
     def __post_init__(self) -> None:
         """Raises UserError where nothing would be judged."""
         super().__post_init__()
-        if self.eval_count < 1:
-            raise UserError(f"--data.eval-count {self.eval_count}: must be at least 1")
+        check_ranges(self, "--data.", eval_count="[1,]")
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,8 @@ class TrainDataConfig(SourceConfig):
             raise UserError(f"--data.weights {self.weights}: every weight must be above 0")
         if (self.late_after or self.late_share != 0.5) and not self.late:
             raise UserError("--data.late-after, --data.late-share: need --data.late, the sources")
-        if self.late_after < 0 or not 0 < self.late_share < 1:
-            raise UserError(
-                f"--data.late-after {self.late_after} --data.late-share {self.late_share}: the "
-                "first must be at least 0, the second lie between 0 and 1"
-            )
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--data.seed {self.seed}: must lie between 0 and 2**32 - 1")
+        seeds = f"[0,{2**32 - 1}]"
+        check_ranges(self, "--data.", late_after="[0,]", late_share="(0,1)", seed=seeds)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from r1jax.endpoint.cache import Cache
 from r1jax.endpoint.wire import Failed, post
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 
 Message = Mapping[str, str]
 """A message of a chat: role and content."""
@@ -68,17 +68,10 @@ class EndpointConfig:
                 )
             if not self.model:
                 raise UserError("--endpoint.model: empty; name the model to ask")
-        for name, least in (("max_tokens", 1), ("retries", 0), ("concurrency", 1)):
-            if getattr(self, name) < least:
-                flag = name.replace("_", "-")
-                raise UserError(
-                    f"--endpoint.{flag} {getattr(self, name)}: must be at least {least}"
-                )
-        if self.timeout <= 0 or self.backoff < 0 or self.longest_wait < 0:
-            raise UserError(
-                f"--endpoint.timeout {self.timeout}, backoff {self.backoff}, longest-wait "
-                f"{self.longest_wait}: the first must be above 0, the others at least 0"
-            )
+        check_ranges(
+            self, "--endpoint.", max_tokens="[1,]", retries="[0,]", concurrency="[1,]",
+            timeout="(0,]", backoff="[0,]", longest_wait="[0,]",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.reading import Grader, Judged, judge
 from r1jax.evaluate.statistics import (
     bootstrap_interval,
@@ -49,14 +49,9 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
-        if self.samples < 1:
-            raise UserError(f"--eval.samples {self.samples}: must be at least 1")
-        if not self.temperature >= 0:
-            raise UserError(f"--eval.temperature {self.temperature}: must be 0 or above")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"--eval.top-p {self.top_p}: must lie above 0 and be at most 1")
-        if self.max_tokens < 0:
-            raise UserError(f"--eval.max-tokens {self.max_tokens}: must be 0 or above")
+        check_ranges(
+            self, "--eval.", samples="[1,]", temperature="[0,]", top_p="(0,1]", max_tokens="[0,]"
+        )
 
     @property
     def sampling(self) -> Sampling:

@@ -14,7 +14,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.losses.reduce import masked
 from r1jax.types import Batch, Loss, Mean, Metrics, Stats
 
@@ -33,9 +33,7 @@ class PairwiseConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on a negative value."""
-        for name in ("margin", "center"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"--loss.{name} {getattr(self, name)}: must be 0 or more")
+        check_ranges(self, "--loss.", margin="[0,]", center="[0,]")
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,7 @@ class DPOConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError for values out of range or that nothing would read."""
-        if not self.beta > 0:
-            raise UserError(f"--loss.beta {self.beta}: must be above 0 (0.1 is usual)")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UserError(
-                f"--loss.label-smoothing {self.label_smoothing}: must be from 0 to below 0.5"
-            )
+        check_ranges(self, "--loss.", beta="(0,]", label_smoothing="[0,0.5)")
         if self.label_smoothing and self.kind != "sigmoid":
             raise UserError(
                 f"--loss.label-smoothing {self.label_smoothing}: only with --loss.kind sigmoid, "

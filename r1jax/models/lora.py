@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 from safetensors.numpy import save_file
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import ModelConfig
 from r1jax.models.table import Row, table
 from r1jax.types import Params
@@ -35,8 +35,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown target or a rank below 0."""
-        if self.rank < 0:
-            raise UserError(f"--lora.rank {self.rank}: must be 0 (off) or more")
+        check_ranges(self, "--lora.", rank="[0,]")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
             raise UserError(f"--lora.targets {unknown}: choose from {', '.join(TARGETS)}")

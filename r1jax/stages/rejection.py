@@ -11,7 +11,7 @@ from r1jax.data.curation.exports import ExportLayout
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
@@ -80,14 +80,10 @@ class RejectionSettings(Flags):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range or parts do not fit together."""
         super().__post_init__()
-        for name in ("prompts", "batch", "samples"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise UserError(
-                f"--temperature {self.temperature} --top-p {self.top_p}: the first must be at "
-                "least 0, the second lie above 0 and be at most 1"
-            )
+        check_ranges(
+            self, "--", prompts="[1,]", batch="[1,]", samples="[1,]", temperature="[0,]",
+            top_p="(0,1]",
+        )  # fmt: skip
         if "stratos" in self.export and not self.filters.complete:
             raise UserError("--export stratos: needs a thought and a summary (--filters.complete)")
 

@@ -9,7 +9,7 @@ import jax
 import optax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.types import Params
 
 
@@ -43,10 +43,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on a rate or norm that cannot train."""
-        if self.lr < 0:
-            raise UserError(f"--optimizer.lr {self.lr} is negative; use 0 or more")
-        if self.clip <= 0:
-            raise UserError(f"--optimizer.clip {self.clip}: must be above 0 (1.0 is usual)")
+        check_ranges(self, "--optimizer.", lr="[0,]", clip="(0,]")
         if self.kind == "adafactor" and self.b1 != OptimizerConfig.b1:
             raise UserError(
                 f"--optimizer.b1 {self.b1}: adafactor keeps no first moment; leave it at "

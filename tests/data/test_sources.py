@@ -307,7 +307,10 @@ def test_late_sources_join_and_the_others_go_on():
     [
         ({"late_after": 5}, "--data.late-after, --data.late-share: need --data.late"),
         ({"late_share": 0.2}, "need --data.late"),
-        ({"late": ("world:sum",), "late_share": 1.0}, "lie between 0 and 1"),
+        (
+            {"late": ("world:sum",), "late_share": 1.0},
+            "--data.late-share 1.0: must be above 0",
+        ),
         ({"late": ("world:sum",), "late_after": -1}, "at least 0"),
     ],
 )

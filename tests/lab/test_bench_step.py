@@ -128,7 +128,7 @@ def test_rates_and_shares_by_hand():
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--steps", "0"], "--steps 0 --warmup 2: both at least 1"),
+        (["--steps", "0"], "--steps 0: must be at least 1"),
         (["--shape", "huge"], "--shape huge: no such shape"),
         (["--train.updates-per-rollout", "3"], "must divide the 128 completions"),
         (["--preset", "64"], "--preset 64: no such preset; choose from 128x256, 512x1024, tiny"),

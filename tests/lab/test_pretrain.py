@@ -44,7 +44,7 @@ def test_the_shares_of_general_and_of_chinese_documents_are_flags(flag):
 
 @pytest.mark.parametrize("name", ["habit", "mixing", "general", "chinese"])
 def test_a_share_that_is_none_is_named(name):
-    with pytest.raises(UserError, match=f"--{name} 1.5: must lie between 0 and 1"):
+    with pytest.raises(UserError, match=f"--{name} 1.5: must be at least 0 and at most 1"):
         Config(**{name: 1.5})
 
 

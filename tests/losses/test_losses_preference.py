@@ -209,10 +209,13 @@ def test_a_reference_that_was_not_computed_cannot_go_unnoticed():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: PairwiseConfig(margin=-1), "--loss.margin -1: must be 0 or more"),
-        (lambda: PairwiseConfig(center=-0.1), "--loss.center -0.1: must be 0 or more"),
+        (lambda: PairwiseConfig(margin=-1), "--loss.margin -1: must be at least 0"),
+        (lambda: PairwiseConfig(center=-0.1), "--loss.center -0.1: must be at least 0"),
         (lambda: DPOConfig(beta=0), "--loss.beta 0: must be above 0"),
-        (lambda: DPOConfig(label_smoothing=0.5), "--loss.label-smoothing 0.5: must be from 0"),
+        (
+            lambda: DPOConfig(label_smoothing=0.5),
+            "0.5: must be at least 0 and below 0.5",
+        ),
         (lambda: DPOConfig(kind="ipo", label_smoothing=0.1), "only with --loss.kind sigmoid"),
     ],
 )

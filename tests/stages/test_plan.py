@@ -137,7 +137,7 @@ def test_stages_are_chosen():
         (["--rejection.data.seed", "3"], "--rejection.data.seed: unknown flag"),
         (["--safety.kind", "pairwise"], "--safety.kind: unknown flag"),
         (["--general.prompts"], "no prompts to judge"),
-        (["--general.last", "1.5"], "--general.last 1.5: must lie between 0 and 1"),
+        (["--general.last", "1.5"], "--general.last 1.5: must be above 0 and below 1"),
         (["--general.noise", "0.5"], "--general.noise 0.5"),
         (["--general.sft-count", "0"], "--general.sft-count 0"),
         (["--general.helpfulness", "--general.safety"], "nothing would judge them"),

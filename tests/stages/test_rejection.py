@@ -404,7 +404,7 @@ def test_settling_writes_what_was_decided(tmp_path):
     "words, said",
     [
         ("--samples 0", "--samples 0: must be at least 1"),
-        ("--top-p 0", "--temperature 1.0 --top-p 0.0"),
+        ("--top-p 0", "--top-p 0.0"),
         ("--parent-step 3", "--parent-step 3: needs --parent"),
         ("--balance.easy-share 2", "--balance.easy-share 2.0"),
         ("--export stratos --filters.no-complete", "--export stratos: needs a thought"),

@@ -102,8 +102,8 @@ def test_resumed_is_uninterrupted(stops, whole, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"rollout.carry": -1}, "--rollout.carry -1: the rollouts, 0 or more"),
-        ({"rollout.carry": 2}, "needs the share of them, --rollout.leave"),
+        ({"rollout.carry": -1}, "--rollout.carry -1: must be at least 0"),
+        ({"rollout.carry": 2}, "needs the share of groups that are carried, --rollout.leave"),
         (CARRY | {"rollout.max_rounds": 2, "reward.accuracy": 1}, "--rollout.max-rounds 1"),
         (CARRY | {"loss.importance_cap": None}, "set --loss.importance-cap"),
     ],

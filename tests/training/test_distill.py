@@ -187,10 +187,10 @@ def test_other_tokens_are_refused(models, data, tmp_path):
     "flags, said",
     [
         ({"kind": "reverse"}, "--teacher.*: names no --teacher.model"),
-        ({"model": "x", "weight": 0.0}, "--teacher.weight 0.0: must lie above 0"),
+        ({"model": "x", "weight": 0.0}, "--teacher.weight 0.0: must be above 0"),
         ({"model": "x", "weight": 1.5}, "--teacher.weight 1.5"),
         ({"model": "x", "temperature": 0.0}, "--teacher.temperature 0.0: must be above 0"),
-        ({"model": "x", "top_k": -1}, "--teacher.top-k -1: must be 0"),
+        ({"model": "x", "top_k": -1}, "--teacher.top-k -1: must be at least 0"),
     ],
 )
 def test_flags_that_mean_nothing_are_refused(flags, said):

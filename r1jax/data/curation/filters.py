@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.problem import split_envelope
 from r1jax.rewards.format import is_strict_format
 from r1jax.rewards.language import count_words, language_of
@@ -73,18 +73,12 @@ class FilterConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
-        if self.repetition <= 0 or not 0 <= self.script <= 1:
-            raise UserError(
-                f"--filters.repetition {self.repetition} --filters.script {self.script}: the first "
-                "must be above 0, the second lie between 0 and 1"
-            )
+        check_ranges(self, "--filters.", repetition="(0,]", script="[0,1]", paragraph="[1,]")
         if not 0 <= self.shortest <= self.longest:
             raise UserError(
                 f"--filters.shortest {self.shortest} --filters.longest {self.longest}: no length "
                 "fits both"
             )
-        if self.paragraph < 1:
-            raise UserError(f"--filters.paragraph {self.paragraph}: must be at least 1")
 
 
 def make_filters(config: FilterConfig) -> list[Filter]:

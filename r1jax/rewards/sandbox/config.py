@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from r1jax.errors import UserError
+from r1jax.errors import check_ranges
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,8 @@ class SandboxConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on a limit that is not above 0."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "unsafe" and not value > 0:
-                flag = field.name.replace("_", "-")
-                raise UserError(f"--sandbox.{flag} {value}: must be above 0")
+        limits = (field.name for field in fields(self) if field.name != "unsafe")
+        check_ranges(self, "--sandbox.", **dict.fromkeys(limits, "(0,]"))
 
     @property
     def room(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ from r1jax.data.curation.filters import Filter, Text, first_reason, words
 from r1jax.data.curation.streams import Streams
 from r1jax.data.rows import Row
 from r1jax.endpoint import Endpoint, Request, judge_messages, parse_verdict
-from r1jax.errors import UserError
+from r1jax.errors import check_ranges
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Accuracy, RewardPool
 from r1jax.rewards.language import language_of
@@ -44,10 +44,7 @@ class BalanceConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
-        if self.per_prompt < 1:
-            raise UserError(f"--balance.per-prompt {self.per_prompt}: must be at least 1")
-        if not 0 <= self.easy_share <= 1:
-            raise UserError(f"--balance.easy-share {self.easy_share}: must lie between 0 and 1")
+        check_ranges(self, "--balance.", per_prompt="[1,]", easy_share="[0,1]")
 
 
 @dataclass(frozen=True)

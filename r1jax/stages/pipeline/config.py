@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 import tyro
 
 from r1jax.data import DataConfig
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rewards import SandboxConfig
 from r1jax.run.flags import ModelFlags, PlaceFlags
@@ -67,16 +67,10 @@ class GeneralConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on values that fit nowhere."""
-        if min(self.sft_count, self.judged_count) < 1:
-            raise UserError(
-                f"--general.sft-count {self.sft_count} --general.judged-count "
-                f"{self.judged_count}: both at least 1"
-            )
-        if not 0 <= self.noise < 0.5:
-            raise UserError(f"--general.noise {self.noise}: must be at least 0 and below 0.5")
-        for name in ("last", "share"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"--general.{name} {getattr(self, name)}: must lie between 0 and 1")
+        check_ranges(
+            self, "--general.", sft_count="[1,]", judged_count="[1,]", noise="[0,0.5)",
+            last="(0,1)", share="(0,1)",
+        )  # fmt: skip
         if self.prompts and not (self.helpfulness or self.safety):
             raise UserError(
                 "--general.prompts: nothing would judge them; name pairs (--general.helpfulness) "

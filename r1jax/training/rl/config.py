@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from r1jax.data.config import DataConfig
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.models.decoding.quantized import WeightFormat
@@ -54,23 +54,19 @@ class RolloutConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         """Raises UserError on values that cannot train."""
-        if self.temperature <= 0:
-            raise UserError(f"--rollout.temperature {self.temperature}: must be above 0 (1.0)")
-        if not 0 <= self.leave < 1:
-            raise UserError(f"--rollout.leave {self.leave}: a share, from 0 to below 1")
-        if self.carry < 0 or (self.carry and not self.leave):
+        check_ranges(
+            self, "--rollout.", prompts="[1,]", group="[1,]", temperature="(0,]", leave="[0,1)",
+            carry="[0,]",
+        )  # fmt: skip
+        if self.carry and not self.leave:
             raise UserError(
-                f"--rollout.carry {self.carry}: the rollouts, 0 or more, over which groups are "
-                "carried; above 0 it needs the share of them, --rollout.leave (0.1)"
+                f"--rollout.carry {self.carry}: needs the share of groups that are carried, "
+                "--rollout.leave (0.1)"
             )
         if self.carry and self.max_rounds > 1:
             raise UserError(
                 f"--rollout.carry {self.carry}: dynamic sampling asks for whole rounds; use "
                 "--rollout.max-rounds 1, or 0 here"
-            )
-        if self.prompts < 1 or self.group < 1:
-            raise UserError(
-                f"--rollout.prompts {self.prompts} --rollout.group {self.group}: both at least 1"
             )
 
     @property
@@ -162,8 +158,7 @@ class EvalSchedule(EvalConfig):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        if self.every < 0:
-            raise UserError(f"--eval.every {self.every}: must be 0 or above")
+        check_ranges(self, "--eval.", every="[0,]")
 
 
 @dataclass(frozen=True)
@@ -214,13 +209,8 @@ class RLSettings(TrainingSettings):
                 f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
                 "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
-        if not 0 < self.train.reference_rate <= 1:
-            raise UserError(
-                f"--train.reference-rate {self.train.reference_rate}: must lie above 0 and be at "
-                "most 1"
-            )
-        if self.updates < 1:
-            raise UserError(f"--updates {self.updates}: must be at least 1")
+        check_ranges(self.train, "--train.", reference_rate="(0,1]")
+        check_ranges(self, "--", updates="[1,]")
 
     @property
     def plan(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.run.flags import RunFlags
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.settings import TrainingSettings
@@ -32,10 +32,7 @@ class CourseSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        for name, least in (("batch", 1), ("updates", 0), ("eval_every", 0)):
-            if (value := getattr(self, name)) < least:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} {value}: must be at least {least}")
+        check_ranges(self, "--", batch="[1,]", updates="[0,]", eval_every="[0,]")
         if self.epochs < 1 and not self.updates:
             raise UserError(f"--epochs {self.epochs}: must be at least 1, or name --updates")
 

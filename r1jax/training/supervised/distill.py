@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.losses.reduce import masked, masked_sum, token_mean
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
@@ -46,15 +46,7 @@ class TeacherConfig:
         """Raises UserError when a value is out of range or says something of no teacher."""
         if not self.model and any(getattr(self, f.name) != f.default for f in fields(self)):
             raise UserError("--teacher.*: names no --teacher.model; give one, or leave these out")
-        if not 0 < self.weight <= 1:
-            raise UserError(
-                f"--teacher.weight {self.weight}: must lie above 0 and be at most 1 (without a "
-                "teacher: no --teacher.model)"
-            )
-        if self.temperature <= 0:
-            raise UserError(f"--teacher.temperature {self.temperature}: must be above 0 (1.0)")
-        if self.top_k < 0:
-            raise UserError(f"--teacher.top-k {self.top_k}: must be 0 (all) or more")
+        check_ranges(self, "--teacher.", weight="(0,1]", temperature="(0,]", top_k="[0,]")
 
 
 def make_share(
