@@ -19,8 +19,8 @@ from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.step import Step, phase_rows, prepared, rates, step
 from experiments.bench.table import emit, peak_bytes
 from r1jax.commands import cli
-from r1jax.data.config import DataConfig
-from r1jax.errors import UserError
+from r1jax.data.config import DataConfig, TrainDataConfig
+from r1jax.errors import UserError, check_ranges
 from r1jax.losses import GRPO
 from r1jax.losses import PRESETS as LOSSES
 from r1jax.models.lora import LoraConfig
@@ -37,7 +37,7 @@ class Config(ShapeFlags):
     """Steps that are measured."""
     warmup: int = 2
     """Steps before, which compile everything."""
-    data: DataConfig = field(default_factory=lambda: DataConfig(eval_count=1))
+    data: TrainDataConfig = field(default_factory=TrainDataConfig)
     """Problems."""
     rollout: RolloutConfig = field(
         default_factory=lambda: RolloutConfig(
@@ -67,19 +67,24 @@ class Config(ShapeFlags):
     def __post_init__(self) -> None:
         """Raises UserError on numbers that measure nothing, or that mix up compiling and work."""
         super().__post_init__()
-        if self.steps < 1 or self.warmup < 1:
+        check_ranges(self, "--", steps="[1,]", warmup="[1,]")
+        if self.train.max_skipped != TrainConfig.max_skipped:
             raise UserError(
-                f"--steps {self.steps} --warmup {self.warmup}: both at least 1; the first step "
-                "compiles"
+                f"--train.max-skipped {self.train.max_skipped}: a step is measured, finite or not; "
+                "leave it out"
             )
 
     @property
     def run(self) -> RLConfig:
         """The run whose steps are measured."""
-        names = ("seed", "data", "rollout", "reward", "sandbox", "loss", "optimizer", "train")
-        own = {name: getattr(self, name) for name in (*names, "lora", "mesh")}
+        own = {
+            name: getattr(self, name)
+            for name in ("seed", "rollout", "reward", "sandbox", "loss", "optimizer", "train",
+                         "lora", "mesh")
+        }  # fmt: skip
+        data = DataConfig(**vars(self.data), eval_count=1)
         updates = (self.steps + self.warmup) * self.train.updates_per_rollout
-        return RLConfig(**own, model=self.model, updates=updates, memory="off")
+        return RLConfig(**own, data=data, model=self.model, updates=updates, memory="off")
 
 
 def main(config: Config) -> None:
