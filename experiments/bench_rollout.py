@@ -27,12 +27,13 @@ from experiments.bench.loads import Load, equal_cache, fixed, mixed, parse_case
 from experiments.bench.requests import draw_requests, read_requests, write_requests
 from experiments.bench.rollout import Measured, Setup, measure, roofline, row
 from experiments.bench.shapes import ShapeFlags, chosen, random_params
-from experiments.bench.table import emit, readable
+from experiments.bench.table import emit
 from r1jax.commands import cli
 from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat, require
+from r1jax.report.markdown import readable
 from r1jax.rollout.engine import EngineConfig
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from r1jax.report.markdown import markdown_table
 from r1jax.run.environment import environment
 from r1jax.training.rl import memory
 
@@ -29,22 +30,10 @@ def emit(title: str, rows: list[dict[str, Any]], out: str) -> None:
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table; numbers stand right."""
-    shown = [{k: v for k, v in row.items() if not isinstance(v, list | dict)} for row in rows]
-    names = list(dict.fromkeys(name for row in shown for name in row))
-    number = {n: all(isinstance(row.get(n), int | float | None) for row in shown) for n in names}
-    lines = [names, ["--:" if number[name] else "---" for name in names]]
-    lines += [[readable(row.get(name)) for name in names] for row in shown]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def readable(value: Any) -> str:
-    """A cell: whole numbers in thousands, others with three digits that count; None is empty."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    """The rows as a table."""
+    plain = [{k: v for k, v in row.items() if not isinstance(v, list | dict)} for row in rows]
+    names = list(dict.fromkeys(name for row in plain for name in row))
+    return markdown_table(names, [[row.get(name) for name in names] for row in plain])
 
 
 def peak_bytes() -> int | None:

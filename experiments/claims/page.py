@@ -19,6 +19,7 @@ from experiments.claims.pictures import chart, table
 from experiments.claims.verdicts import collate
 from r1jax.commands import cli
 from r1jax.errors import UserError
+from r1jax.report.markdown import markdown_table
 from r1jax.run.directory import read_json
 
 HEAD = """\
@@ -65,8 +66,7 @@ def main(config: Config) -> None:
     images = Path(config.images)
     images.mkdir(parents=True, exist_ok=True)
     for record in records:
-        if record["pairs"]:
-            picture = chart(record)
+        if record["pairs"] and (picture := chart(record)):
             (images / f"{picture.name}.png").write_bytes(picture.png())
     where = os.path.relpath(images, Path(config.page).parent)
     Path(config.page).write_text(markdown(records, where), encoding="utf-8")
@@ -86,7 +86,7 @@ def markdown(records: Sequence[Mapping[str, Any]], images: str) -> str:
          f"{len(r['pairs'])} of {r['planned']}" if r["planned"] else "")
         for r in records
     ]  # fmt: skip
-    lines = [HEAD, *grid(("", "claim", "verdict", "pairs"), rows)]
+    lines = [HEAD, markdown_table(("", "claim", "verdict", "pairs"), rows)]
     for record in records:
         lines += ["", *section(record, images)]
     return "\n".join(lines) + "\n"
@@ -117,30 +117,24 @@ def section(record: Mapping[str, Any], images: str) -> list[str]:
         f"**{record['verdict'].capitalize()}.** {record['hypothesis']}", "",
         f"*Source:* {record['source']}", "",
         f"*Protocol:* {record['protocol']}", "",
-        *grid(heads, rows),
+        markdown_table(heads, rows),
     ]  # fmt: skip
     if record["pairs"]:
         name = f"claims_{record['letter']}.png"
-        lines += ["", *arms(record), "", f"![{record['picture']['title']}]({images}/{name})"]
+        lines += ["", arms(record), "", f"![{record['picture']['title']}]({images}/{name})"]
     return lines
 
 
-def arms(record: Mapping[str, Any]) -> list[str]:
+def arms(record: Mapping[str, Any]) -> str:
     """Means over pairs by arm and measure, the more of which go down the page."""
     found = table(record["pairs"])
     names = list(dict.fromkeys(arm for values in found.values() for arm in values))
     mean = lambda values: number(sum(values) / len(values)) if values else ""  # noqa: E731
     if len(names) >= len(found):
         rows = [(arm, *(mean(values.get(arm)) for values in found.values())) for arm in names]
-        return grid(("mean over pairs", *found), rows)
+        return markdown_table(("mean over pairs", *found), rows)
     rows = [(name, *(mean(values.get(arm)) for arm in names)) for name, values in found.items()]
-    return grid(("mean over pairs", *names), rows)
-
-
-def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return markdown_table(("mean over pairs", *names), rows)
 
 
 def number(value: float | None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import AutoLocator
-
-from experiments.gates.tinyzero_table import t_interval
-from r1jax.report.chart import Chart, Theme, cycle
+from r1jax.evaluate.statistics import t_interval
+from r1jax.report.chart import Chart, Line, lines
 
 Pairs = Sequence[Mapping[str, Any]]
 
@@ -26,54 +25,30 @@ def table(pairs: Pairs) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def chart(record: Mapping[str, Any]) -> Chart:
-    """The picture that the claim asks for."""
-    picture, pairs = record["picture"], record["pairs"]
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        arms = list(dict.fromkeys(arm for m in picture["measures"] for arm in table(pairs)[m]))
-        for measure, color in zip(
-            picture["measures"], cycle(theme, picture["measures"]), strict=True
-        ):
-            label = measure if len(picture["measures"]) > 1 else None
-            _lines(axes, pairs, measure, arms, color)
-            _means(axes, table(pairs)[measure], arms, color, label)
-        axes.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms])
-        axes.set_xlim(-0.3, len(arms) - 0.7)
-        axes.yaxis.set_major_locator(AutoLocator())
-        axes.set_xlabel("")
-        axes.set_ylabel(picture["unit"])
-
+def chart(record: Mapping[str, Any]) -> Chart | None:
+    """The picture that the claim asks for; None where nothing of it was measured."""
+    picture, values = record["picture"], table(record["pairs"])
+    measures = picture["measures"]
+    arms = list(dict.fromkeys(arm for measure in measures for arm in values[measure]))
+    drawn = []
+    for color, measure in enumerate(measures):
+        found = {place: values[measure][arm] for place, arm in enumerate(arms)
+                 if values[measure].get(arm)}  # fmt: skip
+        means = [(place, fmean(numbers)) for place, numbers in found.items()]
+        ends = [(place, *interval) for place, numbers in found.items()
+                if (interval := t_interval(numbers))]  # fmt: skip
+        label = measure if len(measures) > 1 else ""
+        drawn += [Line("", _heights(pair, measure, arms), color=color, thin=True)
+                  for pair in record["pairs"]]  # fmt: skip
+        drawn.append(Line(label, means, "o-", color, ends))
     caption = "Thin: one base with one seed. Thick: their mean, with its 95 % interval."
-    return Chart(f"claims_{record['letter']}", picture["title"], caption, draw)
+    name = f"claims_{record['letter']}"
+    return lines(name, picture["title"], caption, picture["unit"], drawn, places=arms)
 
 
-def _lines(axes: Axes, pairs: Pairs, measure: str, arms: Sequence[str], color: str) -> None:
-    """One line for each pair; broken where a number is missing."""
-    nan = float("nan")
-    for pair in pairs:
-        values = [pair["numbers"].get(f"{measure}/{arm}") for arm in arms]
-        heights = [nan if v is None else v for v in values]
-        axes.plot(range(len(arms)), heights, color=color, lw=0.6, alpha=0.35)
-
-
-def _means(
-    axes: Axes,
-    values: Mapping[str, Sequence[float]],
-    arms: Sequence[str],
-    color: str,
-    label: str | None,
-) -> None:
-    """Means over pairs and their intervals, where there are any."""
-    places = [i for i, arm in enumerate(arms) if values.get(arm)]
-    means = [sum(values[arms[i]]) / len(values[arms[i]]) for i in places]
-    ends = [
-        t_interval(values[arms[i]]) or (mean, mean) for i, mean in zip(places, means, strict=True)
-    ]
-    errors = [
-        [mean - low for mean, (low, _) in zip(means, ends, strict=True)],
-        [high - mean for mean, (_, high) in zip(means, ends, strict=True)],
-    ]
-    axes.errorbar(
-        places, means, yerr=errors, color=color, lw=1.8, marker="o", ms=4, capsize=3, label=label
-    )
+def _heights(
+    pair: Mapping[str, Any], measure: str, arms: Sequence[str]
+) -> list[tuple[float, float]]:
+    """A point for each arm; the line breaks where a number is missing."""
+    values = [pair["numbers"].get(f"{measure}/{arm}") for arm in arms]
+    return [(place, math.nan if v is None else v) for place, v in enumerate(values)]

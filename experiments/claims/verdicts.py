@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from experiments.claims.claim import Claim, Comparison, Numbers
-from experiments.gates.tinyzero_table import t_interval
+from r1jax.evaluate.statistics import t_interval
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not run"]
 DIGITS = 4  # of every number that is kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from r1jax.report.markdown import markdown_table
+
 LOWER, EACH, FORMAT, RANDOM, ALONE = 0.20, 0.12, 0.9, 0.03, 0.05
 CONTROLS = ("random", "format", "rejection")
 COLUMNS = {
@@ -109,32 +111,40 @@ def verdicts(
 
 def markdown(gate: Mapping[str, Any]) -> str:
     """Tables of runs, verdicts and pass@k; shares in percent, lengths in tokens."""
-    lines = [table_line(["run", *COLUMNS.values()]), table_line(["---"] * (len(COLUMNS) + 1))]
-    seeds = {name: r for name, r in gate["rows"].items() if name.startswith("seed")}
-    controls = {name: gate["rows"][name] for name in CONTROLS if name in gate["rows"]}
-    average = {"mean of seeds": gate["mean"]} if gate["mean"] else {}
-    for name, r in (seeds | average | controls).items():
-        lines.append(table_line([name, *(shown(r[key], key) for key in COLUMNS)]))
-    lines += ["", table_line(["criterion", "limit", "found", "holds"]), table_line(["---"] * 4)]
-    for v in gate["verdicts"]:
-        holds = {True: "yes", False: "NO", None: "not run"}[v["holds"]]
-        numbers = (shown(v[key], "share") for key in ("limit", "value"))
-        lines.append(table_line([v["criterion"], *numbers, holds]))
-    if gate["pass_at"]:
-        ks = list(next(iter(gate["pass_at"].values())))
-        lines += ["", table_line(["pass@k", *ks]), table_line(["---"] * (len(ks) + 1))]
-        for name, curve in gate["pass_at"].items():
-            lines.append(table_line([name, *(shown(curve[k], "share") for k in ks)]))
-    return "\n".join(lines) + "\n"
+    says = {True: "yes", False: "NO", None: "not run"}
+    verdicts = [
+        [v["criterion"], shown(v["limit"]), shown(v["value"]), says[v["holds"]]]
+        for v in gate["verdicts"]
+    ]
+    criteria = markdown_table(["criterion", "limit", "found", "holds"], verdicts)
+    return "\n\n".join([runs_table(gate, COLUMNS, CONTROLS), criteria, *pass_at_table(gate)]) + "\n"
 
 
-def shown(value: float | None, key: str, plain: Collection[str] = PLAIN) -> str:
+def runs_table(
+    gate: Mapping[str, Any],
+    columns: Mapping[str, str],
+    controls: Sequence[str],
+    plain: Collection[str] = PLAIN,
+) -> str:
+    """The numbers of every seed, of their mean and of the controls."""
+    rows = {name: r for name, r in gate["rows"].items() if name.startswith("seed")}
+    rows |= {"mean of seeds": gate["mean"]} if gate["mean"] else {}
+    rows |= {name: gate["rows"][name] for name in controls if name in gate["rows"]}
+    lines = [[name, *(shown(r[key], key, plain) for key in columns)] for name, r in rows.items()]
+    return markdown_table(["run", *columns.values()], lines)
+
+
+def pass_at_table(gate: Mapping[str, Any]) -> list[str]:
+    """pass@k of the runs for which it was measured, one table or none."""
+    if not gate["pass_at"]:
+        return []
+    ks = list(next(iter(gate["pass_at"].values())))
+    rows = [[name, *(shown(curve[k]) for k in ks)] for name, curve in gate["pass_at"].items()]
+    return [markdown_table(["pass@k", *ks], rows)]
+
+
+def shown(value: float | None, key: str = "share", plain: Collection[str] = PLAIN) -> str:
     """A number as the table writes it: in percent, unless its column is `plain`."""
     if value is None:
         return "–"
     return f"{value:.1f}" if key in plain else f"{100 * value:.1f}"
-
-
-def table_line(cells: Sequence[str]) -> str:
-    """One line of a markdown table."""
-    return "| " + " | ".join(cells) + " |"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.gates.table import mean, shown, table_line
+from experiments.gates.table import mean, pass_at_table, runs_table, shown
+from r1jax.evaluate.statistics import t_interval
+from r1jax.report.markdown import markdown_table
 
 COLUMNS = {
     "before": "pass@1 before",
@@ -36,22 +37,6 @@ CHANGES = {
 }
 CONTROLS = ("random", "rejection")
 RAISES, GROWS = "R1-Zero raises held-out pass@1", "Response length grows"
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 1 to 9 degrees of freedom
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean of independent values (Student's t); None for fewer than two."""
-    n = len(values)
-    if n < 2:
-        return None
-    center = sum(values) / n
-    spread = math.sqrt(sum((v - center) ** 2 for v in values) / (n - 1) / n)
-    # Beyond the table the expansion of the quantile in 1/df, right to 0.005.
-    z, df = 1.96, n - 1
-    series = z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
-    t = _T[df - 1] if df <= len(_T) else series
-    return center - t * spread, center + t * spread
 
 
 def row(
@@ -152,39 +137,24 @@ def markdown(gate: Mapping[str, Any]) -> str:
     lines = [f"**{v['criterion']}: {said[v['holds']]}**  " for v in gate["verdicts"]]
     if any(v["holds"] is False for v in gate["verdicts"][:2]):
         lines.append("\nThis is a negative result.")
-    head = ["rule: lower 95 % bound over seeds", "above", "found"]
-    lines += ["", table_line(head), table_line(["---"] * 3)]
-    for v in gate["verdicts"]:
-        numbers = (shown(v[key], v["unit"], PLAIN) for key in ("limit", "value"))
-        lines.append(table_line([v["criterion"], *numbers]))
-    return "\n".join([*lines, "", *_rows(gate), "", *_intervals(gate), "", *_pass_at(gate)]) + "\n"
+    rules = [
+        [v["criterion"], *(shown(v[key], v["unit"], PLAIN) for key in ("limit", "value"))]
+        for v in gate["verdicts"]
+    ]
+    tables = [
+        markdown_table(["rule: lower 95 % bound over seeds", "above", "found"], rules),
+        runs_table(gate, COLUMNS, CONTROLS, PLAIN),
+        _intervals(gate),
+        *pass_at_table(gate),
+    ]
+    return "\n\n".join(["\n".join(lines), *tables]) + "\n"
 
 
-def _rows(gate: Mapping[str, Any]) -> list[str]:
-    lines = [table_line(["run", *COLUMNS.values()]), table_line(["---"] * (len(COLUMNS) + 1))]
-    seeds = {name: r for name, r in gate["rows"].items() if name.startswith("seed")}
-    controls = {name: gate["rows"][name] for name in CONTROLS if name in gate["rows"]}
-    average = {"mean of seeds": gate["mean"]} if gate["mean"] else {}
-    for name, r in (seeds | average | controls).items():
-        lines.append(table_line([name, *(shown(r[key], key, PLAIN) for key in COLUMNS)]))
-    return lines
-
-
-def _intervals(gate: Mapping[str, Any]) -> list[str]:
-    lines = [table_line(["over seeds", "mean", "95 % from", "to"]), table_line(["---"] * 4)]
+def _intervals(gate: Mapping[str, Any]) -> str:
+    rows = []
     for key, text in CHANGES.items():
         found = gate["intervals"][key] or {}
         unit = "tokens" if key in ("length_change", "tries_change") else "share"
         numbers = (shown(found.get(name), unit, PLAIN) for name in ("mean", "low", "high"))
-        lines.append(table_line([text, *numbers]))
-    return lines
-
-
-def _pass_at(gate: Mapping[str, Any]) -> list[str]:
-    if not gate["pass_at"]:
-        return []
-    ks = list(next(iter(gate["pass_at"].values())))
-    lines = [table_line(["pass@k", *ks]), table_line(["---"] * (len(ks) + 1))]
-    for name, curve in gate["pass_at"].items():
-        lines.append(table_line([name, *(shown(curve[k], "share", PLAIN) for k in ks)]))
-    return lines
+        rows.append([text, *numbers])
+    return markdown_table(["over seeds", "mean", "95 % from", "to"], rows)

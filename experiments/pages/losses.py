@@ -20,6 +20,7 @@ from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS,
 from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.commands import cli
 from r1jax.losses import GRPO, grpo
+from r1jax.report.markdown import markdown_table
 from r1jax.types import Batch, Stats
 
 MAX_TOKENS = 4
@@ -96,31 +97,30 @@ def evaluate(config: GRPO) -> tuple[float, np.ndarray]:
 
 def table(rows: Iterable[Row]) -> list[str]:
     """The dialects as a table, then why each is what it is."""
-    ratios = " | ".join(f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS)
-    lines = [f"| dialect | loss | gradient norm | {ratios} |", "| --- |" + " ---: |" * 4]
-    notes = []
+    heads = [
+        "dialect",
+        "loss",
+        "gradient norm",
+        *(f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS),
+    ]
+    lines, notes = [], []
     for row in rows:
         loss, slope = evaluate(row.config)
         numbers = (loss, float(np.linalg.norm(slope)), *(float(slope[at]) for at in SPOTLIGHTS))
-        cells = " | ".join(f"{round(x, 4) + 0.0:.4f}" for x in numbers)  # + 0.0: no minus zero
-        lines.append(f"| {row.name} | {cells} |")
+        lines.append([row.name, *(f"{round(x, 4) + 0.0:.4f}" for x in numbers)])  # no minus zero
         notes.append(f"- **{row.name}**: {row.why}")
-    return [*lines, "", *notes, ""]
+    return [markdown_table(heads, lines), "", *notes, ""]
 
 
 def batch_table() -> list[str]:
     """The batch itself."""
+    heads = ["prompt", "reward", "cut off", "π_old", "π / π_old", "π / π_ref", "π_old / π_sampler"]
     lines = [
-        "| prompt | reward | cut off | π_old | π / π_old | π / π_ref | π_old / π_sampler |",
-        "| ---: | ---: | --- | --- | --- | --- | --- |",
-    ]
-    for i in range(len(LENGTHS)):
-        per_token = (
-            " ".join(f"{x:g}" for x in rows[i]) for rows in (OLD, RATIO, REFERENCE, SAMPLER)
-        )
-        cut = "yes" if TRUNCATED[i] else ""
-        lines.append(f"| {GROUPS[i]} | {REWARDS[i]:g} | {cut} | " + " | ".join(per_token) + " |")
-    return [*lines, ""]
+        [GROUPS[i], REWARDS[i], "yes" if TRUNCATED[i] else "",
+         *(" ".join(f"{x:g}" for x in rows[i]) for rows in (OLD, RATIO, REFERENCE, SAMPLER))]
+        for i in range(len(LENGTHS))
+    ]  # fmt: skip
+    return [markdown_table(heads, lines), ""]
 
 
 def page() -> str:

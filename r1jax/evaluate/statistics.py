@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtrit
 
 REFLECTION_WORDS = (
     "wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check",
@@ -85,6 +86,16 @@ def bootstrap_interval(
     )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Student's interval of the mean of independent values; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    data = np.asarray(values, np.float64)
+    quantile = stdtrit(len(data) - 1, (1 + level) / 2)
+    half = float(quantile * data.std(ddof=1) / math.sqrt(len(data)))
+    return float(data.mean()) - half, float(data.mean()) + half
 
 
 def reflection_count(text: str, language: Literal["en", "zh"] = "en") -> int:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
-from r1jax.report.chart import Chart, Theme, curve, cycle
+from r1jax.report.chart import Chart, Line, Theme, lines
 
-Rows = Sequence[Mapping[str, Any]]
+Record = Mapping[str, Any]
+Rows = Sequence[Record]
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,12 @@ class Curves:
 
     def chart(self, metrics: Rows) -> Chart | None:
         """None where no metric has a value."""
-        found = {label: points for key, label in self.keys.items() if (points := _of(metrics, key))}
-        if self.log:
-            found = {k: kept for k, v in found.items() if (kept := [p for p in v if p[1] > 0])}
-        if not found:
-            return None
-
-        def draw(axes: Axes, theme: Theme) -> None:
-            for (label, points), color in zip(found.items(), cycle(theme, found), strict=True):
-                curve(axes, points, color, label if len(found) > 1 else None)
-            if self.log:
-                axes.set_yscale("log")
-                axes.yaxis.set_minor_formatter(NullFormatter())
-                values = [y for points in found.values() for _, y in points]
-                axes.set_ylim(10 ** np.floor(np.log10(min(values))),
-                              10 ** np.ceil(np.log10(max(values)) + 0.1))  # fmt: skip
-            if self.share:
-                axes.set_ylim(0, max(0.01, axes.get_ylim()[1]))
-                axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-            elif not self.log and 0 < max(abs(limit) for limit in axes.get_ylim()) < 0.01:
-                axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-            elif max(abs(limit) for limit in axes.get_ylim()) >= 1000:
-                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            axes.set_ylabel(self.unit)
-
-        return Chart(self.name, self.title, self.caption, draw)
+        found = [(label, points) for key, label in self.keys.items()
+                 if (points := series(metrics, key))]  # fmt: skip
+        drawn = [Line(label if len(found) > 1 else "", points, "~") for label, points in found]
+        span = (0, None) if self.share else (None, None)
+        return lines(self.name, self.title, self.caption, self.unit, drawn, span=span,
+                     share=self.share, log=self.log)  # fmt: skip
 
 
 CURVES = (
@@ -119,7 +100,12 @@ PHASES = ("rollout", "reward", "score", "update", "eval", "checkpoint")
 def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
     """Every chart for which `metrics.jsonl` and `eval.json` hold data, in reading order."""
     length, *rest = (curves.chart(metrics) for curves in CURVES)
-    likelihood = _likelihood(metrics, evaluations)
+    likelihood = lines(
+        "nll", "Loss",
+        "Negative log-likelihood of the learnt tokens, in training and on held-out examples; where "
+        "the two part, the examples are being memorised.",
+        "nats per token", learnt_and_held_out(metrics, "sft/nll", evaluations, "nll"), wide=True,
+    )  # fmt: skip
     if likelihood:  # which is the loss
         rest = [chart for chart in rest if chart is None or chart.name != "loss"]
     found = [
@@ -129,122 +115,88 @@ def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
     return [chart for chart in found if chart is not None]
 
 
-def _likelihood(metrics: Rows, evaluations: Rows) -> Chart | None:
-    """Supervised loss of the examples that are learnt, and of every held-out set."""
-    learnt = _of(metrics, "sft/nll")
-    sets: dict[str, list[tuple[int, float]]] = {}
+def series(rows: Rows, key: str) -> list[tuple[int, float]]:
+    """(update, value) wherever a row has a value for `key`."""
+    return [(row["update"], row[key]) for row in rows if row.get(key) is not None]
+
+
+def held_out(evaluations: Rows, key: str) -> dict[str, list[Record]]:
+    """Evaluations with a value for `key`, by held-out set, each in the order of its updates."""
+    sets: dict[str, list[Record]] = {}
     for row in evaluations:
-        if row.get("nll") is not None and row.get("update") is not None:
-            sets.setdefault(str(row.get("set", "held out")), []).append((row["update"], row["nll"]))
-    if not learnt and not sets:
-        return None
+        if row.get(key) is not None and row.get("update") is not None:
+            sets.setdefault(str(row.get("set", "held out")), []).append(row)
+    return {name: sorted(rows, key=lambda row: row["update"]) for name, rows in sets.items()}
 
-    def draw(axes: Axes, theme: Theme) -> None:
-        first, *others = cycle(theme, [None, *sets])
-        if learnt:
-            curve(axes, learnt, first, "training")
-        for (name, points), color in zip(sets.items(), others, strict=True):
-            axes.plot(*zip(*sorted(points), strict=True), "o-", color=color, lw=1.8, ms=4,
-                      label=name)  # fmt: skip
-        axes.set_ylabel("nats per token")
 
-    return Chart(
-        "nll", "Loss",
-        "Negative log-likelihood of the learnt tokens, in training and on held-out examples; where "
-        "the two part, the examples are being memorised.",
-        draw, wide=True,
-    )  # fmt: skip
+def ends(rows: Rows, key: str) -> list[tuple[float, float, float]]:
+    """(update, low, high) wherever a row has an interval for `key`."""
+    return [(row["update"], *row[f"{key}_ci"]) for row in rows if row.get(f"{key}_ci")]
+
+
+def learnt_and_held_out(metrics: Rows, metric: str, evaluations: Rows, key: str) -> list[Line]:
+    """A metric of training, and what it corresponds to on every held-out set with its interval."""
+    sets = held_out(evaluations, key).items()
+    training = Line("training", series(metrics, metric), "~", color=0)
+    return [training, *(Line(name, series(rows, key), color=place, ends=ends(rows, key))
+                        for place, (name, rows) in enumerate(sets, 1))]  # fmt: skip
 
 
 def _rewards(metrics: Rows) -> Curves:
     """`reward/mean` first, then every part that was recorded."""
     names = dict.fromkeys(key for row in metrics for key in row if key.startswith("reward/"))
-    keys = {"reward/mean": "total"} | {
-        name: name.removeprefix("reward/").replace("_", " ")
-        for name in names
-        if name != "reward/mean"
-    }
+    parts = {name: name.removeprefix("reward/").replace("_", " ") for name in names}
+    keys = {"reward/mean": "total"} | parts | {"reward/mean": "total"}
     return Curves("reward", "Reward", "Mean of the total and of each of its parts.", "reward", keys)
 
 
 def _accuracy(evaluations: Rows) -> Chart | None:
     """Held-out pass@1 with its interval, and the majority vote, of every set."""
-    sets: dict[str, list[Mapping[str, Any]]] = {}
-    for row in evaluations:
-        if row.get("pass_at_1") is not None and row.get("update") is not None:
-            sets.setdefault(str(row.get("set", "eval")), []).append(row)
-    if not sets:
-        return None
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        for (name, rows), color in zip(sets.items(), cycle(theme, sets), strict=True):
-            prefix = f"{name}: " if len(sets) > 1 else ""
-            rows = sorted(rows, key=lambda row: row["update"])
-            updates = [row["update"] for row in rows]
-            axes.plot(updates, [row["pass_at_1"] for row in rows], "o-", color=color, lw=1.8,
-                      ms=4, label=f"{prefix}pass@1")  # fmt: skip
-            if all(row.get("pass_at_1_ci") for row in rows):
-                low, high = zip(*(row["pass_at_1_ci"] for row in rows), strict=True)
-                axes.fill_between(updates, low, high, color=color, alpha=0.15, lw=0)
-            vote = next((key for key in rows[0] if key.startswith("cons_at_")), None)
-            for key, label, style in (
-                (vote, f"cons@{str(vote).removeprefix('cons_at_')}", "--"),
-                ("pass_at_1_strict", "pass@1, strict format", ":"),
-            ):
-                points = _of(rows, key) if key else []
-                if points:
-                    axes.plot(*zip(*points, strict=True), style, color=color, lw=1.4,
-                              label=prefix + label)  # fmt: skip
-        axes.set_ylim(0, 1.01)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.set_ylabel("held-out accuracy")
-
-    return Chart(
+    sets, drawn = held_out(evaluations, "pass_at_1"), []
+    for place, (name, rows) in enumerate(sets.items()):
+        prefix = f"{name}: " if len(sets) > 1 else ""
+        vote = next((key for key in rows[0] if key.startswith("cons_at_")), "")
+        interval = ends(rows, "pass_at_1")
+        drawn += [
+            Line(f"{prefix}pass@1", series(rows, "pass_at_1"), "o-", place, interval),
+            Line(prefix + vote.replace("_at_", "@"), series(rows, vote), "--", place),
+            Line(f"{prefix}pass@1, strict format", series(rows, "pass_at_1_strict"), ":", place),
+        ]  # fmt: skip
+    return lines(
         "accuracy", "Held-out accuracy",
         "pass@1 is the mean over the samples of each problem, the band its 95 % interval; cons@k "
         "is the majority vote of k samples (the paper’s figure 2).",
-        draw, wide=True,
+        "held-out accuracy", drawn, span=(0, 1.01), share=True, wide=True,
     )  # fmt: skip
 
 
 def _phases(metrics: Rows) -> Chart | None:
     """Seconds by phase, stacked: of each rollout with its updates, or of each update."""
-    known = [f"time/{name}" for name in PHASES]
     recorded = dict.fromkeys(key for row in metrics for key in row if key.startswith("time/"))
-    phases = [*(key for key in known if key in recorded),
-              *(key for key in recorded if key not in known)]  # fmt: skip
-    unit = "rollout" if any(row.get("rollout") for row in metrics) else "update"
-    totals: dict[int, dict[str, float]] = {}
-    starts: dict[int, int] = {}
-    for row in metrics:
-        of = totals.setdefault(row.get(unit, row["update"]), dict.fromkeys(phases, 0.0))
-        starts.setdefault(row.get(unit, row["update"]), row["update"])
-        for phase in phases:
-            of[phase] += row.get(phase) or 0.0
+    known = dict.fromkeys(f"time/{name}" for name in PHASES)
+    phases = [key for key in known | recorded if key in recorded]
     if not phases:
         return None
+    unit = "rollout" if any(row.get("rollout") for row in metrics) else "update"
+    totals: dict[int, tuple[int, np.ndarray]] = {}  # its first update, seconds of each phase
+    for row in metrics:
+        new = row["update"], np.zeros(len(phases))
+        _, seconds = totals.setdefault(row.get(unit, row["update"]), new)
+        seconds += [row.get(phase) or 0.0 for phase in phases]
     each = -(-len(totals) // 80)  # rollouts averaged in one bar
-    bins = np.split(np.arange(len(totals)), range(each, len(totals), each))
-    table = np.array([[of[phase] for phase in phases] for of in totals.values()])
-    heights = np.array([table[index].mean(0) for index in bins])
-    at = np.array(list(starts.values()))
-    left = np.array([at[index[0]] for index in bins], float)
+    starts, spent = zip(*totals.values(), strict=True)
+    left = np.array(starts[::each], float)
+    heights = np.array([np.mean(spent[i : i + each], 0) for i in range(0, len(spent), each)])
     widths = np.diff(left, append=2 * left[-1] - left[-2] if len(left) > 1 else left[-1] + 1)
 
     def draw(axes: Axes, theme: Theme) -> None:
-        bottom = np.zeros(len(bins))
-        for column, color in enumerate(cycle(theme, phases)):
-            label = phases[column].removeprefix("time/")
-            axes.bar(left, heights[:, column], widths * 0.92, bottom, align="edge", color=color,
-                     label=label)  # fmt: skip
+        bottom = np.zeros(len(left))
+        for column, phase in enumerate(phases):
+            axes.bar(left, heights[:, column], widths * 0.92, bottom, align="edge",
+                     color=theme.color(column), label=phase.removeprefix("time/"))  # fmt: skip
             bottom += heights[:, column]
+        axes.set_xlabel("update")
         axes.set_ylabel(f"seconds per {unit}")
 
-    caption = "Seconds of a rollout with its updates, by phase."
-    caption = caption if unit == "rollout" else "Seconds of an update, by phase."
-    return Chart("time", "Where the time goes", caption, draw, wide=True)
-
-
-def _of(rows: Rows, key: str) -> list[tuple[int, float]]:
-    """(update, value) wherever a row has a value for `key`."""
-    return [(row["update"], row[key]) for row in rows if row.get(key) is not None]
+    of = "a rollout with its updates" if unit == "rollout" else "an update"
+    return Chart("time", "Where the time goes", f"Seconds of {of}, by phase.", draw, wide=True)

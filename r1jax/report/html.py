@@ -1,79 +1,104 @@
-"""The pieces that reports are built of: a page, tables, figures, and how numbers are written."""
+"""The pieces that reports are built of: templates, tables, figures, and how numbers are written.
+
+Every page is one of the Jinja templates in `assets/report`, which escape what they are given.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import jinja2
 
 from r1jax.report.chart import DARK, LIGHT, Chart
+from r1jax.report.transcripts import pieces
 
-LEGEND = (
-    '<p class="soft">Where a curve has many points, the thin line is every one and the bold line '
-    "their running mean.</p>"
-)
+NONE = "–"  # stands where there is no value
 
 
-def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
-    """A whole page that needs no other file: (heading, HTML) of each section, empty ones left out.
+class Fact(NamedTuple):
+    """A figure at the top of a page, and what it is; `gain` sets it apart."""
 
-    A section without a heading gets none.
-    """
-    css = (resources.files("r1jax") / "assets" / "report.css").read_text(encoding="utf-8")
-    body = "\n".join(
-        f"<section>{f'<h2>{heading}</h2>' if heading else ''}{html}</section>"
-        for heading, html in sections
-        if html
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} · r1jax</title>\n<style>\n{css}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
+    shown: str
+    meaning: str
+    gain: bool = False
 
 
-def pictures(charts: Iterable[Chart], folder: Path) -> str:
-    """The charts as figures of a page, in both themes; leaves the light ones as PNG in `folder`."""
+Cell = str | tuple[str, str]  # text, or text and the class that sets it apart
+
+
+class Table(NamedTuple):
+    """Heads, and lines (head, cells, what stands small below the head), all of it text."""
+
+    heads: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Cell], str]]
+
+
+class Measure(NamedTuple):
+    """What a page says of models: its key in a record, name, meaning, and how it is written."""
+
+    key: str
+    name: str = ""
+    meaning: str = ""
+    percent: bool = True
+    decimals: int = 1
+
+    def of(self, record: Mapping[str, Any]) -> str:
+        """What a record has of it; a dash where it has nothing."""
+        return self.write(record.get(self.key))
+
+    def write(self, value: float | None) -> str:
+        """A value as a reader wants it."""
+        if value is None:
+            return NONE
+        return percent(value) if self.percent else f"{value:.{self.decimals}f}"
+
+    def change(self, before: float | None, after: float | None) -> str:
+        """The difference with its sign; a dash where a side is missing."""
+        if before is None or after is None:
+            return NONE
+        return points(after - before) if self.percent else signed(after - before, self.decimals)
+
+
+class Figure(NamedTuple):
+    """A chart with its PNG in both themes, as base64."""
+
+    chart: Chart
+    light: str
+    dark: str
+
+
+def write(path: Path, template: str, **context: Any) -> Path:
+    """Fills a template of `assets/report` and leaves it at `path`."""
+    path.write_text(_templates().get_template(template).render(context), encoding="utf-8")
+    return path
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    """Where a name is not given, filling fails: a template cannot silently leave a hole."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("r1jax", "assets/report"), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters["pieces"] = pieces
+    return found
+
+
+def pictures(charts: Iterable[Chart], folder: Path) -> list[Figure]:
+    """The charts in both themes, each drawn once; leaves the light ones as PNG in `folder`."""
     folder.mkdir(exist_ok=True)
     figures = []
     for chart in charts:
         light = chart.png(LIGHT)
         (folder / f"{chart.name}.png").write_bytes(light)
-        figures.append(figure(chart, light, chart.png(DARK)))
-    return f'<div class="curves">{"".join(figures)}</div>' if figures else ""
-
-
-def figure(chart: Chart, light: bytes, dark: bytes) -> str:
-    """The picture in both themes, inside the page."""
-    day, night = (f"data:image/png;base64,{base64.b64encode(b).decode()}" for b in (light, dark))
-    return (
-        f"<figure{' class=wide' if chart.wide else ''}><h3>{escape(chart.title)}</h3>"
-        f"<figcaption>{escape(chart.caption)}</figcaption><picture>"
-        f'<source srcset="{night}" media="(prefers-color-scheme: dark)">'
-        f'<img src="{day}" alt="{escape(chart.title)}"></picture></figure>'
-    )
-
-
-def table(heads: Sequence[str], lines: Sequence[str], prose: bool = False) -> str:
-    """A table of rows that are HTML already, under heads that are text; `prose` aligns it left."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    kind = " class=prose" if prose else ""
-    return (
-        f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def line(head: str, cells: Iterable[str], small: str = "") -> str:
-    """A line of a table; `head` and `small`, below it, are text, the cells HTML."""
-    below = f"<small>{escape(small)}</small>" if small else ""
-    written = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr><th scope="row">{escape(head)}{below}</th>{written}</tr>'
+        encoded = (base64.b64encode(png).decode() for png in (light, chart.png(DARK)))
+        figures.append(Figure(chart, *encoded))
+    return figures
 
 
 def hardware(environment: Mapping[str, Any]) -> list[str]:
@@ -87,8 +112,8 @@ def hardware(environment: Mapping[str, Any]) -> list[str]:
     return facts + ([f"jax {jax}"] if jax else [])
 
 
-def machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What a run ran on, and its flags."""
+def machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run ran on, by name, and its flags as JSON."""
     rest = dict(environment)
     packages = rest.pop("packages", None) or {}
     command = rest.pop("command", None)
@@ -97,23 +122,7 @@ def machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         facts["packages"] = ", ".join(f"{name} {v}" for name, v in packages.items() if v)
     if command:
         facts["command"] = " ".join(map(str, command))
-    items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
-    flags = escape(json.dumps(config, indent=2, ensure_ascii=False))
-    return f"<dl>{items}</dl><details><summary>Resolved flags</summary><pre>{flags}</pre></details>"
-
-
-def number(value: float | None, in_percent: bool, decimals: int = 1) -> str:
-    """A number or a share; a dash where there is none."""
-    if value is None:
-        return "–"
-    return percent(value) if in_percent else f"{value:.{decimals}f}"
-
-
-def change(before: float | None, after: float | None, in_percent: bool, decimals: int = 1) -> str:
-    """The difference with its sign; a dash where a side is missing."""
-    if before is None or after is None:
-        return "–"
-    return points(after - before) if in_percent else signed(after - before, decimals)
+    return {"facts": facts, "flags": json.dumps(config, indent=2, ensure_ascii=False)}
 
 
 def percent(share: float) -> str:

@@ -4,74 +4,77 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
+
+Record = Mapping[str, Any]
 
 _TAG = re.compile(r"(</?(?:think|answer)>)")
 
 
-def pairs(transcripts: Sequence[Mapping[str, Any]]) -> str:
-    """Answers to the same problems before and after training, side by side (HTML)."""
-    articles = []
-    for item in transcripts:
-        language = escape(str(item.get("language") or ""))
-        facts = [f"right answer: {item['answer']}"] if item.get("answer") is not None else []
-        facts += [str(item[key]) for key in ("family", "language") if item.get(key)]
-        sides = "".join(
-            said(when, item[when].get("text", ""), item[when].get("correct"), language)
-            for when in ("before", "after")
-            if item.get(when)
-        )
-        articles.append(
-            f'<article><h3 lang="{language}">{escape(str(item.get("question", "")))}</h3>'
-            f'<p class="facts">{escape(" · ".join(facts))}</p>'
-            f'<div class="pair">{sides}</div></article>'
-        )
-    return "".join(articles)
+class Card(NamedTuple):
+    """One completion: when it was said, whether it is right (None: no rule says), what asked it."""
+
+    when: str
+    text: str
+    correct: bool | None = None
+    asked: str = ""
 
 
-def first_and_latest(samples: Sequence[Mapping[str, Any]], shown: int = 3) -> str:
-    """The first completions of training beside the latest (HTML); empty for a single rollout."""
+class Story(NamedTuple):
+    """Several completions of one prompt, side by side."""
+
+    question: str
+    language: str
+    facts: str
+    cards: Sequence[Card]
+
+
+def story(item: Record, cards: Sequence[Card], unruled: str = "") -> Story:
+    """The cards below the prompt of `item`; `unruled` is said where it has no right answer."""
+    ruled = item.get("answer") not in (None, "")
+    facts = [f"right answer: {item['answer']}" if ruled else unruled,
+             item.get("family"), item.get("language")]  # fmt: skip
+    return Story(
+        str(item.get("question", "")), str(item.get("language") or ""),
+        " · ".join(str(fact) for fact in facts if fact), cards,
+    )  # fmt: skip
+
+
+def pairs(transcripts: Sequence[Record]) -> list[Story]:
+    """Answers to the same problems before and after training."""
+    return [
+        story(item, [Card(when, item[when].get("text", ""), item[when].get("correct"))
+                     for when in ("before", "after") if item.get(when)])
+        for item in transcripts
+    ]  # fmt: skip
+
+
+def first_and_latest(samples: Sequence[Record], shown: int = 3) -> list[tuple[Card, Card]]:
+    """The first completions of training beside the latest; nothing for a single rollout."""
     if not samples:
-        return ""
-    first = [row for row in samples if row.get("rollout") == samples[0].get("rollout")]
-    latest = [row for row in samples if row.get("rollout") == samples[-1].get("rollout")]
-    if latest[0] is first[0]:
-        return ""
-    both = zip(first[:shown], latest[:shown], strict=False)
-    return "".join(f'<article class="pair">{_sample(a)}{_sample(b)}</article>' for a, b in both)
+        return []
+    first, latest = ([_sample(row) for row in samples if row.get("rollout") == end.get("rollout")]
+                     for end in (samples[0], samples[-1]))  # fmt: skip
+    if samples[0].get("rollout") == samples[-1].get("rollout"):
+        return []
+    return list(zip(first[:shown], latest[:shown], strict=False))
 
 
-def _sample(row: Mapping[str, Any]) -> str:
-    question = row.get("question") or row.get("prompt") or ""
-    text = row.get("text") or row.get("completion") or ""
+def _sample(row: Record) -> Card:
     when = f"rollout {row.get('rollout', '–')}"
     if isinstance(row.get("reward"), int | float):
         when += f" · reward {row['reward']:.2f}"
-    return said(when, str(text), None, "", str(question))
+    text, asked = row.get("text") or row.get("completion"), row.get("question") or row.get("prompt")
+    return Card(when, str(text or ""), asked=str(asked or ""))
 
 
-def said(when: str, text: str, correct: bool | None, language: str, question: str = "") -> str:
-    """A card with one completion; right and wrong are said in words, not by colour alone."""
-    mark = ""
-    if correct is not None:
-        mark = ('<span class="right">✓ right</span>' if correct
-                else '<span class="wrong">✗ wrong</span>')  # fmt: skip
-    asked = f'<p class="asked">{escape(question)}</p>' if question else ""
-    return (
-        f'<div class="said"><header><span>{escape(when)}</span>{mark}</header>{asked}'
-        f'<div class="text" lang="{language}">{_marked(text)}</div></div>'
-    )
-
-
-def _marked(text: str) -> str:
-    """Escaped text with its tags set small and what is thought dimmed."""
-    html, thinking = [], False
+def pieces(text: str) -> list[tuple[str, str]]:
+    """(kind, piece) of a completion, where kind is "tag", "thought" or, of what is said, ""."""
+    found, thinking = [], False
     for piece in _TAG.split(text.strip()):
         if _TAG.fullmatch(piece):
             thinking = piece == "<think>"
-            html.append(f'<span class="tag">{escape(piece)}</span>')
+            found.append(("tag", piece))
         elif piece:
-            html.append(f'<span class="thought">{escape(piece)}</span>' if thinking
-                        else escape(piece))  # fmt: skip
-    return "".join(html) or '<span class="soft">(nothing)</span>'
+            found.append(("thought" if thinking else "", piece))
+    return found

@@ -7,13 +7,12 @@ model's reward went on rising while its results on Codeforces fell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from r1jax.report.chart import Chart, Theme, curve, cycle
+from r1jax.report.chart import Chart, Line, Theme, lines
 
 WINDOW = 20  # rollouts over which a trend is judged
 CERTAIN = 2.0  # standard errors that a slope must be away from 0
@@ -73,48 +72,38 @@ def series(metrics: Rows, name: str) -> tuple[list[int], list[float], list[float
 
 def charts(metrics: Rows, config: Mapping[str, Any]) -> list[Chart]:
     """Rule accuracy and score of each reward model, on two scales."""
-    return [
-        _chart(name, *found) for name in model_names(config) if (found := series(metrics, name))[0]
-    ]
+    found = (_chart(name, *series(metrics, name)) for name in model_names(config))
+    return [chart for chart in found if chart is not None]
 
 
 def warnings(metrics: Rows, config: Mapping[str, Any]) -> list[str]:
     """One sentence for every stretch over which a reward model and the rules part."""
-    lines = []
+    found = []
     for name in model_names(config):
         updates, accuracy, score = series(metrics, name)
         for first, last in parted(accuracy, score):
-            lines.append(
+            found.append(
                 f"updates {updates[first]} to {updates[last]}: the score of reward model {name} "
                 f"rises ({score[first]:.3f} to {score[last]:.3f}) while rule accuracy falls "
                 f"({accuracy[first]:.3f} to {accuracy[last]:.3f}); the policy may be exploiting "
                 "the model: stop earlier, or lower its weight"
             )
-    return lines
+    return found
 
 
-def notice(metrics: Rows, config: Mapping[str, Any]) -> str:
-    """The warnings as HTML, empty where there is none."""
-    return "".join(f'<p class="notice">{escape(w)}</p>' for w in warnings(metrics, config))
-
-
-def _chart(name: str, updates: list[int], accuracy: list[float], score: list[float]) -> Chart:
-    def draw(axes: Axes, theme: Theme) -> None:
-        left, right = cycle(theme, [0, 1])
-        curve(axes, list(zip(updates, accuracy, strict=True)), left, "rule accuracy (left)")
-        axes.plot([], [], color=right, lw=1.6, label=f"{name} (right)")
-        other = axes.twinx()
-        curve(other, list(zip(updates, score, strict=True)), right, None)
-        for spine in other.spines.values():
-            spine.set_visible(False)
-        other.tick_params(colors=right, labelsize=8, length=0)
+def _chart(
+    name: str, updates: list[int], accuracy: list[float], score: list[float]
+) -> Chart | None:
+    def shade(axes: Axes, theme: Theme) -> None:
         for first, last in parted(accuracy, score):
-            axes.axvspan(updates[first], updates[last], color=right, alpha=0.12, lw=0)
-        axes.set_ylabel("rule accuracy")
+            axes.axvspan(updates[first], updates[last], color=theme.color(1), alpha=0.12, lw=0)
 
-    return Chart(
+    return lines(
         f"watch_{name}", f"Reward model against rules: {name}",
         "A score that rises while accuracy falls is reward hacking (the paper’s figure 6); such "
         "stretches are shaded.",
-        draw, wide=True,
+        "rule accuracy",
+        [Line("rule accuracy (left)", list(zip(updates, accuracy, strict=True)), "~"),
+         Line(f"{name} (right)", list(zip(updates, score, strict=True)), "~", right=True)],
+        wide=True, also=shade,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from r1jax.evaluate.statistics import (
     pass_at_k,
     powers_of_two,
     reflection_count,
+    t_interval,
     vote,
 )
 
@@ -117,3 +118,22 @@ def test_reflection_words_are_whole_and_counted_by_language(text, en, zh):
 )  # fmt: skip
 def test_mixing_needs_chinese_and_a_latin_word(text, mixed):
     assert mixes_languages(text) is mixed
+
+
+@pytest.mark.parametrize(
+    ("values", "half"),
+    [
+        ([1.0, 3.0], 12.7062),  # sd sqrt 2, over sqrt 2
+        ([1.0, 2.0, 3.0], 4.30265 / 3**0.5),
+        ([0.0, 2.0] * 8, 2.13145 * (16 / 15) ** 0.5 / 4),  # 15 degrees of freedom
+    ],
+)
+def test_the_t_interval(values, half):
+    center = sum(values) / len(values)
+    low, high = t_interval(values)
+    assert high - center == pytest.approx(half, rel=1e-4)
+    assert center - low == pytest.approx(half, rel=1e-4)
+
+
+def test_one_value_has_no_interval():
+    assert t_interval([0.4]) is None

@@ -28,12 +28,13 @@ from experiments.bench.roofline import (
     used_weights,
 )
 from experiments.bench.shapes import SHAPES, random_params
-from experiments.bench.table import emit, markdown, readable
+from experiments.bench.table import emit, markdown
 from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
 from r1jax.models.config import to_hf
+from r1jax.report.markdown import readable
 from r1jax.rollout.engine import Engine
 
 pytestmark = pytest.mark.lab
@@ -372,7 +373,7 @@ def test_a_table_in_markdown(tmp_path, capsys):
     rows = [{"case": "a", "tok/s": 94567.8, "n": 1234567}, {"case": "b", "ms": 2.0678, "runs": [1]}]
     assert markdown(rows).splitlines() == [
         "| case | tok/s | n | ms |",
-        "| --- | --: | --: | --: |",
+        "| --- | ---: | ---: | ---: |",
         "| a | 94,568 | 1,234,567 |  |",
         "| b |  |  | 2.07 |",
     ]

@@ -96,7 +96,7 @@ def test_the_table():
     assert lines[4].startswith("| mean of seeds | 30.0 | 55.0 | 25.0 |")
     assert [line.split(" | ")[0] for line in lines[5:8]] == ["| random", "| format", "| rejection"]
     assert "| gain of a random reward, at most | 3.0 | 2.0 | yes |" in lines
-    assert lines[-3:] == ["| pass@k | 1 | 256 |", "| --- | --- | --- |", "| base | 30.0 | 75.0 |"]
+    assert lines[-3:] == ["| pass@k | 1 | 256 |", "| --- | ---: | ---: |", "| base | 30.0 | 75.0 |"]
 
 
 @dataclass(frozen=True)

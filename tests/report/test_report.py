@@ -11,7 +11,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from r1jax.errors import UserError
-from r1jax.report.chart import DARK
+from r1jax.report.chart import DARK, Line, lines
 from r1jax.report.curves import CURVES, charts
 from r1jax.report.page import write_report
 
@@ -240,6 +240,24 @@ def test_several_sets_and_a_zero_on_a_log_axis():
     drawn = charts(rows, sets)
     assert [c.name for c in drawn] == ["accuracy", "logp_diff"]
     assert all(c.png().startswith(PNG) for c in drawn)
+
+
+@pytest.mark.parametrize("name", ["cost $5 and $6", r"$\frac{$", "_hidden", "[/x]", "<b>&"])
+def test_a_metric_of_any_name_is_drawn_and_named_as_it_is(name):
+    """`$` is no formula, a leading `_` hides nothing; labels of pictures have no markup at all."""
+    chart = lines("any", "any", "any", name, [Line(name, [(0, 1.0), (1, 2.0)])], places=[name, "b"])
+    axes = Figure().add_subplot()
+    chart.draw(axes, DARK)
+    said = axes.legend().get_texts() + axes.get_xticklabels()[:1] + [axes.yaxis.label]
+    for text in said:
+        shown, formula = text._preprocess_math(text.get_text())
+        assert (shown.strip().replace("\n", " "), formula) == (name, False)
+    assert chart.png().startswith(PNG)
+
+
+def test_lines_without_points_are_no_chart():
+    assert lines("a", "a", "a", "a", [Line("a", [])]) is None
+    assert lines("a", "a", "a", "a", [Line("a", [(0, -1.0)])], log=True) is None
 
 
 def supervised_run(path, updates=30):

@@ -66,4 +66,4 @@ def test_the_report_plots_both_and_warns(tmp_path):
     assert not (tmp_path / "plots" / "watch_safe.png").exists()
     good = [row | {"reward/accuracy": row["reward/helpful"]} for row in rows]
     assert watch.charts(good, config) and watch.warnings(good, config) == []
-    assert watch.charts(good, {}) == [] and watch.notice(good, config) == ""
+    assert watch.charts(good, {}) == []

@@ -19,7 +19,7 @@ from runs import Interrupted, changed, save_model
 from experiments import rejection as command
 from r1jax.commands import cli
 from r1jax.data import TrainDataConfig
-from r1jax.data.curation.datasheet import datasheet, histogram, markdown, quantiles
+from r1jax.data.curation.datasheet import datasheet, histogram, quantiles
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.curation.streams import Streams, write_parquet
 from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
@@ -27,6 +27,7 @@ from r1jax.data.templates import TEMPLATES, Template
 from r1jax.endpoint import Reply
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem
+from r1jax.report.markdown import datasheet_page
 from r1jax.rewards import RewardPool, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy
@@ -233,7 +234,7 @@ def test_a_datasheet_counts_by_hand(tmp_path):
     assert sheet["tokens"] == {
         "min": 1, "p5": 1, "median": 2, "mean": 3.0, "p95": 4, "max": 5, "sum": 12,
     }  # fmt: skip
-    text = markdown(sheet)
+    text = datasheet_page(sheet)
     assert "4 of 24 samples kept (16.7%), of 4 of 6 prompts" in text
     assert "| wrong | 5 |" in text and "| m\\|n |" in text and sheet["sha256"] in text
 

@@ -6,10 +6,8 @@ Everything in it comes from the streams, so that an interrupted run leaves the s
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from r1jax.data.curation.streams import DROPPED, KEPT, Streams
@@ -75,45 +73,3 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
         "min": ordered[0], "p5": at(0.05), "median": at(0.5), "mean": total / len(ordered),
         "p95": at(0.95), "max": ordered[-1], "sum": total,
     }  # fmt: skip
-
-
-def write_datasheet(path: Path, sheet: Mapping[str, Any]) -> None:
-    """Leaves datasheet.json and datasheet.md in `path`."""
-    text = json.dumps(sheet, indent=2, ensure_ascii=False) + "\n"
-    (path / "datasheet.json").write_text(text, encoding="utf-8")
-    (path / "datasheet.md").write_text(markdown(sheet), encoding="utf-8")
-
-
-def markdown(sheet: Mapping[str, Any]) -> str:
-    """The sheet for a reader."""
-    kept, samples = sheet["kept"], sheet["samples"]
-    share = f" ({kept / samples:.1%})" if samples else ""
-    lines = [
-        f"# {sheet['title']}",
-        "",
-        f"{kept:,} of {samples:,} samples kept{share}, of {sheet['prompts_kept']:,} of "
-        f"{sheet['prompts']:,} prompts. `kept.jsonl` has SHA-256 `{sheet['sha256']}`.",
-        "",
-        *_table("Where they come from", ("", ""), sheet["origin"].items()),
-        *_table("Left out", ("reason", "samples"), sheet["dropped_by_reason"].items()),
-        *_table("Prompts by pass rate", ("pass rate", "prompts"), sheet["pass_rates"].items()),
-    ]
-    for name, what in (("tokens", "Tokens of a kept sample"), ("words", "Words of its thought")):
-        if sheet[name]:
-            lines += _table(what, ("", ""), sheet[name].items())
-    lines += _table("Languages of the kept thoughts", ("", "samples"), sheet["languages"].items())
-    return "\n".join(lines)
-
-
-def _table(title: str, heads: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> list[str]:
-    rows = list(rows)
-    if not rows:
-        return []
-    lines = [f"## {title}", "", f"| {heads[0]} | {heads[1]} |", "| --- | ---: |"]
-    return [*lines, *(f"| {name} | {_shown(value)} |" for name, value in rows), ""]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from r1jax.report.html import line, table
 
 Record = Mapping[str, Any]
 
@@ -16,10 +13,10 @@ ROW = 30
 """Height of a stage in the picture, in its own units."""
 
 
-def lineage(entries: Mapping[str, Record], stages: Sequence[str]) -> str:
+def lineage(entries: Mapping[str, Record], stages: Sequence[str]) -> dict[str, Any]:
     """Picture and table of lineage.json, in the order of `stages`, each base where it is needed.
 
-    Empty where there are no entries.
+    What the template `lineage.html` is filled with; empty where there are no entries.
     """
     places = {name: float(i) for i, name in enumerate(stages)}
     places |= {
@@ -28,45 +25,28 @@ def lineage(entries: Mapping[str, Record], stages: Sequence[str]) -> str:
         if name.partition(":")[0] == BASE
     }
     ordered = {n: entries[n] for n in sorted(entries, key=lambda n: places.get(n, len(places)))}
-    if not ordered:
-        return ""
-    return (
-        "<p>Solid lines lead from a checkpoint to the stage that started from its weights, dashed "
-        "ones from data, samplers and reward models to the stage that used them. Hashes are the "
-        f"first {SHORT} digits of a SHA-256 of all weights, or of a file.</p>"
-        f"{picture(ordered)}{details(ordered)}"
-    )
+    return picture(ordered) | {"lines": details(ordered)} if ordered else {}
 
 
-def details(entries: Mapping[str, Record]) -> str:
+def details(entries: Mapping[str, Record]) -> list[dict[str, Any]]:
     """A line for every entry: weights, parent, what it worked with, files read and written."""
     made = makers(entries)
 
-    def files(found: Mapping[str, str], says: Mapping[str, str]) -> str:
-        return "<br>".join(
-            f"{escape(name.rpartition('/')[2])} {_hash(digest)}"
-            + (f" of {escape(says[digest])}" if digest in says else "")
-            for name, digest in found.items()
-        )
+    def files(found: Mapping[str, str], says: Mapping[str, str]) -> list[tuple[str, str, str]]:
+        return [(name.rpartition("/")[2], digest[:SHORT], says.get(digest, ""))
+                for name, digest in found.items()]  # fmt: skip
 
-    lines = []
-    for name, entry in entries.items():
-        parent = entry.get("parent")
-        used = [other for other in entry.get("used", {}) if other != parent]
-        cells = [
-            _hash(entry.get("weights")),
-            escape(parent or "–"),
-            escape(", ".join(used) or "–"),
-            files(entry.get("data", {}), made) or "–",
-            files(entry.get("made", {}), {}) or "–",
-        ]
-        lines.append(line(name, cells))
-    heads = ["", "weights", "starts from", "works with", "learns from", "leaves"]
-    return table(heads, lines, prose=True)
-
-
-def _hash(digest: str | None) -> str:
-    return f'<span class="hash">{escape(digest[:SHORT])}</span>' if digest else "–"
+    return [
+        {
+            "name": name,
+            "weights": (entry.get("weights") or "")[:SHORT],
+            "parent": entry.get("parent"),
+            "used": [other for other in entry.get("used", {}) if other != entry.get("parent")],
+            "data": files(entry.get("data", {}), made),
+            "made": files(entry.get("made", {}), {}),
+        }
+        for name, entry in entries.items()
+    ]
 
 
 def makers(entries: Mapping[str, Record]) -> dict[str, str]:
@@ -86,46 +66,26 @@ def sources(entries: Mapping[str, Record], name: str) -> set[str]:
     return (found | set(entry.get("used", {}))) - {entry.get("parent")}
 
 
-def picture(entries: Mapping[str, Record]) -> str:
+def picture(entries: Mapping[str, Record]) -> dict[str, Any]:
     """The entries from top to bottom; arcs at the left lead weights on, dashed ones all else.
 
-    Circles are checkpoints, squares data.
+    Places are in the picture's units: `nodes` are (name, y), `arcs` (kind, y of the source, y of
+    the end, x of the swing), `x` that of every node, `beside` that of the names.
     """
-    places = {name: i for i, name in enumerate(entries)}
-    left, right, nodes = [], [], []
-    for name, place in places.items():
-        if entries[name].get("parent") in places:
-            left.append((places[entries[name]["parent"]], place))
-        right += [(places[source], place) for source in sources(entries, name) if source in places]
-    widest = [max((_reach(b - a) for a, b in arcs), default=0) for arcs in (left, right)]
-    x, beside = widest[0] + 12, widest[0] + widest[1] + 40
-    for name, place in places.items():
-        y, weights = ROW * place + ROW // 2, entries[name].get("weights")
-        mark = f'<circle cx="{x}" cy="{y}" r="5"/>'
-        if not weights:
-            mark = f'<rect x="{x - 4}" y="{y - 4}" width="8" height="8"/>'
-        digest = f' <tspan class="hash">{escape(weights[:SHORT])}</tspan>' if weights else ""
-        nodes.append(f'{mark}<text x="{beside}" y="{y + 5}">{escape(name)}{digest}</text>')
-    arcs = _arcs("weights", left, x, -1) + _arcs("data", right, x, 1)
-    height, width = ROW * len(places), beside + 300
-    return (
-        f'<svg class="lineage" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="Lineage of the checkpoints">{arcs}{"".join(nodes)}</svg>'
-    )
+    at = {name: ROW * place + ROW // 2 for place, name in enumerate(entries)}
+    weights, data = set(), set()
+    for name, y in at.items():
+        if entries[name].get("parent") in at:
+            weights.add((at[entries[name]["parent"]], y))
+        data |= {(at[source], y) for source in sources(entries, name) if source in at}
+    widest = [max((_reach(*arc) for arc in arcs), default=0) for arcs in (weights, data)]
+    x, beside = widest[0] + 12, sum(widest) + 40
+    arcs = [("weights", *arc, x - _reach(*arc)) for arc in sorted(weights)]
+    arcs += [("data", *arc, x + _reach(*arc)) for arc in sorted(data)]
+    return {"nodes": list(at.items()), "arcs": arcs, "x": x, "beside": beside,
+            "width": beside + 300, "height": ROW * len(at)}  # fmt: skip
 
 
-def _reach(rows: int) -> int:
-    """How far an arc over so many rows swings out."""
-    return min(14 + 12 * abs(rows), 120)
-
-
-def _arcs(kind: str, ends: Sequence[tuple[int, int]], x: int, side: int) -> str:
-    at: Callable[[int], int] = lambda place: ROW * place + ROW // 2  # noqa: E731
-    paths = []
-    for first, last in sorted(set(ends)):
-        out = x + side * _reach(last - first)
-        paths.append(
-            f'<path class="{kind}" d="M{x} {at(first)} C{out} {at(first)} {out} {at(last)} '
-            f'{x} {at(last)}"/>'
-        )
-    return "".join(paths)
+def _reach(first: int, last: int) -> int:
+    """How far an arc swings out."""
+    return min(14 + 12 * abs(last - first) // ROW, 120)

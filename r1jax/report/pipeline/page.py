@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from r1jax.evaluate.statistics import mixes_languages
 from r1jax.problem import Completion
-from r1jax.report.html import LEGEND, hardware, machine, page, percent, pictures, points, table
+from r1jax.report import watch
+from r1jax.report.html import Fact, hardware, machine, percent, pictures, points, write
 from r1jax.report.pipeline.curves import Course, charts, stage_chart
-from r1jax.report.pipeline.lineage import lineage
+from r1jax.report.pipeline.lineage import SHORT, lineage
 from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded, StageFiles
 from r1jax.report.pipeline.tables import data, judges, stage_table, students
-from r1jax.report.transcripts import said
+from r1jax.report.transcripts import Card, Story, story
 from r1jax.run.progress import duration
 
 RL = ("zero", "reasoning_rl", "general_rl")
+UNFINISHED = (
+    "This pipeline has not finished. The page shows the stages that are there; run the same "
+    "command again to go on."
+)
 
 
 def write_pipeline_report(path: str | Path) -> Path:
@@ -27,69 +31,68 @@ def write_pipeline_report(path: str | Path) -> Path:
     UserError where `path` is not a pipeline's directory.
     """
     run = Recorded.read(Path(path))
+    stages, plots = run.stages, run.path / "plots"
     courses = [
         Course(
             CHECKPOINTS[name][0],
-            run.stages[name].lines("metrics.jsonl"),
-            run.stages[name].json("eval.json") or [],
+            stages[name].lines("metrics.jsonl"),
+            stages[name].json("eval.json") or [],
         )
         for name in RL
-        if name in run.stages
+        if name in stages
     ]
-    stages = stage_chart(run.checkpoints)
-    curves = pictures([*([stages] if stages else []), *charts(courses)], run.path / "plots")
-    sections = [
-        ("", _top(run)),
-        ("Stage by stage", stage_table(run.checkpoints)),
-        ("Students", students(run)),
-        ("Curves", curves and LEGEND + curves),
-        ("Data", data(run.stages)),
-        ("Reward models", judges(run)),
-        ("One problem through every stage", _followed(run)),
-        ("Lineage", lineage(run.lineage, list(run.stages))),
-        ("Time", _time(run)),
-        ("Machine and flags", machine(run.environment, run.config)),
-    ]
-    report = run.path / "report.html"
-    report.write_text(page(run.name, sections), encoding="utf-8")
-    return report
+    drawn = [*filter(None, [stage_chart(run.checkpoints)]), *charts(courses)]
+    last = stages.get("general_rl")
+    watched = (last.lines("metrics.jsonl"), last.json("config.json")) if last else ([], {})
+    sheets, told = data(stages)
+    return write(
+        run.path / "report.html",
+        "pipeline.html",
+        title=run.name,
+        facts=_facts(run),
+        notices=[] if run.summary else [UNFINISHED],
+        headline=_headline(run),
+        abstract=_abstract(run.checkpoints),
+        protocol=next(iter(run.checkpoints.values()), {}),
+        stages=stage_table(run.checkpoints),
+        students=students(run),
+        figures=pictures(drawn, plots),
+        data=sheets,
+        told=told,
+        judges=judges(run),
+        warnings=watch.warnings(*watched),
+        watched=pictures(watch.charts(*watched), plots),
+        followed=_followed(run),
+        lineage=lineage(run.lineage, list(stages)),
+        short=SHORT,
+        time=_time(run),
+        machine=machine(run.environment, run.config),
+    )
 
 
-# --- the top ---------------------------------------------------------------------------------
-
-
-def _top(run: Recorded) -> str:
+def _facts(run: Recorded) -> list[str]:
     count = len(run.stages)
     facts = [f"{count} stage{'s' * (count != 1)}"]
     if run.summary.get("wall_seconds") is not None:
         facts.append(_spent(run.summary["wall_seconds"], run.summary.get("budget_seconds")))
-    facts += hardware(run.environment)
-    notice = "" if run.summary else (
-        '<p class="notice">This pipeline has not finished. The page shows the stages that are '
-        "there; run the same command again to go on.</p>"
-    )  # fmt: skip
-    return (
-        f'<h1>{escape(run.name)}</h1><p class="facts">{escape(" · ".join(facts))}</p>{notice}'
-        f"{_headline(run)}{_abstract(run.checkpoints)}"
-    )
+    return facts + hardware(run.environment)
 
 
-def _headline(run: Recorded) -> str:
-    found, parts = run.checkpoints, []
+def _headline(run: Recorded) -> list[Fact]:
+    found, facts = run.checkpoints, []
     last = list(found)[-1] if found else "Base"
     if {"Base", last} <= found.keys() and last != "Base":
         shown = f"{percent(found['Base']['pass_at_1'])} → {percent(found[last]['pass_at_1'])}"
-        parts.append(f"<div><b>{shown}</b><span>held-out pass@1, base and {last}</span></div>")
+        facts.append(Fact(shown, f"held-out pass@1, base and {last}"))
     zero, end = (found.get(n, {}).get("language_consistency") for n in ("Zero", "R1"))
     if zero is not None and end is not None:
         shown = f"{percent(zero)} → {percent(end)}"
-        parts.append(f"<div><b>{shown}</b><span>language consistency, Zero and R1</span></div>")
+        facts.append(Fact(shown, "language consistency, Zero and R1"))
     known = run.summary.get("students") or {}
     if known:
         shown = " · ".join(points(student["gain"]["pass_at_1"]) for student in known.values())
-        who = escape(", ".join(known))
-        parts.append(f'<div class="gain"><b>{shown}</b><span>points gained by {who}</span></div>')
-    return f'<div class="headline">{"".join(parts)}</div>' if parts else ""
+        facts.append(Fact(shown, f"points gained by {', '.join(known)}", gain=True))
+    return facts
 
 
 def _abstract(found: Mapping[str, Record]) -> str:
@@ -97,25 +100,26 @@ def _abstract(found: Mapping[str, Record]) -> str:
     if not {"Base", "Zero", "R1"} <= found.keys():
         return ""
     base, zero, r1 = (found[name] for name in ("Base", "Zero", "R1"))
-    told = (
+    return (
         f"Of {base['problems']:,} held-out problems the base answers {percent(base['pass_at_1'])} "
         f"rightly, Zero (reinforcement learning by rules alone) {percent(zero['pass_at_1'])}, R1 "
         f"(the whole pipeline) {percent(r1['pass_at_1'])}; {percent(r1['format'])} of what R1 "
         "writes is in the strict format."
     )
-    return f"<p>{escape(told)}</p>"
 
 
-# --- one problem -----------------------------------------------------------------------------
-
-
-def _followed(run: Recorded) -> str:
+def _followed(run: Recorded) -> list[Story]:
     """One problem, and one general prompt where there is one, as every checkpoint answered them."""
     sides = {
         name: {item["question"]: item for item in judged.get("transcripts") or []}
         for name, judged in run.sides.items()
     }
-    return "".join(_story(question, sides) for question in chosen(sides))
+    found = []
+    for question in chosen(sides):
+        told = {name: own[question] for name, own in sides.items() if question in own}
+        cards = [Card(name, item["text"], item["correct"]) for name, item in told.items()]
+        found.append(story(next(iter(told.values())), cards, "a general prompt"))
+    return found
 
 
 def chosen(sides: Mapping[str, Mapping[str, Record]]) -> list[str]:
@@ -141,52 +145,30 @@ def chosen(sides: Mapping[str, Mapping[str, Record]]) -> list[str]:
     return [*([max(ruled, key=worth)] if ruled else []), *general[:1]]
 
 
-def _story(question: str, sides: Mapping[str, Mapping[str, Record]]) -> str:
-    told = {name: own[question] for name, own in sides.items() if question in own}
-    item = next(iter(told.values()))
-    language = escape(str(item.get("language") or ""))
-    facts = [f"right answer: {item['answer']}"] if item.get("answer") else ["a general prompt"]
-    facts += [str(item[key]) for key in ("family", "language") if item.get(key)]
-    cards = "".join(said(name, i["text"], i["correct"], language) for name, i in told.items())
-    return (
-        f'<article><h3 lang="{language}">{escape(question)}</h3>'
-        f'<p class="facts">{escape(" · ".join(facts))}</p><div class="pair">{cards}</div></article>'
-    )
-
-
-# --- time ------------------------------------------------------------------------------------
-
-
-def _time(run: Recorded) -> str:
-    """Seconds of every stage, one after the other, with the way to its own page."""
-    if not run.stages:
-        return ""
+def _time(run: Recorded) -> dict[str, Any]:
+    """Seconds of every stage, one after the other: the total, and a line for each."""
     spent, budget = run.seconds, run.summary.get("budget_seconds")
     total, before = sum(spent.values()), 0.0
     whole = max(budget or 0.0, total) or 1.0
     lines = []
     for name, stage in run.stages.items():
-        lines.append(_took(stage, spent.get(name), before / whole, whole))
-        before += spent.get(name, 0.0)
-    width = "the budget" if whole == budget else "all stages"
-    return (
-        f"<p>{_spent(total, budget)}. The stages follow one another; the whole width is {width}."
-        f"</p>{table(['', 'took', ''], lines)}"
-    )
+        took = spent.get(name)
+        line = {"name": name, "page": _page_of(stage), "took": "", "start": 0.0, "share": 0.0}
+        if took is not None:
+            line |= {"took": duration(took), "start": before / whole, "share": took / whole}
+            before += took
+        lines.append(line)
+    return {
+        "spent": _spent(total, budget),
+        "width": "the budget" if whole == budget else "all stages",
+        "lines": lines,
+    }
 
 
-def _took(stage: StageFiles, seconds: float | None, start: float, whole: float) -> str:
-    """The line of a stage; its name leads to its own page, where it has one."""
+def _page_of(stage: StageFiles) -> str:
+    """The way from the report to a stage's own page; empty where it has none."""
     there = [name for name in ("report.html", "datasheet.md") if (stage.path / name).exists()]
-    head = escape(stage.name)
-    if there:
-        head = f'<a href="{quote(f"stages/{stage.path.name}/{there[0]}")}">{head}</a>'
-    took = bar = ""
-    if seconds is not None:
-        took = duration(seconds)
-        place = f"margin-left:{100 * start:.1f}%;width:{100 * seconds / whole:.1f}%"
-        bar = f'<span class="bar" style="{place}"></span>'
-    return f'<tr><th scope="row">{head}</th><td>{took}</td><td class="wide">{bar}</td></tr>'
+    return f"stages/{stage.path.name}/{there[0]}" if there else ""
 
 
 def _spent(seconds: float, budget: float | None) -> str:

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import jax
 
 from r1jax import mesh as meshes
-from r1jax.data.curation.datasheet import datasheet, write_datasheet
+from r1jax.data.curation.datasheet import datasheet
 from r1jax.data.curation.exports import export
 from r1jax.data.curation.streams import DROPPED, KEPT, Streams, write_parquet
 from r1jax.endpoint import Endpoint, EndpointConfig
 from r1jax.errors import UserError
 from r1jax.mesh import ProcessConfig
+from r1jax.report.markdown import write_datasheet
 from r1jax.rewards import RewardPool, SandboxConfig
 from r1jax.run.directory import RunDirectory, inspect
 from r1jax.run.progress import Alone, Display
