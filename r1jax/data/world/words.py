@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
+from typing import Any
+
 Bilingual = tuple[str, str]
 """One wording in (English, Chinese), with `%` slots."""
 
 LANGUAGES = ("en", "zh")
+
+
+def table(name: str) -> Any:
+    """A table of texts in `assets/world`; what JSON has as lists are tuples."""
+    file = resources.files("r1jax") / "assets" / "world" / f"{name}.json"
+    return _frozen(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _frozen(inner) for key, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
 
 SUM_QUESTIONS: tuple[Bilingual, ...] = (
     ("What is %s?", "%s等于多少？"),
