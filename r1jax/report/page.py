@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1jax.errors import UserError
 from r1jax.report import judges, watch
 from r1jax.report.curves import charts
+from r1jax.report.files import Files
 from r1jax.report.html import (
     NONE,
     Fact,
@@ -23,7 +22,6 @@ from r1jax.report.html import (
     write,
 )
 from r1jax.report.transcripts import first_and_latest, pairs
-from r1jax.run.directory import read_json, read_jsonl
 from r1jax.run.progress import duration
 
 Record = Mapping[str, Any]
@@ -34,74 +32,42 @@ UNFINISHED = (
 )
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What a run has written so far; whatever is not there yet is empty."""
-
-    name: str
-    config: Record
-    environment: Record
-    metrics: Sequence[Record]
-    samples: Sequence[Record]
-    evaluations: Sequence[Record]
-    summary: Record
-
-    @classmethod
-    def read(cls, path: Path) -> Recorded:
-        """Raises UserError where `path` is not a run directory or a file in it is not JSON."""
-        if not (path / "config.json").exists():
-            raise UserError(f"{path}: holds no config.json; name the directory of a run")
-
-        def read(name: str, empty: Any) -> Any:
-            reader = read_jsonl if name.endswith("l") else read_json
-            return reader(path / name) if (path / name).exists() else empty
-
-        return cls(
-            name=path.resolve().name,
-            config=read("config.json", {}),
-            environment=read("environment.json", {}),
-            metrics=read("metrics.jsonl", []),
-            samples=read("samples.jsonl", []),
-            evaluations=read("eval.json", []),
-            summary=read("summary.json", {}),
-        )
-
-
 def write_report(run_path: str | Path) -> Path:
     """Draws `plots/*.png`, writes `report.html`, returns its path.
 
     Works for a run that has not finished: what is missing is left out. Raises UserError where
     `run_path` is not a run directory.
     """
-    path = Path(run_path)
-    run = Recorded.read(path)
-    summary = run.summary
+    run = Files.of(run_path, "run")
+    config, summary, environment = (
+        run.json(f"{name}.json") for name in ("config", "summary", "environment")
+    )
+    metrics, evaluations = run.rows("metrics.jsonl"), run.json("eval.json") or []
     before, after = summary.get("before") or {}, summary.get("after") or {}
-    drawn = charts(run.metrics, run.evaluations)
-    drawn += watch.charts(run.metrics, run.config)
-    drawn += judges.charts(run.metrics, run.evaluations)
+    drawn = charts(metrics, evaluations)
+    drawn += watch.charts(metrics, config)
+    drawn += judges.charts(metrics, evaluations)
     return write(
-        path / "report.html",
+        run.path / "report.html",
         "run.html",
         title=run.name,
-        facts=_facts(run),
-        notices=([] if summary else [UNFINISHED]) + watch.warnings(run.metrics, run.config),
+        facts=_facts(summary, metrics[-1] if metrics else {}) + hardware(environment),
+        notices=([] if summary else [UNFINISHED]) + watch.warnings(metrics, config),
         headline=_headline(before, after, summary.get("gain")),
         digest=_digest(before, after),
         protocol=_protocol(after or before),
-        figures=pictures(drawn, path / "plots"),
+        figures=pictures(drawn, run.path / "plots"),
         kind=summary.get("kind"),
         calibration=judges.calibration(after),
         breakdown=_breakdown(before.get("by") or {}, after.get("by") or {}),
         pairs=pairs(summary.get("transcripts") or []),
-        samples=first_and_latest(run.samples),
-        machine=machine(run.environment, run.config),
+        samples=first_and_latest(run.rows("samples.jsonl")),
+        machine=machine(environment, config),
     )
 
 
-def _facts(run: Recorded) -> list[str]:
-    """How far the run came, how long it took, and on what."""
-    summary, last = run.summary, run.metrics[-1] if run.metrics else {}
+def _facts(summary: Record, last: Record) -> list[str]:
+    """How far the run came, and how long it took; `last` is the last row of its metrics."""
     updates = summary.get("updates", last.get("update", 0))
     rollouts = summary.get("rollouts", last.get("rollout", 0))
     facts = [f"{updates:,} updates"] + ([f"{rollouts:,} rollouts"] if rollouts else [])
@@ -109,7 +75,7 @@ def _facts(run: Recorded) -> list[str]:
         facts.append(f"{summary['learnt_tokens_seen']:,} tokens learnt")
     if summary.get("wall_seconds") is not None:
         facts.append(duration(summary["wall_seconds"]))
-    return facts + hardware(run.environment)
+    return facts
 
 
 def _headline(before: Record, after: Record, gain: Record | None) -> list[Fact]:

@@ -9,10 +9,11 @@ from typing import Any
 from r1jax.evaluate.statistics import mixes_languages
 from r1jax.problem import Completion
 from r1jax.report import watch
+from r1jax.report.files import Files
 from r1jax.report.html import Fact, hardware, machine, percent, pictures, points, write
 from r1jax.report.pipeline.curves import Course, charts, stage_chart
 from r1jax.report.pipeline.lineage import SHORT, lineage
-from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded, StageFiles
+from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded
 from r1jax.report.pipeline.tables import data, judges, stage_table, students
 from r1jax.report.transcripts import Card, Story, story
 from r1jax.run.progress import duration
@@ -30,12 +31,12 @@ def write_pipeline_report(path: str | Path) -> Path:
     Works for a pipeline that has not finished: stages that are not there are not shown. Raises
     UserError where `path` is not a pipeline's directory.
     """
-    run = Recorded.read(Path(path))
-    stages, plots = run.stages, run.path / "plots"
+    run = Recorded.read(path)
+    stages, plots = run.stages, run.files.path / "plots"
     courses = [
         Course(
             CHECKPOINTS[name][0],
-            stages[name].lines("metrics.jsonl"),
+            stages[name].rows("metrics.jsonl"),
             stages[name].json("eval.json") or [],
         )
         for name in RL
@@ -43,12 +44,12 @@ def write_pipeline_report(path: str | Path) -> Path:
     ]
     drawn = [*filter(None, [stage_chart(run.checkpoints)]), *charts(courses)]
     last = stages.get("general_rl")
-    watched = (last.lines("metrics.jsonl"), last.json("config.json")) if last else ([], {})
+    watched = (last.rows("metrics.jsonl"), last.json("config.json")) if last else ([], {})
     sheets, told = data(stages)
     return write(
-        run.path / "report.html",
+        run.files.path / "report.html",
         "pipeline.html",
-        title=run.name,
+        title=run.files.name,
         facts=_facts(run),
         notices=[] if run.summary else [UNFINISHED],
         headline=_headline(run),
@@ -165,7 +166,7 @@ def _time(run: Recorded) -> dict[str, Any]:
     }
 
 
-def _page_of(stage: StageFiles) -> str:
+def _page_of(stage: Files) -> str:
     """The way from the report to a stage's own page; empty where it has none."""
     there = [name for name in ("report.html", "datasheet.md") if (stage.path / name).exists()]
     return f"stages/{stage.path.name}/{there[0]}" if there else ""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1jax.errors import UserError
-from r1jax.run.directory import read_json, read_jsonl
+from r1jax.report.files import Files
 
 Record = Mapping[str, Any]
 
@@ -24,58 +23,30 @@ CHECKPOINTS = {
 
 
 @dataclass(frozen=True)
-class StageFiles:
-    """What one stage has left so far."""
-
-    name: str
-    number: int
-    path: Path
-
-    @classmethod
-    def read(cls, path: Path) -> StageFiles:
-        """The stage in a folder NN-name."""
-        number, _, name = path.name.partition("-")
-        return cls(name, int(number), path)
-
-    def json(self, name: str) -> Any:
-        """A file of it, empty where there is none."""
-        return _json(self.path / name)
-
-    def lines(self, name: str) -> list[Record]:
-        """The rows of a file of it, none where there is none."""
-        return read_jsonl(self.path / name) if (self.path / name).exists() else []
-
-
-@dataclass(frozen=True)
 class Recorded:
     """What a pipeline has left so far; whatever is not there yet is empty."""
 
-    path: Path
+    files: Files
     config: Record
     environment: Record
     lineage: Record
     summary: Record
     base: Record
-    stages: Mapping[str, StageFiles]
+    stages: Mapping[str, Files]
+    """By name, in the order of their numbers."""
 
     @classmethod
-    def read(cls, path: Path) -> Recorded:
+    def read(cls, path: str | Path) -> Recorded:
         """Raises UserError where `path` is no pipeline's, or a file in it is not JSON."""
-        if not (path / "config.json").exists():
-            raise UserError(f"{path}: holds no config.json; name the directory of a pipeline")
-        folders = sorted((path / "stages").glob("*")) if (path / "stages").exists() else []
-        found = [StageFiles.read(f) for f in folders if re.fullmatch(r"\d+-.+", f.name)]
-        files = ("config", "environment", "lineage", "summary", "base")
+        files = Files.of(path, "pipeline")
+        names = ("config", "environment", "lineage", "summary", "base")
+        folders = [f for f in files.path.glob("stages/*") if re.fullmatch(r"\d+-.+", f.name)]
+        folders.sort(key=lambda f: int(f.name.partition("-")[0]))
         return cls(
-            path,
-            *(_json(path / f"{name}.json") for name in files),
-            stages={stage.name: stage for stage in sorted(found, key=lambda s: s.number)},
+            files,
+            *(files.json(f"{name}.json") for name in names),
+            stages={folder.name.partition("-")[2]: Files(folder) for folder in folders},
         )
-
-    @property
-    def name(self) -> str:
-        """That of its directory."""
-        return self.path.resolve().name
 
     def judged(self, name: str) -> Record:
         """What was said of the checkpoint of a stage; empty where there is none."""
@@ -98,14 +69,10 @@ class Recorded:
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, judging included where that was measured."""
-        spent = self.summary.get("seconds") or _json(self.path / "seconds.json")
+        spent = self.summary.get("seconds") or self.files.json("seconds.json")
         found = {}
         for name, stage in self.stages.items():
             took = spent.get(name, stage.json("summary.json").get("wall_seconds"))
             if took is not None:
                 found[name] = took
         return found
-
-
-def _json(path: Path) -> Any:
-    return read_json(path) if path.exists() else {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from r1jax.report.files import Files
 from r1jax.report.html import NONE, Cell, Measure, Table, percent, points
-from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded, StageFiles
+from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded
 from r1jax.run.directory import read_jsonl
 
 JUDGES = ("helpfulness", "safety")
@@ -79,7 +80,7 @@ def students(run: Recorded) -> Table:
     return Table(heads, lines)
 
 
-def data(stages: Mapping[str, StageFiles]) -> tuple[Table, list[str]]:
+def data(stages: Mapping[str, Files]) -> tuple[Table, list[str]]:
     """What was sampled, what was kept of it, and in sentences why the rest was not."""
     lines, told = [], []
     for name, title in SAMPLED.items():
