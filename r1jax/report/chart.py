@@ -96,8 +96,11 @@ def lines(
     leaves out what is not positive. `places` are the names of x = 0, 1, ...; `also` draws whatever
     else the picture has.
     """
-    kept = [replace(line, points=[p for p in line.points if p[1] > 0]) if log else line
-            for line in drawn]  # fmt: skip
+    kept = list(drawn)
+    if log:
+        kept = [
+            replace(line, points=[p for p in line.points if 0 < p[1] < np.inf]) for line in kept
+        ]
     kept = [line for line in kept if line.points]
     if not kept:
         return None

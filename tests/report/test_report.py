@@ -257,7 +257,7 @@ def test_a_metric_of_any_name_is_drawn_and_named_as_it_is(name):
 
 def test_lines_without_points_are_no_chart():
     assert lines("a", "a", "a", "a", [Line("a", [])]) is None
-    assert lines("a", "a", "a", "a", [Line("a", [(0, -1.0)])], log=True) is None
+    assert lines("a", "a", "a", "a", [Line("a", [(0, -1.0), (1, math.inf)])], log=True) is None
 
 
 def supervised_run(path, updates=30):
