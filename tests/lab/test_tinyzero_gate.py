@@ -64,7 +64,7 @@ def test_rows_mean_and_verdicts():
     assert gate["mean"]["gain"] == pytest.approx(0.35)
     gain = gate["intervals"]["gain"]
     assert gain["mean"] == pytest.approx(0.35)
-    assert gain["low"] == pytest.approx(0.35 - 4.303 * 0.05 / 3**0.5)
+    assert gain["low"] == pytest.approx(0.35 - 4.3026527 * 0.05 / 3**0.5)
     assert gate["intervals"]["length_change"]["mean"] == pytest.approx(35.0)
     assert gate["rows"]["seed2"]["reward_gain"] == pytest.approx(0.3)
     assert gate["rows"]["seed2"]["tries_change"] == pytest.approx(2.5)
@@ -166,7 +166,7 @@ def test_tries_are_averaged_over_stretches_of_training():
 def test_the_band_is_over_shared_updates():
     rows = tinyzero_plots.band([[(0, 1.0), (4, 2.0)], [(0, 3.0), (4, 2.0), (8, 1.0)]])
     assert [row["update"] for row in rows] == [0, 4]
-    assert rows[0]["mean"] == 2.0 and rows[0]["interval"] == pytest.approx((-10.706, 14.706))
+    assert rows[0]["mean"] == 2.0 and rows[0]["interval"] == pytest.approx((-10.706205, 14.706205))
 
 
 def test_the_gate_is_written_from_what_runs_left(tmp_path, monkeypatch, capsys):
