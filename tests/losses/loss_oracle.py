@@ -59,7 +59,8 @@ OPTIONS = [
 
 def label(config):
     """What a configuration changes, as the name of its test."""
-    changed = {k: v for k, v in vars(config).items() if v != getattr(GRPO(), k)}
+    usual = vars(GRPO())
+    changed = {k: v for k, v in vars(config).items() if v != usual[k]}
     return ",".join(f"{k}={v}" for k, v in changed.items()) or "research"
 
 
