@@ -85,6 +85,8 @@ def parse(default: Config, argv: Sequence[str], description: str | None = None) 
         return _tyro(default, argv, description)
     except _Refused as refused:
         raise UserError(_diagnose(default, argv, flags, str(refused))) from None
+    except UserError as mistake:
+        raise UserError(_as_given(str(mistake), argv, flags)) from None
 
 
 def flag_types(config: Any, prefix: str = "--") -> dict[str, Any]:
@@ -178,6 +180,13 @@ def _diagnose(default: Any, argv: Sequence[str], flags: dict[str, Any], said: st
             missing = " has no value" if len(group) == 1 and "=" not in group[0] else ""
             return f"{given}{missing}: expected {_expected(flags[flag], flag)}"
     return said
+
+
+def _as_given(said: str, argv: Sequence[str], flags: dict[str, Any]) -> str:
+    """A mistake with its flag as it was given: a stage's settings do not know the stage's name."""
+    own = said.split(maxsplit=1)[0].rstrip(":,")
+    given = [flag for flag in map(_flag_of, argv) if flag.endswith(f".{own.removeprefix('--')}")]
+    return said if own in flags or not given else given[-1] + said.removeprefix(own)
 
 
 def _expected(kind: Any, flag: str) -> str:

@@ -136,6 +136,8 @@ def test_stages_are_chosen():
         (["--cold-start.data.train", "x"], "--cold-start.data.train: unknown flag"),
         (["--rejection.data.seed", "3"], "--rejection.data.seed: unknown flag"),
         (["--safety.kind", "pairwise"], "--safety.kind: unknown flag"),
+        (["--zero.updates", "0"], "--zero.updates 0: must be at least 1"),
+        (["--general-rl.rollout.group=0"], "--general-rl.rollout.group 0: must be at least 1"),
         (["--general.prompts"], "no prompts to judge"),
         (["--general.last", "1.5"], "--general.last 1.5: must be above 0 and below 1"),
         (["--general.noise", "0.5"], "--general.noise 0.5"),
