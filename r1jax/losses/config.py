@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 
 Baseline = Literal["group", "others", "none"]
 Std = Literal["none", "population", "unbiased", "batch", "mean"]
@@ -80,12 +80,11 @@ class GRPO:
     def __post_init__(self) -> None:
         """Raises UserError for a value that means nothing or that nothing would read."""
         _check_choices(self)
-        for name in ("advantage_epsilon", "clip_low", "clip_high", "beta", "importance_floor"):
-            _require(self, name, getattr(self, name) >= 0, "a number from 0 up")
-        dual, cap, limit = self.dual_clip, self.importance_cap, self.off_policy_limit
-        _require(self, "dual_clip", dual is None or dual > 1, "a number above 1, or None")
-        _require(self, "importance_cap", cap is None or cap > 0, "a number above 0, or None")
-        _require(self, "off_policy_limit", limit is None or limit >= 0, "0 or more, or None")
+        check_ranges(
+            self, "--loss.", advantage_epsilon="[0,]", clip_low="[0,]", clip_high="[0,]",
+            dual_clip="(1,]", beta="[0,]", importance_cap="(0,]", importance_floor="[0,]",
+            off_policy_limit="[0,]",
+        )  # fmt: skip
         number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
         _require(self, "entropy_bonus", number, "a finite number")
         _check_pairs(self)
@@ -116,4 +115,4 @@ def _check_pairs(config: GRPO) -> None:
 def _require(config: GRPO, name: str, holds: bool, right: str) -> None:
     if not holds:
         value: Any = getattr(config, name)
-        raise UserError(f"--loss.{name} {value}: must be {right}")
+        raise UserError(f"--loss.{name.replace('_', '-')} {value}: must be {right}")
