@@ -1,21 +1,9 @@
 """Direct preference optimisation on pairs: the baseline that needs no reward model.
 
-    python -m experiments.dpo --model DIRECTORY --data.train PAIRS.jsonl --data.eval-count 200
-
-Rows are those of experiments.reward_model: prompt, chosen, rejected. The reference is the policy
-as it starts; its log-probabilities are computed once. `--loss.kind` sigmoid, ipo or hinge. Both
-responses of a pair share a row, so --train.width holds two of them. Held out by prompt: the share
-of pairs whose implicit reward ranks them right, and its margin. Leaves runs/dpo with checkpoints,
-report.html and the model in hf/; `experiments.zero --parent runs/dpo/checkpoints` goes on from it.
+python -m experiments.dpo --model DIRECTORY --data.train PAIRS.jsonl --data.eval-count 200
 """
 
-from __future__ import annotations
-
-from r1jax.commands import cli
-from r1jax.presets.dpo import PRESETS
-from r1jax.stages import dpo
-
-main = dpo.run
+from r1jax.commands import run
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, PRESETS["research"], presets=PRESETS, description=__doc__))
+    raise SystemExit(run("dpo"))

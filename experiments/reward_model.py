@@ -3,23 +3,9 @@
     python -m experiments.reward_model --model DIRECTORY --data.train PAIRS.jsonl \\
         --data.eval-count 200
     python -m experiments.reward_model --kind pointwise --data.train LABELLED.jsonl
-
-Rows hold prompt, chosen, rejected (text or messages; LLaMA-Factory's and TRL's layouts), or
-prompt, response, label (safe, unsafe, 1, 0). A scalar head reads the decoder's state at the stop
-token; pairs are judged by their summaries, what follows </think>, labelled responses as a whole
-(--data.view). Both responses of a pair share a row, so --train.width holds two of them. Held out by
-prompt: accuracy, calibration and, for labels, AUC, with bootstrap intervals. Leaves
-runs/reward_model with checkpoints and report.html; in reinforcement learning `--reward.model
-runs/reward_model=0.5` adds it to the reward.
 """
 
-from __future__ import annotations
-
-from r1jax.commands import cli
-from r1jax.presets.reward_model import PRESETS
-from r1jax.stages import reward_model
-
-main = reward_model.run
+from r1jax.commands import run
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, PRESETS["research"], presets=PRESETS, description=__doc__))
+    raise SystemExit(run("reward_model"))

@@ -1,22 +1,9 @@
 """R1-Zero on any base model and any problems (paper, section 2).
 
-    python -m experiments.zero --model DIRECTORY --data.train FILE.jsonl --data.eval TEST.jsonl
-
-GRPO straight on the base with rule-based rewards; `--preset r1-zero` takes the paper's numbers,
-`research` (the default) what a careful user would want today. Leaves runs/zero with curves,
-samples, checkpoints and report.html.
+python -m experiments.zero --model DIRECTORY --data.train FILE.jsonl --data.eval TEST.jsonl
 """
 
-from __future__ import annotations
-
-from r1jax.commands import cli
-from r1jax.presets.reproductions import REPRODUCTIONS
-from r1jax.presets.zero import PRESETS
-from r1jax.stages import zero
-
-main = zero.run
+from r1jax.commands import run
 
 if __name__ == "__main__":
-    raise SystemExit(
-        cli.run(main, PRESETS["research"], presets=PRESETS | REPRODUCTIONS, description=__doc__)
-    )
+    raise SystemExit(run("zero"))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments import reward_model as reward_models
 from experiments.claims import pairs, runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
 from experiments.claims.results import smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
 from experiments.gates.jobs import Job
+from r1jax.commands import reward_model as reward_models
 from r1jax.data.examples.preferences import PreferenceConfig
 
 EPOCHS = (10, 3, 1)  # passes over the fewest, the middle and the most pairs

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import cold_start_data, evaluate, rejection, sft
-from experiments import reward_model as reward_models
 from experiments.claims import traces
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
+from r1jax.commands import cold_start_data, evaluate, rejection, sft
+from r1jax.commands import reward_model as reward_models
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.presets.zero import PRESETS

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import evaluate
 from experiments.gates import rejection_sft
 from experiments.gates.job_queue import Queue
+from r1jax.commands import evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig

@@ -20,11 +20,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from experiments import evaluate
 from experiments.gates import jobs, rejection_sft, tinyzero_plots, tinyzero_table
 from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
-from r1jax.commands import cli
+from r1jax.commands import cli, evaluate
 from r1jax.data import load_eval_sets
 from r1jax.data.tinyzero.corpus import count_tries
 from r1jax.presets.reproductions import REPRODUCTIONS

@@ -15,12 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from experiments import evaluate
 from experiments.gates import jobs as processes
 from experiments.gates import rejection_sft
 from experiments.gates import table as gate_table
 from experiments.gates.jobs import Job
-from r1jax.commands import cli
+from r1jax.commands import cli, evaluate
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.zero import PRESETS
 from r1jax.run.directory import read_json, write_json

@@ -2,21 +2,9 @@
 
     python -m experiments.reproductions.gsm8k_lora --model QWEN2.5-7B-DIRECTORY \
       --data.train gsm8k_train.jsonl --data.eval gsm8k_test.jsonl
-
-Without the two files GSM8K comes from Hugging Face (package datasets). Only the factors are
-trained, beside a bfloat16 base that is the KL term's reference too, should `--loss.beta` ask for
-one. What it needs of a device before anything is loaded: `python -m experiments.memory_plan
---preset gsm8k-lora --model DIRECTORY --device-gb 80`. Leaves runs/gsm8k_lora; with --export the
-merged model in hf/ and the factors alone, as PEFT reads them, in adapter/.
 """
 
-from __future__ import annotations
-
-from r1jax.commands import cli
-from r1jax.presets.zero import PRESETS
-from r1jax.stages import zero
-
-main = zero.run
+from r1jax.commands import run
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(main, PRESETS["gsm8k-lora"], description=__doc__))
+    raise SystemExit(run("gsm8k_lora"))

@@ -126,8 +126,11 @@ def _tyro(default: Config, argv: Sequence[str], description: str | None) -> Conf
 
 
 def _prog() -> str:
+    """How this was called, for the usage line: `r1jax zero`, `python -m experiments.zero`."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return f"python -m {spec.name}" if spec else Path(sys.argv[0]).name
+    called = f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
+    ours = called.endswith("r1jax")  # whose first word is the command
+    return " ".join([called, *sys.argv[1:2]] if ours else [called])
 
 
 def _flag_of(token: str) -> str:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import decontaminate
-from r1jax.commands import cli
+from r1jax.commands import cli, decontaminate
 from r1jax.data.curation.decontaminate import Match, ngrams, overlaps
 from r1jax.errors import UserError
 

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments import rejection, reward_model, sft
 from experiments.claims import pairs, study, traces
 from experiments.claims.every import CLAIMS
 from experiments.claims.runs import DEMO, Config, Pair
 from experiments.claims.study import SMOKE, plan
 from experiments.gates import jobs
-from r1jax.commands import cli
+from r1jax.commands import cli, rejection, reward_model, sft
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.presets.r1 import PRESETS as R1

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from tiny import mesh_of, tiny_config, tiny_params
 
-from experiments import compare
-from r1jax.commands import cli
+from r1jax.commands import cli, compare, load
 from r1jax.data import DataConfig
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.data.problems.generated import held_out
@@ -29,7 +28,6 @@ from r1jax.errors import UserError
 from r1jax.losses.plugin import load_loss
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
-from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy, grade, load_reward
 from r1jax.rewards.adapters import named_reward
@@ -60,9 +58,15 @@ def own(tmp_path, monkeypatch):
 def parsed(command):
     """The config that a command line of the pages gives."""
     _, _, module, *flags = shlex.split(command)
-    loaded = importlib.import_module(module)
-    default = loaded.Config() if hasattr(loaded, "Config") else PRESETS["research"]
+    default = load(module.removeprefix("experiments."))[0].default
     return cli.parse(default, flags), default
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CHANGELOG.md"])
+def test_what_a_page_points_to_is_there(page):
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:r1jax|experiments|tests|docs)/[\w./]*)`", text)
+    assert paths and not [path for path in paths if not (DOCS.parent / path).exists()]
 
 
 def test_the_page_has_an_example_of_each_under_30_lines():

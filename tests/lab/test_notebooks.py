@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import r1jax
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS, EXECUTE = sorted(FOLDER.glob("*.ipynb")), FOLDER / "execute.py"
@@ -28,6 +31,21 @@ def test_what_is_stored(path):
     assert path.stat().st_size < 200_000
     lines = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
     assert not [line for line in lines if line.startswith(("%", "!")) or "pip install" in line]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_import_from_the_packages_face(path):
+    source = "\n".join(
+        line for cell in code_cells(path) for line in "".join(cell["source"]).split("\n")
+    )
+    asked = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(("r1jax", "experiments"))
+        for alias in node.names
+    ]
+    assert asked and {module for module, _ in asked} == {"r1jax"}
+    assert {name for _, name in asked} <= set(r1jax.__all__)
 
 
 def test_they_are_numbered_from_one():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.commands import cli
+from r1jax.commands import cli, load
 from r1jax.data import DataConfig, load_file
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.losses import GRPO, grpo
@@ -35,7 +34,6 @@ COMMANDS = [
     if not kind
     for line in text.splitlines()
 ]
-DEFAULTS = {"experiments.zero": PRESETS["research"], "experiments.zero_demo": PRESETS["demo"]}
 
 
 @pytest.fixture
@@ -55,7 +53,8 @@ def examples(tmp_path, monkeypatch):
 
 def test_every_example_is_there(examples):
     found = {p.name for p in examples.iterdir()}
-    assert found == {"my_reward.py", "my_loss.py", "after.py", "problems.jsonl"}
+    assert found == {"loop.py", "my_reward.py", "my_loss.py", "problems.jsonl"}
+    assert len(README.splitlines()) < 320
 
 
 def test_the_data_loads(examples):
@@ -72,6 +71,15 @@ def test_the_rewards_judge(examples):
     close, brief = (load_reward(f"my_reward:{name}") for name in ("close", "brief"))
     assert close(problems, completions, RewardContext()) == [1.0, 0.5, 0.0, 0.0]
     assert brief(problems, completions, RewardContext()) == [0.0, 0.0, 0.0, -1.0]
+
+
+def test_the_loop_learns(examples):
+    """Two steps of it as it stands; the README says what forty do."""
+    text = Path("loop.py").read_text().replace("range(40)", "range(2)")
+    seen = {}
+    exec(text + "    seen[step] = rewards.mean(), metrics\n", {"seen": seen})
+    assert list(seen) == [0, 1] and 0 < seen[0][0] < 0.5
+    assert all(metrics["grad_norm"] > 0 for _, metrics in seen.values())
 
 
 def test_the_loss_is_grpos_on_the_policy_that_sampled(examples):
@@ -98,10 +106,8 @@ def test_the_loss_is_grpos_on_the_policy_that_sampled(examples):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python -m")])
 def test_every_command_parses(command):
     _, _, module, *flags = shlex.split(command)
-    loaded = importlib.import_module(module)
-    presets = getattr(loaded, "PRESETS", {})
-    default = DEFAULTS.get(module) or (next(iter(presets.values()), None) or loaded.Config())
-    default, rest = cli.choose_preset(default, flags, presets)
+    command, _ = load(module.removeprefix("experiments."))
+    default, rest = cli.choose_preset(command.default, flags, command.presets)
     assert (cli.parse(default, rest, None) != default) == bool(rest)
     assert flags  # a command that says nothing would not be worth a line
 
@@ -124,11 +130,16 @@ def test_every_path_exists():
 
 @pytest.mark.parity
 def test_from_a_model_of_transformers_and_back(examples):
-    """GSM8K's layout, a run of one update, its export, and the README's own lines that load it."""
+    """GSM8K's layout, a run of one update, its export, and what loads it."""
     import torch
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        PreTrainedTokenizerFast,
+        Qwen2Config,
+    )
 
-    from experiments import zero
+    from r1jax.commands import zero
 
     embedded = model_directory("embedded")
     PreTrainedTokenizerFast.from_pretrained(embedded).save_pretrained("base")
@@ -147,21 +158,22 @@ def test_from_a_model_of_transformers_and_back(examples):
         " --reward.workers 0 --reward.random 1 --optimizer.lr 1e-2"
     )
     assert cli.run(zero.main, PRESETS["research"], flags.split()) == 0
-    after = importlib.import_module("after")
-    sys.modules.pop("after")
-    assert type(after.model).__name__ == "Qwen2ForCausalLM"
+    assert 'AutoModelForCausalLM.from_pretrained("runs/zero/hf")' in README
+    after = AutoModelForCausalLM.from_pretrained("runs/zero/hf")
+    tokenizer = AutoTokenizer.from_pretrained("runs/zero/hf")
+    assert type(after).__name__ == "Qwen2ForCausalLM"
     base = AutoModelForCausalLM.from_pretrained("base").state_dict()
-    moved = [k for k, v in after.model.state_dict().items() if not torch.equal(v, base[k])]
+    moved = [k for k, v in after.state_dict().items() if not torch.equal(v, base[k])]
     assert len(moved) > 20
-    assert after.tokenizer("3 + 2 = 5")["input_ids"][-1] != after.tokenizer.eos_token_id
-    text = after.tokenizer("3 + 2 =", return_tensors="pt")
-    assert after.model.generate(text["input_ids"], max_new_tokens=4).shape[1] > 4
+    assert tokenizer("3 + 2 = 5")["input_ids"][-1] != tokenizer.eos_token_id
+    text = tokenizer("3 + 2 =", return_tensors="pt")
+    assert after.generate(text["input_ids"], max_new_tokens=4).shape[1] > 4
 
 
 @pytest.mark.slow
 def test_model_data_reward_and_loss_together(examples):
     """The README's own pieces in one run of one update."""
-    from experiments import zero
+    from r1jax.commands import zero
 
     shutil.copytree(model_directory("embedded"), "model")
     flags = (

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import mesh_of, tiny_config, tiny_params
 
-from experiments import chat
-from r1jax.commands import cli
+from r1jax.commands import chat, cli
 from r1jax.errors import UserError
 from r1jax.models.decoder import unstack
 from r1jax.problem import Problem

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import changed, save_model
 
-from experiments import cold_start_data as command
 from r1jax.commands import cli
+from r1jax.commands import cold_start_data as command
 from r1jax.data import TrainDataConfig
 from r1jax.data.curation.filters import FilterConfig, Text, first_reason, make_filters
 from r1jax.data.world import documents

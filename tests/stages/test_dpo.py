@@ -12,9 +12,9 @@ import pytest
 from runs import Interrupted, StopAt, changed, rows, save_model
 from tiny import identical, mesh_of
 
-from experiments import dpo as command
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cli
+from r1jax.commands import dpo as command
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.losses.preference import DPOConfig
 from r1jax.rollout.policy import load_policy, load_weights

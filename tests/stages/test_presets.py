@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import runpy
 import sys
 from dataclasses import replace
@@ -26,7 +27,7 @@ FOLDER = Path(experiments.__file__).parent
 EXPERIMENTS = sorted(
     ".".join(p.relative_to(FOLDER).with_suffix("").parts)
     for p in FOLDER.rglob("*.py")
-    if "cli.run(main" in p.read_text() and p.parent.name != "claims"
+    if re.search(r"cli\.run\(main|Exit\(run\(", p.read_text()) and p.parent.name != "claims"
 )
 
 

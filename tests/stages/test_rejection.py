@@ -16,8 +16,8 @@ import pyarrow.parquet
 import pytest
 from runs import Interrupted, changed, save_model
 
-from experiments import rejection as command
 from r1jax.commands import cli
+from r1jax.commands import rejection as command
 from r1jax.data import TrainDataConfig
 from r1jax.data.curation.datasheet import datasheet, histogram, quantiles
 from r1jax.data.curation.filters import FilterConfig, make_filters

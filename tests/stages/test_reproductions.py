@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import pytest
 from runs import CHAT, changed, model_with, rows
 
-from r1jax.commands import cli
+from r1jax.commands import cli, load
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.training.rl.collect import make_terms
 
@@ -97,8 +96,7 @@ def test_an_experiment_small(module, preset, world, tmp_path, monkeypatch):
     config = changed(REPRODUCTIONS[preset], SMALL | {"model": model, "run": str(tmp_path / "run")})
     if not config.data.train[0].startswith("tinyzero"):
         config = changed(config, {"data.train": (quiz,), "data.eval": (quiz,)})
-    main = importlib.import_module(f"experiments.{module}").main
-    assert cli.run(main, config, []) == 0
+    assert cli.run(load(module)[0].main, config, []) == 0
     (update,) = rows(tmp_path / "run")
     terms = [term.name for term in make_terms(config.reward, 8, 0)]
     assert all(f"reward/{name}" in update for name in terms)

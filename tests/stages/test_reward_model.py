@@ -13,9 +13,9 @@ import pytest
 from runs import Interrupted, StopAt, changed, rows, save_model, tiny_run
 from tiny import identical, mesh_of
 
-from experiments import reward_model as command
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cli
+from r1jax.commands import reward_model as command
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext

@@ -13,9 +13,9 @@ from runs import Interrupted, StopAt, changed, rows, save_model, tiny_course, wr
 from safetensors.numpy import load_file
 from tiny import identical, largest_difference
 
-from experiments import sft as command
 from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.commands import cli
+from r1jax.commands import sft as command
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig

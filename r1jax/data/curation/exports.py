@@ -106,7 +106,7 @@ def read_samples(source: str | Path) -> Iterator[tuple[str, str, Row]]:
         if not isinstance(text, str) or not isinstance(question, str):
             raise UserError(
                 f"{source}, {unit} {number}: expected question and completion or messages, as "
-                "experiments.rejection leaves them"
+                "r1jax rejection leaves them"
             )
         prompt = str(row.get("prompt") or "").rstrip()
         if prompt.endswith("<think>") and "<think>" not in text:

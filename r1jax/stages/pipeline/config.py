@@ -33,8 +33,8 @@ WORLD = "world"
 class GeneralConfig:
     """What is not reasoning: data to learn from, prompts to be rewarded by models, their judges.
 
-    `world` stands for what the embedded world generates; files are read as `experiments.sft` and
-    `experiments.reward_model` read theirs.
+    `world` stands for what the embedded world generates; files are read as `r1jax sft` and
+    `r1jax reward_model` read theirs.
     """
 
     sft: tuple[str, ...] = ()

@@ -116,7 +116,7 @@ class RewardConfig:
     package.module:function?max_len=1000=0.5; sets to choose from: r1jax.rewards.open_r1,
     will_brown, tinyzero, simplerl."""
     model: tuple[str, ...] = ()
-    """Reward models: RUN=WEIGHT, the directory of a run of experiments.reward_model, with options
+    """Reward models: RUN=WEIGHT, the directory of a run of `r1jax reward_model`, with options
     as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so); each is
     logged as reward/<name of the run>."""
     workers: int | None = None

@@ -176,9 +176,7 @@ def load_reward_model(
     step = find_step(directory, step)
     meta = read_meta(directory, step)
     if "reward_model" not in meta:
-        raise UserError(
-            f"{where}: holds no reward model; name a run of python -m experiments.reward_model"
-        )
+        raise UserError(f"{where}: holds no reward model; name a run of r1jax reward_model")
     about = Described(**meta["reward_model"])
     lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
     return RewardModel(

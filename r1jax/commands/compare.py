@@ -1,0 +1,143 @@
+"""Runs side by side: the flags in which they differ, and what became of each.
+
+    r1jax compare --runs runs/sweep/* --by optimizer.lr
+
+For a sweep, or for the seeds of one setting. A finished run is read from summary.json, one under
+way from its last evaluation and metrics. With --by, runs that agree in those flags are averaged,
+with the standard error of the mean. Prints a table; --out writes it as CSV. Seconds; no
+accelerator.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from r1jax.commands import Command
+from r1jax.errors import UserError
+from r1jax.run.directory import flatten, read_json, read_jsonl
+
+IGNORED = ("run", "overwrite", "log", "process", "profile")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which runs are compared, on what."""
+
+    runs: tuple[str, ...] = ()
+    """Run directories."""
+    by: tuple[str, ...] = ()
+    """Flags (as in config.json: optimizer.lr) whose equal runs are averaged; none: every run."""
+    metrics: tuple[str, ...] = ("reward/mean", "completion/length_mean")
+    """Metrics of the last update to show beside the evaluations."""
+    out: str = ""
+    """CSV file to write the table to; empty: print only."""
+
+
+def main(config: Config) -> None:
+    """Reads the runs, prints the table."""
+    paths = [Path(run) for run in config.runs]
+    if not paths:
+        raise UserError("--runs: name at least one run directory, as in --runs runs/sweep/*")
+    configs = [read_config(path) for path in paths]
+    results = [read_result(path, config.metrics) for path in paths]
+    if config.by:
+        rows = averaged(configs, results, config.by)
+    else:
+        differing = different(configs)
+        rows = [
+            {"run": path.name} | {name: flags.get(name) for name in differing} | result
+            for path, flags, result in zip(paths, configs, results, strict=True)
+        ]
+    show(rows)
+    if config.out:
+        with open(config.out, "w", newline="") as file:
+            writer = csv.DictWriter(file, columns(rows))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The flags of a run, dotted; UserError where the directory holds no run."""
+    if not (path / "config.json").exists():
+        raise UserError(f"--runs {path}: holds no config.json; name run directories")
+    return flatten(read_json(path / "config.json"))
+
+
+def read_result(path: Path, metrics: Sequence[str]) -> dict[str, Any]:
+    """State, updates made, held-out pass@1 at the first and last evaluation, chosen metrics."""
+    found = path / "metrics.jsonl"
+    last = (read_jsonl(found) if found.exists() else [])[-1:] or [{}]
+    judged = read_json(path / "eval.json") if (path / "eval.json").exists() else []
+    first_set = [e for e in judged if e.get("set") == judged[0].get("set")]
+    scores = [e["pass_at_1"] for e in first_set if "pass_at_1" in e]
+    return {
+        "state": "finished" if (path / "summary.json").exists() else "unfinished",
+        "updates": last[0].get("update", 0),
+        "before": scores[0] if scores else None,
+        "after": scores[-1] if scores else None,
+        **{name: last[0].get(name) for name in metrics},
+    }
+
+
+def different(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The flags that do not have the same value in every run, in the first one's order."""
+    names = dict.fromkeys(name for flags in configs for name in flags)
+    return [
+        name
+        for name in names
+        if name.partition(".")[0] not in IGNORED
+        and any(flags.get(name) != configs[0].get(name) for flags in configs)
+    ]
+
+
+def averaged(
+    configs: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]], by: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row for each combination of the flags `by`: mean of every number, and its error."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for flags, result in zip(configs, results, strict=True):
+        if unknown := [name for name in by if name not in flags]:
+            raise UserError(f"--by {unknown[0]}: no such flag in config.json")
+        groups[tuple(str(flags[name]) for name in by)].append(result)
+    rows = []
+    for values, members in groups.items():
+        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {"runs": len(members)}
+        for name in members[0]:
+            numbers = [m[name] for m in members if isinstance(m[name], int | float)]
+            if numbers:
+                row[name] = statistics.fmean(numbers)
+                error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if numbers[1:] else None
+                row[f"±{name}"] = error
+        rows.append(row)
+    return rows
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys of all rows, in the order in which they first occur."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the rows as a table."""
+    names = columns(rows)
+    table = Table()
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        values = (row.get(name) for name in names)
+        table.add_row(*("" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)
+                        for v in values))  # fmt: skip
+    Console(width=max(120, 16 * len(names))).print(table)
+
+
+COMMAND = Command(main, Config())

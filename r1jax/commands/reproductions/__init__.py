@@ -1,0 +1,1 @@
+"""Published small reproductions of R1-Zero, a command each."""
