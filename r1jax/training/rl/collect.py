@@ -163,7 +163,7 @@ def rollout_metrics(drawn: Drawn) -> dict[str, float]:
     """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
     completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
     lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
-    metrics: dict[str, float] = {"reward/mean": float(judgement.total.mean())}
+    metrics: dict[str, float] = {"reward/mean": float(judgement.earned.mean())}
     for name, part in judgement.parts.items():
         if not np.isnan(part).all():
             metrics[f"reward/{name}"] = float(np.nanmean(part))
@@ -182,13 +182,14 @@ def rollout_metrics(drawn: Drawn) -> dict[str, float]:
     metrics["completion/thought_words_mean"] = float(
         np.mean([thought_words(c).total() for c in completions])
     )
-    metrics["group/zero_std_frac"] = zero_std_frac(judgement.total, groups)
+    metrics["group/zero_std_frac"] = zero_std_frac(judgement.earned, groups)
     return metrics
 
 
 def sample_rows(drawn: Drawn, count: int) -> list[dict[str, Any]]:
     """The first `count` completions with their rewards, for samples.jsonl."""
     problems, completions, judgement = drawn.problems, drawn.completions, drawn.judgement
+    earned = judgement.earned
     return [
         {
             "id": problems[i].id,
@@ -197,7 +198,7 @@ def sample_rows(drawn: Drawn, count: int) -> list[dict[str, Any]]:
             "text": completions[i].text,
             "finish_reason": completions[i].finish_reason,
             "length": len(completions[i].token_ids),
-            "reward": float(judgement.total[i]),
+            "reward": float(earned[i]),
             **{f"reward/{name}": float(part[i]) for name, part in judgement.parts.items()},
         }
         for i in range(min(count, len(completions)))
