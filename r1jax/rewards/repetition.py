@@ -10,7 +10,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.base import BaseReward
 
 # A Chinese character or kana is a word of its own; anything else splits at white space.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
                    r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")  # fmt: skip
 
 
@@ -23,13 +23,18 @@ class Repetition(BaseReward):
     place = "here"
 
     def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
-        """The penalty of one text; 0 where it has no n-gram at all."""
-        words = _WORD.findall(completion.text.lower())
-        total = len(words) - self.ngram + 1
-        if total < 1:
-            return 0.0
-        unique = len(set(zip(*(words[i : i + total] for i in range(self.ngram)), strict=True)))
-        return 0.0 + (1.0 - unique / total) * self.max_penalty
+        """The penalty of one text."""
+        return 0.0 + repeated_share(completion.text, self.ngram) * self.max_penalty
+
+
+def repeated_share(text: str, ngram: int) -> float:
+    """Share of a text's n-grams of words that occurred before in it; 0 where it has none at all."""
+    words = WORD.findall(text.lower())
+    total = len(words) - ngram + 1
+    if total < 1:
+        return 0.0
+    unique = len(set(zip(*(words[i : i + total] for i in range(ngram)), strict=True)))
+    return 1.0 - unique / total
 
 
 def repetition_penalty(ngram: int = 3, max_penalty: float = -1.0) -> Repetition:

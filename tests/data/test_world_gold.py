@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from r1jax.data.world import KINDS, ReplyShares, generate_general, judge_general, write_reply
 from r1jax.data.world.gold import helpfulness, refuses, reply_of, safety, score
 from r1jax.data.world.replies import QUALITIES, write_as
-from r1jax.problem import Completion, Problem
+from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.language import language_consistency
 
 
@@ -198,4 +198,4 @@ def test_thoughts_are_in_the_questions_language_and_long_enough_for_its_reward()
         reply = write_reply(problem, random.Random(i))
         completion = Completion.parse(reply.completion)
         assert (completion.thought, completion.answer) == (reply.thought, reply.text)
-        assert reward.of(problem, completion) == 1.0
+        assert reward.of(problem, completion, RewardContext()) == 1.0

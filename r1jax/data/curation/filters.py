@@ -15,16 +15,11 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.problem import split_envelope
 from r1jax.rewards.format import is_strict_format
 from r1jax.rewards.language import count_words, language_of
-from r1jax.rewards.repetition import Repetition
+from r1jax.rewards.repetition import WORD, repeated_share
 
 NGRAM = 4
 
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-    r"|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
-)
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n")
-_REPEATED = Repetition(NGRAM, -1.0)
 
 
 class Text(NamedTuple):
@@ -162,9 +157,9 @@ def short_paragraphs(limit: int) -> Filter:
 
 def words(text: str) -> int:
     """Words of a text: every Chinese character or kana, and every other run without white space."""
-    return sum(1 for _ in _WORD.finditer(text))
+    return sum(1 for _ in WORD.finditer(text))
 
 
 def repeated(text: str) -> float:
     """Share of a text's 4-grams of words that occurred before in it, 0 to 1."""
-    return -_REPEATED.of(text)
+    return repeated_share(text, NGRAM)

@@ -15,7 +15,7 @@ from r1jax.data.world.stories import NAMES, OBJECTS
 from r1jax.data.world.words import LANGUAGES
 from r1jax.problem import Problem
 from r1jax.rewards.language import count_words
-from r1jax.rewards.repetition import repetition_penalty
+from r1jax.rewards.repetition import repeated_share
 
 FEW, MANY, TOO_MANY = 5, 24, 72  # words: fewer lose, more than `MANY` lose, from the last on: 0
 
@@ -55,7 +55,6 @@ _INSTRUCTS = re.compile(
     r"|先.*再|趁",
     re.DOTALL,
 )
-_REPETITION = repetition_penalty(4)
 
 
 def reply_of(text: str) -> str:
@@ -91,7 +90,7 @@ def helpfulness(problem: Problem, reply: str) -> float:
     spoken = counts[("latin", "han")[language]] / words
     short = min(1.0, words / FEW)
     long = min(1.0, max(0.0, (TOO_MANY - words) / (TOO_MANY - MANY)))
-    unique = max(0.0, 1.0 + 2 * _REPETITION.of(text))
+    unique = max(0.0, 1.0 - 2 * repeated_share(text, 4))
     recall, precision = _elements(problem, text, language)
     return recall * precision * spoken * unique * short * long
 
