@@ -15,7 +15,7 @@ import pytest
 import reads
 
 import experiments
-from r1jax.commands import cli
+from r1jax.commands import cli, paths
 from r1jax.errors import UserError
 from r1jax.rewards import SandboxConfig, sandbox
 from r1jax.run.flags import part
@@ -91,6 +91,10 @@ def test_a_flag_that_would_be_ignored_is_refused(name):
     flag = REFUSED[name]
     with pytest.raises(UserError, match=flag):
         cli.parse(command(name)[1], [flag, "7"])
+
+
+def test_no_command_of_the_package_is_left_out():
+    assert paths().keys() <= {name.rpartition(".")[2] for name in COMMANDS}
 
 
 def test_what_a_gate_hands_on_is_what_another_command_takes():
