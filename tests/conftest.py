@@ -24,7 +24,7 @@ QUICK = (
     "--xla_cpu_parallel_codegen_split_count=1",
 )
 
-KEPT_BYTES = 2**30  # of compiled programs; the default run has about a quarter
+KEPT_BYTES = 2**30  # of compiled programs; a default run leaves less than a tenth of it
 
 # Machines are shared: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("r1jax", deadline=None)
