@@ -205,6 +205,7 @@ def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_pa
     assert largest_difference(weights(config), weights(finished, 6)) < 0.1
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_path, capsys):
     both = (str(data / "other.jsonl"), str(data / "sums.jsonl"))
     config = tiny_course(model, data, tmp_path / "run",
