@@ -30,9 +30,10 @@ _FACE = {
     "r1jax.training.update": "ComputeConfig init_state make_functions make_score update",
     "r1jax.training.rl.collect": "",
     "r1jax.training.rl.reward_model": "load_reward_model",
-    "r1jax.stages.pipeline.plan": "CHECKPOINTS plan",
+    "r1jax.stages.pipeline.plan": "plan",
     "r1jax.stages.pipeline.lineage": "ancestors read_lineage",
     "r1jax.run": "read_json read_jsonl",
+    "r1jax.run.names": "CHECKPOINTS",
     "r1jax.commands.r1": "",
     "r1jax.commands.zero": "",
 }

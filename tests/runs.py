@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,7 +15,7 @@ from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.models import table
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
-from r1jax.stages import zero
+from r1jax.stages.opening import opened
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
@@ -135,10 +134,8 @@ class StopAt:
 def go(parts, path, *sinks):
     """Starts or resumes the run of `parts` in `path`; the loop as it ends, or None if stopped."""
     parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, run=str(path)))
-    directory = zero.open_run(parts.config)
-    with contextlib.ExitStack() as opened:
-        files = zero.open_files(parts.config, directory, opened)
-        files = dataclasses.replace(files, sinks=sinks)
+    with opened(parts.config) as run:
+        files = dataclasses.replace(run.files(parts.config), sinks=sinks)
         parts = with_base(parts)
         try:
             return train(parts, begin(parts, files), files)

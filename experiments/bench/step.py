@@ -21,7 +21,7 @@ from r1jax.data.packing import packing_efficiency
 from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.run.progress import Alone, Progress
-from r1jax.stages import zero
+from r1jax.stages.opening import opened
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
@@ -91,18 +91,18 @@ def prepared(config: RLConfig, shape: ModelConfig | None) -> Iterator[tuple[Part
     `shape` None: the shape and the tokenizer of `config.model`, though not its weights. Reward
     workers are ended with the block.
     """
-    with contextlib.ExitStack() as opened:
-        folder = Path(opened.enter_context(TemporaryDirectory()))
+    with contextlib.ExitStack() as held:
+        folder = Path(held.enter_context(TemporaryDirectory()))
         config = replace(config, run=str(folder / "run"))
         if shape is not None:
             (folder / "model").mkdir()
             write_model(folder / "model", shape)
             config = replace(config, model=str(folder / "model"))
+        run = held.enter_context(opened(config, Plain()))
         parts = build(config, note=functools.partial(print, flush=True))
-        opened.enter_context(parts.pool)
+        run.hold(parts.pool)
         parts, loop = _started(parts)
-        directory = zero.open_run(parts.config, Plain())
-        yield parts, loop, zero.open_files(parts.config, directory, opened, Plain())
+        yield parts, loop, run.files(parts.config)
 
 
 def _started(parts: Parts) -> tuple[Parts, Loop]:

@@ -25,7 +25,6 @@ from r1jax.models.lora import LoraConfig
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.memory import nbytes
-from r1jax.training.rl.setup import lora_state
 from r1jax.training.update import (
     Accumulator,
     ComputeConfig,
@@ -37,6 +36,7 @@ from r1jax.training.update import (
     trained_rows,
     update,
 )
+from r1jax.training.weights import drawn
 from r1jax.types import Batch
 
 
@@ -92,10 +92,9 @@ class Trainer:
         """Makes the weights and the optimizer's state on the devices; returns itself."""
         c, mesh, seed, lora = self.model, self.mesh, self.seed, self.lora
         self.base = random_params(c, mesh, seed, self.compute.dtype) if lora else None
-        if lora:
-            self.state = lora_state(self.optimizer, c, lora, mesh, seed)
-        else:
-            self.state = init_state(self.optimizer, random_params(c, mesh, seed), mesh)
+        rows = trained_rows(c, lora)
+        start = drawn(rows, mesh, seed) if lora else random_params(c, mesh, seed)
+        self.state = init_state(self.optimizer, start, mesh)
         return self
 
     def whole(self) -> dict[str, float]:

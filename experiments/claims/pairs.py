@@ -12,22 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.claims.traces import FREE, write
 from r1jax.commands import cli
 from r1jax.data.world.judged_pairs import held_out_rows, helpful_pairs
-from r1jax.run.directory import RunDirectory
+from r1jax.run.directory import write_jsonl
+from r1jax.run.flags import PlaceFlags
+from r1jax.run.names import SUMMARY
+from r1jax.stages.opening import opened
 
 COLUMNS = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(PlaceFlags):
     """How many pairs, how noisy."""
 
     run: str = "runs/pairs"
-    """Directory to write."""
-    overwrite: bool = False
-    """Start anew where the directory holds another run."""
     count: int = 2000
     """Pairs to learn from."""
     held_out: int = 500
@@ -40,14 +39,14 @@ class Config:
 
 def main(config: Config) -> None:
     """Writes both files."""
-    directory = RunDirectory.start(config.run, config, overwrite=config.overwrite, ignore=FREE)
-    if directory.status == "finished":
-        return
-    rows = helpful_pairs(config.count, config.seed, config.noise, template="")
-    held = held_out_rows(config.held_out, config.seed, template="")["pairs"]
-    write(directory.path / "pairs.jsonl", bare(rows))
-    write(directory.path / "held_out.jsonl", bare(held))
-    directory.finish({"pairs": len(rows), "held_out": len(held)})
+    with opened(config, page=SUMMARY) as run:
+        if run.finished:
+            return
+        rows = helpful_pairs(config.count, config.seed, config.noise, template="")
+        held = held_out_rows(config.held_out, config.seed, template="")["pairs"]
+        write_jsonl(run.path / "pairs.jsonl", bare(rows))
+        write_jsonl(run.path / "held_out.jsonl", bare(held))
+        run.finish({"pairs": len(rows), "held_out": len(held)}, f"{len(rows):,} pairs")
 
 
 def bare(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:

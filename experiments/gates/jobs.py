@@ -22,7 +22,7 @@ from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.directory import inspect, read_json, to_json, write_json
 from r1jax.run.flags import Flags, part
-from r1jax.stages import zero
+from r1jax.stages.opening import FREE
 from r1jax.training.rl.config import RLConfig
 
 FLAGS = "flags.json"  # what a finished evaluation was made with
@@ -69,7 +69,7 @@ class Job:
         if isinstance(self.config, evaluate.Config):
             known = out / self.name / FLAGS
             return known.exists() and read_json(known) == to_json(self.config)
-        return inspect(self.config.run, self.config, ignore=zero.FREE) == "finished"
+        return inspect(self.config.run, self.config, ignore=FREE) == "finished"
 
     @property
     def command(self) -> list[str]:

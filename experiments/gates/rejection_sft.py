@@ -10,7 +10,6 @@ on an accelerator. Leaves runs/rejection_sft with summary.json as R1-Zero's, and
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,7 +26,8 @@ from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rollout.policy import load_weights
 from r1jax.run.directory import RunDirectory
 from r1jax.run.flags import ModelFlags, PlaceFlags, part
-from r1jax.stages import zero
+from r1jax.stages.opening import opened
+from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import collect
 from r1jax.training.rl.config import (
@@ -37,11 +37,12 @@ from r1jax.training.rl.config import (
     RolloutConfig,
     TrainConfig,
 )
-from r1jax.training.rl.held_out import held_out
+from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import Drawn, Judging
 from r1jax.training.rl.setup import Parts, build
 from r1jax.training.supervised.loop import fit, updates_of
 from r1jax.training.update import ComputeConfig, init_state, make_functions
+from r1jax.training.weights import export
 from r1jax.types import Params
 
 DEMO = PRESETS["demo"]
@@ -101,26 +102,26 @@ class Config(ModelFlags, PlaceFlags):
 
 def main(config: Config) -> None:
     """Evaluates, samples, filters, trains, evaluates again."""
-    directory = zero.open_run(config)
-    if directory is None:
-        return
-    directory.cut(-1, 0)
-    started = time.time()
-    parts = build(sampling(config), note=print)
-    with parts.pool:
+    with opened(config) as run:
+        if run.finished:
+            return
+        run.directory.cut(-1, 0)
+        parts = build(sampling(config), note=print)
+        run.hold(parts.pool)
         base = load_weights(parts.policy, parts.mesh)
-        before = held_out(parts, base)
+        recorded(parts, base, run.directory, 0)
         kept, drawn = draw(parts, config, base)
         print(f"kept {len(kept.lengths)} of {drawn} completions", flush=True)
-        params, updates = learn(parts, config, kept, base, directory)
-        after = held_out(parts, params)
-    for step, found in ((0, before), (updates, after)):
-        for evaluation in found:
-            directory.evaluation(step, evaluation.record)
-    zero.export(parts, params, directory)
-    summary = zero.digest(before, after, updates, config.rollouts)
-    extra = {"drawn": drawn, "kept": len(kept.lengths), "wall_seconds": time.time() - started}
-    zero.close_run(directory, summary | extra)
+        params, updates = learn(parts, config, kept, base, run.directory)
+        recorded(parts, params, run.directory, updates)
+        export(run.directory, parts.policy, params)
+        summary = digest(run.directory, updates) | {
+            "rollouts": config.rollouts,
+            "transcripts": transcripts(run.directory, updates),
+            "drawn": drawn,
+            "kept": len(kept.lengths),
+        }
+        run.finish(summary, gained(summary))
 
 
 def sampling(config: Config) -> RLConfig:

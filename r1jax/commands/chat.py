@@ -29,7 +29,7 @@ from r1jax.rollout.policy import load_policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
 from r1jax.run.flags import AskedFlags
-from r1jax.training.rl.setup import trained_weights
+from r1jax.training.weights import trained_weights
 
 
 @dataclass(frozen=True)

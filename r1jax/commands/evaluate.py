@@ -28,7 +28,7 @@ from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
 from r1jax.run.flags import AskedFlags
-from r1jax.training.rl.setup import trained_weights
+from r1jax.training.weights import trained_weights
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,20 @@ def completions_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
+def transcripts(evaluation: Evaluation, count: int = 12) -> list[dict[str, Any]]:
+    """The first sample of each of the first problems, and whether it is right."""
+    pairs = list(zip(evaluation.problems, evaluation.judged, strict=True))[:count]
+    return [transcript(problem, own[0].completion.text, own[0].lenient) for problem, own in pairs]
+
+
+def transcript(problem: Problem, text: str, correct: bool | None) -> dict[str, Any]:
+    """A reply beside its question and answer; no answer where no rule judges."""
+    fields = {name: problem.metadata.get(name, "") for name in ("family", "language")}
+    answer = "" if problem.grader == UNRULED else problem.answer
+    return {"question": problem.question, "answer": answer, **fields, "text": text,
+            "correct": correct}  # fmt: skip
+
+
 def _majority(samples: Sequence[Judged]) -> float:
     return vote([j.vote for j in samples], [j.lenient for j in samples])
 

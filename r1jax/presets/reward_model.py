@@ -13,9 +13,7 @@ PRESETS: dict[str, RewardModelConfig] = {
         epochs=1,
         batch=64,
         optimizer=OptimizerConfig(lr=1e-5, schedule="cosine", warmup=10),
-        train=ComputeConfig(
-            rows=4, width=4096, max_segments=16, dtype="bfloat16", remat="full", chunk=256
-        ),
+        train=ComputeConfig(rows=4, width=4096, max_segments=16, dtype="bfloat16", remat="full"),
     ),
     # DeepSeek-R1's helpfulness model; with --kind pointwise its safety model.
     "r1": RewardModelConfig(
@@ -36,7 +34,6 @@ PRESETS: dict[str, RewardModelConfig] = {
             max_segments=32,  # ours: packing is not given
             dtype="bfloat16",  # ours: not given
             remat="full",  # ours
-            chunk=256,  # ours
         ),
     ),
     # The embedded base on two CPU cores; everything here is ours.
@@ -46,6 +43,6 @@ PRESETS: dict[str, RewardModelConfig] = {
         batch=32,
         eval_every=20,
         optimizer=OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5),
-        train=ComputeConfig(rows=2, width=320, max_segments=8, remat="none", unroll=4, chunk=160),
+        train=ComputeConfig(rows=2, width=320, max_segments=8, remat="none", unroll=4),
     ),
 }

@@ -1,8 +1,9 @@
 """The run directory: every file a run leaves behind, how it is written, and how it is resumed.
 
 `runs/<name>/` holds `config.json`, `environment.json`, `metrics.jsonl`, `samples.jsonl`,
-`eval.json`, `summary.json`, `checkpoints/`, `plots/` and `report.html`. A file is either
-appended to line by line or replaced in one atomic step; every one is strict JSON.
+`eval.json`, `transcripts.jsonl`, `summary.json`, `checkpoints/`, `plots/` and `report.html`
+(`r1jax.run.names`). A file is either appended to line by line or replaced in one atomic step; every
+one is strict JSON.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
+from r1jax import mesh as meshes
 from r1jax.errors import UserError
+from r1jax.run import names
 from r1jax.run.environment import environment
 
 Status = Literal["new", "resume", "finished"]
 
 SCHEMA = 1
-FILES = ("config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "eval.json",
-         "summary.json", "report.html", "lineage.json", "wandb.json",
-         "nonfinite_batch.npz")  # fmt: skip
-FOLDERS = ("checkpoints", "plots", "stages", "hf", "adapter", "profile", "tensorboard", "wandb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,45 +49,46 @@ class RunDirectory:
         config: Any,
         *,
         overwrite: bool = False,
-        write: bool = True,
         ignore: Sequence[str] = ("overwrite",),
     ) -> RunDirectory:
         """Opens `path` for `config`; the status says whether to begin, to resume or to do nothing.
 
-        Several processes must all have called `inspect` before the first of them calls this.
-        Raises UserError as `inspect` does.
+        Every process of the run calls it. Raises UserError as `inspect` does.
         """
         path = Path(path)
-        run = cls(path, inspect(path, config, overwrite=overwrite, ignore=ignore), write)
-        if not write or run.status == "finished":
-            return run
-        if run.status == "new":
-            _clear(path)
-        for folder in (path, run.checkpoints, run.plots):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_json(path / "environment.json", environment())
-        write_json(path / "config.json", to_json(config))
+        # Every process asks what is on disk before the first one touches it.
+        status = inspect(path, config, overwrite=overwrite, ignore=ignore)
+        meshes.barrier("run directory inspected")
+        run = cls(path, status, write=jax.process_index() == 0)
+        if run.write and status != "finished":
+            if status == "new":
+                _clear(path)
+            for folder in (path, run.checkpoints, run.plots):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_json(path / names.ENVIRONMENT, environment())
+            write_json(path / names.CONFIG, to_json(config))
+        meshes.barrier("run directory started")
         return run
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / names.SAVED
 
     @property
     def plots(self) -> Path:
         """Folder of the figures."""
-        return self.path / "plots"
+        return self.path / names.PLOTS
 
     @property
     def report(self) -> Path:
         """Where the report of the run belongs."""
-        return self.path / "report.html"
+        return self.path / names.REPORT
 
     def metrics(self, update: int, rollout: int, values: Mapping[str, float]) -> None:
         """Appends the row of one optimizer update to `metrics.jsonl`."""
         row = {"update": update, "step": update, "rollout": rollout, **values}
-        self._append("metrics.jsonl", [row])
+        self._append(names.METRICS, [row])
 
     def samples(self, update: int, rollout: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends completions (prompt, text, reward parts) of a rollout to `samples.jsonl`.
@@ -94,23 +96,34 @@ class RunDirectory:
         `update` counts the updates made before the rollout was sampled.
         """
         counters = {"update": update, "step": update, "rollout": rollout}
-        self._append("samples.jsonl", [counters | dict(row) for row in rows])
+        self._append(names.SAMPLES, [counters | dict(row) for row in rows])
 
-    def evaluation(self, update: int, values: Mapping[str, Any]) -> None:
-        """Adds the evaluation made after `update` to the list in `eval.json`."""
+    def evaluation(
+        self, update: int, values: Mapping[str, Any], texts: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
+        """Adds the evaluation made after `update` to the list in `eval.json`.
+
+        `texts` are some of the completions that it judged, for `transcripts.jsonl`.
+        """
+        counter = {"update": update, "step": update}
+        self._append(names.TRANSCRIPTS, [counter | dict(row) for row in texts])
         if self.write:
-            entry = {"update": update, "step": update, **values}
-            write_json(self.path / "eval.json", [*self.evaluations(), entry])
+            write_json(self.path / names.EVALUATIONS, [*self.evaluations(), counter | dict(values)])
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The evaluations so far."""
-        path = self.path / "eval.json"
+        path = self.path / names.EVALUATIONS
         return read_json(path) if path.exists() else []
+
+    def transcripts(self) -> list[dict[str, Any]]:
+        """The texts of all evaluations so far."""
+        path = self.path / names.TRANSCRIPTS
+        return read_jsonl(path) if path.exists() else []
 
     def finish(self, digest: Mapping[str, Any]) -> None:
         """Writes `summary.json`, which is what marks a run as finished."""
         if self.write:
-            write_json(self.path / "summary.json", {"schema": SCHEMA, **digest})
+            write_json(self.path / names.SUMMARY, {"schema": SCHEMA, **digest})
 
     def cut(self, update: int, rollout: int) -> None:
         """Drops what was recorded after the restored counters, and a half-written last line.
@@ -123,17 +136,15 @@ class RunDirectory:
         def kept(row: Mapping[str, Any]) -> bool:
             return row.get("update", 0) <= update and row.get("rollout", 0) <= rollout
 
-        for name in ("metrics.jsonl", "samples.jsonl"):
+        for name in (names.METRICS, names.SAMPLES, names.TRANSCRIPTS):
             path = self.path / name
             if path.exists():
-                rows = [row for row in read_jsonl(path) if kept(row)]
-                _replace(path, "".join(_line(row) for row in rows))
-        if (self.path / "eval.json").exists():
-            kept_evaluations = [entry for entry in self.evaluations() if kept(entry)]
-            write_json(self.path / "eval.json", kept_evaluations)
+                write_jsonl(path, filter(kept, read_jsonl(path)))
+        if (self.path / names.EVALUATIONS).exists():
+            write_json(self.path / names.EVALUATIONS, list(filter(kept, self.evaluations())))
 
     def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self.write:
+        if self.write and rows:
             with (self.path / name).open("a", encoding="utf-8") as file:
                 file.write("".join(_line(row) for row in rows))
 
@@ -154,20 +165,20 @@ def inspect(
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; a run needs a directory of its own")
-    if not (path / "config.json").exists():
+    if not (path / names.CONFIG).exists():
         present = os.listdir(path) if path.exists() else []
-        if {name.removesuffix(".tmp") for name in present} - {*FILES, *FOLDERS}:
+        if {name.removesuffix(".tmp") for name in present} - {*names.FILES, *names.FOLDERS}:
             raise UserError(f"{path}: holds other files and no config.json; name a new directory")
         return "new"
     if overwrite:
         return "new"
-    differing = differences(read_json(path / "config.json"), to_json(config), ignore)
+    differing = differences(read_json(path / names.CONFIG), to_json(config), ignore)
     if differing:
         raise UserError(
             f"{path}: was run with other flags ({'; '.join(differing)}); repeat those flags, "
             "name a new directory, or start anew with --overwrite"
         )
-    return "finished" if (path / "summary.json").exists() else "resume"
+    return "finished" if (path / names.SUMMARY).exists() else "resume"
 
 
 def differences(old: Any, new: Any, ignore: Sequence[str] = ()) -> list[str]:
@@ -241,6 +252,11 @@ def write_json(path: Path, value: Any) -> None:
     _replace(path, json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replaces `path` in one step by a line for each row."""
+    _replace(path, "".join(map(_line, rows)))
+
+
 def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(to_json(row), ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -266,7 +282,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _clear(path: Path) -> None:
     """Removes what an earlier run left in `path`, and nothing else."""
-    for name in FILES:
+    for name in names.FILES:
         (path / name).unlink(missing_ok=True)
-    for name in FOLDERS:
+    for name in names.FOLDERS:
         shutil.rmtree(path / name, ignore_errors=True)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from r1jax.errors import UserError
 from r1jax.run.directory import RunDirectory, read_json, to_json, write_json
+from r1jax.run.names import WANDB
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class WandbSink:
     def __init__(self, run: RunDirectory, project: str, config: Any) -> None:
         """Starts or continues the run; its id is kept in `wandb.json`."""
         wandb = _require("wandb", "wandb", "--log.wandb")
-        identity = run.path / "wandb.json"
+        identity = run.path / WANDB
         if not identity.exists():
             write_json(identity, {"id": secrets.token_hex(8)})
         self._run = wandb.init(

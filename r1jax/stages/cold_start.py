@@ -19,17 +19,19 @@ from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.policy import Policy, load_policy
+from r1jax.run.names import DATASHEET
 from r1jax.run.progress import Alone, Display
-from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
+from r1jax.stages.harvest.place import ENDPOINT, Place, finish, open_place
 from r1jax.stages.harvest.review import export_review, read_review, reviewed
-from r1jax.stages.harvest.samples import BalanceConfig, Generator, Rewriter, Room, settle
+from r1jax.stages.harvest.samples import BalanceConfig, Generator, Rewriter, Room, harvest, settle
+from r1jax.stages.opening import opened
 from r1jax.stages.rejection import (
     RULES,
     RejectionConfig,
     RejectionSettings,
+    distinct_problems,
     local_model,
     make_steps,
-    work,
 )
 
 Source = Literal["few_shot", "direct", "zero", "human"]
@@ -113,19 +115,20 @@ def run(config: ColdStartConfig, display: Display | None = None) -> None:
         said = export_review(config.review_from, config.review)
         (display or Alone()).result(said)
         return
-    with opened(config, display) as place:
-        if place is None:
+    with opened(config, display, DATASHEET) as run:
+        if run.finished:
             return
+        place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
         if config.source == "human":
-            import_review(config, place)
-            return
-        policy, generate, origin = make_generator(config, place)
-        rewriter = config.rewriter
-        if rewriter == AUTO:
-            rewriter = RULES if config.source == "zero" else NONE
-        origin = {"source": config.source, "rewriter": rewriter} | origin
-        rewrite = make_rewriter(rewriter, place)
-        work(place, config, policy, generate, rewrite, f"Cold start: {config.source}", origin)
+            origin = import_review(config, place)
+        else:
+            policy, generate, origin = make_generator(config, place)
+            rewriter = chosen_rewriter(config)
+            problems = distinct_problems(config, run.note)
+            steps = make_steps(config, place, policy, generate, make_rewriter(rewriter, place))
+            harvest(steps, problems, place.streams, config.batch, run.note)
+            origin = {"source": config.source, "rewriter": rewriter} | origin
+        finish(place, f"Cold start: {config.source}", origin, config.export)
 
 
 # --- who answers -----------------------------------------------------------------------------
@@ -171,7 +174,7 @@ def make_generator(
     d, e = config.data, config.endpoint
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
     asked = template or policy.template
-    endpoint = place.ask("--generator") if place.directory.write else None
+    endpoint = place.ask("--generator") if place.writes else None
     origin = {"endpoint": e.model, "samples": config.samples, "temperature": e.temperature,
               "top_p": e.top_p, "seed": config.seed}  # fmt: skip
     return policy, endpoint_generator(endpoint, asked, config), origin
@@ -207,12 +210,19 @@ def endpoint_generator(
 # --- who rewrites ----------------------------------------------------------------------------
 
 
+def chosen_rewriter(config: ColdStartConfig) -> str:
+    """The name of the rewriter, auto settled."""
+    if config.rewriter != AUTO:
+        return config.rewriter
+    return RULES if config.source == "zero" else NONE
+
+
 def make_rewriter(name: str, place: Place) -> Rewriter | None:
     """The rewriter of that name: rules, endpoint, none or package.module:function."""
     if name == NONE:
         return None
     if name == ENDPOINT:
-        return endpoint_rewriter(place.ask("--rewriter")) if place.directory.write else None
+        return endpoint_rewriter(place.ask("--rewriter")) if place.writes else None
     if name == RULES:
         return each(world_rewrite)
     return each(load_function(name, "--rewriter", ("question", "text")))
@@ -234,17 +244,19 @@ def endpoint_rewriter(endpoint: Endpoint) -> Rewriter:
     return rewrite
 
 
-def import_review(config: ColdStartConfig, place: Place) -> None:
-    """Keeps what people accepted, still right where there is a gold answer, and fit."""
+def import_review(config: ColdStartConfig, place: Place) -> dict[str, Any]:
+    """Keeps what people accepted, still right where there is a gold answer, and fit.
+
+    Returns where the samples come from.
+    """
     policy = load_policy(
         config.model, config.data.template, config.data.system, config.data.prefill, config.family
     )
     steps = make_steps(config, place, policy, lambda problems: [[] for _ in problems], None)
     groups = read_review(config.review)
-    if place.directory.write:
+    if place.writes:
         room = Room(config.balance.easy_share, place.streams.prompts)
         for problem, rows in list(groups)[len(place.streams.prompts) :]:
             samples = reviewed(problem, rows, steps.judge)
             settle(steps, problem, samples, place.streams, room)
-    origin = {"source": "human", "review": config.review}
-    finish(place, "Cold start: human", origin, config.export)
+    return {"source": "human", "review": config.review}

@@ -1,72 +1,81 @@
-"""What runs over examples share: the course that the flags ask for, and its held-out sets."""
+"""What the chapters over examples share: supervised training, reward models, DPO."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jax.sharding import Mesh
 
 from r1jax.data.problems.sources import set_name
+from r1jax.errors import UserError
 from r1jax.rollout.policy import Policy
-from r1jax.training.optimizer import schedule
-from r1jax.training.rl.setup import Parent
+from r1jax.stages.summary import digest
+from r1jax.training.rl.state import Files, Loop
 from r1jax.training.supervised.config import CourseConfig
-from r1jax.training.supervised.loop import Course
+from r1jax.training.supervised.loop import Course, updates_of
+from r1jax.training.weights import Parent
+
+Note = Callable[[str], Any]
+
+HELD_OUT = "held out"  # name of the set split off the training data
 
 
-def course_over(
-    config: CourseConfig,
-    policy: Policy,
-    mesh: Mesh,
-    examples: Any,
-    held_out: Mapping[str, Any],
-    parent: Parent | None,
-    **own: Any,
-) -> Course:
-    """The course over examples that the flags ask for; `own` are further fields of it.
-
-    Its identity is the policy's, of the data, the parent and LoRA, and what `own` adds to it.
-    """
-    lora = config.lora if config.lora.on else None
-    identity = policy.identity | {"data": examples.digest, "parent": parent}
-    identity |= {"lora": dataclasses.asdict(lora)} if lora else {}
-    return Course(
-        model=policy.config,
-        mesh=mesh,
-        compute=config.train,
-        examples=examples,
-        held_out=held_out,
-        updates=config.updates,
-        batch=config.batch,
-        seed=config.seed,
-        rate=schedule(config.optimizer, config.updates),
-        eval_every=config.eval_every,
-        save_every=config.checkpoint.every,
-        lora=lora,
-        identity=identity | own.pop("identity", {}),
-        **own,
-    )
-
-
-def read_held_out(
-    sources: Sequence[str],
+def read_sets(
+    data: Any,
     read: Callable[[Sequence[str]], Any],
-    training: Any,
+    hold_out: Callable[[Any, int, int], tuple[Any, Any]],
+    seed: int,
     unit: str,
-    note: Callable[[str], Any],
-) -> dict[str, Any]:
-    """What `read` makes of every source, by name; prompts that training knows are warned of.
+    note: Note,
+) -> tuple[Any, dict[str, Any]]:
+    """(what is learnt, what is judged by name), as the flags under --data name their sources.
 
-    What is read has keys, equal for equal prompts; `unit` is the word for one of it.
+    What `read` makes of sources has keys, equal for equal prompts; `unit` is the word for one of
+    it. A held-out set is split off by `hold_out`, or read from sources of its own, whose prompts
+    that training knows are warned of.
     """
-    names = [set_name(source) for source in sources]
+    if not data.train:
+        raise UserError("--data.train: no source; name a .jsonl or .parquet file, or hf:OWNER/NAME")
+    training = read(data.train)
+    if data.eval_count:
+        training, held = hold_out(training, data.eval_count, seed)
+        note(f"{len(held.lengths):,} {unit}s held out")
+        return training, {HELD_OUT: held}
+    names = [set_name(source) for source in data.eval]
     found = {}
-    for name, source in zip(names, sources, strict=True):
+    for name, source in zip(names, data.eval, strict=True):
         held = read((source,))
         found[name if names.count(name) == 1 else source] = held
         if both := int(np.isin(held.keys, training.keys).sum()):
             note(f"warning: {source}: {both:,} {unit}s share their prompt with a training {unit}")
-    return found
+    return training, found
+
+
+def count_updates(config: CourseConfig, examples: Any, unit: str, note: Note) -> int:
+    """Optimizer updates in all, as the flags say or as many as the epochs take."""
+    count = len(examples.lengths)
+    updates = config.updates or updates_of(examples, config.batch, config.epochs)
+    note(f"{count:,} {unit}s, {min(config.batch, count):,} per update -> {updates:,} updates")
+    return updates
+
+
+def identity(
+    config: CourseConfig, policy: Policy, parent: Parent | None, examples: Any
+) -> dict[str, Any]:
+    """What a checkpoint of a course must agree with: model and tokenizer, data, parent, LoRA."""
+    lora = {"lora": dataclasses.asdict(config.lora)} if config.lora.on else {}
+    return policy.identity | {"data": examples.digest, "parent": parent} | lora
+
+
+def course_summary(course: Course, loop: Loop, files: Files) -> dict[str, Any]:
+    """What summary.json says of a course: held-out sets, the best checkpoint, what was learnt."""
+    return digest(files.run, loop.update) | {
+        "best": files.checkpoints.best(),
+        "tokens_seen": loop.tokens_seen,
+        "learnt_tokens_seen": loop.learnt_tokens_seen,
+        "examples": len(course.examples.lengths),
+        "parent": course.identity["parent"],
+        "data": course.identity["data"],
+    }

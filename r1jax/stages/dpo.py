@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from jax.sharding import Mesh
+
+from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import Preferences
 from r1jax.data.examples.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
+from r1jax.mesh import make_mesh
 from r1jax.models import table
-from r1jax.run.directory import RunDirectory
+from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
-from r1jax.stages import supervised, zero
-from r1jax.stages.reward_model import JudgedConfig, Note, begin, headline
-from r1jax.stages.supervised import Parts
+from r1jax.stages import courses
+from r1jax.stages.opening import opened
+from r1jax.stages.reward_model import JudgedConfig, headline, read_data
+from r1jax.stages.supervised import with_stops
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl.loop import Loop
-from r1jax.training.rl.setup import starting_weights
+from r1jax.training.rl.reward_model import refuse_reward_model
 from r1jax.training.supervised import preference
-from r1jax.training.update import make_functions, trained_rows
-from r1jax.types import TrainState
+from r1jax.training.supervised.loop import Course, begin, train
+from r1jax.training.update import fit_rows, make_functions, trained_rows
+from r1jax.training.weights import (
+    Parent,
+    export,
+    find_parent,
+    first_state,
+    frozen_base,
+    starting_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -41,50 +51,52 @@ class DPORunConfig(JudgedConfig):
 
 def run(config: DPORunConfig, display: Display | None = None) -> None:
     """Learns the pairs and leaves the run directory with its report."""
-    supervised.conduct(config, build, load, close, display)
+    with opened(config, display) as run:
+        if run.finished:
+            return
+        mesh = make_mesh(config.mesh)
+        parent = find_parent(config.parent, config.parent_step)
+        refuse_reward_model(parent)
+        policy = load_policy(config.model, "plain", family=config.family)
+        encoder = Encoder(policy.tokenizer, policy.stop_ids)
+        pairs, held_out = read_data(config, "pairwise", config.view, encoder, run.note)
+        policy = with_stops(policy, encoder.ends, run.note)
+        updates = courses.count_updates(config, pairs, "pair", run.note)
+        config = replace(fit_rows(config, mesh, run.note), updates=updates)
+        c, lora = policy.config, config.lora if config.lora.on else None
+        rows = trained_rows(c, lora)
+        optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+
+        files = run.files(config)
+        pairs, *others = with_reference(config, policy, mesh, parent, pairs, *held_out.values())
+        course = Course(
+            config, c, mesh, pairs, dict(zip(held_out, others, strict=True)),
+            identity=courses.identity(config, policy, parent, pairs),
+            functions=make_functions(c, mesh, config.train, dpo(config.loss), optimizer, lora=lora),
+            examine=preference.dpo_examiner(c, mesh, config.train, config.loss, lora),
+            base=frozen_base(config, policy, mesh, parent),
+            cut=preference.cut("pairwise"),
+        )  # fmt: skip
+        state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
+        loop = train(course, begin(course, state, files), files)
+        if config.export:
+            export(run.directory, policy, loop.state.params, course.base, lora)
+        summary = courses.course_summary(course, loop, files) | {"kind": "dpo"}
+        margin = f", margin {summary['after']['margin']:+.3f}" if summary["after"] else ""
+        run.finish(summary, headline(summary) + margin)
 
 
-def build(config: DPORunConfig, note: Note) -> Parts:
-    """Loads no weights and compiles nothing yet, but refuses everything that cannot run."""
-    started = begin(config, "pairwise", config.view, note, stops=True)
-    config, c, lora, mesh = started.config, started.policy.config, started.lora, started.mesh
-    optimizer = make_optimizer(
-        config.optimizer, config.updates, table.decay_mask(trained_rows(c, lora))
-    )
-    course = started.course(
-        functions=make_functions(c, mesh, config.train, dpo(config.loss), optimizer, lora=lora),
-        examine=preference.dpo_examiner(c, mesh, config.train, config.loss, lora),
-        identity={},
-    )
-    return Parts(config, mesh, started.policy, optimizer, course, started.parent)
-
-
-def load(parts: Parts) -> tuple[Parts, TrainState]:
-    """The parts with the reference's log-probabilities, and the state before the first update.
+def with_reference(
+    config: DPORunConfig, policy: Policy, mesh: Mesh, parent: Parent | None, *sets: Preferences
+) -> tuple[Preferences, ...]:
+    """The sets of pairs with the reference's log-probabilities, where the loss asks for them.
 
     The reference is the policy as it starts: it is scored once, over all pairs, and not kept.
     """
-    config, course, mesh = parts.config, parts.course, parts.mesh
-    if not config.loss.reference_free:
-        dtype = config.train.dtype if parts.lora else "float32"
-        reference = starting_weights(parts.policy, mesh, parts.parent, dtype)
-        logp = preference.token_logp(parts.policy.config, mesh, config.train)
-
-        def known(rows: Preferences) -> Preferences:
-            return preference.with_reference(rows, logp, reference, config.train, mesh)
-
-        held_out = {name: known(rows) for name, rows in course.held_out.items()}
-        course = replace(course, examples=known(course.examples), held_out=held_out)
-        del reference
-    return supervised.load(replace(parts, course=course))
-
-
-def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> str:
-    """Exports the weights, then writes the summary and the report; the result in a line."""
-    if parts.config.export:
-        zero.export(parts, loop.state.params, directory)
-
-    def said(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-        return f"{headline(before, after)}, margin {after['margin']:+.3f}"
-
-    return supervised.close_run(parts, loop, directory, found | {"kind": "dpo"}, said)
+    if config.loss.reference_free:
+        return sets
+    dtype = config.train.dtype if config.lora.on else "float32"
+    reference = starting_weights(policy, mesh, parent, dtype)
+    logp = preference.token_logp(policy.config, mesh, config.train)
+    known = (preference.with_reference(rows, logp, reference, config.train, mesh) for rows in sets)
+    return tuple(known)

@@ -21,8 +21,9 @@ from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import Flags, RunFlags
+from r1jax.run.names import DATASHEET
 from r1jax.run.progress import Display
-from r1jax.stages.harvest.place import ENDPOINT, Place, finish, opened
+from r1jax.stages.harvest.place import ENDPOINT, Place, finish, open_place
 from r1jax.stages.harvest.samples import (
     BalanceConfig,
     Generator,
@@ -34,8 +35,9 @@ from r1jax.stages.harvest.samples import (
     rule_judge,
     training_layout,
 )
+from r1jax.stages.opening import opened
 from r1jax.training.rl import collect
-from r1jax.training.rl.setup import find_parent, starting_weights
+from r1jax.training.weights import find_parent, starting_weights
 
 RULES = "rules"
 FRUITLESS = 1000
@@ -101,29 +103,15 @@ class RejectionConfig(RejectionSettings, RunFlags):
 
 def run(config: RejectionConfig, display: Display | None = None) -> None:
     """Samples, judges, filters, balances; leaves kept and dropped samples with a datasheet."""
-    with opened(config, display) as place:
-        if place is None:
+    with opened(config, display, DATASHEET) as run:
+        if run.finished:
             return
+        place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
         policy, generate, origin = local_model(config)
-        work(place, config, policy, generate, None, "Rejection sampling", origin)
-
-
-def work(
-    place: Place,
-    config: RejectionConfig,
-    policy: Policy,
-    generate: Generator,
-    rewrite: Rewriter | None,
-    title: str,
-    origin: dict[str, Any],
-) -> None:
-    """Harvests the problems of `config.data` and closes the run."""
-    problems = distinct_problems(config, place.note)
-    if config.judge == RULES:
-        accuracy(config.answer, sandbox=config.sandbox).check(problems)
-    steps = make_steps(config, place, policy, generate, rewrite)
-    harvest(steps, problems, place.streams, config.batch, place.note)
-    finish(place, title, origin, config.export)
+        problems = distinct_problems(config, run.note)
+        steps = make_steps(config, place, policy, generate, None)
+        harvest(steps, problems, place.streams, config.batch, run.note)
+        finish(place, "Rejection sampling", origin, config.export)
 
 
 def make_steps(
@@ -147,7 +135,10 @@ def make_steps(
 
 
 def distinct_problems(config: RejectionConfig, note: Callable[[str], Any]) -> list[Problem]:
-    """The first `config.prompts` problems of the stream with different ids, in its order."""
+    """The first `config.prompts` problems of the stream with different ids, in its order.
+
+    Raises UserError where the rules that are to judge them cannot.
+    """
     stream = ProblemStream(config.data)
     for report in stream.reports:
         note(str(report))
@@ -160,7 +151,10 @@ def distinct_problems(config: RejectionConfig, note: Callable[[str], Any]) -> li
         found.setdefault(problem.id, problem)
     if len(found) < config.prompts:
         note(f"--prompts {config.prompts:,}: the sources hold {len(found):,} different problems")
-    return list(found.values())
+    problems = list(found.values())
+    if config.judge == RULES:
+        accuracy(config.answer, sandbox=config.sandbox).check(problems)
+    return problems
 
 
 def local_model(
@@ -199,7 +193,7 @@ def local_model(
 
 def make_judge(config: RejectionConfig, place: Place) -> Judge:
     """The judge that `config.judge` names. UserError where there is none of that name."""
-    if config.judge == RULES or not place.directory.write:
+    if config.judge == RULES or not place.writes:
         return rule_judge(accuracy(config.answer, sandbox=config.sandbox), place.pool)
     if config.judge == ENDPOINT:
         return endpoint_judge(place.ask("--judge"))

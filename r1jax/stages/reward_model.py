@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+import optax
 
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import Preferences, hold_out_prompts, load_preferences
@@ -20,26 +20,22 @@ from r1jax.data.examples.preferences import (
     View,
 )
 from r1jax.errors import UserError
-from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise
+from r1jax.losses.preference import PairwiseConfig, pairwise, pointwise
 from r1jax.mesh import Mesh, make_mesh
 from r1jax.models import scalar, table
 from r1jax.rollout.policy import Policy, load_policy
-from r1jax.run.directory import RunDirectory
 from r1jax.run.progress import Display
-from r1jax.stages import supervised
-from r1jax.stages.courses import course_over, read_held_out
-from r1jax.stages.supervised import HELD_OUT, Parts
+from r1jax.stages import courses
+from r1jax.stages.courses import Note
+from r1jax.stages.opening import opened
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl.loop import Loop
 from r1jax.training.rl.reward_model import Described, refuse_reward_model
-from r1jax.training.rl.setup import find_parent, fit_rows, starting_weights
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
-from r1jax.training.supervised.loop import Course, updates_of
-from r1jax.training.update import init_state
+from r1jax.training.supervised.loop import Course, begin, train
+from r1jax.training.update import ComputeConfig, abstract_state, fit_rows, init_state
+from r1jax.training.weights import Parent, drawn, find_parent, frozen_base, starting_weights
 from r1jax.types import TrainState
-
-Note = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,15 @@ class PairwiseSettings(JudgedSettings):
     loss: PairwiseConfig = field(default_factory=PairwiseConfig)
     """The objective of kind pairwise."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError on a flag that scores have no use for."""
+        super().__post_init__()
+        if self.train.chunk != ComputeConfig().chunk:
+            raise UserError(
+                f"--train.chunk {self.train.chunk}: a reward model has no logits to cut; leave it "
+                "out"
+            )
+
 
 @dataclass(frozen=True)
 class RewardModelConfig(JudgedConfig, PairwiseSettings):
@@ -97,84 +102,38 @@ class RewardModelConfig(JudgedConfig, PairwiseSettings):
 
 def run(config: RewardModelConfig, display: Display | None = None) -> None:
     """Trains a reward model and leaves the run directory with its report."""
-    supervised.conduct(config, build, load, close, display)
+    with opened(config, display) as run:
+        if run.finished:
+            return
+        mesh = make_mesh(config.mesh)
+        parent = find_parent(config.parent, config.parent_step)
+        refuse_reward_model(parent)
+        policy = load_policy(config.model, "plain", family=config.family)
+        encoder = Encoder(policy.tokenizer, policy.stop_ids)
+        examples, held_out = read_data(config, config.kind, config.view, encoder, run.note)
+        unit = "pair" if config.kind == "pairwise" else "response"
+        updates = courses.count_updates(config, examples, unit, run.note)
+        config = replace(fit_rows(config, mesh, run.note), updates=updates)
+        c, lora = policy.config, config.lora if config.lora.on else None
+        rows = scalar.rows(c, lora)
+        optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+        loss = pairwise(config.loss) if config.kind == "pairwise" else pointwise
 
-
-def build(config: RewardModelConfig, note: Note) -> Parts:
-    """Loads no weights and compiles nothing yet, but refuses everything that cannot run."""
-    started = begin(config, config.kind, config.view, note)
-    config, c, lora = started.config, started.policy.config, started.lora
-    rows = scalar.rows(c, lora)
-    optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
-    loss: ScoreLoss = pairwise(config.loss) if config.kind == "pairwise" else pointwise
-    named = Path(config.model)
-    about = Described(
-        kind=config.kind,
-        view=config.view,
-        model=str(named.absolute()) if named.is_dir() else config.model,
-        family=config.family,
-        template="chat" if started.examples.chat else config.data.template,
-        system=config.data.system,
-        dtype=config.train.dtype,
-    )
-    course = started.course(
-        functions=preference.reward_functions(c, started.mesh, config.train, loss, optimizer, lora),
-        examine=preference.reward_examiner(c, started.mesh, config.train, config.kind, lora),
-        identity={"reward_model": dataclasses.asdict(about)},
-    )
-    return Parts(config, started.mesh, started.policy, optimizer, course, started.parent)
-
-
-@dataclass(frozen=True)
-class Started:
-    """What a run on judged responses knows before it chooses a loss."""
-
-    config: Any  # a JudgedConfig with the number of updates worked out
-    kind: Feedback
-    mesh: Mesh
-    policy: Policy
-    examples: Preferences
-    held_out: dict[str, Preferences]
-    parent: dict[str, Any] | None
-
-    @property
-    def lora(self) -> Any:
-        """LoRA's settings, None where all weights are trained."""
-        return self.config.lora if self.config.lora.on else None
-
-    def course(self, functions: Any, examine: Any, identity: Mapping[str, Any]) -> Course:
-        """The course over the rows with a loss's functions; `identity` joins that of the rest."""
-        return course_over(
-            self.config, self.policy, self.mesh, self.examples, self.held_out, self.parent,
-            functions=functions, examine=examine, identity=identity, cut=preference.cut(self.kind),
+        files = run.files(config)
+        base = frozen_base(config, policy, mesh, parent)
+        about = {"reward_model": dataclasses.asdict(described(config, examples))}
+        course = Course(
+            config, c, mesh, examples, held_out,
+            identity=courses.identity(config, policy, parent, examples) | about,
+            functions=preference.reward_functions(c, mesh, config.train, loss, optimizer, lora),
+            examine=preference.reward_examiner(c, mesh, config.train, config.kind, lora),
+            base=base and scalar.body(base),
+            cut=preference.cut(config.kind),
         )  # fmt: skip
-
-
-def begin(
-    config: JudgedConfig, kind: Feedback, view: View, note: Note, stops: bool = False
-) -> Started:
-    """Model, data and number of updates of a run on judged responses.
-
-    With `stops` the tokens that responses end with join the policy's stop tokens: it will write.
-    """
-    mesh = make_mesh(config.mesh)
-    config = fit_rows(config, mesh, note)
-    parent = find_parent(config.parent, config.parent_step)
-    refuse_reward_model(parent)
-    policy = load_policy(config.model, "plain", family=config.family)
-    encoder = Encoder(policy.tokenizer, policy.stop_ids)
-    examples, held_out = read_data(config, kind, view, encoder, note)
-    if stops:
-        policy = supervised.with_stops(policy, encoder.ends, note)
-    updates = config.updates or updates_of(examples, config.batch, config.epochs)
-    config = replace(config, updates=updates)
-    count = len(examples.lengths)
-    what = "pairs" if kind == "pairwise" else "responses"
-    note(
-        f"{count:,} {what}, {min(config.batch, count):,} per update -> {updates:,} updates; "
-        f"judged: the {'summary' if view == 'summary' else 'whole response'}"
-    )
-    return Started(config, kind, mesh, policy, examples, held_out, parent)
+        state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
+        loop = train(course, begin(course, state, files), files)
+        summary = courses.course_summary(course, loop, files) | {"kind": config.kind}
+        run.finish(summary, headline(summary))
 
 
 def read_data(
@@ -182,49 +141,63 @@ def read_data(
 ) -> tuple[Preferences, dict[str, Preferences]]:
     """(what is learnt, what is tested on by name), with a line of report for every source."""
     data, width = config.data, config.train.width
-    if not data.train:
-        raise UserError("--data.train: no source; name a .jsonl or .parquet file, or hf:OWNER/NAME")
 
     def read(sources: Sequence[str]) -> Preferences:
         say = lambda report: note(str(report))  # noqa: E731
         return load_preferences(sources, data, kind, view, encoder, width, say)
 
-    examples = read(data.train)
+    examples, held_out = courses.read_sets(data, read, hold_out_prompts, config.seed, "row", note)
     if kind == "pointwise" and len(np.unique(examples.labels)) < 2:
         raise UserError(
             f"--data.train {' '.join(data.train)}: every response is "
             f"{'safe' if examples.labels[0] else 'unsafe'}; both labels are needed"
         )
-    if data.eval_count:
-        examples, held = hold_out_prompts(examples, data.eval_count, config.seed)
-        note(f"{len(held.lengths):,} held out")
-        return examples, {HELD_OUT: held}
-    return examples, read_held_out(data.eval, read, examples, "row", note)
+    note(f"judged: the {'summary' if view == 'summary' else 'whole response'}")
+    return examples, held_out
 
 
-def load(parts: Parts) -> tuple[Parts, TrainState]:
-    """The parts with LoRA's frozen body, and the state before the first update: a head of zeros."""
-    c, lora, mesh = parts.policy.config, parts.lora, parts.mesh
-    dtype = parts.config.train.dtype if lora else "float32"
-    below = scalar.body(starting_weights(parts.policy, mesh, parts.parent, dtype))
-    fresh = scalar.rows(c, lora) if lora else scalar.head_rows(c)
-    start = jax.jit(lambda key: table.init(fresh, key), out_shardings=table.shardings(fresh, mesh))(
-        jax.random.key(parts.config.seed)
+def described(config: RewardModelConfig, examples: Preferences) -> Described:
+    """What a run that judges by this model must know of it."""
+    named = Path(config.model)
+    return Described(
+        kind=config.kind,
+        view=config.view,
+        model=str(named.absolute()) if named.is_dir() else config.model,
+        family=config.family,
+        template="chat" if examples.chat else config.data.template,
+        system=config.data.system,
+        dtype=config.train.dtype,
     )
-    if lora is None:
-        return parts, init_state(parts.optimizer, {**below, **start}, mesh)
-    state = init_state(parts.optimizer, start, mesh)
-    return replace(parts, course=replace(parts.course, base=below)), state
 
 
-def close(parts: Parts, loop: Loop, directory: RunDirectory, found: dict[str, Any]) -> str:
-    """Writes the summary and the report; the result in a line."""
-    found = found | {"kind": parts.config.kind}
-    return supervised.close_run(parts, loop, directory, found, headline)
+def first_state(
+    config: RewardModelConfig,
+    policy: Policy,
+    mesh: Mesh,
+    parent: Parent | None,
+    optimizer: optax.GradientTransformation,
+    fresh: bool,
+) -> TrainState:
+    """The state before the first update: a head of zeros on the weights the run starts from.
+
+    Not `fresh`, it has shapes alone, which a checkpoint fills.
+    """
+    c, lora = policy.config, config.lora if config.lora.on else None
+    rows = scalar.rows(c, lora)
+    if not fresh:
+        return abstract_state(optimizer, rows, mesh)
+    if lora:
+        return init_state(optimizer, drawn(rows, mesh, config.seed), mesh)
+    body = scalar.body(starting_weights(policy, mesh, parent))
+    head = drawn(scalar.head_rows(c), mesh, config.seed)
+    return init_state(optimizer, {**body, **head}, mesh)
 
 
-def headline(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """The result in half a line."""
+def headline(summary: Mapping[str, Any]) -> str:
+    """The result in half a line; empty where nothing is held out."""
+    before, after = summary["before"], summary["after"]
+    if not after:
+        return ""
     interval = ""
     if after.get("accuracy_ci"):
         low, high = after["accuracy_ci"]

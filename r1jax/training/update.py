@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -47,6 +47,19 @@ class ComputeConfig:
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
     """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+
+
+def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
+    """The flags of a run with rows of a micro-batch rounded up to what its devices divide.
+
+    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
+    """
+    devices = meshes.row_devices(mesh)
+    rows = -(-config.train.rows // devices) * devices
+    if rows == config.train.rows:
+        return config
+    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
+    return replace(config, train=replace(config.train, rows=rows))
 
 
 @struct.dataclass

@@ -11,7 +11,17 @@ from rich.console import Console
 from runs import save_model, tiny_run
 
 from r1jax.run.display import Stages
-from r1jax.stages import cold_start, dpo, rejection, reward_model, supervised, zero
+from r1jax.stages import (
+    cold_start,
+    courses,
+    dpo,
+    general_data,
+    opening,
+    rejection,
+    reward_model,
+    supervised,
+    zero,
+)
 from r1jax.stages.harvest import place as data_run
 from r1jax.stages.harvest import review
 from r1jax.stages.harvest import samples as harvest
@@ -150,7 +160,20 @@ def test_a_run_inside_prints_nothing_of_its_own(tmp_path, capfd):
 
 @pytest.mark.parametrize(
     "module",
-    [zero, supervised, reward_model, dpo, data_run, harvest, rejection, cold_start, review],
+    [
+        cold_start,
+        courses,
+        data_run,
+        dpo,
+        general_data,
+        harvest,
+        opening,
+        rejection,
+        review,
+        reward_model,
+        supervised,
+        zero,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_runs_speak_through_their_display_alone(module):
@@ -159,7 +182,9 @@ def test_runs_speak_through_their_display_alone(module):
     assert not calls
 
 
-@pytest.mark.parametrize("module", [zero, supervised, reward_model, dpo, rejection, cold_start])
+@pytest.mark.parametrize(
+    "module", [zero, supervised, reward_model, dpo, rejection, cold_start, general_data]
+)
 def test_every_run_takes_its_flags_alone(module):
     config, display = inspect.signature(module.run).parameters.values()
     assert config.default is inspect.Parameter.empty and display.default is None

@@ -27,7 +27,7 @@ COMMANDS = sorted(
     if "raise SystemExit(" in path.read_text()
 )
 PLANNED = "memory_plan"  # takes the command line of experiments.zero as it is, to plan for it
-REFUSED = {"bench_step": "--train.max-skipped"}
+REFUSED = {"bench_step": "--train.max-skipped", "reward_model": "--train.chunk"}
 """A flag of a shared part that a command takes only as it comes, and says so in a line."""
 
 
@@ -67,17 +67,7 @@ def handed_on(name):
     return tuple(f"--{own.replace('_', '-')}." for own in parts)
 
 
-UNTYPED = pytest.mark.xfail(reason="a run is opened and closed with flags of any class")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=UNTYPED if name in ("r1", "gates.rejection_sft") else ())
-        for name in COMMANDS
-        if name != PLANNED
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != PLANNED])
 def test_every_flag_is_read(name):
     main, default = command(name)
     own = [(path, owner) for path, owner in reads.fields(default) if owner is not SandboxConfig]

@@ -106,13 +106,13 @@ def test_a_directory_that_is_no_run_is_refused_even_with_overwrite(tmp_path):
 
 
 def test_only_the_first_process_writes(tmp_path):
-    run = RunDirectory.start(tmp_path / "r", Config(), write=False)
+    run = RunDirectory(tmp_path / "r", "new", write=False)
     run.metrics(1, 1, {"a": 1.0})
     run.samples(0, 1, [{"text": "x"}])
-    run.evaluation(1, {"pass_at_1": 1.0})
+    run.evaluation(1, {"pass_at_1": 1.0}, [{"text": "x"}])
     run.finish({})
     run.cut(0, 0)
-    assert run.status == "new" and not (tmp_path / "r").exists()
+    assert not (tmp_path / "r").exists()
 
 
 def test_rows_and_evaluations(tmp_path):
@@ -140,7 +140,7 @@ def test_cut_leaves_the_rows_the_checkpoint_covers(tmp_path_factory, update, rol
     run = RunDirectory(path, "resume")
     for u in range(1, 7):
         run.metrics(u, (u + 1) // 2, {})
-        run.evaluation(u, {})
+        run.evaluation(u, {}, [{"text": "x"}, {"text": "y"}])
     for r in range(1, 4):
         run.samples(2 * (r - 1), r, [{"i": 0}, {"i": 1}])
     with (path / "metrics.jsonl").open("ab") as file:
@@ -153,6 +153,9 @@ def test_cut_leaves_the_rows_the_checkpoint_covers(tmp_path_factory, update, rol
         (r, i) for r in range(1, 4) for i in (0, 1) if r <= rollout and 2 * (r - 1) <= update
     ]
     assert [entry["step"] for entry in run.evaluations()] == list(range(1, update + 1))
+    assert [row["update"] for row in run.transcripts()] == [
+        u for u in range(1, update + 1) for _ in "xy"
+    ]
     run.metrics(update + 1, rollout + 1, {})
     assert read_jsonl(path / "metrics.jsonl")[-1]["update"] == update + 1
 

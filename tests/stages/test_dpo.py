@@ -15,14 +15,15 @@ from tiny import identical, mesh_of
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cli
 from r1jax.commands import dpo as command
+from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.losses.preference import DPOConfig
 from r1jax.rollout.policy import load_policy, load_weights
-from r1jax.stages import dpo, zero
+from r1jax.stages import dpo, opening
 from r1jax.stages.dpo import DPORunConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.setup import trained_weights
 from r1jax.training.update import ComputeConfig
+from r1jax.training.weights import trained_weights
 
 pytestmark = pytest.mark.devices(2)
 
@@ -119,7 +120,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
     config = changed(whole, {"run": str(tmp_path / "killed")})
     for stop in (3, 8):
         with monkeypatch.context() as patch:
-            patch.setattr(zero, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
+            patch.setattr(opening, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
             with pytest.raises(Interrupted):
                 dpo.run(config)
     dpo.run(config)
@@ -130,12 +131,15 @@ def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
 def test_the_reference_is_the_policys_own_log_probability(model, data):
     """Held against a row for each sequence: no packing, no bringing back."""
     config = toy(model, data, "unused")
-    parts, state = dpo.load(dpo.build(config, lambda line: None))
-    known = parts.course.examples
+    policy, mesh = load_policy(model, "plain"), dpo.make_mesh(config.mesh)
+    encoder = Encoder(policy.tokenizer, policy.stop_ids)
+    pairs, _ = dpo.read_data(config, "pairwise", config.view, encoder, lambda line: None)
+    (known,) = dpo.with_reference(config, policy, mesh, None, pairs)
     part = known.take(np.arange(5))
-    logp = dpo.preference.token_logp(parts.policy.config, parts.mesh, config.train)
+    logp = dpo.preference.token_logp(policy.config, mesh, config.train)
     alone = replace(config.train, max_segments=2)
-    apart = dpo.preference.completions(logp, state.params, part, "pairwise", alone, parts.mesh)
+    weights = load_weights(policy, mesh)
+    apart = dpo.preference.completions(logp, weights, part, "pairwise", alone, mesh)
     np.testing.assert_allclose(part.ref_logp, apart[:, : part.ref_logp.shape[1]], atol=1e-5)
     for values, n in zip(part.ref_logp, part.lengths, strict=True):
         assert (values[:n] < 0).all() and not values[n:].any()

@@ -10,8 +10,8 @@ import pytest
 from tiny import mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.errors import UserError
+from r1jax.run.names import BASE
 from r1jax.stages.pipeline.lineage import (
-    BASE,
     Entry,
     add_entry,
     ancestors,

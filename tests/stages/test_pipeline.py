@@ -15,8 +15,9 @@ from runs import changed
 
 from experiments.gates.jobs import flags
 from r1jax.presets.r1 import PRESETS
-from r1jax.stages.pipeline.lineage import BASE, ancestors, read_lineage
-from r1jax.stages.pipeline.plan import CHECKPOINTS, plan
+from r1jax.run.names import BASE, CHECKPOINTS
+from r1jax.stages.pipeline.lineage import ancestors, read_lineage
+from r1jax.stages.pipeline.plan import plan
 
 # Few, short and small: every stage trains, nothing is learnt.
 SHORT = {"updates": 3, "rollout.prompts": 8, "rollout.group": 4, "rollout.max_tokens": 48}

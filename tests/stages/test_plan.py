@@ -9,9 +9,9 @@ import pytest
 from r1jax.commands.cli import parse
 from r1jax.errors import UserError
 from r1jax.presets.r1 import PRESETS
+from r1jax.run.names import BASE, CHECKPOINTS
 from r1jax.stages.pipeline.config import NAMES, GeneralConfig
-from r1jax.stages.pipeline.lineage import BASE
-from r1jax.stages.pipeline.plan import CHECKPOINTS, plan
+from r1jax.stages.pipeline.plan import plan
 from r1jax.stages.pipeline.refusals import check
 
 DEMO = PRESETS["demo"]

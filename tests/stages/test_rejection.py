@@ -209,7 +209,7 @@ def test_streams_survive_sigkill(tmp_path):
     )
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ)
     marks = killed / "prompts.jsonl"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # of a busy machine
     while time.monotonic() < deadline and not (marks.exists() and marks.stat().st_size > 200):
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)

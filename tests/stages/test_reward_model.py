@@ -21,7 +21,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool
 from r1jax.rollout.policy import load_policy
-from r1jax.stages import reward_model, supervised, zero
+from r1jax.stages import opening, reward_model, supervised, zero
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -30,8 +30,8 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RewardConfig
 from r1jax.training.rl.judgement import judge
 from r1jax.training.rl.reward_model import load_reward_model, load_scorer, named_reward_model
-from r1jax.training.rl.setup import trained_weights
 from r1jax.training.update import ComputeConfig
+from r1jax.training.weights import trained_weights
 
 pytestmark = pytest.mark.devices(2)
 
@@ -152,7 +152,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
     config = changed(whole, {"run": str(tmp_path / "killed")})
     for stop in (3, 17):
         with monkeypatch.context() as patch:
-            patch.setattr(zero, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
+            patch.setattr(opening, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
             with pytest.raises(Interrupted):
                 reward_model.run(config)
     reward_model.run(config)

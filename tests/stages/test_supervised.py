@@ -21,8 +21,8 @@ from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.rollout.policy import load_policy, load_weights
-from r1jax.stages import supervised, zero
-from r1jax.training.rl.setup import trained_weights
+from r1jax.stages import opening, supervised
+from r1jax.training.weights import trained_weights
 
 CHAT = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<unk>{{ '\\n' }}{% endfor %}"
@@ -148,7 +148,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(request, tmp_path, monkeypatch,
     config = changed(whole, {"run": str(tmp_path / "killed")})
     for stop in stops:
         with monkeypatch.context() as patch:
-            patch.setattr(zero, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
+            patch.setattr(opening, "open_sinks", lambda *_, stop=stop: (StopAt(stop),))
             with pytest.raises(Interrupted):
                 supervised.run(config)
     assert not (Path(config.run) / "summary.json").exists()
@@ -163,7 +163,7 @@ def test_other_data_under_the_same_name_is_not_resumed(model, data, tmp_path, mo
     shutil.copy(data / "sums.jsonl", tmp_path / "sums.jsonl")
     config = tiny_course(model, tmp_path, tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(zero, "open_sinks", lambda *_: (StopAt(4),))
+        patch.setattr(opening, "open_sinks", lambda *_: (StopAt(4),))
         with pytest.raises(Interrupted):
             supervised.run(config)
     with (tmp_path / "sums.jsonl").open("a") as file:

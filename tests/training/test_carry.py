@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 from runs import StopAt, go, rows, save_model, tiny_run
 from tiny import identical
 
 from r1jax.errors import UserError
-from r1jax.stages import zero
+from r1jax.stages.opening import opened
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
 from r1jax.training.rl.setup import build
@@ -34,9 +32,8 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
     parts = build(tiny_run(model, tmp_path / "run", CARRY), note=print)
     assert not parts.needs_old
     then, weighed = [], []
-    with contextlib.ExitStack() as opened:
-        directory = zero.open_run(parts.config)
-        files = zero.open_files(parts.config, directory, opened)
+    with opened(parts.config) as run:
+        files = run.files(parts.config)
         loop = rl.begin(parts, files)
         for _ in range(4):
             loop.scored = rl.new_rollout(parts, loop, files)

@@ -21,7 +21,6 @@ from experiments.gates.jobs import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.presets.zero import PRESETS
-from r1jax.stages import zero
 from r1jax.training.rl import setup
 from r1jax.training.rl.setup import build
 
@@ -132,7 +131,7 @@ def test_other_flags_are_refused_with_the_difference(whole, tmp_path, model):
     assert go(whole[0], path, StopAt(5)) is None
     other = changed(tiny_run(model, path), {"optimizer.lr": 1e-4})
     with pytest.raises(UserError, match=r"optimizer.lr: 0.003 -> 0.0001"):
-        zero.open_run(other)
+        go(replace(whole[0], config=other), path)
 
 
 def command(model, path, changes):

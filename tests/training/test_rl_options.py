@@ -13,7 +13,7 @@ from runs import changed, go, rows, save_model, tiny_run
 from tiny import identical, largest_difference
 
 from r1jax.advantages import group_advantages
-from r1jax.checkpoint import load_params
+from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
@@ -28,6 +28,7 @@ from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import Drawn
 from r1jax.training.rl.setup import build, initial_state
+from r1jax.training.update import fit_rows
 
 # One set of low-rank programs serves every test of LoRA.
 LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
@@ -179,7 +180,7 @@ def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     other = build(tiny_run(model, tmp_path / "second", flags | {"parent_step": 1}), note=print)
     with pytest.raises(UserError, match=r"another parent \(.*step: 2 -> 1\)"):
         rl.begin(
-            other, SimpleNamespace(checkpoints=zero.Checkpoints(tmp_path / "second/checkpoints", 2))
+            other, SimpleNamespace(checkpoints=Checkpoints(tmp_path / "second/checkpoints", 2))
         )
 
 
@@ -196,9 +197,7 @@ def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
     (tmp_path / "run" / "config.json").unlink()
     other = build(changed(config, {"lora.rank": 3}), note=print)
     with pytest.raises(UserError, match="another lora .rank: 2 -> 3"):
-        rl.begin(
-            other, SimpleNamespace(checkpoints=zero.Checkpoints(tmp_path / "run/checkpoints", 2))
-        )
+        rl.begin(other, SimpleNamespace(checkpoints=Checkpoints(tmp_path / "run/checkpoints", 2)))
 
 
 def test_merge_leaves_plain_parameters_alone(model):
@@ -210,7 +209,7 @@ def test_rows_are_rounded_up_to_the_devices_and_it_is_said(model, tmp_path):
     said = []
     mesh = make_mesh(MeshConfig(), jax.devices()[:4])
     config = tiny_run(model, tmp_path, {"train.rows": 6})
-    assert setup.fit_rows(config, mesh, said.append).train.rows == 8
+    assert fit_rows(config, mesh, said.append).train.rows == 8
     assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp = 4"]
-    assert setup.fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
+    assert fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
     assert len(said) == 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from r1jax.data.curation.streams import KEPT
 from r1jax.data.rows import Row, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem
+from r1jax.run.directory import write_jsonl
 from r1jax.stages.harvest.samples import Judge, Sample
 
 SELF_CONTAINED = ("math", "number", "choice")
@@ -20,7 +21,7 @@ def export_review(source: str, review: str) -> str:
 
     Returns what is to be done next. Raises UserError where there is no such run.
     """
-    kept = Path(source) / "kept.jsonl"
+    kept = Path(source) / f"{KEPT}.jsonl"
     if not source or not kept.exists():
         raise UserError(
             f"--review {review}: no such file, and --review-from "
@@ -33,11 +34,7 @@ def export_review(source: str, review: str) -> str:
         lines.append(fields | {"text": text.strip(), "accept": None})
     target = Path(review)
     target.parent.mkdir(parents=True, exist_ok=True)
-    written = target.with_name(target.name + ".tmp")
-    written.write_text(
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
-    )
-    written.replace(target)
+    write_jsonl(target, lines)
     return (
         f"{len(lines):,} samples to review in {target}: set accept to true or false, correct text "
         "where it needs it, then repeat the command"

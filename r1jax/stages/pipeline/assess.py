@@ -10,19 +10,17 @@ from jax.sharding import Mesh
 
 from r1jax.data import load_eval_sets
 from r1jax.data.world.gold import judge_general
-from r1jax.evaluate.measures import Evaluation, evaluate
+from r1jax.evaluate.measures import evaluate, transcript, transcripts
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool
-from r1jax.rewards.answers.graders import UNRULED
 from r1jax.rollout.engine import Engine
 from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
 from r1jax.run.directory import to_json
 from r1jax.stages.pipeline.config import R1Config
-from r1jax.training.rl.setup import trained_weights
+from r1jax.stages.summary import short as without_problems
+from r1jax.training.weights import trained_weights
 from r1jax.types import Params
 
-JUDGED, BEFORE, BASE_JUDGED, SECONDS = "judged.json", "before.json", "base.json", "seconds.json"
-"""A stage's checkpoint, the model a student starts from, the base; the seconds of each stage."""
 WORLD = "general:"
 """Sources whose replies have a gold score that no reward ever sees."""
 GENERAL_PROBLEMS, GENERAL_SAMPLES = 48, 4
@@ -57,14 +55,14 @@ class Assessor:
             asked = [problem for problem in self.general for _ in range(GENERAL_SAMPLES)]
             general = judge_general(asked, [one.text for own in drawn for one in own])
             replies = [
-                _transcript(problem, own[0].text, None)
+                transcript(problem, own[0].text, None)
                 for problem, own in zip(self.general, drawn, strict=True)
             ]
         return to_json(
             {
                 "record": found.record,
                 "general": general,
-                "transcripts": transcripts(found) + replies[:TRANSCRIPTS],
+                "transcripts": transcripts(found, TRANSCRIPTS) + replies[:TRANSCRIPTS],
             }
         )
 
@@ -90,19 +88,6 @@ def make_assessor(
     return Assessor(policy, mesh, engine, pool, tuple(problems), tuple(general), config)
 
 
-def transcripts(found: Evaluation) -> list[dict[str, Any]]:
-    """The first sample of the first problems."""
-    pairs = list(zip(found.problems, found.judged, strict=True))[:TRANSCRIPTS]
-    return [_transcript(problem, own[0].completion.text, own[0].lenient) for problem, own in pairs]
-
-
-def _transcript(problem: Problem, text: str, correct: bool | None) -> dict[str, Any]:
-    fields = {name: problem.metadata.get(name, "") for name in ("family", "language")}
-    answer = "" if problem.grader == UNRULED else problem.answer
-    return {"question": problem.question, "answer": answer, **fields, "text": text,
-            "correct": correct}  # fmt: skip
-
-
 def headline(judged: dict[str, Any]) -> str:
     """The result of a stage in a few words."""
     record: dict[str, Any] = judged["record"]
@@ -114,5 +99,4 @@ def headline(judged: dict[str, Any]) -> str:
 
 def short(judged: dict[str, Any]) -> dict[str, Any]:
     """A judgement as summary.json holds it: the record without its problems, general scores."""
-    record = {k: v for k, v in judged["record"].items() if k != "per_problem"}
-    return record | {"general": judged["general"]}
+    return without_problems(judged["record"]) | {"general": judged["general"]}

@@ -11,9 +11,10 @@ from r1jax.models import table
 from r1jax.rollout.policy import load_policy
 from r1jax.run.directory import read_json
 from r1jax.run.environment import environment
-from r1jax.stages.pipeline.assess import BASE_JUDGED, BEFORE, JUDGED, SECONDS, short
+from r1jax.run.names import BASE_JUDGED, BEFORE, CHECKPOINTS, JUDGED, SECONDS
+from r1jax.stages.pipeline.assess import short
 from r1jax.stages.pipeline.config import R1Config
-from r1jax.stages.pipeline.plan import CHECKPOINTS, Stage
+from r1jax.stages.pipeline.plan import Stage
 
 
 def summary(config: R1Config, stages: Sequence[Stage], seconds: float) -> dict[str, Any]:

@@ -16,9 +16,6 @@ from r1jax.errors import UserError
 from r1jax.run.directory import read_json, write_json
 from r1jax.types import Params
 
-BASE = "base"
-"""Name of the model that a pipeline starts from; a student's is `base:<student>`."""
-
 
 @dataclass(frozen=True)
 class Entry:

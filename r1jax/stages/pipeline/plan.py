@@ -23,22 +23,16 @@ from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.data.examples.preferences import Feedback, PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.run.flags import part
+from r1jax.run.names import BASE, SAVED, STAGES
 from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
 from r1jax.stages.cold_start import ColdStartConfig
 from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
 from r1jax.stages.pipeline.config import NAMES, WORLD, Name, R1Config
-from r1jax.stages.pipeline.lineage import BASE
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.students import STUDENTS
 from r1jax.stages.supervised import SFTConfig, SFTSettings
 from r1jax.training.rl.config import RLConfig, RLSettings
-
-CHECKPOINTS = {
-    "zero": "Zero", "cold_start": "Dev1", "reasoning_rl": "Dev2", "general_sft": "Dev3",
-    "general_rl": "R1",
-}  # fmt: skip
-"""What the paper calls the checkpoints of these stages."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +106,12 @@ class _Places:
 
     def of(self, name: str) -> Path:
         """The run directory of a stage."""
-        return Path(self.config.run) / "stages" / f"{self._numbers[name]:02d}-{name}"
+        return Path(self.config.run) / STAGES / f"{self._numbers[name]:02d}-{name}"
 
     def flags(self, name: str, parent: str) -> dict[str, Any]:
         """What the pipeline decides of a stage's flags, but for its data."""
         c = self.config
-        checkpoints = "" if parent.startswith(BASE) else str(self.of(parent) / "checkpoints")
+        checkpoints = "" if parent.startswith(BASE) else str(self.of(parent) / SAVED)
         return {
             "run": str(self.of(name)), "model": c.model, "family": c.family, "parent": checkpoints,
             "seed": 100 * c.seed + self._numbers[name], "mesh": c.mesh, "process": c.process,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from r1jax.data import ProblemStream
 from r1jax.errors import UserError
+from r1jax.run.names import LINEAGE
 from r1jax.stages.harvest.place import ENDPOINT
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.lineage import Entry, outdated, read_lineage
@@ -18,7 +19,7 @@ LOOKED_AT = 64  # general prompts that are asked for their judge
 
 def check(config: R1Config, stages: Sequence[Stage]) -> None:
     """Raises UserError where a chosen stage builds on one that is neither chosen nor finished."""
-    done = read_lineage(Path(config.run) / "lineage.json")
+    done = read_lineage(Path(config.run) / LINEAGE)
     by_name = {stage.name: stage for stage in stages}
     makers = {str(stage.path / file): stage.name for stage in stages for file in stage.makes}
     if "general_rl" in config.chosen:

@@ -19,25 +19,16 @@ from r1jax.checkpoint import find_step, restore_params
 from r1jax.models import scalar
 from r1jax.report.pipeline import write_pipeline_report
 from r1jax.rewards import RewardPool
+from r1jax.run import names
 from r1jax.run.compilation import kept_in
 from r1jax.run.directory import SCHEMA, inspect, read_json, to_json, write_json
 from r1jax.run.display import Stages
 from r1jax.run.environment import environment
-from r1jax.stages import zero
-from r1jax.stages.harvest import place as data_run
-from r1jax.stages.pipeline.assess import (
-    BASE_JUDGED,
-    BEFORE,
-    JUDGED,
-    SECONDS,
-    Assessor,
-    headline,
-    make_assessor,
-)
+from r1jax.stages.opening import FREE
+from r1jax.stages.pipeline.assess import Assessor, headline, make_assessor
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.digest import summary
 from r1jax.stages.pipeline.lineage import (
-    BASE,
     Entry,
     add_entry,
     drop_entries,
@@ -48,9 +39,6 @@ from r1jax.stages.pipeline.lineage import (
 )
 from r1jax.stages.pipeline.plan import Stage, plan
 from r1jax.stages.pipeline.refusals import check, refuse_outdated
-
-FREE = (*zero.FREE, *data_run.FREE)
-"""Flags of a stage that may differ when it is resumed."""
 
 
 @dataclass
@@ -70,7 +58,7 @@ class Pipeline:
     @property
     def lineage(self) -> Path:
         """Where the lineage is kept."""
-        return self.path / "lineage.json"
+        return self.path / names.LINEAGE
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -108,8 +96,8 @@ def run(config: R1Config) -> None:
         pipeline = Pipeline(config, stages, pool)
         if writes:
             pipeline.path.mkdir(parents=True, exist_ok=True)
-            write_json(pipeline.path / "config.json", to_json(config))
-            write_json(pipeline.path / "environment.json", environment())
+            write_json(pipeline.path / names.CONFIG, to_json(config))
+            write_json(pipeline.path / names.ENVIRONMENT, environment())
         budget = 60 * config.budget_minutes or None
         shown = opened.enter_context(Stages([s.name for s in stages], budget, enabled=writes))
         for stage in stages:
@@ -125,14 +113,14 @@ def run(config: R1Config) -> None:
 
 def forget(config: R1Config, stages: Sequence[Stage]) -> None:
     """Removes what is there of the chosen stages, for --overwrite."""
-    path = Path(config.run) / "lineage.json"
+    path = Path(config.run) / names.LINEAGE
     chosen = [stage for stage in stages if stage.kind in config.chosen]
-    names = [stage.name for stage in chosen]
-    drop_entries(path, names)
-    spent = Path(config.run) / SECONDS
+    gone = [stage.name for stage in chosen]
+    drop_entries(path, gone)
+    spent = Path(config.run) / names.SECONDS
     if spent.exists():
-        write_json(spent, {k: v for k, v in read_json(spent).items() if k not in names})
-    for name in ("summary.json", "report.html"):
+        write_json(spent, {k: v for k, v in read_json(spent).items() if k not in gone})
+    for name in (names.SUMMARY, names.REPORT):
         (Path(config.run) / name).unlink(missing_ok=True)
     for stage in chosen:
         shutil.rmtree(stage.path, ignore_errors=True)
@@ -163,7 +151,7 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
         digest = reward_model_digest(pipeline, stage) if stage.parent else None
     if jax.process_index() == 0:
         record(pipeline, stage, digest)
-        spend(pipeline.path / SECONDS, stage.name, time.time() - started)
+        spend(pipeline.path / names.SECONDS, stage.name, time.time() - started)
     meshes.barrier(f"{stage.name} finished")
     shown.done(stage.name, result(stage))
 
@@ -171,8 +159,8 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
 def judge(pipeline: Pipeline, stage: Stage) -> str:
     """Judges the checkpoint of a stage; the digest of its weights."""
     assessor = pipeline.assessor(stage)
-    weights = assessor.weights(stage.path / "checkpoints")
-    write(stage.path / JUDGED, assessor.judge(weights))
+    weights = assessor.weights(stage.path / names.SAVED)
+    write(stage.path / names.JUDGED, assessor.judge(weights))
     return weights_digest(weights)
 
 
@@ -180,14 +168,16 @@ def reward_model_digest(pipeline: Pipeline, stage: Stage) -> str:
     """The digest of a reward model's weights (with LoRA of its factors and head)."""
     lora = stage.config.lora if stage.config.lora.on else None
     rows = scalar.rows(pipeline.assessor(stage).policy.config, lora)
-    where = stage.path / "checkpoints"
+    where = stage.path / names.SAVED
     return weights_digest(restore_params(where, find_step(where), rows, pipeline.mesh))
 
 
 def judge_model(pipeline: Pipeline, stage: Stage) -> None:
     """Judges the model that a stage starts from, where that is no other stage's, once."""
-    path = stage.path / BEFORE if stage.kind == "distill" else pipeline.path / BASE_JUDGED
-    name = stage.parent or BASE
+    path = (
+        stage.path / names.BEFORE if stage.kind == "distill" else pipeline.path / names.BASE_JUDGED
+    )
+    name = stage.parent or names.BASE
     if name in read_lineage(pipeline.lineage):
         return
     assessor = pipeline.assessor(stage)
@@ -230,9 +220,9 @@ def write(path: Path, value: Any) -> None:
 
 def result(stage: Stage) -> str:
     """What there is to say of a finished stage, in a few words."""
-    if (stage.path / JUDGED).exists():
-        return headline(read_json(stage.path / JUDGED))
-    path = stage.path / "summary.json"
+    if (stage.path / names.JUDGED).exists():
+        return headline(read_json(stage.path / names.JUDGED))
+    path = stage.path / names.SUMMARY
     summary = read_json(path) if path.exists() else {}
     if "kept" in summary:
         return f"{summary['kept']:,} of {summary['samples']:,} samples kept"
@@ -243,8 +233,7 @@ def result(stage: Stage) -> str:
 def close(pipeline: Pipeline, seconds: float) -> None:
     """The summary, once all stages are there; the report of those that are."""
     known = read_lineage(pipeline.lineage)
-    names = [stage.name for stage in pipeline.stages]
-    if all(name in known and not outdated(known, name) for name in names):
+    if all(s.name in known and not outdated(known, s.name) for s in pipeline.stages):
         found = summary(pipeline.config, pipeline.stages, seconds)
-        write_json(pipeline.path / "summary.json", {"schema": SCHEMA, **found})
+        write_json(pipeline.path / names.SUMMARY, {"schema": SCHEMA, **found})
     print(write_pipeline_report(pipeline.path))

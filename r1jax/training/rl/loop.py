@@ -12,11 +12,10 @@ from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.nonfinite import stop_on_nonfinite
 from r1jax.training.optimizer import schedule
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
-from r1jax.training.rl.held_out import held_out
+from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import Drawn, Judging
 from r1jax.training.rl.setup import Parts, copy, initial_state
 from r1jax.training.rl.state import Files, Loop
@@ -36,11 +35,8 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
         record(parts, loop, files, metrics)
         files.profiler.after(loop.update)
         if int(loop.state.skipped) >= parts.config.train.max_skipped:
-            times, advice = (
-                parts.config.train.max_skipped,
-                "lower --optimizer.lr or check --user-loss",
-            )
-            stop_on_nonfinite(files.run, loop.update, times, batches, advice)
+            advice = "lower --optimizer.lr or check --user-loss"
+            files.stop(loop.update, parts.config.train.max_skipped, batches, advice)
         score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
         if checkpoint_is_due(parts, loop, score):
             with loop.clock("checkpoint"):
@@ -231,10 +227,7 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     """Evaluates the policy on every held-out set; returns pass@1 of the first."""
     files.progress.phase("evaluation")
     with loop.clock("eval"):
-        found = held_out(parts, parts.model(loop.state.params))
-        loop.judged = loop.update, found
-        for evaluation in found:
-            files.run.evaluation(loop.update, evaluation.record)
+        found = recorded(parts, parts.model(loop.state.params), files.run, loop.update)
     score = found[0].record["pass_at_1"]
     files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
     return score
@@ -262,12 +255,12 @@ def saved(parts: Parts, loop: Loop) -> Saved:
 
 def begin(parts: Parts, files: Files) -> Loop:
     """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
-    state = initial_state(parts)
     step = files.checkpoints.latest()
     if step is None:
         files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
+        state = initial_state(parts)
         return Loop(state, copy(state.params) if parts.needs_reference else None)
-    got = files.checkpoints.restore(step, state, parts.identity)
+    got = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
     pending = carry.others(got.pending)
     scored = Scored.from_arrays(pending, got.meta["rollout_metrics"]) if pending else None
     loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,

@@ -26,6 +26,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
 from r1jax.rollout.policy import Policy, load_policy, load_weights
+from r1jax.run.names import SAVED
 from r1jax.training.update import place_batch
 from r1jax.types import Batch, Params
 
@@ -171,8 +172,8 @@ def load_reward_model(
       UserError: there is no checkpoint of a reward model.
     """
     directory = Path(where)
-    if (directory / "checkpoints").is_dir():
-        directory = directory / "checkpoints"
+    if (directory / SAVED).is_dir():
+        directory = directory / SAVED
     step = find_step(directory, step)
     meta = read_meta(directory, step)
     if "reward_model" not in meta:
@@ -228,7 +229,7 @@ def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
 def model_name(place: str) -> str:
     """What a reward model is logged as: the name of its run directory."""
     path = Path(place.partition("?")[0].partition("=")[0])
-    return path.parent.name if path.name == "checkpoints" else path.name
+    return path.parent.name if path.name == SAVED else path.name
 
 
 def refuse_reward_model(parent: Mapping[str, Any] | None) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,35 +12,30 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import find_step, load_params
 from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
-from r1jax.mesh import make_mesh, replicated, row_devices
+from r1jax.mesh import make_mesh, replicated
 from r1jax.models import table
-from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import quantized
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, Term
 from r1jax.rollout.engine import Engine
-from r1jax.rollout.policy import Policy, load_policy, load_weights, make_engine
+from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.update import (
     Functions,
-    cast,
-    init_state,
+    fit_rows,
     join,
     make_functions,
     make_score,
     trained_rows,
 )
+from r1jax.training.weights import Parent, find_parent, first_state, frozen_base
 from r1jax.types import Batch, Params, TrainState
-
-Parent = dict[str, Any]
-"""A checkpoint: its directory and step."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +96,13 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     quantized.require(config.rollout.weights, "--rollout.weights")
     mesh = make_mesh(config.mesh)
     config = fit_rows(config, mesh, note)
-    policy = load_policy(
-        config.model,
-        config.data.template,
-        config.data.system,
-        config.data.prefill,
-        config.family,
-    )
-    stream = ProblemStream(config.data)
+    d, r = config.data, config.rollout
+    policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
+    stream = ProblemStream(d)
     for report in stream.reports:
         note(str(report))
-    eval_sets = load_eval_sets(config.data, note=lambda report: note(str(report)))
-    first = stream.take(0, config.rollout.prompts)
+    eval_sets = load_eval_sets(d, note=lambda report: note(str(report)))
+    first = stream.take(0, r.prompts)
     config.check_programs([*first, *(p for problems in eval_sets.values() for p in problems)])
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
@@ -125,27 +113,20 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         if config.user_loss
         else grpo(config.loss, on_policy)
     )
-    temperature = config.rollout.temperature
-    score = make_score(policy.config, mesh, config.train, temperature)
-    r = config.reward
+    score = make_score(policy.config, mesh, config.train, r.temperature)
+    reward = config.reward
     return Parts(
         config=config,
         mesh=mesh,
         policy=policy,
-        engine=make_engine(
-            policy,
-            mesh,
-            config.rollout,
-            stop_strings=config.rollout.stop,
-            dtype=config.rollout.dtype,
-        ),
+        engine=make_engine(policy, mesh, r, stop_strings=r.stop, dtype=r.dtype),
         stream=stream,
         eval_sets=eval_sets,
-        terms=make_terms(r, config.rollout.max_tokens, config.seed, config.sandbox),
-        pool=RewardPool(r.workers, r.cpu_seconds, r.wall_seconds, r.memory_mb),
+        terms=make_terms(reward, r.max_tokens, config.seed, config.sandbox),
+        pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
         functions=make_functions(
-            policy.config, mesh, config.train, loss, optimizer, temperature, lora
+            policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
         ),
         logp=jax.jit(lambda p, b: score(p, b).logp, out_shardings=replicated(mesh)),
         parent=find_parent(config.parent, config.parent_step),
@@ -153,71 +134,13 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
 
 
 def with_base(parts: Parts) -> Parts:
-    """The parts with LoRA's frozen weights loaded, in the type they are computed in."""
-    if parts.lora is None:
-        return parts
-    dtype = parts.config.train.dtype
-    return replace(parts, base=starting_weights(parts.policy, parts.mesh, parts.parent, dtype))
+    """The parts with LoRA's frozen weights loaded, where there are such."""
+    return replace(parts, base=frozen_base(parts.config, parts.policy, parts.mesh, parts.parent))
 
 
-def initial_state(parts: Parts) -> TrainState:
-    """The weights a run starts from, or LoRA factors that change nothing yet; a new optimizer."""
-    if parts.lora is None:
-        weights = starting_weights(parts.policy, parts.mesh, parts.parent)
-        return init_state(parts.optimizer, weights, parts.mesh)
-    return lora_state(
-        parts.optimizer, parts.policy.config, parts.lora, parts.mesh, parts.config.seed
-    )
-
-
-def lora_state(
-    optimizer: optax.GradientTransformation,
-    c: ModelConfig,
-    lora: LoraConfig,
-    mesh: Mesh,
-    seed: int,
-) -> TrainState:
-    """LoRA factors that change nothing yet, with a new optimizer."""
-    rows = trained_rows(c, lora)
-    fresh = jax.jit(lambda key: table.init(rows, key), out_shardings=table.shardings(rows, mesh))
-    return init_state(optimizer, fresh(jax.random.key(seed)), mesh)
-
-
-def find_parent(directory: str, step: int | None) -> Parent | None:
-    """The checkpoint a run starts from, its step settled; None where none is named."""
-    if not directory:
-        return None
-    return {"directory": str(Path(directory).absolute()), "step": find_step(directory, step)}
-
-
-def starting_weights(
-    policy: Policy, mesh: Mesh, parent: Parent | None, dtype: Any = "float32"
-) -> Params:
-    """The weights of a parent's checkpoint, or else the model's own."""
-    if parent is None:
-        return load_weights(policy, mesh, dtype)
-    return cast(trained_weights(policy, mesh, parent["directory"], parent["step"]), dtype)
-
-
-def trained_weights(
-    policy: Policy, mesh: Mesh, checkpoint: str = "", step: int | None = None
-) -> Params:
-    """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
-    own = functools.partial(load_weights, policy, mesh)
-    return load_params(checkpoint, policy.config, mesh, step, own) if checkpoint else own()
-
-
-def fit_rows(config: RLConfig, mesh: Mesh, note: Callable[[str], Any]) -> RLConfig:
-    """The config with rows of a micro-batch rounded up to what its devices divide.
-
-    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
-    """
-    devices = row_devices(mesh)
-    rows = -(-config.train.rows // devices) * devices
-    if rows == config.train.rows:
-        return config
-    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
-    return replace(config, train=replace(config.train, rows=rows))
+def initial_state(parts: Parts, fresh: bool = True) -> TrainState:
+    """The state before the first update; not `fresh`, its shapes, for a checkpoint to fill."""
+    return first_state(parts.config, parts.policy, parts.mesh, parts.parent, parts.optimizer, fresh)
 
 
 _follow = jax.jit(follow, static_argnums=2)

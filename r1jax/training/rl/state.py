@@ -6,18 +6,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import jax
+import numpy as np
 
 from r1jax.checkpoint import Checkpoints
-from r1jax.evaluate.measures import Evaluation
+from r1jax.errors import UserError
 from r1jax.run.directory import RunDirectory
+from r1jax.run.names import NONFINITE
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Progress
 from r1jax.run.sinks import Sink
 from r1jax.training.rl.carry import Group
 from r1jax.training.rl.collect import Scored
-from r1jax.types import Params, TrainState
+from r1jax.types import Batch, Params, TrainState
 
 
 @dataclass
@@ -30,7 +33,6 @@ class Loop:
     taken: int = 0  # training problems taken from the stream
     scored: Scored | None = None  # the rollout being learnt from
     done: int = 0  # its updates already made
-    judged: tuple[int, list[Evaluation]] | None = None  # (update, evaluation made after it)
     seconds: dict[str, float] = field(default_factory=dict)
     tokens_seen: int = 0  # by updates so far, prompts included
     learnt_tokens_seen: int = 0  # those of completions in the loss
@@ -61,3 +63,19 @@ class Files:
     sinks: tuple[Sink, ...]
     progress: Progress
     profiler: Profiler
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the run begins: no checkpoint has been written yet."""
+        return self.checkpoints.latest() is None
+
+    def stop(self, update: int, times: int, batches: list[Batch], advice: str) -> NoReturn:
+        """Ends a run whose updates came to nothing finite, and saves the batch that did it."""
+        path = self.run.path / NONFINITE
+        if self.run.write:
+            arrays = {f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()}
+            np.savez(path, **arrays)
+        raise UserError(
+            f"update {update}: loss or gradient was not finite {times} times in a row; the batch "
+            f"is in {path}; {advice}"
+        )

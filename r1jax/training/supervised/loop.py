@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from r1jax.checkpoint import Saved
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
-from r1jax.models.lora import LoraConfig
 from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.nonfinite import stop_on_nonfinite
-from r1jax.training.rl.loop import Files, Loop
+from r1jax.training.optimizer import schedule
+from r1jax.training.rl.state import Files, Loop
+from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Cut, Examine, Pool, cut
 from r1jax.training.update import (
     ComputeConfig,
@@ -117,23 +116,16 @@ def fit(
 
 @dataclass(frozen=True)
 class Course:
-    """What is learnt, from what, how often it is judged and saved."""
+    """What is learnt, from what, and how it is judged; the flags say for how long and how often."""
 
-    functions: Functions
-    examine: Examine
+    config: CourseConfig  # complete: the number of updates is worked out
     model: ModelConfig
     mesh: Mesh
-    compute: ComputeConfig
     examples: Pool
     held_out: Mapping[str, Pool]  # by name; the first decides which checkpoint is the best
-    updates: int
-    batch: int
-    seed: int
-    rate: optax.Schedule
-    eval_every: int
-    save_every: int
     identity: Mapping[str, Any]  # what a checkpoint must agree with
-    lora: LoraConfig | None = None
+    functions: Functions
+    examine: Examine
     base: Params | None = None  # the frozen weights under LoRA's factors
     teacher: Params | None = None  # weights whose distributions are learnt
     cut: Cut = cut
@@ -162,19 +154,20 @@ def train(course: Course, loop: Loop, files: Files) -> Loop:
     """Runs until the last update; evaluates before the first, every so often and at the end."""
     if loop.update == 0:
         judge(course, loop, files)
-    while loop.update < course.updates:
+    config = course.config
+    while loop.update < config.updates:
         files.profiler.before(loop.update + 1)
         metrics, batches = advance(course, loop, files)
         record(loop, files, metrics)
         files.profiler.after(loop.update)
         if int(loop.state.skipped) >= MAX_SKIPPED:
-            advice = "lower --optimizer.lr"
-            stop_on_nonfinite(files.run, loop.update, MAX_SKIPPED, batches, advice)
-        last = loop.update == course.updates
-        score = judge(course, loop, files) if last or _due(course.eval_every, loop) else None
-        if last or score is not None or _due(course.save_every, loop):
+            files.stop(loop.update, MAX_SKIPPED, batches, "lower --optimizer.lr")
+        last = loop.update == config.updates
+        score = judge(course, loop, files) if last or _due(config.eval_every, loop) else None
+        if last or score is not None or _due(config.checkpoint.every, loop):
             with loop.clock("checkpoint"):
                 files.checkpoints.save(saved(course, loop), score)
+    files.checkpoints.wait()
     return loop
 
 
@@ -184,25 +177,25 @@ def _due(every: int, loop: Loop) -> bool:
 
 def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float], list[Batch]]:
     """One optimizer update: its metrics and micro-batches."""
-    count = len(course.examples.lengths)
+    config, count = course.config, len(course.examples.lengths)
     files.progress.phase("update")
     with loop.clock("update"):
-        part = course.examples.take(chosen(count, course.batch, course.seed, loop.update))
+        part = course.examples.take(chosen(count, config.batch, config.seed, loop.update))
         loop.state, metrics, batches = learn(
-            course.functions, loop.state, part, course.compute, course.mesh, course.frozen,
-            course.cut,
-        )  # fmt: skip
+            course.functions, loop.state, part, config.train, course.mesh, course.frozen, course.cut
+        )
     seconds = loop.seconds["time/update"]
     loop.tokens_seen += int(part.totals.sum())
     loop.learnt_tokens_seen += int(part.learnt.sum())
     metrics |= {
         "data/tokens_seen": loop.tokens_seen,
         "data/learnt_tokens_seen": loop.learnt_tokens_seen,
-        "data/epoch": loop.update / updates_per_epoch(count, course.batch),
+        "data/epoch": loop.update / updates_per_epoch(count, config.batch),
         "perf/train_tokens_per_s": int(part.totals.sum()) / seconds,
-        "lr": float(course.rate(loop.update - 1)),
+        "lr": float(schedule(config.optimizer, config.updates)(loop.update - 1)),
     }
-    mfu = utilisation(train_flops(course.model, part.totals, course.lora), seconds)
+    lora = config.lora if config.lora.on else None
+    mfu = utilisation(train_flops(course.model, part.totals, lora), seconds)
     return metrics | ({} if mfu is None else {"perf/mfu": mfu}), batches
 
 

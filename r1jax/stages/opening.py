@@ -1,0 +1,124 @@
+"""One door for every run: it starts, goes on or is finished already; what is opened is closed.
+
+    with opened(config, display) as run:
+        if run.finished:
+            return
+        ...
+        run.finish(summary, "held-out pass@1 0.310 -> 0.840")
+
+A chapter of the paper stands between these lines and knows nothing of processes, of what lies on
+disk, or of who prints. What belongs to a run as a whole is taken in `opened` and given back there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from r1jax import mesh as meshes
+from r1jax.checkpoint import Checkpoints
+from r1jax.report.page import write_report
+from r1jax.run.directory import RunDirectory
+from r1jax.run.environment import environment
+from r1jax.run.flags import PlaceFlags
+from r1jax.run.names import PROFILE, REPORT
+from r1jax.run.profile import Profiler
+from r1jax.run.progress import Alone, Display
+from r1jax.run.sinks import open_sinks
+from r1jax.training.rl.state import Files
+
+T = TypeVar("T")
+
+FREE = (
+    "overwrite", "run", "log", "memory", "mesh", "process", "profile", "workers",
+    "endpoint.key_variable", "endpoint.timeout", "endpoint.retries", "endpoint.backoff",
+    "endpoint.longest_wait", "endpoint.concurrency",
+)  # fmt: skip
+"""Flags that may differ when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is open. Every process has one; the first alone writes files and shows lines."""
+
+    directory: RunDirectory
+    display: Display
+    page: str  # the file that tells a reader what came of it
+    started: float
+    held: contextlib.ExitStack
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing to do: the summary is there."""
+        return self.directory.status == "finished"
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    def note(self, line: str) -> None:
+        """Says something on the way, before there is a progress to say it."""
+        if self.directory.write:
+            self.display.note(line)
+
+    def hold(self, thing: contextlib.AbstractContextManager[T]) -> T:
+        """Enters `thing`, which is left as the run is closed, whatever happens."""
+        return self.held.enter_context(thing)
+
+    def files(self, config: Any) -> Files:
+        """Checkpoints, sinks, progress and profiler, as the flags of a training run ask for them.
+
+        `config` is complete: it has the number of updates.
+        """
+        checkpoints = Checkpoints(self.directory.checkpoints, config.checkpoint.keep)
+        self.held.callback(checkpoints.close)
+        start = checkpoints.latest() or 0
+        sinks = open_sinks(config.log, self.directory, config, start)
+        for sink in sinks:
+            self.held.callback(sink.close)
+        profiler = Profiler(config.profile, self.path / PROFILE)
+        self.held.callback(profiler.close)
+        progress = self.display.progress(config.updates, config.run, start, self.directory.write)
+        return Files(self.directory, checkpoints, sinks, self.hold(progress), profiler)
+
+    def finish(self, summary: Mapping[str, Any], said: str) -> None:
+        """Writes the summary, which marks the run as finished, then the report; shows the result.
+
+        What the run holds is closed first, so that all that was saved is on disk by then. Every
+        process calls it; only the first one's `summary` and `said` count.
+        """
+        self.held.close()
+        if not self.directory.write:
+            return
+        seconds = time.time() - self.started
+        ended = {"environment": environment(), "wall_seconds": seconds}
+        self.directory.finish({**summary, **ended})
+        said = f"{said}, {seconds:.0f} s" if said else f"{seconds:.0f} s"
+        self.display.result(f"{said}\n{self.written(anew=True)}")
+
+    def written(self, anew: bool = False) -> Path:
+        """Where its page is; a report is drawn `anew`, or where the run ended just before it."""
+        page = self.path / self.page
+        drawn = self.page == REPORT and (anew or not page.exists())
+        return write_report(self.path) if drawn else page
+
+
+@contextlib.contextmanager
+def opened(config: PlaceFlags, display: Display | None = None, page: str = REPORT) -> Iterator[Run]:
+    """The run that the flags name, in every process of it; `page` tells a reader what came of it.
+
+    A run that is finished says where its page is and is handed out all the same: see `finished`.
+    Raises UserError where the directory holds another run.
+    """
+    meshes.start_processes(config.process)
+    directory = RunDirectory.start(config.run, config, overwrite=config.overwrite, ignore=FREE)
+    with contextlib.ExitStack() as held:
+        run = Run(directory, display or Alone(), page, time.time(), held)
+        if run.finished and directory.write:
+            run.display.result(f"finished already: {run.written()}")
+        yield run

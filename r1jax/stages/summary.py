@@ -1,0 +1,64 @@
+"""What summary.json says of a run, put together from what its evaluations have left on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from r1jax.evaluate.measures import paired_gain
+from r1jax.run.directory import RunDirectory
+
+Record = Mapping[str, Any]
+
+
+def digest(directory: RunDirectory, updates: int) -> dict[str, Any]:
+    """The first held-out set before and after, then the other sets by name.
+
+    Where a set knows its problems one by one, the gain is their paired difference. Without a set
+    both sides are empty, as they are in every process but the first, which alone has the files.
+    """
+    found = directory.evaluations() if directory.write else []
+    before, after = ({e["set"]: e for e in found if e["update"] == at} for at in (0, updates))
+    sets = {name: _sides(before.get(name, {}), after[name]) for name in after}
+    first = sets.pop(next(iter(sets))) if sets else _sides({}, {})
+    return {**first, "sets": sets, "updates": updates}
+
+
+def _sides(before: Record, after: Record) -> dict[str, Any]:
+    sides: dict[str, Any] = {"before": short(before), "after": short(after)}
+    if "per_problem" in after:
+        gain = paired_gain(before, after)
+        sides["gain"] = {"pass_at_1": gain["gain"], "ci": gain["ci"]}
+    return sides
+
+
+def short(record: Record) -> dict[str, Any]:
+    """A record without its problems."""
+    return {k: v for k, v in record.items() if k != "per_problem"}
+
+
+def gained(summary: Record) -> str:
+    """The result of a run whose answers were judged; empty where it has none."""
+    if not summary["after"]:
+        return ""
+    before, after, gain = summary["before"], summary["after"], summary["gain"]
+    low, high = gain["ci"]
+    return (
+        f"held-out pass@1 {before['pass_at_1']:.3f} -> {after['pass_at_1']:.3f} "
+        f"(gain {gain['pass_at_1']:+.3f}, 95 % {low:+.3f} to {high:+.3f})"
+    )
+
+
+def transcripts(directory: RunDirectory, updates: int) -> list[dict[str, Any]]:
+    """Samples of the same problems before and after, side by side."""
+    found = directory.transcripts() if directory.write else []
+    before, after = ([row for row in found if row["update"] == at] for at in (0, updates))
+    asked, said = ("question", "answer", "family", "language"), ("text", "correct")
+    return [
+        {name: old[name] for name in asked}
+        | {
+            "before": {name: old[name] for name in said},
+            "after": {name: new[name] for name in said},
+        }
+        for old, new in zip(before, after, strict=True)
+    ]

@@ -1,0 +1,106 @@
+"""Where the weights of a run come from, and where they go when it ends."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from r1jax.checkpoint import find_step, load_params
+from r1jax.models import table
+from r1jax.models.lora import LoraConfig, merge, save_peft
+from r1jax.rollout.policy import Policy, load_weights, save_policy
+from r1jax.run import names
+from r1jax.run.directory import RunDirectory
+from r1jax.training.update import abstract_state, cast, init_state, join, trained_rows
+from r1jax.types import Params, TrainState
+
+Parent = dict[str, Any]
+"""A checkpoint: its directory and step."""
+
+
+def find_parent(directory: str, step: int | None) -> Parent | None:
+    """The checkpoint a run starts from, its step settled; None where none is named."""
+    if not directory:
+        return None
+    return {"directory": str(Path(directory).absolute()), "step": find_step(directory, step)}
+
+
+def starting_weights(
+    policy: Policy, mesh: Mesh, parent: Parent | None, dtype: Any = "float32"
+) -> Params:
+    """The weights of a parent's checkpoint, or else the model's own."""
+    if parent is None:
+        return load_weights(policy, mesh, dtype)
+    return cast(trained_weights(policy, mesh, parent["directory"], parent["step"]), dtype)
+
+
+def trained_weights(
+    policy: Policy, mesh: Mesh, checkpoint: str = "", step: int | None = None
+) -> Params:
+    """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
+    own = functools.partial(load_weights, policy, mesh)
+    return load_params(checkpoint, policy.config, mesh, step, own) if checkpoint else own()
+
+
+def first_state(
+    config: Any,
+    policy: Policy,
+    mesh: Mesh,
+    parent: Parent | None,
+    optimizer: optax.GradientTransformation,
+    fresh: bool = True,
+) -> TrainState:
+    """A new optimizer with the weights a run starts from, or LoRA factors that change nothing yet.
+
+    `config` has the flags --lora and --seed. Not `fresh`, the state has shapes alone, which a
+    checkpoint fills: no weights are read.
+    """
+    lora = config.lora if config.lora.on else None
+    rows = trained_rows(policy.config, lora)
+    if not fresh:
+        return abstract_state(optimizer, rows, mesh)
+    start = drawn(rows, mesh, config.seed) if lora else starting_weights(policy, mesh, parent)
+    return init_state(optimizer, start, mesh)
+
+
+def frozen_base(config: Any, policy: Policy, mesh: Mesh, parent: Parent | None) -> Params | None:
+    """The weights under LoRA's factors, in the type they are computed in; None without LoRA."""
+    if not config.lora.on:
+        return None
+    return starting_weights(policy, mesh, parent, config.train.dtype)
+
+
+def drawn(rows: table.Rows, mesh: Mesh, seed: int) -> Params:
+    """Fresh weights of a table's rows, made where they are to lie."""
+    make = jax.jit(lambda key: table.init(rows, key), out_shardings=table.shardings(rows, mesh))
+    return make(jax.random.key(seed))
+
+
+def export(
+    directory: RunDirectory,
+    policy: Policy,
+    params: Params,
+    base: Params | None = None,
+    lora: LoraConfig | None = None,
+) -> None:
+    """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it.
+
+    With LoRA, where `params` are the factors on `base`, its weights are the merged ones, and
+    <run>/adapter holds the factors alone.
+    """
+    if lora:
+        factors = params
+        if jax.process_count() > 1:
+            whole = lambda x: multihost_utils.process_allgather(x, tiled=True)  # noqa: E731
+            factors = jax.tree.map(whole, params)
+        if directory.write:
+            where = directory.path / names.ADAPTER
+            save_peft(where, factors, policy.config, lora, str(policy.directory))
+    weights = jax.jit(merge)(join(params, base, lora))
+    save_policy(directory.path / names.EXPORT, policy, weights, write=directory.write)
