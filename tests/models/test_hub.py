@@ -251,7 +251,7 @@ TWO_PROCESSES = """
 import sys
 import jax
 from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh, start_processes
-from r1jax.models import hub
+from r1jax.models.hub import directory as hub
 source, target, coordinator, number = sys.argv[1:]
 start_processes(ProcessConfig(coordinator, 2, int(number)))
 config = hub.read_config(source)
