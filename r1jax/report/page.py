@@ -22,6 +22,7 @@ from r1jax.report.html import (
     write,
 )
 from r1jax.report.transcripts import first_and_latest, pairs
+from r1jax.run import names
 from r1jax.run.progress import duration
 
 Record = Mapping[str, Any]
@@ -40,15 +41,15 @@ def write_report(run_path: str | Path) -> Path:
     """
     run = Files.of(run_path, "run")
     config, summary, environment = (
-        run.json(f"{name}.json") for name in ("config", "summary", "environment")
+        run.json(name) for name in (names.CONFIG, names.SUMMARY, names.ENVIRONMENT)
     )
-    metrics, evaluations = run.rows("metrics.jsonl"), run.json("eval.json") or []
+    metrics, evaluations = run.rows(names.METRICS), run.json(names.EVALUATIONS) or []
     before, after = summary.get("before") or {}, summary.get("after") or {}
     drawn = charts(metrics, evaluations)
     drawn += watch.charts(metrics, config)
     drawn += judges.charts(metrics, evaluations)
     return write(
-        run.path / "report.html",
+        run.path / names.REPORT,
         "run.html",
         title=run.name,
         facts=_facts(summary, metrics[-1] if metrics else {}) + hardware(environment),

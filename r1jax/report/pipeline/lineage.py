@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from r1jax.run.names import BASE
+
 Record = Mapping[str, Any]
 
-BASE = "base"  # the model a pipeline starts from; a student's is base:<student>
 SHORT = 8  # digits of a hash that are shown
 ROW = 30
 """Height of a stage in the picture, in its own units."""

@@ -13,9 +13,10 @@ from r1jax.report.files import Files
 from r1jax.report.html import Fact, hardware, machine, percent, pictures, points, write
 from r1jax.report.pipeline.curves import Course, charts, stage_chart
 from r1jax.report.pipeline.lineage import SHORT, lineage
-from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded
+from r1jax.report.pipeline.recorded import Record, Recorded
 from r1jax.report.pipeline.tables import data, judges, stage_table, students
 from r1jax.report.transcripts import Card, Story, story
+from r1jax.run import names
 from r1jax.run.progress import duration
 
 RL = ("zero", "reasoning_rl", "general_rl")
@@ -32,22 +33,22 @@ def write_pipeline_report(path: str | Path) -> Path:
     UserError where `path` is not a pipeline's directory.
     """
     run = Recorded.read(path)
-    stages, plots = run.stages, run.files.path / "plots"
+    stages, plots = run.stages, run.files.path / names.PLOTS
     courses = [
         Course(
-            CHECKPOINTS[name][0],
-            stages[name].rows("metrics.jsonl"),
-            stages[name].json("eval.json") or [],
+            names.CHECKPOINTS[name],
+            stages[name].rows(names.METRICS),
+            stages[name].json(names.EVALUATIONS) or [],
         )
         for name in RL
         if name in stages
     ]
     drawn = [*filter(None, [stage_chart(run.checkpoints)]), *charts(courses)]
     last = stages.get("general_rl")
-    watched = (last.rows("metrics.jsonl"), last.json("config.json")) if last else ([], {})
+    watched = (last.rows(names.METRICS), last.json(names.CONFIG)) if last else ([], {})
     sheets, told = data(stages)
     return write(
-        run.files.path / "report.html",
+        run.files.path / names.REPORT,
         "pipeline.html",
         title=run.files.name,
         facts=_facts(run),
@@ -168,7 +169,7 @@ def _time(run: Recorded) -> dict[str, Any]:
 
 def _page_of(stage: Files) -> str:
     """The way from the report to a stage's own page; empty where it has none."""
-    there = [name for name in ("report.html", "datasheet.md") if (stage.path / name).exists()]
+    there = [name for name in (names.REPORT, names.DATASHEET) if (stage.path / name).exists()]
     return f"stages/{stage.path.name}/{there[0]}" if there else ""
 
 

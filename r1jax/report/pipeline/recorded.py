@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from r1jax.report.files import Files
+from r1jax.run.names import CHECKPOINTS, JUDGED, SECONDS, SUMMARY
 
 Record = Mapping[str, Any]
 
-CHECKPOINTS = {
-    "zero": ("Zero", "the base, by rules alone"),
-    "cold_start": ("Dev1", "the base, taught readable thoughts of Zero"),
-    "reasoning_rl": ("Dev2", "Dev1, by rules and for one language"),
-    "general_sft": ("Dev3", "the base, taught Dev2’s right answers and general data"),
-    "general_rl": ("R1", "Dev3, by rules and reward models"),
+MEANINGS = {
+    "Zero": "the base, by rules alone",
+    "Dev1": "the base, taught readable thoughts of Zero",
+    "Dev2": "Dev1, by rules and for one language",
+    "Dev3": "the base, taught Dev2’s right answers and general data",
+    "R1": "Dev3, by rules and reward models",
 }
-"""Stage -> the paper's name of its checkpoint, and what it is."""
+"""What the paper's checkpoints are."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,13 @@ class Recorded:
 
     def judged(self, name: str) -> Record:
         """What was said of the checkpoint of a stage; empty where there is none."""
-        return self.stages[name].json("judged.json") if name in self.stages else {}
+        return self.stages[name].json(JUDGED) if name in self.stages else {}
 
     @property
     def sides(self) -> dict[str, Record]:
         """judged.json of the base and of the paper's checkpoints by name; those there are."""
         found = {"Base": self.base} | {
-            label: self.judged(name) for name, (label, _) in CHECKPOINTS.items()
+            label: self.judged(name) for name, label in CHECKPOINTS.items()
         }
         return {name: judged for name, judged in found.items() if judged}
 
@@ -69,10 +70,10 @@ class Recorded:
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, judging included where that was measured."""
-        spent = self.summary.get("seconds") or self.files.json("seconds.json")
+        spent = self.summary.get("seconds") or self.files.json(SECONDS)
         found = {}
         for name, stage in self.stages.items():
-            took = spent.get(name, stage.json("summary.json").get("wall_seconds"))
+            took = spent.get(name, stage.json(SUMMARY).get("wall_seconds"))
             if took is not None:
                 found[name] = took
         return found

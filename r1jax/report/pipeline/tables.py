@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from r1jax.report.files import Files
 from r1jax.report.html import NONE, Cell, Measure, Table, percent, points
-from r1jax.report.pipeline.recorded import CHECKPOINTS, Record, Recorded
+from r1jax.report.pipeline.recorded import MEANINGS, Record, Recorded
 from r1jax.run.directory import read_jsonl
+from r1jax.run.names import BEFORE, JUDGED, SUMMARY
 
 JUDGES = ("helpfulness", "safety")
 SAMPLED = {"cold_start_data": "Cold start", "rejection": "Rejection sampling"}
@@ -53,8 +54,7 @@ def stage_table(found: Mapping[str, Record]) -> Table:
             for measure, best in columns
         ]  # fmt: skip
 
-    meanings = dict(CHECKPOINTS.values())
-    lines = [(name, cells(record), meanings.get(name, "")) for name, record in found.items()]
+    lines = [(name, cells(record), MEANINGS.get(name, "")) for name, record in found.items()]
     return Table(["", *(measure.name for measure, _ in columns)], lines)
 
 
@@ -64,7 +64,7 @@ def students(run: Recorded) -> Table:
     lines = []
     for name, stage in run.stages.items():
         short = name.removeprefix("student-")
-        before, after = (stage.json(f).get("record") for f in ("before.json", "judged.json"))
+        before, after = (stage.json(f).get("record") for f in (BEFORE, JUDGED))
         if short == name or not before or not after:
             continue
         gain, parameters = (known.get(short, {}).get(key) for key in ("gain", "parameters"))
@@ -107,7 +107,7 @@ def judges(run: Recorded) -> Table:
     """The reward models as they were held out."""
     lines = []
     for name in JUDGES:
-        summary = run.stages[name].json("summary.json") if name in run.stages else {}
+        summary = run.stages[name].json(SUMMARY) if name in run.stages else {}
         after = summary.get("after") or {}
         if after.get("accuracy") is None:
             continue
