@@ -30,8 +30,8 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 PIECE = 1024  # tokens of a device's rows whose logits exist at a time, without --train.chunk
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
-from orbax.checkpoint._src.checkpoint_managers import preservation_policy as policies
+from orbax.checkpoint import checkpoint_managers as policies
 
 from r1jax.errors import UserError
 from r1jax.models import table
@@ -38,14 +38,14 @@ class CheckpointConfig:
 class Saved:
     """What a checkpoint holds.
 
-    `pending` is the scored rollout whose updates are not all done and what is carried over to the
-    next (numpy arrays by name, often none between rollouts); `meta` holds counters and the
-    description of model and tokenizer.
+    `pending` is a tree of numpy arrays, often empty between rollouts: `scored`, the rollout whose
+    updates are not all done, and `carried`, what goes over to the next. `meta` holds counters and
+    the description of model and tokenizer.
     """
 
     state: TrainState
     reference: Params | None
-    pending: dict[str, np.ndarray]
+    pending: dict[str, Any]
     meta: dict[str, Any]
 
 
@@ -118,16 +118,12 @@ class Checkpoints:
         if "reference" in names:
             targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
         if "pending" in names:
-            shapes = (
-                items["pending"].item_metadata
-                if hasattr(items["pending"], "item_metadata")
-                else items["pending"]
-            )
+            tree = items["pending"].tree  # of shapes and types
             targets["pending"] = ocp.args.StandardRestore(
-                {k: np.empty(v.shape, v.dtype) for k, v in dict(shapes).items()}
+                jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree)
             )
         got = self._manager.restore(step, args=ocp.args.Composite(**targets))
-        pending = {k: np.asarray(v) for k, v in (got.get("pending") or {}).items()}
+        pending = jax.tree.map(np.asarray, got.get("pending") or {})
         return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta)
 
     def wait(self) -> None:

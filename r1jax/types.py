@@ -7,11 +7,13 @@ token it speaks of: `logp[b, t] = log p(tokens[b, t] | earlier tokens of its seg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 from flax import struct
+
+from r1jax.errors import UserError
 
 Params = Any
 """Nested dict of arrays; `params["stacks"]` is a tuple of homogeneous stacks of layers."""
@@ -25,26 +27,72 @@ class Stats:
     entropy: jax.Array  # f32[B, T] of the distribution that predicted the token, in nats
 
 
+class MissingColumn(UserError):
+    """A loss reads a column of the batch that nothing has filled."""
+
+    def __init__(self, name: str, there: Iterable[str]) -> None:
+        self.name = name
+        hint = "; --loss.beta above 0 holds a reference" if name == "ref_logp" else ""
+        found = ", ".join(sorted(there)) or "none"
+        super().__init__(
+            f"the loss reads the column {name} of the batch, which nothing here has filled; "
+            f"there are: {found}{hint}"
+        )
+
+
+COLUMNS = ("advantages", "old_logp", "ref_logp", "sampler_logp")
+"""The columns that reinforcement learning fills, each where its loss needs it."""
+
+
 @struct.dataclass
 class Batch:
     """One micro-batch of packed sequences, with everything a loss needs.
 
-    The denominators are those of the whole update, fixed before any split, so that a loss's share
-    adds up over rows, micro-batches and hosts to the loss of the update.
+    What is known of each token is a column: whoever measures it adds it to the rollout's
+    `r1jax.data.packing.Sequences`, and a loss reads it by name; packing, checkpoints and devices
+    carry whatever columns there are. The denominators are those of the whole update, fixed before
+    any split, so that a loss's share adds up over rows, micro-batches and hosts to the loss of the
+    update.
     """
 
     tokens: jax.Array  # i32[B, T]
     positions: jax.Array  # i32[B, T], 0 at the start of each segment
     segment_ids: jax.Array  # i32[B, T], 1..M in order of appearance, 0 is padding
     mask: jax.Array  # f32[B, T], 1 where the token is a completion's (its stop token included)
-    advantages: jax.Array  # f32[B, T]
-    old_logp: jax.Array  # f32[B, T], the policy's at the start of the rollout's updates
-    ref_logp: jax.Array  # f32[B, T], the reference's
-    sampler_logp: jax.Array  # f32[B, T], logp - log_mass: what the sampler drew from
+    columns: dict[str, jax.Array]  # f32[B, T] each, 0 outside the mask
     lengths: jax.Array  # f32[B, M], masked tokens of each segment, 0 where there is none
     n_tokens: jax.Array  # f32[], masked tokens of the update
     n_sequences: jax.Array  # f32[], sequences of the update
     max_tokens: jax.Array  # f32[], longest completion the rollout allows
+
+    def column(self, name: str) -> jax.Array:
+        """f32[B, T], the column of this name; `MissingColumn`, one line, where nothing filled it.
+
+        It is raised while the loss is traced, so no update is made of what was never measured.
+        """
+        if name not in self.columns:
+            raise MissingColumn(name, self.columns)
+        return self.columns[name]
+
+    @property
+    def advantages(self) -> jax.Array:
+        """f32[B, T], what makes each token more or less likely."""
+        return self.column("advantages")
+
+    @property
+    def old_logp(self) -> jax.Array:
+        """f32[B, T], the policy's log-probabilities at the start of the rollout's updates."""
+        return self.column("old_logp")
+
+    @property
+    def ref_logp(self) -> jax.Array:
+        """f32[B, T], the reference's log-probabilities."""
+        return self.column("ref_logp")
+
+    @property
+    def sampler_logp(self) -> jax.Array:
+        """f32[B, T], logp - log_mass: of the distribution that the sampler drew from."""
+        return self.column("sampler_logp")
 
 
 @struct.dataclass

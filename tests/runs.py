@@ -17,6 +17,7 @@ from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.stages.opening import opened
 from r1jax.stages.supervised import SFTConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
@@ -27,7 +28,6 @@ from r1jax.training.rl.config import (
 )
 from r1jax.training.rl.loop import begin, train
 from r1jax.training.rl.setup import with_base
-from r1jax.training.update import ComputeConfig
 
 VOCAB = 1024
 

@@ -31,7 +31,7 @@ LAYERS = (
 CLOSED = {
     "problem": set(),
     "errors": set(),
-    "types": set(),
+    "types": {"errors"},
     "plugin": {"errors"},
     "endpoint": {"errors", "endpoint"},
     "mesh": {"errors"},

@@ -79,10 +79,12 @@ def random_sequences(prompt_lengths, lengths, vocab=97, seed=0):
         tokens=rng.integers(2, vocab, (n, int((prompt_lengths + lengths).max()))).astype(np.int32),
         prompt_lengths=prompt_lengths,
         lengths=lengths,
-        advantages=rng.normal(size=n).astype(np.float32),
-        sampler_logp=near(),
-        old_logp=near(),
-        ref_logp=near(),
+        columns={
+            "advantages": rng.normal(size=n).astype(np.float32),
+            "sampler_logp": near(),
+            "old_logp": near(),
+            "ref_logp": near(),
+        },
     )
 
 

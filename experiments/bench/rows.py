@@ -85,7 +85,9 @@ def _fill(
     n, longest = len(lengths), int(lengths.max())
     tokens = rng.integers(0, vocab, (n, int((prompts + lengths).max())), dtype=np.int32)
     sampler = rng.normal(-np.log(vocab), 0.1, (n, longest)).astype(np.float32)
-    return Sequences(tokens, prompts, lengths, rng.normal(size=n).astype(np.float32), sampler)
+    advantages = rng.normal(size=n).astype(np.float32)
+    columns = {"advantages": advantages, "sampler_logp": sampler}
+    return Sequences(tokens, prompts, lengths, columns)
 
 
 def batches_of(case: Case, sequences: Sequences) -> list[Batch]:

@@ -22,17 +22,15 @@ from r1jax.models import table
 from r1jax.models.attention import choose_kernel
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.memory import nbytes
 from r1jax.training.update import (
     Accumulator,
-    ComputeConfig,
-    abstract_batch,
     abstract_state,
     init_state,
     make_functions,
-    place_batch,
     trained_rows,
     update,
 )
@@ -75,7 +73,8 @@ class Trainer:
         began, dtype = time.perf_counter(), self.compute.dtype
         state = abstract_state(self.optimizer, rows, self.mesh)
         base = table.abstract(self.model, self.mesh, dtype) if self.lora else None
-        total, batch = self.functions.start.eval_shape(), abstract_batch(self.compute, self.mesh)
+        total = self.functions.start.eval_shape()
+        batch = abstract_batch(self.compute, self.mesh, self.batch.columns)
         gradient = self.functions.accumulate.lower(state.params, total, batch, base).compile()
         step = self.functions.apply.lower(state, total).compile()
         self.compile_seconds = time.perf_counter() - began

@@ -28,6 +28,7 @@ from r1jax.run.directory import RunDirectory
 from r1jax.run.flags import ModelFlags, PlaceFlags, part
 from r1jax.stages.opening import opened
 from r1jax.stages.summary import digest, gained, transcripts
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import collect
 from r1jax.training.rl.config import (
@@ -38,10 +39,10 @@ from r1jax.training.rl.config import (
     TrainConfig,
 )
 from r1jax.training.rl.held_out import recorded
-from r1jax.training.rl.judging import Drawn, Judging
+from r1jax.training.rl.judging import Judged, Judging
 from r1jax.training.rl.setup import Parts, build
 from r1jax.training.supervised.loop import fit, updates_of
-from r1jax.training.update import ComputeConfig, init_state, make_functions
+from r1jax.training.update import init_state, make_functions
 from r1jax.training.weights import export
 from r1jax.types import Params
 
@@ -142,15 +143,14 @@ def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
     """(the right completions of all rollouts, how many were drawn). UserError if none is right."""
     weights = parts.engine.prepare(base, weights=config.rollout.weights)
     rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
-    prompts = [parts.policy.prompt(p) for kept in rollouts for p in kept.problems]
     generated = [g for kept in rollouts for g in kept.generated]
     if not generated:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
     drawn = config.rollouts * config.rollout.prompts * config.rollout.group
-    return collect.to_sequences(prompts, generated), drawn
+    return collect.to_sequences(generated), drawn
 
 
-def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> Drawn:
+def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> Judged:
     """The completions of rollout number `rollout` that are to be learnt."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)

@@ -30,9 +30,9 @@ from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.problem import Completion, Problem
 from r1jax.rewards import tinyzero
 from r1jax.run.directory import read_json, read_jsonl, write_json
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import EvalSchedule, RLConfig
-from r1jax.training.update import ComputeConfig
 
 PUBLISHED = REPRODUCTIONS["tinyzero-countdown"]
 BINS = 12  # stretches of training over which tries are averaged

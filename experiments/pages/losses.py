@@ -68,16 +68,13 @@ def batch_of(config: GRPO) -> Batch:
     by, given = logps(), advantages(config)
     kept = LENGTHS if config.truncated == "keep" else without_truncated(LENGTHS, TRUNCATED)
     counted = kept if config.truncated == "drop" else LENGTHS
-    shape = by["logp"].shape
+    shape, own = by["logp"].shape, given.reshape(len(kept), -1)
     return Batch(
         tokens=np.zeros(shape, np.int32),
         positions=np.zeros(shape, np.int32),
         segment_ids=np.ones(shape, np.int32),
         mask=(np.arange(MAX_TOKENS) < kept[:, None]).astype(float),
-        advantages=np.broadcast_to(given.reshape(len(kept), -1), shape).astype(float),
-        old_logp=by["old_logp"],
-        ref_logp=by["ref_logp"],
-        sampler_logp=by["sampler_logp"],
+        columns=by | {"advantages": np.broadcast_to(own, shape).astype(float)},
         lengths=kept[:, None].astype(float),
         n_tokens=float(counted.sum()),
         n_sequences=float(np.count_nonzero(counted)),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from r1jax.errors import check_ranges
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 Family = Literal["qwen3", "qwen2", "llama"]
 SHAPES: dict[Family, dict[str, bool]] = {

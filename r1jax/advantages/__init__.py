@@ -1,6 +1,6 @@
 """From rewards to advantages, on the host: groups, returns, selection."""
 
-from r1jax.advantages.group import group_advantages, normalized_sum, zero_std_frac
+from r1jax.advantages.group import group_advantages, zero_std_frac
 from r1jax.advantages.returns import rollout_advantages, token_returns, whiten
 from r1jax.advantages.selection import first_groups, mixed_groups, without_truncated
 
@@ -8,7 +8,6 @@ __all__ = [
     "first_groups",
     "group_advantages",
     "mixed_groups",
-    "normalized_sum",
     "rollout_advantages",
     "token_returns",
     "whiten",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from r1jax.errors import UserError
@@ -48,24 +46,6 @@ def group_advantages(
     if baseline == "none":
         difference = np.where(judged, rewards, 0.0)
     return (difference / np.where(difference == 0, 1.0, scale)).astype(np.float32)
-
-
-def normalized_sum(
-    parts: Sequence[np.ndarray],
-    weights: Sequence[float],
-    group_ids: np.ndarray,
-    epsilon: float = 1e-4,
-) -> np.ndarray:
-    """Σₖ wₖ · (rₖ − mean) / (std + ε) over each group, then the same over the batch: f32[N].
-
-    TRL's `multi_objective_aggregation="normalize_then_sum"`: every term of the reward weighs as
-    much as its weight says, however small its spread. Deviations are unbiased; NaN adds nothing.
-    """
-    terms = [
-        weight * group_advantages(part, group_ids, "unbiased", epsilon)
-        for part, weight in zip(parts, weights, strict=True)
-    ]
-    return group_advantages(np.sum(terms, axis=0), np.zeros(len(group_ids)), "unbiased", epsilon)
 
 
 def zero_std_frac(rewards: np.ndarray, group_ids: np.ndarray) -> float:

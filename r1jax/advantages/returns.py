@@ -1,8 +1,9 @@
-"""Advantages of a whole rollout as its settings ask: baseline, KL in the reward, whitening."""
+"""Advantages of a whole rollout as its settings ask: baseline, rewards of tokens, KL, whitening."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import functools
+
 import numpy as np
 
 from r1jax.advantages.group import group_advantages
@@ -17,36 +18,48 @@ def rollout_advantages(
     lengths: np.ndarray,
     old_logp: np.ndarray | None = None,
     ref_logp: np.ndarray | None = None,
+    token_rewards: np.ndarray | None = None,
 ) -> np.ndarray:
     """What each completion, or each of its tokens, is to be made more or less likely by.
 
     Args:
       config: of its fields, `advantage_*` and, with `kl_as` reward or return, `beta` and
         `kl_estimator`.
-      rewards: f[N], NaN where nothing judged the completion: it gets 0 everywhere.
+      rewards: f[N] of whole completions, NaN where nothing judged one: it gets 0.
       group_ids: i[N], equal numbers form a group.
       lengths: i[N], tokens of each completion.
       old_logp: f[N, C] of the policy that sampled; read only where the KL is in the reward.
       ref_logp: f[N, C] of the reference; as above.
+      token_rewards: f[N, C] that single tokens earn, NaN where a token is given none (a step's
+        reward stands at its last token). Each is compared with all of its group, as a reward of a
+        completion is, and a token gets the sum of those from it to the end (DeepSeekMath, section
+        4.1.3), beside what the completion as a whole gets.
 
     Returns:
-      f32[N], or f32[N, C] with `kl_as` return, then 0 beyond each completion's end.
+      f32[N], or with `token_rewards` or `kl_as` return f32[N, C], 0 beyond each completion's end.
     """
     rewards = np.asarray(rewards, np.float64)
     in_reward = config.beta > 0 and config.kl_as != "loss"
     penalty = config.beta * _kl(config, lengths, old_logp, ref_logp) if in_reward else 0.0
     if in_reward and config.kl_as == "reward":
         rewards = rewards - penalty.sum(axis=1)
-    values = group_advantages(
-        rewards,
-        group_ids,
-        config.advantage_std,
-        config.advantage_epsilon,
-        config.advantage_baseline,
+    compared = functools.partial(
+        group_advantages,
+        std=config.advantage_std,
+        epsilon=config.advantage_epsilon,
+        baseline=config.advantage_baseline,
     )
+    values, judged = compared(rewards, group_ids), ~np.isnan(rewards)
+    per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
+    if token_rewards is not None:
+        earned = _within(token_rewards, lengths)
+        owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
+        per_token = compared(earned.ravel(), owner).reshape(earned.shape)
+        judged |= ~np.isnan(earned).all(axis=1)
     if in_reward and config.kl_as == "return":
-        values = token_returns(values, -penalty, lengths)
-    judged = ~np.isnan(rewards)
+        per_token = -penalty if per_token is None else per_token - penalty
+    if per_token is not None:
+        values = token_returns(values, per_token, lengths)
     counted = np.where(judged, lengths, 0)
     if config.advantage_whiten:
         values = whiten(values, counted)
@@ -94,8 +107,15 @@ def _kl(
     """f64[N, C], the estimate at each token of the completion, 0 beyond."""
     if old_logp is None or ref_logp is None:
         raise ValueError(f"kl_as {config.kl_as} needs old_logp and ref_logp of the rollout")
-    estimate = ESTIMATORS[config.kl_estimator](jnp.asarray(old_logp), jnp.asarray(ref_logp))
-    return np.where(_inside(lengths, old_logp.shape[1]), np.asarray(estimate, np.float64), 0.0)
+    logps = (np.asarray(values, np.float64) for values in (old_logp, ref_logp))
+    estimate = ESTIMATORS[config.kl_estimator](*logps)
+    return np.where(_inside(lengths, old_logp.shape[1]), estimate, 0.0)
+
+
+def _within(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """f64[N, C] of `values`, C the longest completion, NaN beyond each completion's end."""
+    width = np.max(lengths, initial=0)
+    return np.where(_inside(lengths, width), np.asarray(values, np.float64)[:, :width], np.nan)
 
 
 def _inside(lengths: np.ndarray, width: int) -> np.ndarray:

@@ -7,8 +7,8 @@ room that still holds it. A sequence never spans rows; segments lie side by side
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,28 +16,25 @@ import numpy as np
 from r1jax.errors import UserError
 from r1jax.types import Batch
 
-PER_TOKEN = ("sampler_logp", "old_logp", "ref_logp")
-
 
 @dataclass(frozen=True)
 class Sequences:
     """N prompts, each with one completion, and what is known of every completion token.
 
     `tokens[i]` holds the prompt, then the completion, without a gap; what follows is never read.
-    Per-token arrays are aligned to the completion: column 0 speaks of its first token. An array
-    that is None was not measured and is packed as NaN at the completion's tokens, so that a loss
-    that reads it cannot go unnoticed. Supervised pairs have tokens and lengths alone, and `learn`
-    where a completion holds tokens that are read but not learnt (a chat's user turns): those are
-    packed as a prompt's are.
+    Columns are aligned to the completion: [i, 0] speaks of its first token, and what lies beyond
+    its last is never read. What was not measured is no column, and a loss that asks for it fails
+    (`r1jax.types.MissingColumn`). Supervised pairs have no columns, and `learn` where a completion
+    holds tokens that are read but not learnt (a chat's user turns): those are packed as a prompt's
+    are.
     """
 
     tokens: np.ndarray  # i32[N, L]
     prompt_lengths: np.ndarray  # i32[N], at least 1: a first token has nothing to be predicted from
     lengths: np.ndarray  # i32[N], completion tokens, the stop token included
-    advantages: np.ndarray | None = None  # f32[N], or f32[N, C] where each token has its own
-    sampler_logp: np.ndarray | None = None  # f32[N, C], C at least the longest completion
-    old_logp: np.ndarray | None = None  # f32[N, C]
-    ref_logp: np.ndarray | None = None  # f32[N, C]
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    """f32[N, C] by name, C at least the longest completion; f32[N] where all tokens of a
+    completion share one value."""
     learn: np.ndarray | None = None  # bool[N, C], which completion tokens are learnt; None: all
 
     def __post_init__(self) -> None:
@@ -45,6 +42,17 @@ class Sequences:
             raise ValueError("every prompt needs at least one token, and no length is negative")
         if np.any(self.totals > self.tokens.shape[1]):
             raise ValueError(f"lengths exceed tokens of shape {self.tokens.shape}")
+        n, longest = len(self.lengths), self.lengths.max(initial=0)
+        for name, values in self.columns.items():
+            if (
+                len(values) != n
+                or values.ndim > 2
+                or values.ndim == 2
+                and values.shape[1] < longest
+            ):
+                raise ValueError(
+                    f"column {name}: f32[{n}] or f32[{n}, {longest}] wanted, got {values.shape}"
+                )
 
     @property
     def totals(self) -> np.ndarray:
@@ -61,8 +69,17 @@ class Sequences:
 
     def take(self, index: np.ndarray | slice) -> Sequences:
         """The sequences at `index`, in its order: how a rollout is split into updates."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: a[index] for k, a in arrays.items() if a is not None})
+        return Sequences(
+            self.tokens[index],
+            self.prompt_lengths[index],
+            self.lengths[index],
+            {name: values[index] for name, values in self.columns.items()},
+            None if self.learn is None else self.learn[index],
+        )
+
+    def with_columns(self, **columns: np.ndarray) -> Sequences:
+        """The same sequences with these columns, new or in place of what was there."""
+        return replace(self, columns=self.columns | columns)
 
 
 @dataclass(frozen=True)
@@ -99,25 +116,39 @@ def pack(
       UserError: a sequence is longer than `width`.
     """
     layout = _plan(sequences, rows, width, max_segments)
-    shape = (layout.batches, rows, width)
-    arrays = {name: np.zeros(shape, np.int32) for name in ("tokens", "positions", "segment_ids")}
-    whole = _spans(sequences.totals)
-    cells = layout.start[whole.owner] + whole.offset
-    arrays["tokens"].reshape(-1)[cells] = sequences.tokens[whole.owner, whole.offset]
-    arrays["positions"].reshape(-1)[cells] = whole.offset
-    arrays["segment_ids"].reshape(-1)[cells] = layout.segment[whole.owner] + 1
 
-    spans = _learnt_spans(sequences)
+    def laid(values: np.ndarray | float, cells: np.ndarray, kind: type) -> np.ndarray:
+        """[batches, rows, width] with `values` at `cells` and 0 elsewhere."""
+        whole = np.zeros((layout.batches, rows, width), kind)
+        whole.reshape(-1)[cells] = values
+        return whole
+
+    owner, offset = _spans(sequences.totals)
+    cells = layout.start[owner] + offset
+    arrays = {
+        "tokens": laid(sequences.tokens[owner, offset], cells, np.int32),
+        "positions": laid(offset, cells, np.int32),
+        "segment_ids": laid(layout.segment[owner] + 1, cells, np.int32),
+    }
+    # Mask and columns are 0 but where a completion's token is learnt.
+    owner, offset = spans = _learnt_spans(sequences)
     cells = _completion_cells(sequences, layout, spans)
-    for name, values in _completion_values(sequences, spans).items():
-        arrays[name] = np.zeros(shape, np.float32)
-        arrays[name].reshape(-1)[cells] = values
-    lengths = np.zeros((layout.batches, rows, max_segments), np.float32)
-    lengths.flat[layout.start // width * max_segments + layout.segment] = sequences.learnt
+    arrays["mask"] = laid(1.0, cells, np.float32)
+    columns = {
+        name: laid(values[owner] if values.ndim == 1 else values[owner, offset], cells, np.float32)
+        for name, values in sequences.columns.items()
+    }
+    arrays["lengths"] = np.zeros((layout.batches, rows, max_segments), np.float32)
+    row = layout.start // width
+    arrays["lengths"].flat[row * max_segments + layout.segment] = sequences.learnt
 
     totals = {f.name: np.float32(getattr(denominators, f.name)) for f in fields(denominators)}
     return [
-        Batch(**{name: array[k] for name, array in arrays.items()}, lengths=lengths[k], **totals)
+        Batch(
+            **{name: array[k] for name, array in arrays.items()},
+            columns={name: array[k] for name, array in columns.items()},
+            **totals,
+        )
         for k in range(layout.batches)
     ]
 
@@ -138,9 +169,21 @@ def unpack(
     result = np.zeros((len(sequences.lengths), sequences.lengths.max(initial=0)), np.float32)
     spans = _spans(sequences.lengths)
     if len(spans.owner):
-        flat = np.stack([np.asarray(value) for value in values]).reshape(-1)
-        result[spans.owner, spans.offset] = flat[_completion_cells(sequences, layout, spans)]
+        packed = np.stack([np.asarray(value) for value in values])
+        assert packed.shape == (layout.batches, rows, width), f"values of {packed.shape}"
+        cells = _completion_cells(sequences, layout, spans)
+        result[spans.owner, spans.offset] = packed.reshape(-1)[cells]
     return result
+
+
+class Packing(NamedTuple):
+    """How sequences are packed into rows, and values of theirs brought back."""
+
+    pack: Callable[..., list[Batch]]
+    unpack: Callable[..., np.ndarray]
+
+
+ONE_BY_ONE = Packing(pack, unpack)
 
 
 def packing_efficiency(batches: Sequence[Batch]) -> float:
@@ -149,7 +192,7 @@ def packing_efficiency(batches: Sequence[Batch]) -> float:
     return filled / max(sum(batch.segment_ids.size for batch in batches), 1)
 
 
-class _Layout(NamedTuple):
+class _Plan(NamedTuple):
     """Where each sequence lies, its first cell being counted over all batches."""
 
     start: np.ndarray  # i64[N], (batch * rows + row) * width + column
@@ -176,26 +219,11 @@ def _learnt_spans(sequences: Sequences) -> _Spans:
     return _Spans(spans.owner[kept], spans.offset[kept])
 
 
-def _completion_cells(sequences: Sequences, layout: _Layout, spans: _Spans) -> np.ndarray:
+def _completion_cells(sequences: Sequences, layout: _Plan, spans: _Spans) -> np.ndarray:
     return layout.start[spans.owner] + sequences.prompt_lengths[spans.owner] + spans.offset
 
 
-def _completion_values(sequences: Sequences, spans: _Spans) -> dict[str, np.ndarray | float]:
-    """One value per completion token of `spans`, in their order, for each float array."""
-    owner, offset = spans
-    values: dict[str, np.ndarray | float] = {"mask": 1.0}
-    own = sequences.advantages
-    per_token = own is not None and own.ndim == 2
-    values["advantages"] = (
-        np.nan if own is None else own[owner, offset] if per_token else own[owner]
-    )
-    for name in PER_TOKEN:
-        array = getattr(sequences, name)
-        values[name] = np.nan if array is None else array[owner, offset]
-    return values
-
-
-def _plan(sequences: Sequences, rows: int, width: int, max_segments: int) -> _Layout:
+def _plan(sequences: Sequences, rows: int, width: int, max_segments: int) -> _Plan:
     totals = sequences.totals
     if np.any(totals > width):
         worst = int(np.argmax(totals))
@@ -215,7 +243,7 @@ def _plan(sequences: Sequences, rows: int, width: int, max_segments: int) -> _La
         members = packed[row]
         start[members] = (batch * rows + depth) * width + _starts(totals[members])
         segment[members] = np.arange(len(members))
-    return _Layout(start, segment, batches)
+    return _Plan(start, segment, batches)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ With d = log π_ref − log π of the sampled token (Schulman, "Approximating KL
     k2 = ½ d²            biased value; its gradient is that of the KL when the policy sampled
     k3 = exp(d) − d − 1  unbiased, never negative; gradient 1 − exp(d) (DeepSeek-R1, eq. 2)
 
-Each takes f32[B, T] log-probabilities and returns f32[B, T]. No gradient of k1 or k3 is the KL's;
-`straight_through` and `importance_weighted` put that right.
+Each takes f32[B, T] log-probabilities, of jax or of numpy, and returns f32[B, T]. No gradient of k1
+or k3 is the KL's; `straight_through` and `importance_weighted` put that right.
 """
 
 from __future__ import annotations
@@ -30,24 +30,25 @@ def k1(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
 
 def absolute(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     """|log π − log π_ref|; ∂/∂logp = ±1 (verl's abs)."""
-    return jnp.abs(logp - ref_logp)
+    return abs(logp - ref_logp)
 
 
 def k2(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     """½ (log π − log π_ref)²; ∂/∂logp = logp − ref_logp."""
-    return 0.5 * jnp.square(logp - ref_logp)
+    return 0.5 * logp.__array_namespace__().square(logp - ref_logp)
 
 
 def k3(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     """π_ref/π − log(π_ref/π) − 1; ∂/∂logp = 1 − π_ref/π."""
     d = bounded(ref_logp - logp)
     # expm1: near d = 0 the exponential minus 1 would lose every digit of the ½ d² that is left.
-    return jnp.expm1(d) - d
+    return d.__array_namespace__().expm1(d) - d
 
 
 def k3_clamped(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     """min(k3, 10), flat above: verl's low_var_kl, which also clamps d to ±20 beforehand."""
-    return jnp.minimum(k3(logp, jnp.maximum(ref_logp, logp - 20.0)), 10.0)
+    library = logp.__array_namespace__()
+    return library.minimum(k3(logp, library.maximum(ref_logp, logp - 20.0)), 10.0)
 
 
 def straight_through(value: jax.Array, logp: jax.Array, ref_logp: jax.Array) -> jax.Array:

@@ -78,5 +78,5 @@ def capped_tokens(log_ratio: jax.Array, floor: float, cap: float) -> Clipped:
 
 
 def bounded(log_ratio: jax.Array) -> jax.Array:
-    """At most 20, with gradient 0 above: what is safe to exponentiate."""
-    return jnp.minimum(log_ratio, _EXP_LIMIT)
+    """At most 20, with gradient 0 above: what is safe to exponentiate; of jax or of numpy."""
+    return log_ratio.__array_namespace__().minimum(log_ratio, _EXP_LIMIT)

@@ -78,11 +78,11 @@ def pairwise(config: PairwiseConfig) -> ScoreLoss:
 def pointwise(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
     """−y·log σ(r) − (1 − y)·log σ(−r), mean over responses; a `ScoreLoss`.
 
-    The label y (1 safe, 0 unsafe) of a response stands in the batch's advantages. DeepSeek-R1
+    The label y (1 safe, 0 unsafe) of a response is the batch's column `label`. DeepSeek-R1
     (v2, 3.1): the safety model is trained point-wise.
     """
     there = batch.lengths > 0
-    label = _sums(batch.advantages, batch) / jnp.maximum(batch.lengths, 1)
+    label = _sums(batch.column("label"), batch) / jnp.maximum(batch.lengths, 1)
     each = jax.nn.softplus(scores) - label * scores
     right = jnp.where(scores == 0, 0.5, (scores > 0) == (label > 0.5))
     metrics = {

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from r1jax.stages.students import STUDENTS
 from r1jax.stages.supervised import SFTConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 _PAPER = SFTConfig(
     epochs=2,  # paper (B.4.3): two to three

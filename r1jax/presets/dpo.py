@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from r1jax.stages.dpo import DPORunConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 PRESETS: dict[str, DPORunConfig] = {
     # A real model on one large accelerator; DeepSeek-R1 has no DPO, so everything here is ours.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from r1jax.losses.preference import PairwiseConfig
 from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 PRESETS: dict[str, RewardModelConfig] = {
     # A real model on one large accelerator; everything here is ours.

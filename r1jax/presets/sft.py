@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from r1jax.stages.supervised import SFTConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 
 PRESETS: dict[str, SFTConfig] = {
     # A real model on one large accelerator; everything here is ours.

@@ -247,7 +247,7 @@ class Engine:
             work.release(slot)
             reason = "length" if at_string is None and not stopped[slot] else "stop"
             n = request.count if at_string is None else at_string
-            yield Generated(request.prompt, request.sample, *drawn.cut(0, n).arrays, reason)
+            yield request.ended(drawn.cut(0, n), reason)
         if work.target() is None:
             for slot, request in work.full():
                 work.park(slot, request.drawn(read().row(slot)))
@@ -261,7 +261,7 @@ class Engine:
         read = Drawn(*jax.device_get(self._read(slots)))
         for slot, request in rest:
             drawn = request.kept if slot is None else request.drawn(read.row(slot))
-            yield Generated(request.prompt, request.sample, *drawn.arrays, None)
+            yield request.ended(drawn, None)
 
     def _climb(self, slots: device.Slots, work: Schedule) -> device.Slots:
         """Moves to other shapes when it is time, array by array: old ones go as new ones come."""

@@ -13,41 +13,12 @@ from r1jax.rollout.ladder import EngineConfig
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt to be completed `samples` times, sample numbers from `first_sample` on.
+class Drawn:
+    """The first n tokens of a completion, with what the sampler says of each."""
 
-    A completion that goes on after an earlier call has a prompt of its own (`samples` 1) with what
-    is `kept` of it, and the random keys of the `rollout` in which it began.
-    """
-
-    tokens: tuple[int, ...]
-    problem: int  # Problem.number, for the random keys
-    samples: int
-    first_sample: int = 0
-    limit: int | None = None  # most tokens of each completion; None: that of the call
-    rollout: int | None = None  # for the random keys; None: that of the call
-    kept: Drawn | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One completion; `prompt` and `sample` say whose."""
-
-    prompt: int
-    sample: int
     tokens: np.ndarray  # i32[n], the stop token included
     logp: np.ndarray  # f32[n], full vocabulary at the sampling temperature
     log_mass: np.ndarray  # f32[n], of the kept support
-    finish_reason: FinishReason | None  # None: it is unfinished (`Engine.advance` alone)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The first n tokens of a completion, with what was drawn beside them."""
-
-    tokens: np.ndarray  # i32[n]
-    logp: np.ndarray  # f32[n]
-    log_mass: np.ndarray  # f32[n]
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,6 +42,33 @@ class Drawn:
 def nothing() -> Drawn:
     """What is drawn of a completion before its first token."""
     return Drawn(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt to be completed `samples` times, sample numbers from `first_sample` on.
+
+    A completion that goes on after an earlier call has a prompt of its own (`samples` 1) with what
+    is `kept` of it, and the random keys of the `rollout` in which it began.
+    """
+
+    tokens: tuple[int, ...]
+    problem: int  # Problem.number, for the random keys
+    samples: int
+    first_sample: int = 0
+    limit: int | None = None  # most tokens of each completion; None: that of the call
+    rollout: int | None = None  # for the random keys; None: that of the call
+    kept: Drawn | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Generated(Drawn):
+    """What was drawn of one completion; `prompt` and `sample` say whose it is."""
+
+    prompt: int
+    sample: int
+    finish_reason: FinishReason | None  # None: it is unfinished (`Engine.advance` alone)
+    prompt_tokens: tuple[int, ...]  # what it continues
 
 
 @dataclass(eq=False)
@@ -100,6 +98,10 @@ class Request:
     def drawn(self, row: Drawn) -> Drawn:
         """Everything drawn so far, from its slot's row: kept parts keep their first numbers."""
         return self.kept.then(row.cut(len(self.kept.tokens), self.count))
+
+    def ended(self, drawn: Drawn, reason: FinishReason | None) -> Generated:
+        """The completion, of which no more than `drawn` is kept."""
+        return Generated(*drawn.arrays, self.prompt, self.sample, reason, self.tokens)
 
 
 def requests(

@@ -28,12 +28,13 @@ from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.courses import Note
 from r1jax.stages.opening import opened
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.reward_model import Described, refuse_reward_model
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.loop import Course, begin, train
-from r1jax.training.update import ComputeConfig, abstract_state, fit_rows, init_state
+from r1jax.training.update import abstract_state, fit_rows, init_state
 from r1jax.training.weights import Parent, drawn, find_parent, frozen_base, starting_weights
 from r1jax.types import TrainState
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 from jax.sharding import Mesh
@@ -17,36 +16,22 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
-from r1jax.models.decoder import Remat
 from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
+from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
-from r1jax.types import Batch, Loss, Mean, Metrics, Params, TrainState
-
-
-@dataclass(frozen=True)
-class ComputeConfig:
-    """How a batch is cut and computed; none of it changes what is computed."""
-
-    rows: int = 8
-    """Packed rows per micro-batch."""
-    width: int = 512
-    """Tokens per row; no sequence (prompt and completion) may be longer."""
-    max_segments: int = 16
-    """Sequences a row may hold."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of forward and backward; weights and optimizer stay float32."""
-    remat: Remat = "full"
-    """What a layer keeps for the backward pass: nothing (full), products (dots), all (none)."""
-    unroll: int = 1
-    """Layers compiled side by side in the scan over layers; 0: all of them, which on a GPU spares
-    the copies of what the backward pass needs, at some seconds of compilation."""
-    chunk: int = 128
-    """Tokens of a row whose vocabulary logits exist at a time."""
-    kernel: Literal["auto", "xla", "cudnn"] = "auto"
-    """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+from r1jax.types import (
+    COLUMNS,
+    Batch,
+    Loss,
+    Mean,
+    Metrics,
+    MissingColumn,
+    Params,
+    TrainState,
+)
 
 
 def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
@@ -77,6 +62,7 @@ class Functions(NamedTuple):
     start: Callable[[], Accumulator]
     accumulate: Callable[..., Accumulator]  # (params, so_far, batch, base=None)
     apply: Callable[[TrainState, Accumulator], tuple[TrainState, Metrics]]
+    columns: Callable[[], tuple[str, ...]]  # `COLUMNS` and what else the loss reads of a batch
 
 
 def cast(params: Params, dtype: Any) -> Params:
@@ -154,8 +140,19 @@ def functions_of(
             metrics=combine(so_far.metrics, metrics),
         )
 
+    @functools.cache
+    def asked() -> tuple[tuple[str, ...], Metrics]:
+        """The columns that `share` reads, found by tracing it, and the shapes of its metrics."""
+        names = COLUMNS
+        while True:
+            batch = abstract_batch(compute, columns=names)
+            try:
+                return names, jax.eval_shape(share, table.abstract(rows), frozen, batch)[1]
+            except MissingColumn as missing:
+                names = (*names, missing.name)
+
     def start() -> Accumulator:
-        shapes = jax.eval_shape(share, table.abstract(rows), frozen, abstract_batch(compute))[1]
+        shapes = asked()[1]
         return Accumulator(
             grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),
@@ -175,6 +172,7 @@ def functions_of(
         apply=jax.jit(
             functools.partial(apply, optimizer), donate_argnums=0, out_shardings=(state, None)
         ),
+        columns=lambda: asked()[0],
     )
 
 
@@ -247,38 +245,14 @@ def update(
     mesh: Mesh,
     base: Params | None = None,
 ) -> tuple[TrainState, dict[str, float]]:
-    """One optimizer update from all its micro-batches (host arrays); returns state and metrics."""
+    """One optimizer update from all its micro-batches (host arrays); returns state and metrics.
+
+    All have one shape and the same columns: another would be another program to compile.
+    """
+    kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
+    assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
     total = functions.start()
     for batch in batches:
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
     state, metrics = functions.apply(state, total)
     return state, finish(jax.device_get(metrics))
-
-
-def place_batch(batch: Batch, mesh: Mesh) -> Batch:
-    """A host batch on the mesh, rows spread over its data axes."""
-
-    def put(x: np.ndarray) -> jax.Array:
-        x = np.asarray(x)
-        axes = ("batch", *(None,) * (x.ndim - 1)) if x.ndim else ()
-        return meshes.place(x, meshes.sharding(mesh, axes, x.shape))
-
-    return jax.tree.map(put, batch)
-
-
-def abstract_batch(compute: ComputeConfig, mesh: Mesh | None = None) -> Batch:
-    """ShapeDtypeStructs of one micro-batch."""
-
-    def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
-        where = None
-        if mesh is not None:
-            axes = ("batch", *(None,) * (len(shape) - 1)) if shape else ()
-            where = meshes.sharding(mesh, axes, shape)
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
-
-    b, t, m = compute.rows, compute.width, compute.max_segments
-    whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
-    names = ("mask", "advantages", "old_logp", "ref_logp", "sampler_logp")
-    scored = dict.fromkeys(names, array(jnp.float32, b, t))
-    totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
-    return Batch(**whole, **scored, **totals, lengths=array(jnp.float32, b, m))

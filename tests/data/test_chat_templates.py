@@ -30,7 +30,7 @@ PROBLEM = Problem("p", "What is 6*7?", "42")
 
 def generated(ids, reason="stop"):
     zeros = np.zeros(len(ids), np.float32)
-    return Generated(0, 0, np.asarray(ids, np.int32), zeros, zeros, reason)
+    return Generated(np.asarray(ids, np.int32), zeros, zeros, 0, 0, reason, ())
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,9 @@ from r1jax.data.packing import (
     unpack,
 )
 from r1jax.errors import UserError
+from r1jax.types import MissingColumn
 
-PER_TOKEN = ("sampler_logp", "old_logp", "ref_logp")
+PER_TOKEN = ("sampler_logp", "old_logp", "made_up")
 
 
 def make_sequences(prompt_lengths, lengths, seed=0, **overrides):
@@ -30,8 +32,10 @@ def make_sequences(prompt_lengths, lengths, seed=0, **overrides):
     total = int((prompt_lengths + lengths).max(initial=0))
     arrays = {
         "tokens": rng.integers(1, 30_000, (n, total)).astype(np.int32),
-        "advantages": rng.normal(size=n).astype(np.float32),
-        **{name: rng.normal(size=(n, longest)).astype(np.float32) for name in PER_TOKEN},
+        "columns": {
+            "advantages": rng.normal(size=n).astype(np.float32),
+            **{name: rng.normal(size=(n, longest)).astype(np.float32) for name in PER_TOKEN},
+        },
     }
     return Sequences(prompt_lengths=prompt_lengths, lengths=lengths, **(arrays | overrides))
 
@@ -46,7 +50,8 @@ def segments(batches):
         for row, ids in enumerate(batch.segment_ids):
             for segment in range(1, ids.max(initial=0) + 1):
                 at = np.flatnonzero(ids == segment)
-                values = {name: getattr(batch, name)[row, at] for name in (*PER_TOKEN, "mask")}
+                values = {name: array[row, at] for name, array in batch.columns.items()}
+                values["mask"] = batch.mask[row, at]
                 yield (
                     tuple(batch.tokens[row, at]),
                     batch.positions[row, at],
@@ -74,9 +79,11 @@ def test_round_trip_gives_back_every_sequence_with_its_values(case, rows, width,
         assert length == n
         np.testing.assert_array_equal(positions, np.arange(prompt + n))
         np.testing.assert_array_equal(values["mask"], [0] * prompt + [1] * n)
-        np.testing.assert_array_equal(advantages[prompt:], np.full(n, sequences.advantages[i]))
+        np.testing.assert_array_equal(
+            advantages[prompt:], np.full(n, sequences.columns["advantages"][i])
+        )
         for name in PER_TOKEN:
-            np.testing.assert_array_equal(values[name][prompt:], getattr(sequences, name)[i, :n])
+            np.testing.assert_array_equal(values[name][prompt:], sequences.columns[name][i, :n])
             assert not values[name][:prompt].any()
     assert not any(wanted.values())
 
@@ -115,7 +122,7 @@ def test_unpack_is_the_inverse_of_pack(case, rows, width, max_segments):
     batches = pack_all(sequences, *shape)
     got = unpack([batch.old_logp for batch in batches], sequences, *shape)
     inside = np.arange(got.shape[1]) < sequences.lengths[:, None]
-    np.testing.assert_array_equal(got, np.where(inside, sequences.old_logp, 0))
+    np.testing.assert_array_equal(got, np.where(inside, sequences.columns["old_logp"], 0))
 
 
 @settings(max_examples=80, deadline=None)
@@ -142,9 +149,9 @@ def test_what_is_not_learnt_is_packed_as_a_prompt_is(case, rows, width, max_segm
         assert length == own.sum() == counts[i]
         np.testing.assert_array_equal(positions, np.arange(prompt + n))
         np.testing.assert_array_equal(values["mask"], own)
-        np.testing.assert_array_equal(advantages, np.where(own, whole.advantages[i], 0))
+        np.testing.assert_array_equal(advantages, np.where(own, whole.columns["advantages"][i], 0))
         for name in PER_TOKEN:
-            padded = np.concatenate([np.zeros(prompt), getattr(whole, name)[i, :n]])
+            padded = np.concatenate([np.zeros(prompt), whole.columns[name][i, :n]])
             np.testing.assert_array_equal(values[name], np.where(own, padded, 0))
     assert not any(wanted.values())
 
@@ -154,8 +161,7 @@ def test_a_mask_of_all_is_no_mask_bit_for_bit():
     whole = make_sequences(rng.integers(1, 6, 20), rng.integers(0, 9, 20))
     masked = dataclasses.replace(whole, learn=np.ones((20, int(whole.lengths.max())), bool))
     for a, b in zip(pack_all(whole, 3, 20, 4), pack_all(masked, 3, 20, 4), strict=True):
-        for field in dataclasses.fields(a):
-            np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+        jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_unpack_brings_back_what_was_not_learnt_as_well():
@@ -206,8 +212,7 @@ def test_packing_is_deterministic():
     sequences = make_sequences(rng.integers(1, 9, 60), rng.integers(1, 30, 60))
     once, again = (pack_all(sequences, 4, 48, 6) for _ in range(2))
     for a, b in zip(once, again, strict=True):
-        for field in dataclasses.fields(a):
-            np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+        jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -227,22 +232,27 @@ def test_too_long_a_sequence_names_the_flag():
         pack_all(sequences, 2, 12, 2)
 
 
-def test_supervised_pairs_pack_and_what_was_not_measured_is_nan_where_it_would_count():
+def test_supervised_pairs_pack_and_what_was_not_measured_cannot_be_read():
     full = make_sequences([2, 1], [2, 3])
     pairs = Sequences(full.tokens, full.prompt_lengths, full.lengths)
     (batch,) = pack_all(pairs, 1, 8, 2)
-    assert batch.mask.sum() == 5
-    for name in ("advantages", *PER_TOKEN):
-        np.testing.assert_array_equal(np.isnan(getattr(batch, name)), batch.mask > 0)
+    assert batch.mask.sum() == 5 and batch.columns == {}
+    for name in ("advantages", "old_logp", "ref_logp", "sampler_logp"):
+        with pytest.raises(MissingColumn, match=f"reads the column {name} .* there are: none"):
+            getattr(batch, name)
+    with pytest.raises(UserError, match="reads the column novelty .* there are: age, value"):
+        batch.replace(columns={"value": batch.mask, "age": batch.mask}).column("novelty")
 
 
 def test_take_splits_a_rollout():
-    sequences = make_sequences([1, 2, 3], [3, 2, 1], ref_logp=None)
+    sequences = make_sequences([1, 2, 3], [3, 2, 1])
     part = sequences.take(np.array([2, 0]))
     np.testing.assert_array_equal(part.lengths, [1, 3])
-    np.testing.assert_array_equal(part.old_logp, sequences.old_logp[[2, 0]])
+    assert part.columns.keys() == sequences.columns.keys()
+    for name, values in part.columns.items():
+        np.testing.assert_array_equal(values, sequences.columns[name][[2, 0]])
     np.testing.assert_array_equal(part.tokens, sequences.tokens[[2, 0]])
-    assert part.ref_logp is None and part.learn is None
+    assert part.learn is None
     learn = np.array([[True, True, False], [False, True, True], [True, False, False]])
     masked = dataclasses.replace(sequences, learn=learn).take(np.array([2, 0]))
     np.testing.assert_array_equal(masked.learn, learn[[2, 0]])
@@ -265,3 +275,11 @@ def test_impossible_lengths_are_refused(prompts, lengths):
 def test_lengths_beyond_the_tokens_are_refused():
     with pytest.raises(ValueError, match=r"exceed tokens of shape \(1, 4\)"):
         Sequences(np.zeros((1, 4), np.int32), np.array([2]), np.array([3]))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 3, 1), (1, 3)])
+def test_a_column_of_another_shape_is_refused(shape):
+    whole = make_sequences([1, 2], [3, 2])
+    with pytest.raises(ValueError, match=r"column odd: f32\[2\] or f32\[2, 3\] wanted, got \("):
+        whole.with_columns(odd=np.zeros(shape))
+    assert whole.with_columns(odd=np.zeros((2, 9))).columns["odd"].shape == (2, 9)

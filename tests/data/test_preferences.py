@@ -163,7 +163,7 @@ def test_labels_travel_with_their_responses(tmp_path):
     found, _, _ = loaded(
         tmp_path, [LABELLED, LABELLED | {"response": "3", "label": "unsafe"}], "pointwise"
     )
-    assert found.take(np.asarray([1, 0])).advantages.tolist() == [0.0, 1.0]
+    assert found.take(np.asarray([1, 0])).columns["label"].tolist() == [0.0, 1.0]
     moved = replace(found, labels=1 - found.labels)
     assert moved.digest != found.digest
 
@@ -221,7 +221,7 @@ def test_both_responses_of_a_pair_share_a_row(pairs, rows, most):
     assert sorted(seen) == sorted(wanted)
     back = unpack_pairs([b.ref_logp for b in batches], whole, rows, 30, 2 * most)
     for i, n in enumerate(lengths):
-        np.testing.assert_array_equal(back[i, :n], whole.ref_logp[i, :n])
+        np.testing.assert_array_equal(back[i, :n], whole.columns["ref_logp"][i, :n])
 
 
 @pytest.mark.parametrize(

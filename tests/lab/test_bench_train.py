@@ -22,9 +22,10 @@ from r1jax.commands import cli
 from r1jax.losses import PRESETS, grpo
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
+from r1jax.training.batches import ComputeConfig, place_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.setup import copy
-from r1jax.training.update import ComputeConfig, init_state, make_functions, place_batch, update
+from r1jax.training.update import init_state, make_functions, update
 
 pytestmark = [pytest.mark.lab, pytest.mark.devices(2)]
 

@@ -173,7 +173,7 @@ def test_the_loss_is_a_share(own):
         tokens=rng.integers(2, 9, (4, 7)).astype(np.int32),
         prompt_lengths=np.array([2, 3, 1, 2]),
         lengths=np.array([4, 2, 5, 3]),
-        advantages=np.array([1.0, -0.5, 0.25, -1.0], np.float32),
+        columns={"advantages": np.array([1.0, -0.5, 0.25, -1.0], np.float32)},
     )
     loss, totals = load_loss("lessons:mostly_from_mistakes"), Denominators.of(sequences, 8)
     values = []
@@ -183,7 +183,8 @@ def test_the_loss_is_a_share(own):
         values.append(sum(float(loss(s, b)[0]) for s, b in zip(stats, batches, strict=True)))
     expected = 0.0
     for tokens, p, n, a in zip(
-        sequences.tokens, sequences.prompt_lengths, sequences.lengths, sequences.advantages,
+        sequences.tokens, sequences.prompt_lengths, sequences.lengths,
+        sequences.columns["advantages"],
         strict=True,
     ):  # fmt: skip
         expected += (0.1 if a > 0 else 1.0) * a * tokens[p : p + n].sum() * 0.1 / 14

@@ -88,8 +88,10 @@ def test_the_loss_is_grpos_on_the_policy_that_sampled(examples):
         tokens=rng.integers(2, 9, (3, 7)).astype(np.int32),
         prompt_lengths=np.array([2, 3, 1]),
         lengths=np.array([4, 2, 5]),
-        advantages=np.array([1.0, -0.5, 0.25], np.float32),
-        sampler_logp=rng.uniform(-3, -1, (3, 5)).astype(np.float32),
+        columns={
+            "advantages": np.array([1.0, -0.5, 0.25], np.float32),
+            "sampler_logp": rng.uniform(-3, -1, (3, 5)).astype(np.float32),
+        },
     )
     (batch,) = pack(sequences, 1, 32, 4, Denominators.of(sequences, 8))
     logp = rng.uniform(-3, -1, batch.mask.shape).astype(np.float32)

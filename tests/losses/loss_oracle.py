@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
+import jax
 import numpy as np
 
 from r1jax.data.packing import Denominators, Sequences, pack
@@ -75,10 +75,12 @@ def make_rollout(n, seed):
         tokens=rng.integers(1, 99, (n, MAX_TOKENS + 4)).astype(np.int32),
         prompt_lengths=prompts,
         lengths=lengths,
-        advantages=rng.normal(size=n).astype(np.float32),
-        old_logp=logp + noise[0],
-        ref_logp=logp + noise[1],
-        sampler_logp=logp + noise[0] + noise[2],
+        columns={
+            "advantages": rng.normal(size=n).astype(np.float32),
+            "old_logp": logp + noise[0],
+            "ref_logp": logp + noise[1],
+            "sampler_logp": logp + noise[0] + noise[2],
+        },
     )
     return sequences, logp, rng.uniform(0, 3, logp.shape).astype(np.float32)
 
@@ -88,7 +90,7 @@ def pack_scored(rollout, shape, order=None):
     sequences, logp, entropy = rollout
     denominators = Denominators.of(sequences, MAX_TOKENS)
     order = np.arange(len(logp)) if order is None else order
-    carrier = replace(sequences, old_logp=logp, ref_logp=entropy)
+    carrier = sequences.with_columns(logp=logp, entropy=entropy)
     scored = []
     for batch, stats in zip(
         pack(sequences.take(order), *shape, denominators),
@@ -96,7 +98,8 @@ def pack_scored(rollout, shape, order=None):
         strict=True,
     ):
         unseen = np.where(batch.mask > 0, 0, np.nan).astype(np.float32)
-        scored.append((Stats(stats.old_logp + unseen, stats.ref_logp + unseen), batch))
+        known = (stats.column(name) + unseen for name in ("logp", "entropy"))
+        scored.append((Stats(*known), batch))
     return scored
 
 
@@ -104,8 +107,8 @@ def rows_of(stats, batch):
     """Each row of a micro-batch as a micro-batch of its own."""
     for row in range(batch.tokens.shape[0]):
         one = slice(row, row + 1)
-        cut = {k: v[one] for k, v in vars(batch).items() if np.ndim(v) == 2}
-        yield Stats(stats.logp[one], stats.entropy[one]), batch.replace(**cut)
+        cut = lambda x, one=one: x[one] if np.ndim(x) == 2 else x  # noqa: E731
+        yield jax.tree.map(cut, stats), jax.tree.map(cut, batch)
 
 
 def oracle(config, rollout):
@@ -116,14 +119,14 @@ def oracle(config, rollout):
 
 def objective(config: GRPO, sequences: Sequences, logp, entropy, still):
     """The loss of an update, sequence by sequence."""
-    lengths, total = sequences.lengths, 0.0
+    lengths, columns, total = sequences.lengths, sequences.columns, 0.0
     for i, n in enumerate(lengths):
         new, frozen, old, ref, sampler, ent = (
             np.asarray(a[i, :n], np.float64)
-            for a in (logp, still, sequences.old_logp, sequences.ref_logp, sequences.sampler_logp,
+            for a in (logp, still, *(columns[f"{name}_logp"] for name in ("old", "ref", "sampler")),
                       entropy)
         )  # fmt: skip
-        a = float(sequences.advantages[i])
+        a = float(columns["advantages"][i])
         ratio, held = ratios(config, new, frozen, old)
         losses = policy_term(config, a, ratio, held, new) * weights(config, old, sampler)
         if config.off_policy_limit is not None and a < 0:

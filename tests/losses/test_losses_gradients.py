@@ -27,7 +27,7 @@ def slopes(config, batch_pair, on_policy=False, **overrides):
     """(d share / d logp, d share / d entropy) of one batch in float64."""
     with jax.enable_x64(True):
         stats, batch = double(batch_pair)
-        batch = batch.replace(**overrides)
+        batch = batch.replace(columns=batch.columns | overrides)
         share = lambda s: grpo(config, on_policy)(s, batch)[0]  # noqa: E731
         found = jax.grad(share)(stats)
     assert found.logp.dtype == np.float64
@@ -40,7 +40,7 @@ def by_token(values, batch, rollout):
     sequences = rollout[0]
     found = np.full(rollout[1].shape, np.nan)
     for row, column in zip(*np.nonzero(batch.mask), strict=True):
-        at = np.nonzero(sequences.old_logp == batch.old_logp[row, column])
+        at = np.nonzero(sequences.columns["old_logp"] == batch.old_logp[row, column])
         assert len(at[0]) == 1
         found[at] = values[row, column]
     return found
@@ -104,7 +104,8 @@ def test_gspo_forms_differ_where_tokens_differ(weighted):
     given = batch.advantages if weighted else 1.5 + np.sin(np.arange(40)) * batch.mask
     wide = {"clip_low": 9.0, "clip_high": 9.0, "importance_cap": 9.0 if weighted else None}
     one, other = (slopes(replace(c, **wide), pair, advantages=given)[0] for c in FORMS)
-    values = [grpo(replace(c, **wide))(pair[0], batch.replace(advantages=given))[0] for c in FORMS]
+    batch = batch.replace(columns=batch.columns | {"advantages": given})
+    values = [grpo(replace(c, **wide))(pair[0], batch)[0] for c in FORMS]
     assert values[0] == pytest.approx(float(values[1]), rel=1e-5)
     assert np.abs(one - other).max() > 1e-3
     # What the sequence gets in all is the same; how its tokens share it is not.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.training.metrics import combine, finish
+from r1jax.types import MissingColumn
 
 SHAPES = [(2, 18, 3), (3, 24, 8)]  # rows, width, max_segments; few, as each compiles
 
@@ -47,6 +49,11 @@ def test_shares_sum_to_the_loss_of_the_update(config, data):
     assert sum(loss(*pair)[0] for pair in split) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
+def without(sequences, name):
+    """The sequences without a column."""
+    return replace(sequences, columns={k: v for k, v in sequences.columns.items() if k != name})
+
+
 def combined(loss, scored):
     """Metrics of an update from those of its micro-batches, as a trainer combines them."""
     return finish(functools.reduce(combine, (loss(*pair)[1] for pair in scored)))
@@ -56,11 +63,12 @@ def test_metrics_add_up_and_mean_what_they_say():
     rollout = make_rollout(7, seed=3)
     sequences, logp, entropy = rollout
     inside = np.arange(MAX_TOKENS) < sequences.lengths[:, None]
-    ratio = np.exp(logp - sequences.old_logp)[inside]
-    advantage = np.broadcast_to(sequences.advantages[:, None], logp.shape)[inside]
-    d = (sequences.ref_logp - logp)[inside]
-    difference = np.abs(sequences.old_logp - sequences.sampler_logp)[inside]
-    weight = np.minimum(np.exp((sequences.old_logp - sequences.sampler_logp)[inside]), 1.1)
+    of = SimpleNamespace(**sequences.columns)
+    ratio = np.exp(logp - of.old_logp)[inside]
+    advantage = np.broadcast_to(of.advantages[:, None], logp.shape)[inside]
+    d = (of.ref_logp - logp)[inside]
+    difference = np.abs(of.old_logp - of.sampler_logp)[inside]
+    weight = np.minimum(np.exp((of.old_logp - of.sampler_logp)[inside]), 1.1)
     low, high = (ratio < 0.8) & (advantage < 0), (ratio > 1.28) & (advantage > 0)
     assert low.any() and high.any()
     wanted = {
@@ -85,17 +93,16 @@ def test_metrics_add_up_and_mean_what_they_say():
 def test_metrics_of_sequence_options():
     sequences, logp, _ = rollout = make_rollout(7, seed=3)
     inside = np.arange(MAX_TOKENS) < sequences.lengths[:, None]
+    of = SimpleNamespace(**sequences.columns)
 
     def mean_by_sequence(x):
         return (np.where(inside, x, 0).sum(1) / sequences.lengths)[:, None] + 0 * x
 
-    ratio = np.exp(mean_by_sequence(logp - sequences.old_logp))
-    drift = mean_by_sequence(sequences.sampler_logp - logp)
-    product = np.exp(
-        mean_by_sequence(sequences.old_logp - sequences.sampler_logp) * sequences.lengths[:, None]
-    )
-    dropped = (sequences.advantages[:, None] < 0) & (drift > 0.05)
-    high = (ratio > 1.05) & (sequences.advantages[:, None] > 0)
+    ratio = np.exp(mean_by_sequence(logp - of.old_logp))
+    drift = mean_by_sequence(of.sampler_logp - logp)
+    product = np.exp(mean_by_sequence(of.old_logp - of.sampler_logp) * sequences.lengths[:, None])
+    dropped = (of.advantages[:, None] < 0) & (drift > 0.05)
+    high = (ratio > 1.05) & (of.advantages[:, None] > 0)
     assert 0 < dropped[inside].mean() < 1 and high[inside].any() and (product[inside] > 3).any()
     config = GRPO(
         ratio="sequence",
@@ -117,21 +124,22 @@ def test_metrics_of_sequence_options():
 
 def test_options_that_are_off_leave_no_metric_and_read_nothing():
     sequences, logp, entropy = make_rollout(4, seed=1)
-    unmeasured = replace(sequences, ref_logp=None)
+    unmeasured = without(sequences, "ref_logp")
     stats, _ = pack_scored((sequences, logp, entropy), SHAPES[1])[0]
     batch = pack(unmeasured, *SHAPES[1], Denominators.of(unmeasured, MAX_TOKENS))[0]
     share, metrics = grpo(GRPO(beta=0.0, importance_cap=None))(stats, batch)
     assert jnp.isfinite(share)
     assert "policy/kl_ref" not in metrics and "policy/importance_mean" not in metrics
-    assert jnp.isnan(grpo(GRPO(beta=0.1))(stats, batch)[0])
+    with pytest.raises(MissingColumn, match="reads the column ref_logp .* there are: advantages, "):
+        grpo(GRPO(beta=0.1))(stats, batch)
 
 
 @pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean", "constant"])
 def test_on_policy_ratio_is_one_and_the_gradient_is_that_of_the_policy(reduction):
     """d share / d logp = −A · (weight of the token), the plain policy gradient."""
     sequences, logp, entropy = make_rollout(3, seed=2)
-    # What stands in old_logp is not read.
-    rollout = replace(sequences, old_logp=None), logp, entropy
+    rollout = without(sequences, "old_logp"), logp, entropy
+    measured = sequences.with_columns(old_logp=logp)
     config = GRPO(reduction=reduction, importance_cap=None)
     loss = grpo(config, on_policy=True)
     ((stats, batch),) = pack_scored(rollout, (3, 24, 8))
@@ -140,7 +148,7 @@ def test_on_policy_ratio_is_one_and_the_gradient_is_that_of_the_policy(reduction
     )(stats.logp)
     assert float(metrics["policy/ratio_mean"].sum) == sequences.lengths.sum()
     assert float(metrics["policy/clip_frac"].sum) == 0
-    assert share == pytest.approx(oracle(config, (replace(sequences, old_logp=logp), *rollout[1:])))
+    assert share == pytest.approx(oracle(config, (measured, logp, entropy)))
     length = np.take_along_axis(batch.lengths, np.maximum(batch.segment_ids - 1, 0), axis=1)
     weight = {
         "sequence_mean": 1 / (3 * np.maximum(length, 1)),
@@ -158,10 +166,12 @@ def test_importance_weights_scale_the_policy_term_and_not_the_kl():
         tokens=np.array([[5, 6]]),
         prompt_lengths=np.array([1]),
         lengths=np.array([1]),
-        advantages=np.array([3.0]),
-        old_logp=one - 1,
-        sampler_logp=one - 2,
-        ref_logp=one,
+        columns={
+            "advantages": np.array([3.0]),
+            "old_logp": one - 1,
+            "sampler_logp": one - 2,
+            "ref_logp": one,
+        },
     )
     ((stats, batch),) = pack_scored((sequences, one - 1, one), (1, 2, 1))
     for cap, weight in [(2.0, 2.0), (9.0, np.e), (None, 1.0)]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from r1jax.data.examples.judged import pack_pairs
 from r1jax.data.packing import Denominators, pack
 from r1jax.errors import UserError
 from r1jax.losses.preference import DPOConfig, PairwiseConfig, dpo, pairwise, pointwise
-from r1jax.types import Batch, Stats
+from r1jax.types import Batch, MissingColumn, Stats
 
 SEQUENCES = random_sequences([3, 3, 2, 2, 4, 4], [4, 6, 1, 3, 5, 2])
 KINDS = [
@@ -35,18 +35,17 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def batch_of(scores, advantages=None):
+def batch_of(scores, labels=None):
     """One row; the i-th of its segments is one learnt token with the i-th score."""
     n = len(scores)
     ids = np.arange(1, n + 3, dtype=np.int32)[None] * (np.arange(n + 2) < n)
     mask = (ids > 0).astype(np.float32)
-    zeros = np.zeros((1, n + 2), np.float32)
-    own = zeros.copy()
-    own[0, :n] = np.zeros(n) if advantages is None else advantages
+    label = np.zeros((1, n + 2), np.float32)
+    label[0, :n] = np.zeros(n) if labels is None else labels
     lengths = np.concatenate([np.ones((1, n)), np.zeros((1, 2))], axis=1).astype(np.float32)
     return jnp.asarray([[*scores, 0.0, 0.0]]), Batch(
-        tokens=ids, positions=ids, segment_ids=ids, mask=mask, advantages=own, old_logp=zeros,
-        ref_logp=zeros, sampler_logp=zeros, lengths=lengths,
+        tokens=ids, positions=ids, segment_ids=ids, mask=mask, columns={"label": label},
+        lengths=lengths,
         n_tokens=np.float32(n), n_sequences=np.float32(n), max_tokens=np.float32(1),
     )  # fmt: skip
 
@@ -99,7 +98,7 @@ def test_dpo_by_hand(config):
     ids = np.asarray([[1, 1, 2, 0, 0]], np.int32)
     pad = lambda values: np.asarray([[*values, np.nan, np.nan]], np.float32)  # noqa: E731
     batch = replace(
-        batch, segment_ids=ids, mask=(ids > 0).astype(np.float32), ref_logp=pad(ref),
+        batch, segment_ids=ids, mask=(ids > 0).astype(np.float32), columns={"ref_logp": pad(ref)},
         lengths=np.asarray([[2, 1]], np.float32), n_sequences=np.float32(2),
     )  # fmt: skip
     share, metrics = dpo(config)(Stats(logp=pad(logp), entropy=pad(logp)), batch)
@@ -137,7 +136,7 @@ def test_shares_of_dpo_add_up_over_any_packing(config):
 
 
 def test_shares_of_pointwise_add_up_over_any_packing():
-    labelled = replace(SEQUENCES, advantages=np.asarray([1, 0, 0, 1, 1, 0], np.float32))
+    labelled = SEQUENCES.with_columns(label=np.asarray([1, 0, 0, 1, 1, 0], np.float32))
     scores = np.random.default_rng(0).normal(size=97).astype(np.float32)
     results = []
     for rows, width, segments in [(1, 64, 6), (2, 12, 3), (1, 10, 1)]:
@@ -152,11 +151,8 @@ def test_shares_of_pointwise_add_up_over_any_packing():
 
 
 def in_float64(batch):
-    wide = {f.name: np.asarray(getattr(batch, f.name)) for f in fields(batch)}
-    return Batch(**{
-        k: jnp.asarray(v, jnp.float64) if v.dtype.kind == "f" else jnp.asarray(v)
-        for k, v in wide.items()
-    })  # fmt: skip
+    wide = lambda x: jnp.asarray(x, jnp.float64 if x.dtype.kind == "f" else None)  # noqa: E731
+    return jax.tree.map(wide, batch)
 
 
 def differences(f, x, step=1e-6):
@@ -199,10 +195,11 @@ def test_gradients_of_score_losses_by_differences(loss):
 
 
 def test_a_reference_that_was_not_computed_cannot_go_unnoticed():
-    bare = replace(SEQUENCES, ref_logp=None)
+    bare = replace(SEQUENCES, columns={})
     (batch,) = pack_pairs(bare, 2, 24, 4, Denominators.of(bare, 1))
     (stats,) = stats_of([batch])
-    assert np.isnan(dpo(DPOConfig())(stats, batch)[0])
+    with pytest.raises(MissingColumn, match="reads the column ref_logp .* there are: none; --loss"):
+        dpo(DPOConfig())(stats, batch)
     assert np.isfinite(dpo(DPOConfig(reference_free=True))(stats, batch)[0])
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1jax.advantages import group_advantages, rollout_advantages, token_returns, whiten
-from r1jax.losses import GRPO, PRESETS
+from r1jax.losses import ESTIMATORS, GRPO, PRESETS
 
 # Two groups; k1 of the old policy per token: 1 2 | 3 | 0.5 0.5 0.5 | −1
 LENGTHS = np.array([2, 1, 3, 1])
@@ -103,3 +104,58 @@ def test_whitened_tokens_have_mean_zero_and_variance_one(members):
         return
     assert abs(flat.mean()) < 1e-6
     assert abs(flat.var(ddof=1) - 1) < 1e-3
+
+
+# Of token rewards each is compared with those of its whole group; NaN: a token has none of its own.
+STEPS = np.array([[1.0, 0.0, 9], [2.0, 9, 9], [np.nan, 1.0, np.nan], [np.nan, 9, 9]])
+
+
+def test_token_rewards_are_paid_to_the_tokens_before_them():
+    """Group 0: 1 0 | 2 less the mean 1: 0 −1 | 1, summed from the end: −1 −1 | 1. Group 1 has one
+    reward: 0. Beside them the outcomes ½ −½ | 0 0."""
+    got = rollout_advantages(GRPO(), REWARDS, GROUPS, LENGTHS, token_rewards=STEPS)
+    np.testing.assert_allclose(got, [[-0.5, -0.5, 0], [0.5, 0, 0], [0, 0, 0], [0, 0, 0]], atol=1e-6)
+    assert got.dtype == np.float32
+    # With no baseline they are the rewards to come.
+    plain = GRPO(advantage_baseline="none")
+    got = rollout_advantages(plain, 0 * REWARDS, GROUPS, LENGTHS, token_rewards=STEPS)
+    np.testing.assert_allclose(got, [[1, 0, 0], [2, 0, 0], [1, 1, 0], [0, 0, 0]], atol=1e-6)
+
+
+def test_token_rewards_are_divided_by_the_deviation_of_their_group():
+    """DeepSeekMath, 4.1.3: std over the three rewards of group 0 is √⅔, outcomes ½ −½ by ½."""
+    config = GRPO(advantage_std="population", advantage_epsilon=0.0)
+    got = rollout_advantages(config, REWARDS, GROUPS, LENGTHS, token_rewards=STEPS)
+    z = np.sqrt(3 / 2)
+    np.testing.assert_allclose(got[:2], [[1 - z, 1 - z, 0], [-1 + z, 0, 0]], atol=1e-6)
+
+
+def test_token_rewards_and_the_kl_in_the_return_add_up_and_wide_arrays_are_cut():
+    config = GRPO(beta=0.1, kl_estimator="k1", kl_as="return")
+    kl = rollout_advantages(config, REWARDS, GROUPS, LENGTHS, **LOGPS)
+    alone = rollout_advantages(GRPO(), 0 * REWARDS, GROUPS, LENGTHS, token_rewards=STEPS)
+    wide = np.pad(STEPS, ((0, 0), (0, 4)), constant_values=7.0)
+    both = rollout_advantages(config, REWARDS, GROUPS, LENGTHS, **LOGPS, token_rewards=wide)
+    np.testing.assert_allclose(both, kl + alone, atol=1e-6)
+
+
+def test_a_completion_that_only_its_tokens_judge_is_learnt_from():
+    """No outcome for completions 0 and 2: 0 keeps what its tokens earn, 3 has nothing at all."""
+    rewards = np.array([np.nan, 1.0, 1.0, np.nan])
+    config = GRPO(advantage_whiten=True)
+    got = rollout_advantages(config, rewards, GROUPS, LENGTHS, token_rewards=STEPS)
+    flat = np.array([-1.0, -1.0, 1.0, 0, 0, 0])  # completion 3 has no part in mean and deviation
+    wanted = (flat - flat.mean()) / np.sqrt(flat.var(ddof=1) + 1e-8)
+    inside = np.arange(3) < LENGTHS[:, None]
+    np.testing.assert_allclose(got[inside], [*wanted, 0], rtol=1e-5, atol=1e-7)
+
+
+def test_the_kl_on_the_host_is_the_losss():
+    rng = np.random.default_rng(2)
+    old, ref = rng.normal(-3, 2, (2, 4, 3))
+    for name, estimate in ESTIMATORS.items():
+        host = estimate(old, ref)
+        assert isinstance(host, np.ndarray) and host.dtype == np.float64
+        np.testing.assert_allclose(
+            host, estimate(jnp.asarray(old), jnp.asarray(ref)), rtol=1e-4, atol=1e-5, err_msg=name
+        )

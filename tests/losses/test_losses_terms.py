@@ -40,7 +40,7 @@ def example_batch(**overrides):
         "positions": zeros.astype(np.int32),
         "segment_ids": mask.astype(np.int32),
         "mask": mask,
-        **{name: zeros for name in ("advantages", "old_logp", "ref_logp", "sampler_logp")},
+        "columns": {},
         "lengths": np.array([[3, 0], [2, 0]], np.float32),
         "n_tokens": np.float32(5),
         "n_sequences": np.float32(2),

@@ -25,7 +25,7 @@ from r1jax.losses.preference import PairwiseConfig, pairwise
 from r1jax.models import attention as attn
 from r1jax.models import decoder, scalar, table
 from r1jax.models.lora import LoraConfig, merge
-from r1jax.training.update import place_batch
+from r1jax.training.batches import place_batch
 
 SEQUENCES = random_sequences([3, 2, 4, 1, 2, 5], [4, 6, 1, 3, 5, 2])
 

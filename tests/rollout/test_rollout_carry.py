@@ -92,10 +92,10 @@ class Writer:
             kept[who] = kept[who].then(new)
             if len(kept[who].tokens) == len(whole):
                 going.remove(request)
-                yield Generated(*who, *kept[who].arrays, "stop")
+                yield Generated(*kept[who].arrays, *who, "stop", p.tokens)
         for request in going:
             who = request.prompt, request.sample
-            yield Generated(*who, *kept[who].arrays, None)
+            yield Generated(*kept[who].arrays, *who, None, prompts[request.prompt].tokens)
 
 
 @given(
@@ -111,9 +111,9 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
     extra, writer, stream = int(np.ceil(leave * prompts)), Writer(seed), Stream()
     carried, taken, places = (), 0, []
     for rollout in range(1, 8):
-        groups = carry.under_way(carried, stream, taken, rollout, config)
+        groups = carry.under_way(carried, stream, POLICY, taken, rollout, config)
         taken += len(groups) - len(carried)
-        whole, carried = carry.advance(writer, POLICY, None, groups, config, 0, rollout)
+        whole, carried = carry.advance(writer, None, groups, config, 0, rollout)
         assert (
             len(whole) == prompts and len(carried) == extra and taken == rollout * prompts + extra
         )
@@ -130,19 +130,20 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
         problems, found = zip(*carry.completed(whole), strict=True)
         assert [[c.prompt for c in own] for own in found] == [[i] * group for i in range(prompts)]
         assert list(problems) == [g.problem for g in whole]
-        again = carry.from_arrays(carry.to_arrays(carried), stream)
+        again = carry.from_arrays(carry.to_arrays(carried), stream, POLICY)
         for a, b in zip(again, carried, strict=True):
             assert (a.problem, a.place, a.rollout) == (b.problem, b.place, b.rollout)
             np.testing.assert_array_equal([a.stale, a.age], [b.stale, b.age])
             for x, y in zip(a.completions, b.completions, strict=True):
                 assert (x.sample, x.finish_reason) == (y.sample, y.finish_reason)
+                assert x.prompt_tokens == y.prompt_tokens == POLICY.prompt(a.problem)
                 for name in ("tokens", "logp", "log_mass"):
                     np.testing.assert_array_equal(getattr(x, name), getattr(y, name))
 
 
 def test_ages_by_hand():
     def group(lengths, stale, age):
-        done = tuple(Generated(0, i, *np.zeros((3, n)), "stop") for i, n in enumerate(lengths))
+        done = tuple(Generated(*np.zeros((3, n)), 0, i, "stop", ()) for i, n in enumerate(lengths))
         return carry.Group(Problem("p", "", ""), 0, 1, done, np.array(stale), np.array(age))
 
     # Of 20 tokens 5 are from earlier rollouts, 3 of these from the last but one.
@@ -151,9 +152,7 @@ def test_ages_by_hand():
         "rollout/stale_frac": 0.25,
         "rollout/age_mean": 0.4,
     }
-    assert carry.to_arrays([]) == {} and carry.from_arrays({"order": np.ones(3)}, Stream()) == ()
-    arrays = {"order": np.ones(3)}
-    assert carry.others(arrays | {"carried_books": np.ones(2)}).keys() == arrays.keys()
+    assert carry.from_arrays({}, Stream(), POLICY) == ()
 
 
 SHAPE = RolloutConfig(
@@ -179,9 +178,9 @@ def test_a_carried_text_is_the_uninterrupted_one(shapes, strings):
     weights, stream = engine.prepare(tiny_params(CONFIG)), Stream()
     carried, taken, seen, parked = (), 0, [], 0
     for rollout in range(1, 6):
-        groups = carry.under_way(carried, stream, taken, rollout, config)
+        groups = carry.under_way(carried, stream, POLICY, taken, rollout, config)
         taken += len(groups) - len(carried)
-        whole, carried = carry.advance(engine, POLICY, weights, groups, config, 9, rollout)
+        whole, carried = carry.advance(engine, weights, groups, config, 9, rollout)
         seen += whole
         begun = [n for g in carried for n in g.lengths[~np.array(finished(g))]]
         parked += sum(n + 4 >= engine.shapes[0].length for n in begun)
@@ -212,11 +211,11 @@ def test_under_other_weights_what_was_drawn_before_keeps_its_numbers():
     config = replace(SHAPE, max_tokens=24)
     engine = Engine(CONFIG, mesh_of(), config, stop_ids=STOPS)
     old, new = (engine.prepare(tiny_params(CONFIG, seed)) for seed in (0, 1))
-    groups = carry.under_way((), Stream(), 0, 1, config)
-    whole, carried = carry.advance(engine, POLICY, old, groups, config, 0, 1)
-    groups = carry.under_way(carried, Stream(), 5, 2, replace(config, carry=1))
+    groups = carry.under_way((), Stream(), POLICY, 0, 1, config)
+    whole, carried = carry.advance(engine, old, groups, config, 0, 1)
+    groups = carry.under_way(carried, Stream(), POLICY, 5, 2, replace(config, carry=1))
     before = {g.place: g for g in carried}
-    whole, rest = carry.advance(engine, POLICY, new, groups, replace(config, carry=1), 0, 2)
+    whole, rest = carry.advance(engine, new, groups, replace(config, carry=1), 0, 2)
     late = [g for g in whole if g.rollout == 1]
     assert {g.place for g in late} == before.keys() and not any(g.rollout == 1 for g in rest)
     for g in late:

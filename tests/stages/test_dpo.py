@@ -21,8 +21,8 @@ from r1jax.losses.preference import DPOConfig
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import dpo, opening
 from r1jax.stages.dpo import DPORunConfig
+from r1jax.training.batches import ComputeConfig, over_completions
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.update import ComputeConfig
 from r1jax.training.weights import trained_weights
 
 pytestmark = pytest.mark.devices(2)
@@ -139,9 +139,10 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
     logp = dpo.preference.token_logp(policy.config, mesh, config.train)
     alone = replace(config.train, max_segments=2)
     weights = load_weights(policy, mesh)
-    apart = dpo.preference.completions(logp, weights, part, "pairwise", alone, mesh)
-    np.testing.assert_allclose(part.ref_logp, apart[:, : part.ref_logp.shape[1]], atol=1e-5)
-    for values, n in zip(part.ref_logp, part.lengths, strict=True):
+    apart = over_completions(logp, weights, part, alone, mesh, dpo.preference.PAIRS)
+    ref = part.columns["ref_logp"]
+    np.testing.assert_allclose(ref, apart[:, : ref.shape[1]], atol=1e-5)
+    for values, n in zip(ref, part.lengths, strict=True):
         assert (values[:n] < 0).all() and not values[n:].any()
 
 

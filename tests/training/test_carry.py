@@ -9,6 +9,7 @@ from tiny import identical
 
 from r1jax.errors import UserError
 from r1jax.stages.opening import opened
+from r1jax.training.batches import place_batch
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
 from r1jax.training.rl.setup import build
@@ -43,7 +44,7 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
             ratios, apart = [], []
             for batch in batches:
                 mask, sampler = batch.mask > 0, np.asarray(batch.sampler_logp)
-                each = np.stack([np.asarray(parts.logp(p, rl.place_batch(batch, parts.mesh)))
+                each = np.stack([np.asarray(parts.logp(p, place_batch(batch, parts.mesh)))
                                  for p in then])  # fmt: skip
                 ratios.append(np.exp(each[-1] - sampler)[mask])
                 apart.append(np.abs(each - sampler)[:, mask])

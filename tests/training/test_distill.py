@@ -25,9 +25,9 @@ from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.presets.distill import PRESETS
 from r1jax.stages import supervised
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.supervised import distill
 from r1jax.training.supervised.distill import TeacherConfig, make_share
-from r1jax.training.update import ComputeConfig
 
 STUDENT = tiny_config("qwen3")
 TEACHER = tiny_config("llama", d_model=16, vocab_size=101)  # wider by four padded tokens

@@ -209,7 +209,7 @@ def test_a_mistake_in_a_reward_ends_the_rollout(parts):
 
 def hand_made(prompt, sizes=(1, 2, 3)):
     tokens = [np.full(n, 5, np.int32) for n in sizes]
-    return [Generated(prompt, i, t, 0.0 * t, 0.0 * t, "stop") for i, t in enumerate(tokens)]
+    return [Generated(t, 0.0 * t, 0.0 * t, prompt, i, "stop", ()) for i, t in enumerate(tokens)]
 
 
 def test_generation_learns_of_it_at_the_next_group(parts):

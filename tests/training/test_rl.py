@@ -15,12 +15,14 @@ from tiny import identical, largest_difference
 from r1jax.advantages import group_advantages
 from r1jax.checkpoint import Checkpoints
 from r1jax.commands import cli
+from r1jax.data.packing import ONE_BY_ONE
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import score
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
+from r1jax.training import batches
 from r1jax.training.rl import judging, setup
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.collect import make_terms
@@ -173,6 +175,8 @@ def watched(monkeypatch):
         return found
 
     monkeypatch.setattr(rl, "pack", watch_pack)
+    layout = ONE_BY_ONE._replace(pack=watch_pack)
+    monkeypatch.setattr(batches.over_completions, "__defaults__", (layout,))
     monkeypatch.setattr(judging, "judge", watch_judge)
     return packed, judged
 
@@ -181,7 +185,7 @@ def texts(sequences):
     """Each sequence as hashable bytes with its advantage."""
     totals = sequences.totals
     return [
-        (sequences.tokens[i, : totals[i]].tobytes(), float(sequences.advantages[i]))
+        (sequences.tokens[i, : totals[i]].tobytes(), float(sequences.columns["advantages"][i]))
         for i in range(len(totals))
     ]
 
@@ -198,11 +202,11 @@ def test_several_updates_share_one_rollout(model, tmp_path, watched):
         whole, *portions = packed[5 * rollout : 5 * rollout + 5]
         expected = group_advantages(total, groups, "population", 1e-6)
         assert np.abs(expected).max() > 0
-        whole = replace(whole, advantages=expected)  # of whole groups, before the split
+        whole = whole.with_columns(advantages=expected)  # of whole groups, before the split
         assert [len(p.lengths) for p in portions] == [4, 4, 4, 4]
         used = [text for portion in portions for text in texts(portion)]
         assert Counter(used) == Counter(texts(whole)) and used != texts(whole)
-        assert all(p.old_logp is not None for p in portions)
+        assert all("old_logp" in p.columns for p in portions)
     assert len(passes) == 2  # one micro-batch holds a rollout, and is scored once
     found = rows(tmp_path / "run")
     first = [row for row in found if row["update"] in (1, 5)]

@@ -26,7 +26,7 @@ from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
-from r1jax.training.rl.judging import Drawn
+from r1jax.training.rl.judging import Judged
 from r1jax.training.rl.setup import build, initial_state
 from r1jax.training.update import fit_rows
 
@@ -44,14 +44,14 @@ def drawn(accuracy, group=2):
     n = len(accuracy)
     problem = Problem("p", "q", "a")
     generated = [
-        Generated(i // group, i % group, np.array([i]), np.zeros(1), np.zeros(1), "stop")
+        Generated(np.array([i]), np.zeros(1), np.zeros(1), i // group, i % group, "stop", ())
         for i in range(n)
     ]
     reasons = ["length" if i % 3 == 0 else "stop" for i in range(n)]
     completions = [Completion.parse(str(i), [i], reason) for i, reason in enumerate(reasons)]
     part = np.asarray(accuracy, np.float32)
     judgement = Judgement(part, {"accuracy": part}, {"accuracy": 1})
-    return Drawn([problem] * n, generated, completions, np.arange(n) // group, judgement)
+    return Judged([problem] * n, generated, completions, np.arange(n) // group, judgement)
 
 
 def texts(found):
@@ -77,12 +77,9 @@ def test_mixed_groups_come_first_and_others_fill_up():
     [("keep", [2, 3, 4], 9, 3), ("drop", [2, 4], 6, 2), ("count", [2, 4], 9, 3)],
 )
 def test_truncated_completions_leave_the_loss_and_its_denominators(how, lengths, tokens, sequences):
-    config = SimpleNamespace(
-        loss=SimpleNamespace(truncated=how), rollout=SimpleNamespace(max_tokens=4)
-    )
     whole = Sequences(np.ones((3, 5), np.int32), np.ones(3, int), np.array([2, 3, 4]))
     scored = Scored(whole, np.arange(3), np.array([False, True, False]), {})
-    kept, totals = rl.in_the_loss(SimpleNamespace(config=config), scored, np.arange(3))
+    kept, totals = rl.in_the_loss(scored, np.arange(3), how, 4)
     assert kept.lengths.tolist() == lengths
     assert (totals.n_tokens, totals.n_sequences, totals.max_tokens) == (tokens, sequences, 4)
 
@@ -118,8 +115,8 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     parts = build(tiny_run(model, tmp_path, flags), note=print)
     seen = []
 
-    def watch(config, rewards, groups, lengths, old, ref):
-        found = original(config, rewards, groups, lengths, old, ref)
+    def watch(config, rewards, groups, lengths, old, ref, tokens):
+        found = original(config, rewards, groups, lengths, old, ref, tokens)
         plain = group_advantages(rewards, groups, config.advantage_std, config.advantage_epsilon)
         seen.append((found, plain, old, ref))
         return found

@@ -16,10 +16,11 @@ from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import table
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.supervised.examine import held_out_loss, make_measure
 from r1jax.training.supervised.loop import chosen, fit, updates_of
-from r1jax.training.update import ComputeConfig, init_state, make_functions, make_score
+from r1jax.training.update import init_state, make_functions, make_score
 
 COMPUTE = ComputeConfig(rows=4, width=32, max_segments=4, remat="none", chunk=32, kernel="xla")
 CONFIG = tiny_config("qwen3", n_layers=1)

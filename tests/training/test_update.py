@@ -87,9 +87,9 @@ def test_later_micro_batches_run_what_the_first_compiled(functions):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_non_finite_update_is_skipped_and_the_next_one_proceeds(functions, updated, wrong):
-    advantages = SEQUENCES.advantages.copy()
+    advantages = SEQUENCES.columns["advantages"].copy()
     advantages[3] = wrong
-    bad = packed(replace(SEQUENCES, advantages=advantages), 2, 26, 4)
+    bad = packed(SEQUENCES.with_columns(advantages=advantages), 2, 26, 4)
     state = fresh()
     moments = jax.device_get(state.opt_state)
     for times in (1, 2):

@@ -13,7 +13,7 @@ import numpy as np
 from r1jax.data.examples.conversations import Chat
 from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
 from r1jax.data.examples.preferences import Feedback, JudgedRow, PreferenceConfig, View, read_judged
-from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.types import Batch
 
@@ -58,17 +58,18 @@ class Preferences:
         return replace(self, examples=part, labels=self.labels[index])
 
     def take(self, index: np.ndarray) -> Sequences:
-        """The responses of the rows at `index`; a single response has its label as advantage."""
+        """The responses of the rows at `index`, with their columns: `label` of single responses,
+        `ref_logp` where the reference's is known."""
         at = self.sequences(index)
         found = self.examples.take(at)
         if self.kind == "pointwise":
-            return replace(found, advantages=self.labels[index])
+            return found.with_columns(label=self.labels[index])
         if self.ref_logp is None:
             return found
         ref = np.zeros((len(at), found.lengths.max()), np.float32)
         for row, span in zip(ref, self.spans(at), strict=True):
             row[: span.stop - span.start] = self.ref_logp[span]
-        return replace(found, ref_logp=ref)
+        return found.with_columns(ref_logp=ref)
 
     def spans(self, sequences: np.ndarray) -> Iterator[slice]:
         """Where the learnt tokens of some responses stand among the tokens of `examples`."""
@@ -236,14 +237,14 @@ def _joined(s: Sequences) -> Sequences:
     tokens = np.zeros((len(totals), totals.sum(1).max()), np.int32)
     lengths = totals.sum(1) - prompts
     learn = np.zeros((len(totals), lengths.max()), bool)
-    ref = None if s.ref_logp is None else np.zeros(learn.shape, np.float32)
+    columns = {name: np.zeros(learn.shape, np.float32) for name in s.columns}
     for i, (pair, span) in enumerate(_places(s)):
         start = totals[pair, 0] if i % 2 else 0
         tokens[pair, start : start + totals[pair, i % 2]] = s.tokens[i, : totals[pair, i % 2]]
         learn[pair, span] = True
-        if ref is not None:
-            ref[pair, span] = s.ref_logp[i, : s.lengths[i]]
-    return Sequences(tokens, prompts, lengths, ref_logp=ref, learn=learn)
+        for name, values in s.columns.items():
+            columns[name][pair, span] = values[i, : s.lengths[i]] if values.ndim == 2 else values[i]
+    return Sequences(tokens, prompts, lengths, columns, learn)
 
 
 def _parted(batch: Batch) -> Batch:
@@ -264,14 +265,4 @@ def _parted(batch: Batch) -> Batch:
     )
 
 
-class PreferencePacking(NamedTuple):
-    """How sequences of a kind are packed into rows and brought back."""
-
-    pack: Callable[..., list[Batch]]
-    unpack: Callable[..., np.ndarray]
-
-
-LAYOUTS = {
-    "pairwise": PreferencePacking(pack_pairs, unpack_pairs),
-    "pointwise": PreferencePacking(pack, unpack),
-}
+PACKINGS = {"pairwise": Packing(pack_pairs, unpack_pairs), "pointwise": ONE_BY_ONE}

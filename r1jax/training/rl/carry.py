@@ -20,7 +20,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,6 @@ from r1jax.rollout.requests import Drawn, nothing
 from r1jax.training.rl.config import RolloutConfig
 from r1jax.types import Params
 
-PREFIX = "carried_"  # of the arrays that hold groups in a checkpoint
 _REASONS = (None, "stop", "length")
 
 
@@ -62,17 +60,23 @@ class Group:
         """The group as the next rollout finds it."""
         return replace(self, stale=self.lengths, age=self.age + self.lengths)
 
-    def prompts(self, tokens: tuple[int, ...]) -> list[Prompt]:
+    def prompts(self) -> list[Prompt]:
         """What the engine is asked for: all at once, or from where each unfinished one stands."""
         left = [c for c in self.completions if not c.finish_reason]
+        tokens = self.completions[0].prompt_tokens
         number, began = self.problem.number, self.rollout
         if len(left) == len(self.completions) and not self.lengths.any():
             return [Prompt(tokens, number, len(left), left[0].sample, rollout=began)]
-        return [Prompt(tokens, number, 1, c.sample, rollout=began, kept=_drawn(c)) for c in left]
+        return [Prompt(tokens, number, 1, c.sample, rollout=began, kept=c) for c in left]
 
 
 def under_way(
-    carried: Sequence[Group], stream: ProblemStream, taken: int, rollout: int, config: RolloutConfig
+    carried: Sequence[Group],
+    stream: ProblemStream,
+    policy: Policy,
+    taken: int,
+    rollout: int,
+    config: RolloutConfig,
 ) -> list[Group]:
     """The groups of a rollout: those carried over, then as many new ones as make up the number.
 
@@ -86,7 +90,8 @@ def under_way(
         first = seen[problem.number]
         seen[problem.number] += config.group
         samples = range(first, first + config.group)
-        new = tuple(Generated(0, sample, *nothing().arrays, None) for sample in samples)
+        asked = policy.prompt(problem)
+        new = tuple(Generated(*nothing().arrays, 0, sample, None, asked) for sample in samples)
         none = np.zeros(config.group, np.int64)
         groups.append(Group(problem, place, rollout, new, none, none))
     return groups
@@ -94,7 +99,6 @@ def under_way(
 
 def advance(
     engine: Engine,
-    policy: Policy,
     weights: Params,
     groups: Sequence[Group],
     config: RolloutConfig,
@@ -105,7 +109,7 @@ def advance(
 
     The first whole ones in their order are chosen, so that the oldest are among them.
     """
-    asked = [group.prompts(policy.prompt(group.problem)) for group in groups]
+    asked = [group.prompts() for group in groups]
     owner = [i for i, prompts in enumerate(asked) for _ in prompts]
     due = frozenset(i for i in owner if rollout - groups[i].rollout >= config.carry)
     wanted = config.prompts - sum(group.whole for group in groups)
@@ -149,9 +153,12 @@ def ages(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
-    """What a checkpoint has to hold of carried groups; nothing where there are none."""
-    if not groups:
-        return {}
+    """What a checkpoint has to hold of carried groups.
+
+    For each of the g groups where its problem stands in the stream and when it began, i64[g, 2]; of
+    each completion its sample, length, reason, stale tokens and age, i64[g, G, 5]; and the tokens
+    of all completions end to end.
+    """
     books = [
         [
             (c.sample, len(c.tokens), _REASONS.index(c.finish_reason), stale, age)
@@ -160,42 +167,34 @@ def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
         for g in groups
     ]
     # The one that begins them keeps arrays from being empty, which Orbax does not save.
-    rows = [Drawn(*np.zeros((3, 1))), *(_drawn(c) for g in groups for c in g.completions)]
+    rows = [Drawn(*np.zeros((3, 1))), *(c for g in groups for c in g.completions)]
     tokens, logp, log_mass = (
         np.concatenate(parts) for parts in zip(*(row.arrays for row in rows), strict=True)
     )
-    arrays = {
+    return {
         "begun": np.asarray([(g.place, g.rollout) for g in groups], np.int64),
         "books": np.asarray(books, np.int64),
         "tokens": tokens.astype(np.int32),
         "logp": logp.astype(np.float32),
         "log_mass": log_mass.astype(np.float32),
     }
-    return {PREFIX + name: array for name, array in arrays.items()}
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], stream: ProblemStream) -> tuple[Group, ...]:
-    """Inverse of `to_arrays`; other arrays of the checkpoint are passed over."""
-    if PREFIX + "begun" not in arrays:
+def from_arrays(
+    arrays: Mapping[str, np.ndarray], stream: ProblemStream, policy: Policy
+) -> tuple[Group, ...]:
+    """Inverse of `to_arrays`."""
+    if not arrays:
         return ()
-    begun, books = arrays[PREFIX + "begun"], arrays[PREFIX + "books"]
-    drawn = Drawn(*(arrays[PREFIX + name] for name in ("tokens", "logp", "log_mass")))
+    drawn = Drawn(*(arrays[name] for name in ("tokens", "logp", "log_mass")))
     groups, at = [], 1
-    for (place, rollout), book in zip(begun.tolist(), books, strict=True):
+    for (place, rollout), book in zip(arrays["begun"].tolist(), arrays["books"], strict=True):
+        (problem,) = stream.take(place, 1)
+        asked = policy.prompt(problem)
         completions = []
         for sample, length, reason, _, _ in book.tolist():
             own = drawn.cut(at, at + length)
-            completions.append(Generated(0, sample, *own.arrays, _REASONS[reason]))
+            completions.append(Generated(*own.arrays, 0, sample, _REASONS[reason], asked))
             at += length
-        (problem,) = stream.take(place, 1)
         groups.append(Group(problem, place, rollout, tuple(completions), book[:, 3], book[:, 4]))
     return tuple(groups)
-
-
-def others(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays of a checkpoint that do not belong to carried groups."""
-    return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
-
-
-def _drawn(c: Generated) -> Drawn:
-    return Drawn(c.tokens, c.logp, c.log_mass)

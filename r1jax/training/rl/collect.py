@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.training.rl.config import RewardConfig
-from r1jax.training.rl.judging import Drawn
+from r1jax.training.rl.judging import Judged
 from r1jax.training.rl.reward_model import named_reward_model
 from r1jax.types import Params
 
@@ -49,14 +49,13 @@ class Scored:
     truncated: np.ndarray  # bool[N], cut by the token limit
     metrics: dict[str, float]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint in mid-rollout has to hold, beside `metrics`."""
-        found = {f.name: getattr(self.sequences, f.name) for f in fields(Sequences)}
-        own = {"order": self.order, "truncated": self.truncated}
-        return {k: v for k, v in found.items() if v is not None} | own
+    def arrays(self) -> dict[str, Any]:
+        """What a checkpoint in mid-rollout has to hold, beside `metrics`; columns are nested."""
+        known = {name: value for name, value in vars(self.sequences).items() if value is not None}
+        return known | {"order": self.order, "truncated": self.truncated}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], metrics: dict[str, float]) -> Scored:
+    def from_arrays(cls, arrays: dict[str, Any], metrics: dict[str, float]) -> Scored:
         """Inverse of `arrays`."""
         arrays = dict(arrays)
         order, truncated = arrays.pop("order"), arrays.pop("truncated")
@@ -98,7 +97,7 @@ def generate(
     sampling: Sampling,
     seed: int,
     rollout: int,
-    earlier: Drawn | None = None,
+    earlier: Judged | None = None,
     leave: float = 0.0,
     whole: Callable[[Problem, list[Generated]], None] | None = None,
 ) -> list[Generated]:
@@ -125,13 +124,13 @@ def generate(
     return [one for own in found for one in own]
 
 
-def mixed_count(drawn: Drawn) -> int:
+def mixed_count(drawn: Judged) -> int:
     """Groups that hold both right and wrong answers, by raw accuracy."""
     mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
     return len(np.unique(drawn.groups[mixed]))
 
 
-def mixed_first(drawn: Drawn, groups: int) -> Drawn:
+def mixed_first(drawn: Judged, groups: int) -> Judged:
     """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
     mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
     chosen = first_groups(mixed, drawn.groups, groups)
@@ -141,25 +140,22 @@ def mixed_first(drawn: Drawn, groups: int) -> Drawn:
     return drawn.take(chosen)
 
 
-def to_sequences(
-    prompts: Sequence[Sequence[int]],
-    generated: Sequence[Generated],
-    advantages: np.ndarray | None = None,
-) -> Sequences:
-    """Prompts and completions side by side, with what the sampler said of each token."""
-    n = len(prompts)
-    prompt_lengths = np.asarray([len(p) for p in prompts], np.int64)
+def to_sequences(generated: Sequence[Generated]) -> Sequences:
+    """Each prompt with its completion behind it, i32[N, L], and the column `sampler_logp`."""
+    n = len(generated)
+    prompt_lengths = np.asarray([len(g.prompt_tokens) for g in generated], np.int64)
     lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
     tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
     sampler = np.zeros((n, int(lengths.max())), np.float32)
-    for i, (prompt, g) in enumerate(zip(prompts, generated, strict=True)):
-        tokens[i, : len(prompt)] = prompt
-        tokens[i, len(prompt) : len(prompt) + len(g.tokens)] = g.tokens
+    for i, (g, start) in enumerate(zip(generated, prompt_lengths, strict=True)):
+        tokens[i, :start] = g.prompt_tokens
+        tokens[i, start : start + len(g.tokens)] = g.tokens
+        # Of the distribution that was drawn from: top-p and top-k renormalise what they keep.
         sampler[i, : len(g.tokens)] = g.logp - g.log_mass
-    return Sequences(tokens, prompt_lengths, lengths, advantages, sampler)
+    return Sequences(tokens, prompt_lengths, lengths, {"sampler_logp": sampler})
 
 
-def rollout_metrics(drawn: Drawn) -> dict[str, float]:
+def rollout_metrics(drawn: Judged) -> dict[str, float]:
     """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
     completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
     lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
@@ -186,7 +182,7 @@ def rollout_metrics(drawn: Drawn) -> dict[str, float]:
     return metrics
 
 
-def sample_rows(drawn: Drawn, count: int) -> list[dict[str, Any]]:
+def sample_rows(drawn: Judged, count: int) -> list[dict[str, Any]]:
     """The first `count` completions with their rewards, for samples.jsonl."""
     problems, completions, judgement = drawn.problems, drawn.completions, drawn.judgement
     earned = judgement.earned

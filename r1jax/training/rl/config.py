@@ -19,8 +19,8 @@ from r1jax.rewards.sandbox import require_isolation
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import RunFlags
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.settings import TrainingSettings
-from r1jax.training.update import ComputeConfig
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""The reinforcement-learning loop: rollout, rewards, advantages, updates; resumed exactly."""
+"""The reinforcement-learning loop: rollout, rewards, advantages, updates; resumed exactly.
+
+Letters: a rollout has N completions, `group` of each of its `prompts` problems; the longest prompt
+with its completion has L tokens, the longest completion C. An update takes its share of the N,
+packed into micro-batches of B rows of T tokens.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +15,43 @@ import numpy as np
 
 from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.checkpoint import Saved
-from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.data.packing import Denominators, Sequences, pack
+from r1jax.training.batches import over_completions
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import schedule
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.held_out import recorded
-from r1jax.training.rl.judging import Drawn, Judging
+from r1jax.training.rl.judging import Judged, Judging
 from r1jax.training.rl.setup import Parts, copy, initial_state
 from r1jax.training.rl.state import Files, Loop
-from r1jax.training.update import place_batch, update
+from r1jax.training.update import update
 from r1jax.types import Batch, Params
 
 SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
 
 
 def train(parts: Parts, loop: Loop, files: Files) -> Loop:
-    """Runs until the configured number of updates is made."""
-    while loop.update < parts.config.updates:
+    """Runs until the configured number of updates is made.
+
+    All state is in `loop`: what a checkpoint holds after an update is what the next one needs.
+    """
+    config = parts.config
+    while loop.update < config.updates:
         files.profiler.before(loop.update + 1)
-        if loop.scored is None:
+        if loop.scored is None:  # else a rollout has updates left, perhaps from before a resume
             loop.scored = new_rollout(parts, loop, files)
         metrics, batches = learn(parts, loop)
         record(parts, loop, files, metrics)
         files.profiler.after(loop.update)
-        if int(loop.state.skipped) >= parts.config.train.max_skipped:
+        if int(loop.state.skipped) >= config.train.max_skipped:
             advice = "lower --optimizer.lr or check --user-loss"
-            files.stop(loop.update, parts.config.train.max_skipped, batches, advice)
-        score = judge_held_out(parts, loop, files) if evaluation_is_due(parts, loop) else None
-        if checkpoint_is_due(parts, loop, score):
+            files.stop(loop.update, config.train.max_skipped, batches, advice)
+        score = None
+        if is_due(loop.update, config.eval.every, config.updates):
+            score = judge_held_out(parts, loop, files)
+        # A checkpoint with every evaluation, so that the best one can be kept.
+        if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
             with loop.clock("checkpoint"):
                 files.checkpoints.save(saved(parts, loop), score)
     return loop
@@ -47,28 +60,35 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     """Samples groups from the policy, with their rewards, and computes their advantages."""
     config = parts.config
-    drawn, told = draw_groups(parts, loop, files)
+    drawn, told = draw_groups(parts, loop, files)  # N completions with their rewards, f32[N]
     files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
     metrics = collect.rollout_metrics(drawn) | told
     tokens = sum(len(g.tokens) for g in drawn.generated)
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
-    if config.rollout.max_rounds > 1:
+    if config.rollout.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
         drawn = collect.mixed_first(drawn, config.rollout.prompts)
     files.progress.phase("update")
     with loop.clock("score"):
-        asked = {problem.question: problem for problem in drawn.problems}  # encoded once each
-        encoded = {text: parts.policy.prompt(problem) for text, problem in asked.items()}
-        prompts = [encoded[problem.question] for problem in drawn.problems]
-        sequences = score_rollout(parts, loop, collect.to_sequences(prompts, drawn.generated))
+        # Prompts and completions side by side, i32[N, L]; what is known of the completions' tokens
+        # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
+        sequences = collect.to_sequences(drawn.generated)
+        for name, params in scorers(parts, loop).items():
+            logp = over_completions(parts.logp, params, sequences, config.train, parts.mesh)
+            sequences = sequences.with_columns(**{name: logp})
+    # Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
+    # tokens have their own.
     advantages = rollout_advantages(
-        config.loss, drawn.judgement.total, drawn.groups,
-        sequences.lengths, sequences.old_logp, sequences.ref_logp,
+        config.loss, drawn.judgement.total, drawn.groups, sequences.lengths,
+        sequences.columns.get("old_logp"), sequences.columns.get("ref_logp"),
+        drawn.judgement.token_rewards,
     )  # fmt: skip
+    # Dealt at random: by problems, an update would see few of them. A resume deals the same.
     order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(drawn.groups))
-    return Scored(replace(sequences, advantages=advantages), order, drawn.truncated, metrics)
+    sequences = sequences.with_columns(advantages=advantages)
+    return Scored(sequences, order, drawn.truncated, metrics)
 
 
-def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, dict[str, float]]:
+def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Judged, dict[str, float]]:
     """Groups of completions with their rewards; what is to be told of the rounds of sampling.
 
     Groups are judged while others are being written: time/reward is what is waited for afterwards,
@@ -78,7 +98,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, dict[str
     """
     r, ages, seconds = parts.config.rollout, {}, 0.0
     weights: Params | None = None
-    drawn: Drawn | None = None
+    drawn: Judged | None = None
     rounds, enough = 0, False
     while rounds < r.max_rounds and not enough:
         with Judging(parts.policy, parts.terms, parts.pool, loop.update) as judging:
@@ -99,7 +119,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Drawn, dict[str
 
 
 def complete(
-    parts: Parts, loop: Loop, weights: Params, earlier: Drawn | None, judging: Judging
+    parts: Parts, loop: Loop, weights: Params, earlier: Judged | None, judging: Judging
 ) -> dict[str, float]:
     """One round of sampling, a group for each of `prompts` problems; how old carried ones are.
 
@@ -108,10 +128,12 @@ def complete(
     """
     config, r = parts.config, parts.config.rollout
     if r.carry:
-        groups = carry.under_way(loop.carried, parts.stream, loop.taken, loop.rollout, r)
+        groups = carry.under_way(
+            loop.carried, parts.stream, parts.policy, loop.taken, loop.rollout, r
+        )
         loop.taken += len(groups) - len(loop.carried)
         whole, loop.carried = carry.advance(
-            parts.engine, parts.policy, weights, groups, r, config.seed, loop.rollout
+            parts.engine, weights, groups, r, config.seed, loop.rollout
         )
         for problem, group in carry.completed(whole):
             judging.take(problem, group)
@@ -125,22 +147,14 @@ def complete(
     return {}
 
 
-def score_rollout(parts: Parts, loop: Loop, sequences: Sequences) -> Sequences:
-    """Adds the old policy's and the reference's log-probabilities where the loss needs them."""
-    t, wanted = parts.config.train, {}
-    if parts.needs_old:
-        wanted["old_logp"] = loop.state.params
+def scorers(parts: Parts, loop: Loop) -> dict[str, Params]:
+    """The models whose log-probabilities the loss needs, by the column that these fill."""
+    found = {}
+    if parts.needs_old:  # with one update per rollout the update itself is at the old policy
+        found["old_logp"] = parts.model(loop.state.params)
     if parts.needs_reference:
-        wanted["ref_logp"] = loop.reference
-    if not wanted:
-        return sequences
-    shape = (t.rows, t.width, t.max_segments)
-    batches = pack(sequences, *shape, Denominators.of(sequences, 1))
-    placed = [place_batch(batch, parts.mesh) for batch in batches]
-    for name, params in wanted.items():
-        values = [np.asarray(parts.logp(parts.model(params), batch)) for batch in placed]
-        sequences = replace(sequences, **{name: unpack(values, sequences, *shape)})
-    return sequences
+        found["ref_logp"] = parts.model(loop.reference)
+    return found
 
 
 def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
@@ -148,8 +162,10 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     t = parts.config.train
     size = len(loop.scored.order) // t.updates_per_rollout
     chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
-    sequences, totals = in_the_loss(parts, loop.scored, chosen)
+    r, how = parts.config.rollout, parts.config.loss.truncated
+    sequences, totals = in_the_loss(loop.scored, chosen, how, r.max_tokens)
     with loop.clock("update"):
+        # Denominators are of the whole update: gradients of micro-batches simply add up.
         batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
         loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
     seconds = loop.seconds["time/update"]
@@ -161,7 +177,7 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     mfu = utilisation(train_flops(parts.policy.config, sequences.totals, parts.lora), seconds)
     if mfu is not None:
         metrics["perf/mfu"] = mfu
-    if loop.done == 0:
+    if loop.done == 0:  # what the rollout says of itself stands in its first row
         metrics = loop.scored.metrics | metrics
     every = t.reference_every
     if parts.needs_reference and every and loop.update % every == 0:
@@ -169,15 +185,19 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     return metrics, batches
 
 
-def in_the_loss(parts: Parts, scored: Scored, chosen: np.ndarray) -> tuple[Sequences, Denominators]:
-    """The sequences of an update and its denominators; truncated ones leave where asked to."""
-    whole, how = scored.sequences.take(chosen), parts.config.loss.truncated
-    limit = parts.config.rollout.max_tokens
+def in_the_loss(
+    scored: Scored, chosen: np.ndarray, how: str, limit: int
+) -> tuple[Sequences, Denominators]:
+    """The sequences of an update and its denominators; truncated ones leave where `how` says so.
+
+    `limit` is the most tokens that a completion may have.
+    """
+    whole = scored.sequences.take(chosen)
     if how == "keep":
         return whole, Denominators.of(whole, limit)
     kept = replace(whole, lengths=without_truncated(whole.lengths, scored.truncated[chosen]))
     totals = Denominators.of(kept if how == "drop" else whole, limit)
-    some = np.flatnonzero(kept.lengths)
+    some = np.flatnonzero(kept.lengths)  # prompts alone teach nothing: they are not computed
     return (kept.take(some) if len(some) else kept), totals
 
 
@@ -193,7 +213,7 @@ def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) ->
     files.progress.update(loop.update, metrics)
     warn_on_mismatch(config, loop, files, metrics)
     loop.done += 1
-    if loop.done == config.train.updates_per_rollout:
+    if loop.done == config.train.updates_per_rollout:  # used up: the next update samples anew
         loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
 
 
@@ -217,10 +237,9 @@ def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, f
             )
 
 
-def evaluation_is_due(parts: Parts, loop: Loop) -> bool:
-    """Every so many updates, and after the last."""
-    every = parts.config.eval.every
-    return loop.update == parts.config.updates or bool(every and loop.update % every == 0)
+def is_due(update: int, every: int, last: int) -> bool:
+    """Every so many updates (0: none of them), and after the last."""
+    return update == last or bool(every and update % every == 0)
 
 
 def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
@@ -233,16 +252,11 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     return score
 
 
-def checkpoint_is_due(parts: Parts, loop: Loop, score: float | None) -> bool:
-    """Every so many updates, with every evaluation, and after the last update."""
-    every = parts.config.checkpoint.every
-    last = loop.update == parts.config.updates
-    return last or score is not None or bool(every and loop.update % every == 0)
-
-
 def saved(parts: Parts, loop: Loop) -> Saved:
-    """What a checkpoint of this moment holds."""
-    pending = carry.to_arrays(loop.carried) | (loop.scored.arrays() if loop.scored else {})
+    """What a checkpoint of this moment holds: with it the next update is the very same."""
+    pending = {"scored": loop.scored.arrays()} if loop.scored else {}
+    if loop.carried:
+        pending["carried"] = carry.to_arrays(loop.carried)
     meta = parts.identity | {
         "rollout": loop.rollout,
         "taken": loop.taken,
@@ -261,12 +275,12 @@ def begin(parts: Parts, files: Files) -> Loop:
         state = initial_state(parts)
         return Loop(state, copy(state.params) if parts.needs_reference else None)
     got = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
-    pending = carry.others(got.pending)
+    pending = got.pending.get("scored")
     scored = Scored.from_arrays(pending, got.meta["rollout_metrics"]) if pending else None
     loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
                 got.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
-    loop.carried = carry.from_arrays(got.pending, parts.stream)
+    loop.carried = carry.from_arrays(got.pending.get("carried", {}), parts.stream, parts.policy)
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

@@ -13,8 +13,9 @@ from r1jax.errors import UserError
 from r1jax.mesh import row_devices, samples_whole
 from r1jax.models import table
 from r1jax.models.decoding.quantized import WeightFormat, matrices
+from r1jax.training.batches import abstract_batch
 from r1jax.training.rl.setup import Parts
-from r1jax.training.update import abstract_batch, abstract_state, trained_rows
+from r1jax.training.update import abstract_state, trained_rows
 from r1jax.types import Params
 
 ADVICE = (
@@ -54,7 +55,7 @@ def plan(parts: Parts) -> dict[str, int]:
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start)
     program = parts.functions.accumulate.lower(
-        params, total, abstract_batch(parts.config.train, mesh), base
+        params, total, abstract_batch(parts.config.train, mesh, parts.functions.columns()), base
     ).compile()
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize

@@ -27,7 +27,7 @@ from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
 from r1jax.rollout.policy import Policy, load_policy, load_weights
 from r1jax.run.names import SAVED
-from r1jax.training.update import place_batch
+from r1jax.training.batches import place_batch
 from r1jax.types import Batch, Params
 
 CELLS = 16_384  # tokens of a micro-batch on each device, or one row where that is longer

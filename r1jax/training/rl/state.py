@@ -73,8 +73,9 @@ class Files:
         """Ends a run whose updates came to nothing finite, and saves the batch that did it."""
         path = self.run.path / NONFINITE
         if self.run.write:
-            arrays = {f"{k}/{i}": v for i, b in enumerate(batches) for k, v in vars(b).items()}
-            np.savez(path, **arrays)
+            named = [vars(b) | b.columns for b in batches]
+            arrays = {f"{k}/{i}": v for i, b in enumerate(named) for k, v in b.items()}
+            np.savez(path, **{k: v for k, v in arrays.items() if not k.startswith("columns/")})
         raise UserError(
             f"update {update}: loss or gradient was not finite {times} times in a row; the batch "
             f"is in {path}; {advice}"

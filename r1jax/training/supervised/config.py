@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.run.flags import RunFlags
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.settings import TrainingSettings
-from r1jax.training.update import ComputeConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.divergence import Direction, divergence
 from r1jax.models.logp import aligned, score_hidden
 from r1jax.models.lora import LoraConfig
-from r1jax.training.update import ComputeConfig, cast, join
+from r1jax.training.batches import ComputeConfig
+from r1jax.training.update import cast, join
 from r1jax.types import Batch, Mean, Metrics, Params
 
 

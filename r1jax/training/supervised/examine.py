@@ -15,7 +15,8 @@ from r1jax.losses.sft import sft
 from r1jax.mesh import replicated
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
-from r1jax.training.update import ComputeConfig, join, make_score, place_batch
+from r1jax.training.batches import ComputeConfig, place_batch
+from r1jax.training.update import join, make_score
 from r1jax.types import Batch, Metrics, Params
 
 EVAL_CHUNK = 1024  # held-out examples that are packed together

@@ -15,16 +15,13 @@ from r1jax.checkpoint import Saved
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.training.batches import ComputeConfig
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import schedule
 from r1jax.training.rl.state import Files, Loop
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Cut, Examine, Pool, cut
-from r1jax.training.update import (
-    ComputeConfig,
-    Functions,
-    update,
-)
+from r1jax.training.update import Functions, update
 from r1jax.types import Batch, Params, TrainState
 
 MAX_SKIPPED = 5  # non-finite updates in a row after which the loop gives up

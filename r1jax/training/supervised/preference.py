@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from r1jax.data.examples.judged import LAYOUTS, Preferences
+from r1jax.data.examples.judged import PACKINGS, Preferences
 from r1jax.data.examples.preferences import Feedback
 from r1jax.data.packing import Denominators, Sequences
 from r1jax.evaluate.calibration import (
@@ -25,19 +25,12 @@ from r1jax.mesh import replicated
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.training.batches import ComputeConfig, PerToken, over_completions
 from r1jax.training.supervised.examine import EVAL_CHUNK, Cut, Examine, Examined
-from r1jax.training.update import (
-    ComputeConfig,
-    Functions,
-    functions_of,
-    join,
-    make_score,
-    place_batch,
-)
+from r1jax.training.update import Functions, functions_of, join, make_score
 from r1jax.types import Batch, Metrics, Params
 
-PerToken = Callable[[Params, Batch], jax.Array]
-"""(parameters of a model, batch) -> f32[B, T]."""
+PAIRS = PACKINGS["pairwise"]
 
 
 def make_scores(
@@ -77,25 +70,11 @@ def cut(kind: Feedback) -> Cut:
 
     def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
         totals = Denominators.of(sequences, max_tokens=1)
-        return LAYOUTS[kind].pack(
+        return PACKINGS[kind].pack(
             sequences, compute.rows, compute.width, compute.max_segments, totals
         )
 
     return cut
-
-
-def completions(
-    values: PerToken,
-    params: Params,
-    sequences: Sequences,
-    kind: Feedback,
-    compute: ComputeConfig,
-    mesh: Mesh,
-) -> np.ndarray:
-    """f32[responses, C], per-token `values` of every response, 0 beyond its end."""
-    batches = cut(kind)(sequences, compute)
-    found = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
-    return LAYOUTS[kind].unpack(found, sequences, compute.rows, compute.width, compute.max_segments)
 
 
 def over_rows(rows: Preferences, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -124,7 +103,8 @@ def reward_examiner(
         model = scalar.join(params, base, lora)
 
         def first(index: np.ndarray) -> np.ndarray:  # every token of a response has its score
-            return completions(run, model, rows.take(index), kind, compute, mesh)[:, 0]
+            found = over_completions(run, model, rows.take(index), compute, mesh, PACKINGS[kind])
+            return found[:, 0]
 
         found = over_rows(rows, first).astype(np.float64)
         return EXAMINED[kind](found, rows)
@@ -193,8 +173,9 @@ def dpo_examiner(
 
         def ratios(index: np.ndarray) -> np.ndarray:
             some = rows.take(index)
-            own = completions(logp, model, some, "pairwise", compute, mesh).astype(np.float64)
-            ratio = own.sum(1) - (0 if config.reference_free else some.ref_logp.sum(1, np.float64))
+            own = over_completions(logp, model, some, compute, mesh, PAIRS).astype(np.float64)
+            ref = 0 if config.reference_free else some.columns["ref_logp"].sum(1, np.float64)
+            ratio = own.sum(1) - ref
             ratio = ratio / some.lengths if config.kind == "ipo" else ratio
             return np.stack([config.beta * ratio, own.sum(1)], axis=1)
 
@@ -241,7 +222,7 @@ def with_reference(
 
     def fill(index: np.ndarray) -> np.ndarray:
         some = rows.take(index)
-        found = completions(logp, reference, some, "pairwise", compute, mesh)
+        found = over_completions(logp, reference, some, compute, mesh, PAIRS)
         for values, span in zip(found, rows.spans(rows.sequences(index)), strict=True):
             flat[span] = values[: span.stop - span.start]
         return index

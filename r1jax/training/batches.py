@@ -1,0 +1,98 @@
+"""Micro-batches on their way to the devices, and passes over them that need no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from r1jax import mesh as meshes
+from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
+from r1jax.models.decoder import Remat
+from r1jax.types import COLUMNS, Batch, Params
+
+PerToken = Callable[[Params, Batch], jax.Array]
+"""(parameters of a model, batch) -> f32[B, T], replicated."""
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How a batch is cut and computed; none of it changes what is computed."""
+
+    rows: int = 8
+    """Packed rows per micro-batch."""
+    width: int = 512
+    """Tokens per row; no sequence (prompt and completion) may be longer."""
+    max_segments: int = 16
+    """Sequences a row may hold."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of forward and backward; weights and optimizer stay float32."""
+    remat: Remat = "full"
+    """What a layer keeps for the backward pass: nothing (full), products (dots), all (none)."""
+    unroll: int = 1
+    """Layers compiled side by side in the scan over layers; 0: all of them, which on a GPU spares
+    the copies of what the backward pass needs, at some seconds of compilation."""
+    chunk: int = 128
+    """Tokens of a row whose vocabulary logits exist at a time."""
+    kernel: Literal["auto", "xla", "cudnn"] = "auto"
+    """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+
+
+def over_completions(
+    values: PerToken,
+    params: Params,
+    sequences: Sequences,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    packing: Packing = ONE_BY_ONE,
+) -> np.ndarray:
+    """f32[N, C], per-token `values` of every completion, 0 beyond its end: a pass without gradient.
+
+    C is the longest completion; of a batch, `values` gives f32[B, T].
+    """
+    shape = (compute.rows, compute.width, compute.max_segments)
+    # Denominators are a loss's, and no loss is computed here.
+    batches = packing.pack(sequences, *shape, Denominators.of(sequences, 1))
+    found = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
+    return packing.unpack(found, sequences, *shape)
+
+
+def place_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """A host batch on the mesh, rows spread over its data axes."""
+
+    def put(x: np.ndarray) -> jax.Array:
+        x = np.asarray(x)
+        axes = ("batch", *(None,) * (x.ndim - 1)) if x.ndim else ()
+        return meshes.place(x, meshes.sharding(mesh, axes, x.shape))
+
+    return jax.tree.map(put, batch)
+
+
+def abstract_batch(
+    compute: ComputeConfig, mesh: Mesh | None = None, columns: Iterable[str] = COLUMNS
+) -> Batch:
+    """ShapeDtypeStructs of one micro-batch with these columns."""
+
+    def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        where = None
+        if mesh is not None:
+            axes = ("batch", *(None,) * (len(shape) - 1)) if shape else ()
+            where = meshes.sharding(mesh, axes, shape)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+
+    b, t, m = compute.rows, compute.width, compute.max_segments
+    whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
+    one = array(jnp.float32, b, t)
+    totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
+    return Batch(
+        **whole,
+        mask=one,
+        columns=dict.fromkeys(columns, one),
+        lengths=array(jnp.float32, b, m),
+        **totals,
+    )
