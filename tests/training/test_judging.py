@@ -369,6 +369,35 @@ def test_without_such_terms_nothing_is_there(parts):
     assert found.earned is found.total
 
 
+def test_they_reach_the_advantages_and_the_metrics(parts):
+    """Completions earn 1 where they have an odd number of tokens, their first token its half."""
+    odd = per_completion(lambda problem, completion: len(completion.token_ids) % 2)
+
+    @per_token
+    @per_completion
+    def beginning(problem, completion):
+        return [len(completion.token_ids), *[None] * (len(completion.token_ids) - 1)]
+
+    terms = [Term("odd", odd), Term("beginning", beginning, 0.5)]
+    chosen = dataclasses.replace(parts, terms=terms, pool=RewardPool(workers=0))
+    files = SimpleNamespace(
+        progress=Progress(1, "", enabled=False), run=SimpleNamespace(samples=lambda *_: None)
+    )
+    scored = rl.new_rollout(chosen, Loop(setup.initial_state(parts), None), files)
+    lengths = scored.sequences.lengths
+    above = [
+        (x - x.mean(1, keepdims=True)).ravel()
+        for x in (lengths.reshape(-1, GROUP) % 2, lengths.reshape(-1, GROUP) / 2)
+    ]
+    expected = np.where(np.arange(lengths.max()) < lengths[:, None], above[0][:, None], 0)
+    expected[:, 0] += above[1]  # of no other token: it has the rewards from it to the end
+    np.testing.assert_allclose(scored.sequences.columns["advantages"], expected, atol=1e-6)
+    assert np.unique(lengths).size > 3
+    metrics = scored.metrics
+    assert metrics["reward/beginning"] == pytest.approx(lengths.mean())
+    assert metrics["reward/mean"] == pytest.approx((lengths % 2 + lengths / 2).mean())
+
+
 PROCESSES = """
 import sys, jax, numpy as np
 from r1jax.problem import Completion, Problem, RewardContext
