@@ -94,13 +94,23 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
 
     Without such a constraint after the embedding, XLA replicates the compute.
     """
-    if mesh is None:
+    if mesh is None or _one_device(mesh):
         return x
     where = spec(mesh, axes, x.shape)
     inside_over_rows = bool(jax.sharding.get_abstract_mesh().manual_axes)
     return jax.lax.with_sharding_constraint(
         x, where if inside_over_rows else NamedSharding(mesh, where)
     )
+
+
+def _one_device(mesh: Mesh) -> bool:
+    """Whether what is traced is one device's program: inside `on_own_rows`, nothing is spread."""
+    return len(jax.sharding.get_abstract_mesh().manual_axes) == len(mesh.axis_names)
+
+
+def platform(mesh: Mesh | None) -> str:
+    """What the mesh's devices are: cpu, gpu or tpu, whatever this machine has; cpu without one."""
+    return "cpu" if mesh is None else mesh.devices.flat[0].platform
 
 
 def row_devices(mesh: Mesh) -> int:
@@ -174,9 +184,9 @@ def by_device(
     """`f` with each device on its own part of the arrays, for kernels that XLA cannot cut up.
 
     `inside` and `outside` hold the logical axes of arguments and results; a result is laid out like
-    the argument of the same axes. One device leaves f as it is.
+    the argument of the same axes. One device's program leaves f as it is.
     """
-    if mesh is None or mesh.size == 1:
+    if mesh is None or mesh.size == 1 or _one_device(mesh):
         return f
 
     def run(*arrays: jax.Array) -> Any:

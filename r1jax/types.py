@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from r1jax.errors import UserError
@@ -93,6 +94,11 @@ class Batch:
     def sampler_logp(self) -> jax.Array:
         """f32[B, T], logp - log_mass: of the distribution that the sampler drew from."""
         return self.column("sampler_logp")
+
+
+def segment_members(segment_ids: jax.Array, max_segments: int) -> jax.Array:
+    """bool[B, T, M], True where token t belongs to segment m + 1."""
+    return segment_ids[..., None] == jnp.arange(1, max_segments + 1)
 
 
 @struct.dataclass

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from experiments.bench.ceilings import Ceilings
-from r1jax.models import table
+from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
-from r1jax.models.decoding.quantized import matrices
+from r1jax.models.decoding.cache import token_bytes
 
 
 def used_weights(c: ModelConfig) -> int:
@@ -18,12 +18,7 @@ def used_weights(c: ModelConfig) -> int:
 
 def layer_matrices(c: ModelConfig) -> int:
     """Weights in the layers' matrices: what `--rollout.weights` can hold in 8 bits."""
-    return sum(math.prod(row.shape) for row in matrices(table.table(c)))
-
-
-def cache_bytes(c: ModelConfig, itemsize: int) -> int:
-    """Bytes of keys and values of one token in all layers."""
-    return 2 * c.n_layers * c.kv_dim * itemsize
+    return sum(math.prod(row.shape) for row in kinds.eight_bit(c, table.table(c)))
 
 
 def mean_cache(lengths: Sequence[tuple[int, int]]) -> float:
@@ -56,5 +51,5 @@ def step_seconds(
     wide = used_weights(c) / tensor - narrow
     read = (wide * itemsize + narrow) / ceilings.bytes_per_s
     products = 2 * (wide + narrow / 2) * slots / ceilings.flops_per_s
-    cached = slots * cache * cache_bytes(c, itemsize) / tensor / ceilings.bytes_per_s
+    cached = slots * cache * token_bytes(c, itemsize) / tensor / ceilings.bytes_per_s
     return max(read, products) + cached

@@ -167,5 +167,5 @@ def _attention(trainer: Trainer) -> str:
     compute, found = trainer.compute, trainer.attention
     asked = compute.kernel
     if asked == "auto":
-        asked = choose_kernel(jnp.dtype(compute.dtype), trainer.model.head_dim)
+        asked = choose_kernel(trainer.mesh, jnp.dtype(compute.dtype), trainer.model.head_dim)
     return found if found == asked else f"{found} (asked: {asked})"

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.losses.reduce import masked
-from r1jax.types import Batch, Loss, Mean, Metrics, Stats
+from r1jax.types import Batch, Loss, Mean, Metrics, Stats, segment_members
 
 ScoreLoss = Callable[[jax.Array, Batch], tuple[jax.Array, Metrics]]
 """(scores f32[B, M] of the segments, batch) -> (additive share, metrics)."""
@@ -138,7 +138,7 @@ def sides(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _sums(values: jax.Array, batch: Batch) -> jax.Array:
     """f32[B, M], the sum of `values` over the scored tokens of each segment."""
-    own = batch.segment_ids[..., None] == jnp.arange(1, batch.lengths.shape[1] + 1)
+    own = segment_members(batch.segment_ids, batch.lengths.shape[1])
     return jnp.sum(jnp.where(own, masked(values, batch)[..., None], 0.0), axis=1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from r1jax.types import Batch
+from r1jax.types import Batch, segment_members
 
 
 def segment_sum(values: jax.Array, batch: Batch) -> jax.Array:
@@ -30,5 +30,4 @@ def segment_length(batch: Batch) -> jax.Array:
 
 
 def _members(batch: Batch) -> jax.Array:
-    """bool[B, T, M], True where token t belongs to segment m + 1."""
-    return batch.segment_ids[..., None] == jnp.arange(1, batch.lengths.shape[1] + 1)
+    return segment_members(batch.segment_ids, batch.lengths.shape[1])

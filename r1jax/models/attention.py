@@ -7,6 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
+
+from r1jax.mesh import platform
+from r1jax.types import segment_members
 
 NEGATIVE = -1e30
 
@@ -20,50 +24,65 @@ class Segments:
 
 
 def attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, kernel: str = "auto"
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    segments: Segments,
+    kernel: str = "auto",
+    *,
+    scale: float | None = None,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
-    """Causal attention inside segments: softmax(q·kᵀ/√h)·v.
+    """Causal attention inside segments: softmax(scale·q·kᵀ)·v, by default scale = 1/√h.
 
-    q[B, T, heads, h]; k, v[B, T, kv_heads, h]; returns [B, T, heads, h], 0 at padding. `kernel` is
-    auto, xla or cudnn; auto takes cuDNN on a CUDA device in bf16 or fp16.
+    q[B, T, heads, h]; k[B, T, kv_heads, h]; v[B, T, kv_heads, w]; returns [B, T, heads, w], 0 at
+    padding. `kernel` is auto, xla or cudnn; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA
+    devices, and XLA, which runs everywhere, where no mesh is given.
     """
+    (b, t, heads, h), kv_heads = q.shape, k.shape[2]
+    assert k.shape == (b, t, kv_heads, h) and v.shape[:3] == k.shape[:3], (
+        q.shape,
+        k.shape,
+        v.shape,
+    )
+    assert heads % kv_heads == 0 and segments.ids.shape == (b, t), (heads, segments.ids.shape)
     if kernel == "auto":
-        kernel = choose_kernel(q.dtype, q.shape[-1])
+        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1])
     run = {"xla": _xla, "cudnn": _cudnn}[kernel]
-    return run(q, k, v, segments)
+    return run(q, k, v, segments, math.sqrt(h) if scale is None else 1 / scale)
 
 
-def choose_kernel(dtype: jnp.dtype, head_dim: int) -> str:
-    """The kernel `auto` stands for: cuDNN where it can run, otherwise XLA."""
+def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
+    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA."""
     half = dtype in (jnp.bfloat16, jnp.float16)
-    if jax.default_backend() == "gpu" and half and head_dim % 8 == 0 and head_dim <= 128:
-        return "cudnn"
-    return "xla"
+    fits = all(width % 8 == 0 and width <= 128 for width in widths)
+    return "cudnn" if platform(mesh) == "gpu" and half and fits else "xla"
 
 
-def _xla(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.Array:
+def _xla(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float) -> jax.Array:
     b, t, heads, h = q.shape
     grouped = q.reshape(b, t, k.shape[2], heads // k.shape[2], h)
     scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k, preferred_element_type=jnp.float32)
     ids = segments.ids
     same = (ids[:, :, None] == ids[:, None, :]) & (ids > 0)[:, :, None]
     visible = same & (jnp.arange(t)[:, None] >= jnp.arange(t)[None, :])
-    scores = jnp.where(visible[:, None, None], scores / math.sqrt(h), NEGATIVE)
+    scores = jnp.where(visible[:, None, None], scores / divisor, NEGATIVE)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    out = jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(b, t, heads, h)
+    out = jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(b, t, heads, -1)
     return jnp.where((ids > 0)[:, :, None, None], out, 0)
 
 
 def segment_starts(ids: jax.Array, max_segments: int) -> tuple[jax.Array, jax.Array]:
     """(starts i32[B, M+1], lengths i32[B, M]) of contiguous segments; -1 where there is none."""
-    numbers = jnp.arange(1, max_segments + 1)
-    lengths = jnp.sum(ids[:, :, None] == numbers, axis=1, dtype=jnp.int32)
+    lengths = jnp.sum(segment_members(ids, max_segments), axis=1, dtype=jnp.int32)
     starts = jnp.cumsum(lengths, axis=1) - lengths
     lengths, starts = (jnp.where(lengths > 0, x, -1) for x in (lengths, starts))
     return jnp.pad(starts, ((0, 0), (0, 1)), constant_values=-1), lengths
 
 
-def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.Array:
+def _cudnn(
+    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float
+) -> jax.Array:
     """cuDNN's packed layout, whose offsets only a private module of jax takes.
 
     That module strides keys by the number of query heads, so grouped heads are repeated. Padding
@@ -85,7 +104,7 @@ def _cudnn(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments) -> jax.
         kv_seqlen=lengths,
         q_offsets=starts,
         kv_offsets=starts,
-        scale=1.0 / math.sqrt(q.shape[-1]),
+        scale=1.0 / divisor,
         mask_type=cudnn.MaskType.PADDING_CAUSAL,
     )
     return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)

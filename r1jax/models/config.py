@@ -15,9 +15,10 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Stack:
-    """A run of equal layers: one `lax.scan` in training."""
+    """A run of layers of the same kinds (`r1jax.models.kinds`): one `lax.scan` in training."""
 
-    kind: str
+    attention: str
+    ffn: str
     layers: int
 
 
@@ -65,7 +66,7 @@ class ModelConfig:
     @property
     def stacks(self) -> tuple[Stack, ...]:
         """Homogeneous runs of layers, in order; the dense families have one."""
-        return (Stack("dense", self.n_layers),)
+        return (Stack("grouped", "dense", self.n_layers),)
 
     @property
     def q_dim(self) -> int:

@@ -1,4 +1,7 @@
-"""The decoder as pure functions of its parameters: training forward, prefill, one decode step."""
+"""The decoder as pure functions of its parameters: training forward, prefill, one decode step.
+
+What a layer does is said by its kinds (`r1jax.models.kinds`): the decoder puts layers in a row.
+"""
 
 from __future__ import annotations
 
@@ -6,71 +9,36 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax.sharding import Mesh
 
 from r1jax.mesh import constrain, cuts_columns, over_rows
 from r1jax.models import attention as attn
+from r1jax.models import kinds
 from r1jax.models.config import ModelConfig
-from r1jax.models.decoding.cache_attention import Prefix, append_and_attend
+from r1jax.models.decoding.cache import Cache
+from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.models.decoding.few_rows import joined, laid_out, wanted
-from r1jax.models.decoding.quantized import WeightFormat, quantized, reaches
-from r1jax.models.layers import feed_forward, linear, rms_norm, rope, rope_tables
+from r1jax.models.decoding.quantized import WeightFormat, quantized
+from r1jax.models.layers import Layer, rms_norm, rope_tables
 from r1jax.models.lora import merge
 from r1jax.types import Params
 
 Remat = Literal["none", "dots", "full"]
-Layer = dict[str, jax.Array]
-
-
-@struct.dataclass
-class Cache:
-    """Keys and values of every slot, one pair of arrays per layer.
-
-    k, v: tuple over layers of [S, L, kv_heads, h]. Separate arrays, because a stacked cache is
-    copied by XLA at every step.
-    """
-
-    k: tuple[jax.Array, ...]
-    v: tuple[jax.Array, ...]
-
-
-def _project(
-    c: ModelConfig,
-    layer: Layer,
-    x: jax.Array,
-    mesh: Mesh | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """q[..., heads, h], k and v[..., kv_heads, h] of activations x[..., d_model], not rotated."""
-    x = rms_norm(x, layer["attn_norm"], c.rms_eps)
-
-    def heads(i: str) -> jax.Array:
-        y = linear(layer[f"w{i}"], x, layer.get(f"b{i}"))
-        return y.reshape(*x.shape[:-1], -1, c.head_dim)
-
-    if "wqkv" in layer:
-        ends = (c.n_heads, c.n_heads + c.n_kv_heads)
-        parts = jnp.split(heads("qkv"), ends, axis=-2)
-    else:
-        parts = [heads(i) for i in "qkv"]
-    # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
-    q, k, v = (
-        constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
-        for y, axis in zip(parts, ("heads", "kv_heads", "kv_heads"), strict=True)
-    )
-    if c.qk_norm:
-        q = rms_norm(q, layer["q_norm"], c.rms_eps)
-        k = rms_norm(k, layer["k_norm"], c.rms_eps)
-    return q, k, v
-
-
-def _finish(c: ModelConfig, layer: Layer, x: jax.Array, mixed: jax.Array) -> jax.Array:
-    """Attention output projection and feed-forward, both residual."""
-    x = x + linear(layer["wo"], mixed.reshape(*x.shape[:-1], c.q_dim))
-    return x + feed_forward(layer, rms_norm(x, layer["ffn_norm"], c.rms_eps))
 
 
 def forward(
+    params: Params,
+    c: ModelConfig,
+    tokens: jax.Array,
+    positions: jax.Array,
+    segments: attn.Segments,
+    **how: Any,
+) -> jax.Array:
+    """The hidden states of `forward_told` alone."""
+    return forward_told(params, c, tokens, positions, segments, **how)[0]
+
+
+def forward_told(
     params: Params,
     c: ModelConfig,
     tokens: jax.Array,
@@ -81,25 +49,31 @@ def forward(
     remat: Remat = "none",
     unroll: int = 1,
     kernel: str = "auto",
-) -> jax.Array:
+) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
     """Hidden states after the final norm, [B, T, d_model], for packed tokens i32[B, T].
 
+    Beside them what the layers tell (`kinds.FeedForward`), by stack, each array [layers, ...].
     Layers are scanned; `remat` keeps nothing of a layer ("full"), its matrix products ("dots") or
     everything ("none") for the backward pass; `unroll` layers are compiled side by side (0: all).
     """
+    assert tokens.shape == positions.shape == segments.ids.shape, (tokens.shape, positions.shape)
     tables = rope_tables(c, positions)
     look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
-    x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)
+    x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)  # [B, T, d_model]
 
-    def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, None]:
-        q, k, v = _project(c, layer, x, mesh)
-        mixed = attn.attention(rope(q, tables), rope(k, tables), v, segments, kernel)
-        x = _finish(c, layer, x, mixed)
-        return constrain(x, mesh, "batch", None, None), None
+    def run(x: jax.Array, stack: Params, attention: Any, ffn: Any) -> tuple[jax.Array, kinds.Told]:
+        def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, kinds.Told]:
+            x = x + attention.full(c, layer, x, tables, segments, mesh, kernel)[0]
+            y, told = ffn.run(c, layer, x, segments, mesh)
+            return constrain(x + y, mesh, "batch", None, None), told
 
-    for stack in params["stacks"]:
-        x, _ = jax.lax.scan(_rematerialise(block, remat), x, stack, unroll=unroll or True)
-    return rms_norm(x, params["norm"], c.rms_eps)
+        return jax.lax.scan(_rematerialise(block, remat), x, stack, unroll=unroll or True)
+
+    told = []
+    for stack, records in zip(params["stacks"], kinds.of_stacks(c), strict=True):
+        x, own = run(x, stack, *records)
+        told.append(own)
+    return rms_norm(x, params["norm"], c.rms_eps), tuple(told)
 
 
 def _rematerialise(block: Any, remat: Remat) -> Any:
@@ -123,38 +97,39 @@ def logits(params: Params, hidden: jax.Array) -> jax.Array:
 
 
 def unstack(
-    params: Params, dtype: Any, mesh: Mesh | None = None, weights: WeightFormat = "same"
-) -> Params:
+    params: Params, c: ModelConfig, dtype: Any, mesh: Mesh | None = None,
+    weights: WeightFormat = "same",
+) -> Params:  # fmt: skip
     """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on.
 
-    Matrices that meet the same activations stand side by side in one, q, k, v and gate, up: a
-    decode step reads few rows, and one large product comes nearer to the memory's rate than two.
-    They stay apart where the mesh cuts them by columns, which would be others than the heads'. On
-    a GPU they are `models.few_rows.laid_out`.
-    `weights` may ask for these matrices in 8 bits (embedding and head keep `dtype`).
+    Matrices that meet the same activations stand side by side in one: a decode step reads few
+    rows, and one large product comes nearer to the memory's rate than two. They stay apart where
+    the mesh cuts them by columns, which would be others than the heads'. On GPUs they are
+    `few_rows.laid_out`. `weights` may ask for the layers' matrices in 8 bits (embedding and head
+    keep `dtype`); raises UserError where a kind of layer has no bounds for that.
     """
     cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
-    whole = mesh is None or not cuts_columns(mesh)
-    apart = [
-        jax.tree.map(lambda w, i=i: w[i], stack)
-        for stack in cast["stacks"]
-        for i in range(jax.tree.leaves(stack)[0].shape[0])
-    ]
-    layers = [joined(layer) if whole else layer for layer in apart]
     if weights == "float8":
-        layers = [quantized(j, reaches(a)) for j, a in zip(layers, apart, strict=True)]
-    elif whole and wanted():
-        layers = [laid_out(layer) for layer in layers]
-    return {**cast, "stacks": tuple(layers)}
+        kinds.eight_bit(c, cast)
+    whole = mesh is None or not cuts_columns(mesh)
 
+    def one(layer: Layer, attention: kinds.Attention, ffn: kinds.FeedForward) -> Layer:
+        both = attention.matrices, ffn.matrices
+        side_by_side = both[0].joined | both[1].joined if whole else {}
+        apart, layer = layer, joined(layer, side_by_side)
+        if weights == "float8":
+            reach = both[0].reach(apart) | both[1].reach(apart)
+            met = {new: reach[parts[0]] for new, parts in side_by_side.items() if parts[0] in reach}
+            return quantized(layer, reach | met)
+        few_rows = both[0].few_rows | both[1].few_rows
+        return laid_out(layer, few_rows) if whole and wanted(mesh) else layer
 
-def empty_cache(c: ModelConfig, slots: int, length: int, dtype: Any) -> Cache:
-    """A zeroed cache for `slots` sequences of up to `length` tokens."""
-    shape = (slots, length, c.n_kv_heads, c.head_dim)
-    return Cache(
-        k=tuple(jnp.zeros(shape, dtype) for _ in range(c.n_layers)),
-        v=tuple(jnp.zeros(shape, dtype) for _ in range(c.n_layers)),
-    )
+    both = zip(cast["stacks"], c.stacks, strict=True)
+    apart = [
+        jax.tree.map(lambda w, i=i: w[i], layers) for layers, s in both for i in range(s.layers)
+    ]
+    pairs = zip(apart, kinds.of_layers(c), strict=True)
+    return {**cast, "stacks": tuple(one(layer, *records) for layer, records in pairs)}
 
 
 def prefill(
@@ -162,23 +137,24 @@ def prefill(
 ) -> tuple[jax.Array, Cache]:
     """Runs prompts i32[P, T] (right-padded to `lengths`) through unstacked weights.
 
-    Returns the f32 logits [P, vocab] that predict the first completion token, and the prompts'
-    keys and values as a cache of length T.
+    Returns the f32 logits [P, vocab] that predict the first completion token, and what the prompts
+    leave behind as a cache of length T.
     """
+    assert tokens.ndim == 2 and lengths.shape == tokens.shape[:1], (tokens.shape, lengths.shape)
     ids = (jnp.arange(tokens.shape[1])[None] < lengths[:, None]).astype(jnp.int32)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     tables, segments = rope_tables(c, positions), attn.Segments(ids, 1)
-    x = constrain(weights["embed"][tokens], mesh, "batch", None, None)
-    keys, values = [], []
-    for layer in weights["stacks"]:
-        q, k, v = _project(c, layer, x, mesh)
-        k = rope(k, tables)
-        x = _finish(c, layer, x, attn.attention(rope(q, tables), k, v, segments))
-        keys.append(k)
-        values.append(v)
+    x = constrain(weights["embed"][tokens], mesh, "batch", None, None)  # [P, T, d_model]
+    left = []
+    for layer, (attention, ffn) in zip(weights["stacks"], kinds.of_layers(c), strict=True):
+        mixed, kept = attention.full(c, layer, x, tables, segments, mesh, "auto")
+        x = x + mixed
+        x = x + ffn.run(c, layer, x, segments, mesh)[0]
+        left.append(kept)
+    # Only the last token of a prompt predicts, so that [P, T, vocab] never exists.
     last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
     hidden = rms_norm(last, weights["norm"], c.rms_eps)
-    return logits(weights, hidden), Cache(tuple(keys), tuple(values))
+    return logits(weights, hidden), Cache(tuple(left))
 
 
 def decode_step(
@@ -194,17 +170,15 @@ def decode_step(
 
     `prefix` says what slots begin with in common; it changes what is read, never the result.
     """
+    assert tokens.shape == positions.shape == (cache.slots,), (tokens.shape, cache.slots)
     tables = rope_tables(c, positions)
-    x = constrain(weights["embed"][tokens], mesh, "slots", None)
-    keys, values = [], []
-    for layer, k_cache, v_cache in zip(weights["stacks"], cache.k, cache.v, strict=True):
-        q, k, v = _project(c, layer, x, mesh)
-        mixed, k_cache, v_cache = append_and_attend(
-            q, k, v, tables, k_cache, v_cache, positions, prefix, mesh
-        )
-        x = _finish(c, layer, x, mixed)
-        x = constrain(x, mesh, "slots", None)
-        keys.append(k_cache)
-        values.append(v_cache)
+    x = constrain(weights["embed"][tokens], mesh, "slots", None)  # [S, d_model]
+    left = []
+    layers = zip(weights["stacks"], cache.layers, kinds.of_layers(c), strict=True)
+    for layer, own, (attention, ffn) in layers:
+        mixed, own = attention.step(c, layer, x, tables, own, positions, prefix, mesh)
+        x = x + mixed
+        x = constrain(x + ffn.run(c, layer, x, None, mesh)[0], mesh, "slots", None)
+        left.append(own)
     hidden = rms_norm(x, weights["norm"], c.rms_eps)
-    return logits(weights, hidden), Cache(tuple(keys), tuple(values))
+    return logits(weights, hidden), Cache(tuple(left))

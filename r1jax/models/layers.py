@@ -1,15 +1,21 @@
-"""The pieces of a decoder layer: linear, RMSNorm, rotary positions, gated feed-forward."""
+"""The pieces that layers of every kind are made of: linear, RMSNorm, rotary positions."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from r1jax.models.config import ModelConfig
+
+Layer = dict[str, Any]
+"""The weights of one layer by name, arrays or leaves."""
+
+Tables = tuple[jax.Array, jax.Array]
+"""Cosines and sines of the rotary angles of each position, f32[..., 1, head_dim/2]."""
 
 
 class Leaf(Protocol):
@@ -50,17 +56,8 @@ def rope_tables(c: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Ar
     return jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
 
 
-def rope(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rope(x: jax.Array, tables: Tables) -> jax.Array:
     """Rotates x[..., heads, head_dim] in half-split pairs, as the Hugging Face families do."""
     cos, sin = tables
     a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
-
-
-def feed_forward(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """SwiGLU: (silu(x·W_gate) ⊙ x·W_up)·W_down; both first matrices may be one, `gate_up`."""
-    if "gate_up" in layer:
-        gate, up = jnp.split(linear(layer["gate_up"], x), 2, axis=-1)
-    else:
-        gate, up = linear(layer["gate"], x), linear(layer["up"], x)
-    return linear(layer["down"], jax.nn.silu(gate) * up)

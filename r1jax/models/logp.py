@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,17 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import constrain, over_rows
 from r1jax.models import attention as attn
-from r1jax.models import decoder
+from r1jax.models import decoder, kinds
 from r1jax.models.config import ModelConfig
 from r1jax.types import Batch, Params, Stats
 
 
-def score(
+def score(params: Params, c: ModelConfig, batch: Batch, temperature: float, **how: Any) -> Stats:
+    """The `Stats` of `score_told` alone."""
+    return score_told(params, c, batch, temperature, **how)[0]
+
+
+def score_told(
     params: Params,
     c: ModelConfig,
     batch: Batch,
@@ -26,18 +32,19 @@ def score(
     remat: decoder.Remat = "none",
     unroll: int = 1,
     kernel: str = "auto",
-) -> Stats:
+) -> tuple[Stats, tuple[kinds.Told, ...]]:
     """log p and entropy of every token of a packed batch given the earlier ones of its segment.
 
     Both f32[B, T] at `temperature`, aligned with the token itself; column 0 of a segment is
     predicted by nothing and holds 0 (it is never in the mask). Compute runs in params' dtype.
+    Beside them what the layers tell, for `kinds.with_auxiliary`.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
-    hidden = decoder.forward(
+    hidden, told = decoder.forward_told(
         params, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
-    return score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)
+    return score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh), told
 
 
 def score_hidden(
@@ -50,6 +57,7 @@ def score_hidden(
     mesh: Mesh | None = None,
 ) -> Stats:
     """As `score`, from the hidden states [B, T, d] of `decoder.forward`."""
+    # Position t predicts token t + 1: T - 1 positions, moved to their tokens by `aligned`.
     stats = token_stats(
         hidden[:, :-1], decoder.head(params), batch.tokens[:, 1:], temperature, chunk, mesh
     )
@@ -58,6 +66,7 @@ def score_hidden(
 
 def aligned(x: jax.Array, batch: Batch) -> jax.Array:
     """f32[B, T - 1] of the positions that predict, as f32[B, T] of the tokens predicted."""
+    # A segment's first token is predicted by the segment before it, or by padding: 0 there.
     inside = (batch.positions > 0) & (batch.segment_ids > 0)
     return jnp.where(inside, jnp.pad(x, ((0, 0), (1, 0))), 0.0)
 
@@ -75,7 +84,8 @@ def token_stats(
     The time axis is cut into chunks of `chunk` tokens, whose logits are recomputed in the backward
     pass: at most [B, chunk, V] lives at a time. Batch and vocabulary stay sharded.
     """
-    t = hidden.shape[1]
+    b, t, d = hidden.shape
+    assert head.shape[0] == d and targets.shape == (b, t), (hidden.shape, head.shape, targets.shape)
 
     def all_pieces(weight: jax.Array, hidden: jax.Array, targets: jax.Array) -> Stats:
         stats = _pieces(
@@ -83,7 +93,8 @@ def token_stats(
         )
         return Stats(*(joined_time(x, t) for x in stats))
 
-    run = over_rows(all_pieces, mesh, hidden.shape[0])
+    # Each device on its own rows: the head is collected once, not once per piece.
+    run = over_rows(all_pieces, mesh, b)
     return run(head.astype(hidden.dtype), hidden, targets)
 
 
@@ -123,10 +134,11 @@ def _forward(
     targets: jax.Array,
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
     def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
-        h, y = xs
+        h, y = xs  # [B, C, d], i32[B, C]; the logits [B, C, V] die within the step
         return None, logp_and_entropy(vocabulary_logits(mesh, temperature, weight, h), y)
 
     _, (logp, entropy, log_sum) = jax.lax.scan(step, None, (hidden, targets))
+    # Of the logits only log Σ eᶻ and the entropy are kept, f32[P, B, C]: p = exp(z − log Σ eᶻ).
     return (logp, entropy), (temperature, weight, hidden, targets, entropy, log_sum)
 
 

@@ -16,10 +16,12 @@ from safetensors.numpy import save_file
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import ModelConfig
-from r1jax.models.table import Row, table
+from r1jax.models.kinds import targets
+from r1jax.models.row import Row
+from r1jax.models.table import table
 from r1jax.types import Params
 
-TARGETS = ("wq", "wk", "wv", "wo", "gate", "up", "down")
+TARGETS = targets()
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class LoraConfig:
     alpha: float = 32.0
     """The factors' product is scaled by alpha / rank."""
     targets: tuple[str, ...] = TARGETS
-    """Matrices of a layer, by the names of the weight table."""
+    """Matrices of a layer, by the names of the weight table; a layer has those of its kinds."""
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown target or a rank below 0."""
@@ -85,7 +87,8 @@ def rows(c: ModelConfig, config: LoraConfig) -> Params:
 
     return {
         "stacks": tuple(
-            {name: factors(stack[name]) for name in config.targets} for stack in table(c)["stacks"]
+            {name: factors(stack[name]) for name in config.targets if name in stack}
+            for stack in table(c)["stacks"]
         )
     }
 
@@ -117,7 +120,7 @@ def save_peft(
     tensors: dict[str, np.ndarray] = {}
     modules: dict[str, None] = {}
     for stack, plain in zip(factors["stacks"], table(c)["stacks"], strict=True):
-        for name in config.targets:
+        for name in filter(stack.__contains__, config.targets):
             for at, tensor in plain[name].names():
                 module = tensor.removesuffix(".weight")
                 modules[module.rpartition(".")[2]] = None

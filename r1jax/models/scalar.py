@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.models import attention as attn
-from r1jax.models import decoder
+from r1jax.models import decoder, kinds
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
-from r1jax.models.table import Row, Rows, table
-from r1jax.types import Batch, Params
+from r1jax.models.row import Row
+from r1jax.models.table import Rows, table
+from r1jax.types import Batch, Params, segment_members
 
 HEAD = "score"
 """Key of the head f32[d_model], beside the decoder's own weights."""
@@ -49,7 +50,12 @@ def cast(params: Params, dtype: Any) -> Params:
     return {**small, HEAD: params[HEAD]}
 
 
-def sequence_scores(
+def sequence_scores(params: Params, c: ModelConfig, batch: Batch, **how: Any) -> jax.Array:
+    """The scores of `sequence_scores_told` alone."""
+    return sequence_scores_told(params, c, batch, **how)[0]
+
+
+def sequence_scores_told(
     params: Params,
     c: ModelConfig,
     batch: Batch,
@@ -58,32 +64,32 @@ def sequence_scores(
     remat: decoder.Remat = "none",
     unroll: int = 1,
     kernel: str = "auto",
-) -> jax.Array:
+) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
     """f32[B, M]: hidden state of each segment's last token times the head; 0 without a segment.
 
     The last token is the stop token. DeepSeek-R1 (v2, section 3.1): the policy's architecture with
-    a head that predicts a scalar.
+    a head that predicts a scalar. Beside the scores, what the layers tell.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
-    hidden = decoder.forward(
+    hidden, told = decoder.forward_told(
         params, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
     # Every token is scored and most are thrown away: d products each, and no gather to shard.
     wide = hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32))
     scores = jnp.sum(wide * params[HEAD].astype(wide.dtype), axis=-1)
-    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1])
+    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1]), told
 
 
 def at_last_token(values: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:
     """f[B, M], what `values` f[B, T] hold at the last token of each segment; 0 without one."""
     following = jnp.pad(segment_ids[:, 1:], ((0, 0), (0, 1)))
     last = segment_ids != following
-    own = (segment_ids[..., None] == jnp.arange(1, max_segments + 1)) & last[..., None]
+    own = segment_members(segment_ids, max_segments) & last[..., None]
     return jnp.sum(jnp.where(own, values[..., None], 0.0), axis=1)
 
 
 def per_token(scores: jax.Array, segment_ids: jax.Array) -> jax.Array:
     """f[B, T]: at every token the score f[B, M] of its segment, 0 in the padding."""
-    own = segment_ids[..., None] == jnp.arange(1, scores.shape[1] + 1)
+    own = segment_members(segment_ids, scores.shape[1])
     return jnp.sum(jnp.where(own, scores[:, None, :], 0.0), axis=-1)

@@ -4,94 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.models.config import ModelConfig, Stack
+from r1jax.models.kinds import ATTENTION, FEED_FORWARD
+from r1jax.models.row import Row
 from r1jax.types import Params
 
 
-@dataclass(frozen=True)
-class Row:
-    """One weight: shape, logical axes, how it starts and its name at Hugging Face.
-
-    Matrices are stored [in, out]; Hugging Face stores [out, in], so `transposed` says to flip the
-    last two dimensions. A stacked row has a leading layer axis, counted from `first`. For each
-    leading axis along which Hugging Face keeps separate tensors, the name has a `{}`. `std` None
-    means ones, 0 means zeros.
-    """
-
-    shape: tuple[int, ...]
-    axes: tuple[str | None, ...]
-    hf: str
-    std: float | None = None
-    transposed: bool = False
-    stacked: bool = False
-    first: int = 0
-
-    @property
-    def lead(self) -> int:
-        """How many leading axes Hugging Face numbers in the name."""
-        return self.hf.count("{}")
-
-    @property
-    def stored(self) -> tuple[int, ...]:
-        """Shape of one tensor as Hugging Face stores it."""
-        return flipped(self.shape[self.lead :], self.transposed)
-
-    def name(self, at: tuple[int, ...]) -> str:
-        """Hugging Face's name of the tensor at a leading index."""
-        return self.hf.format(self.first + at[0], *at[1:]) if at else self.hf
-
-    def names(self) -> Iterator[tuple[tuple[int, ...], str]]:
-        """(leading index, Hugging Face name) of every tensor the row is made of."""
-        for at in np.ndindex(*self.shape[: self.lead]):
-            yield at, self.name(at)
-
-
-def flipped(sizes: Sequence[Any], transposed: bool) -> tuple[Any, ...]:
-    """What is said of each dimension, its last two exchanged where `transposed`."""
-    return (*sizes[:-2], sizes[-1], sizes[-2]) if transposed else tuple(sizes)
-
-
-def _dense_layer(c: ModelConfig) -> dict[str, Row]:
-    std, out_std = c.init_std, c.init_std / math.sqrt(2 * c.n_layers)
-
-    def matrix(n_in: int, n_out: int, axes: tuple[str, str], hf: str, s: float = std) -> Row:
-        return Row((n_in, n_out), axes, hf + ".weight", s, transposed=True)
-
-    rows = {
-        "attn_norm": Row((c.d_model,), (None,), "input_layernorm.weight"),
-        "wq": matrix(c.d_model, c.q_dim, ("embed", "heads"), "self_attn.q_proj"),
-        "wk": matrix(c.d_model, c.kv_dim, ("embed", "kv_heads"), "self_attn.k_proj"),
-        "wv": matrix(c.d_model, c.kv_dim, ("embed", "kv_heads"), "self_attn.v_proj"),
-        "wo": matrix(c.q_dim, c.d_model, ("heads", "embed"), "self_attn.o_proj", out_std),
-        "ffn_norm": Row((c.d_model,), (None,), "post_attention_layernorm.weight"),
-        "gate": matrix(c.d_model, c.d_ff, ("embed", "ffn"), "mlp.gate_proj"),
-        "up": matrix(c.d_model, c.d_ff, ("embed", "ffn"), "mlp.up_proj"),
-        "down": matrix(c.d_ff, c.d_model, ("ffn", "embed"), "mlp.down_proj", out_std),
-    }
-    if c.attention_bias:
-        rows["bq"] = Row((c.q_dim,), ("heads",), "self_attn.q_proj.bias", 0.0)
-        rows["bk"] = Row((c.kv_dim,), ("kv_heads",), "self_attn.k_proj.bias", 0.0)
-        rows["bv"] = Row((c.kv_dim,), ("kv_heads",), "self_attn.v_proj.bias", 0.0)
-    if c.qk_norm:
-        rows["q_norm"] = Row((c.head_dim,), (None,), "self_attn.q_norm.weight")
-        rows["k_norm"] = Row((c.head_dim,), (None,), "self_attn.k_norm.weight")
-    return rows
-
-
-LAYERS = {"dense": _dense_layer}
-
-
 def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
+    own = ATTENTION[stack.attention].rows(c), FEED_FORWARD[stack.ffn].rows(c)
     return {
         name: replace(
             row,
@@ -101,7 +29,7 @@ def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
             stacked=True,
             first=first,
         )
-        for name, row in LAYERS[stack.kind](c).items()
+        for name, row in (own[0] | own[1]).items()
     }
 
 

@@ -12,24 +12,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.mesh import place, replicated, row_devices, samples_whole
+from r1jax.mesh import place, platform, replicated, row_devices, samples_whole
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding import cache as caches
 from r1jax.models.decoding.quantized import WeightFormat
+from r1jax.models.row import Kept
 from r1jax.rollout import slots as device
 from r1jax.rollout import together
 from r1jax.rollout.ending import AllBut, Ending
 from r1jax.rollout.ladder import EngineConfig, Shape, ladder
 from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
 from r1jax.rollout.sampling import Sampling, request_keys
-from r1jax.rollout.schedule import Batch, Schedule
+from r1jax.rollout.schedule import Prefill, Schedule
 from r1jax.rollout.stops import first_stop
 from r1jax.types import Params
 
 
-def _options() -> dict[str, Any]:
+def _options(mesh: Mesh) -> dict[str, Any]:
     """XLA's for the decode loop: on a GPU cuBLAS, whose kernels for a few rows are the faster."""
-    return {"xla_gpu_enable_triton_gemm": False} if jax.default_backend() == "gpu" else {}
+    return {"xla_gpu_enable_triton_gemm": False} if platform(mesh) == "gpu" else {}
 
 
 class Engine:
@@ -72,16 +74,17 @@ class Engine:
     def _compile(self, stop_ids: tuple[int, ...]) -> None:
         """The device functions, compiled when they first meet a shape.
 
-        Dear are those with the model's layers in them: `prefill`, once per width of prompts, and
-        `decode`, once per shape of the ladder. `fill`, which copies alone, is compiled for both
+        Those with the model's layers in them take long: `prefill`, once per width of prompts, and
+        `decode`, once per shape of the ladder. `fill`, which only copies, is compiled for both
         together, and `enter`, the first draw, again for a shape and its number of prompts.
         """
         c, mesh, dtype = self.model, self.mesh, self.dtype
         prefill = functools.partial(together.prefill, c=c, mesh=mesh)
-        fill = functools.partial(together.fill, mesh=mesh)
+        fill = functools.partial(together.fill, c=c, mesh=mesh)
         enter = functools.partial(together.enter, stop_ids=stop_ids, mesh=mesh)
         decode = functools.partial(together.decode, c=c, stop_ids=stop_ids, mesh=mesh)
-        draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options())
+        # Slots are given away (donated) wherever new ones come back: there is one cache at a time.
+        draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options(mesh))
         self._prefill = jax.jit(prefill, **options)
         self._fill = jax.jit(fill, donate_argnums=0)
         self._enter = jax.jit(enter, **draws, donate_argnums=0)
@@ -91,14 +94,14 @@ class Engine:
         self._look = jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere)
         self._read = jax.jit(lambda s: (s.tokens, s.logp, s.log_mass), **everywhere)
         self._keys = jax.jit(request_keys, static_argnums=0)
-        self._resize = jax.jit(functools.partial(device.resize, mesh=mesh), static_argnums=2)
+        self._resize = jax.jit(functools.partial(device.resize, mesh=mesh), static_argnums=(2, 3))
         self._resize_books = jax.jit(
             functools.partial(device.resize_books, mesh=mesh), static_argnums=2
         )
         # Gathered once for all steps, unless the mesh cuts the model itself.
         whole = everywhere if samples_whole(mesh) else {}
         self._prepare = jax.jit(
-            functools.partial(decoder.unstack, dtype=dtype, mesh=mesh),
+            functools.partial(decoder.unstack, c=c, dtype=dtype, mesh=mesh),
             static_argnames="weights",
             **whole,
         )
@@ -151,11 +154,14 @@ class Engine:
 
         The rest may go on in another call, with what was drawn as `Prompt.kept`.
         """
+        # Groups of requests that share a prompt; who holds which slot is the schedule's alone.
         groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
         work = Schedule(self.config, self.shapes, groups, ending)
         self.steps_taken = self.slot_steps = self.evictions = 0
         slots = self._empty()
         while work.unfinished:
+            # Host: another shape if it is time, then who enters; device: up to `steps` tokens for
+            # every slot; host: who is done. The host sees only flags and counts, bool and i32[S].
             slots = self._climb(slots, work)
             slots = self._refill(weights, slots, work, sampling, (seed, rollout))
             steps, slots = self._decode(
@@ -178,8 +184,8 @@ class Engine:
         run: tuple[int, int],
     ) -> device.Slots:
         """Admits waiting groups while they fit, by prefills of one width each."""
-        for batch in work.refill():
-            slots = self._admit(weights, slots, *self._admission(batch, work, run), sampling)
+        for call in work.refill():
+            slots = self._admit(weights, slots, *self._admission(call, work, run), sampling)
         return slots
 
     def _admit(
@@ -191,24 +197,27 @@ class Engine:
         sampling: Sampling,
     ) -> device.Slots:
         """Prefills each prefix once, for all who enter with it."""
+        # logits f32[P, vocab] and a cache of P rows, which `fill` copies to every sample's slot.
         logits, cache = self._prefill(weights, prompts, entering.lengths)
         filled = self._fill(slots.cache, entering, cache)
         books = self._enter(slots.replace(cache=None), entering, logits, sampling=sampling)
         return books.replace(cache=filled)
 
     def _admission(
-        self, batch: Batch, work: Schedule, run: tuple[int, int]
+        self, call: Prefill, work: Schedule, run: tuple[int, int]
     ) -> tuple[jax.Array, device.Admission]:
         """The prefixes i32[P, width] of a prefill, and who goes on from them."""
-        rows, size = work.rows(batch.width), work.entries(batch.width)
-        prefixes, lengths = np.zeros((rows, batch.width), np.int32), np.ones(rows, np.int32)
+        # Always as many rows (P) and entries (R) as the width allows, so that one program serves.
+        rows, size = work.rows(call.width), work.entries(call.width)
+        prefixes, lengths = np.zeros((rows, call.width), np.int32), np.ones(rows, np.int32)
+        # Entries beyond the last request go to slots that do not exist, each to one of its own.
         slot = work.shape.slots + np.arange(size, dtype=np.int32)
         source, problem, sample, limit, count = (np.zeros(size, np.int32) for _ in range(5))
         (seed, rollout), began = run, np.zeros(size, np.int32)
-        for row, prefix in enumerate(batch.prefixes):
+        for row, prefix in enumerate(call.prefixes):
             lengths[row] = len(prefix)
             prefixes[row, : len(prefix)] = prefix
-        for at, (row, own, request) in enumerate(batch.entering):
+        for at, (row, own, request) in enumerate(call.entering):
             slot[at], source[at], limit[at] = own, row, request.limit
             problem[at], sample[at], count[at] = request.problem, request.sample, request.count
             began[at] = rollout if request.rollout is None else request.rollout
@@ -232,6 +241,7 @@ class Engine:
         self.slot_steps += int(steps) * work.shape.slots
         work.see(count)
         halted = np.zeros_like(active)
+        # Tokens and log-probabilities [S, C] are fetched only if some completion is looked at.
         read = functools.cache(lambda: Drawn(*jax.device_get(self._read(slots))))
         for slot, request in work.held():
             if active[slot] and not self.stop_strings:
@@ -241,6 +251,7 @@ class Engine:
                 drawn.tokens, request.searched, self.stop_strings, self.detokenize
             )
             request.searched = request.count
+            # A stop string ends on the host what the device would go on with.
             halted[slot] = active[slot] and at_string is not None
             if active[slot] and at_string is None:
                 continue
@@ -273,13 +284,13 @@ class Engine:
         rows = None if rows is None else self._whole(rows)
         length, columns = work.shape.length, min(work.shape.length, self.config.max_tokens)
 
-        def moved(old: jax.Array) -> jax.Array:
-            new = self._resize(old, rows, length)
-            old.delete()
+        def moved(kept: Kept, old: jax.Array) -> jax.Array:
+            new = self._resize(old, rows, length, kept.axes)
+            old.delete()  # before the next array comes: never two caches at once
             return new
 
         books = self._resize_books(slots.replace(cache=None), rows, columns)
-        return books.replace(cache=jax.tree.map(moved, slots.cache))
+        return books.replace(cache=caches.each(moved, self.model, slots.cache))
 
     def _whole(self, x: np.ndarray) -> jax.Array:
         return place(x, replicated(self.mesh))

@@ -15,7 +15,7 @@ from r1jax.rollout.requests import Drawn, Request
 
 
 @dataclass
-class Batch:
+class Prefill:
     """What is prefilled in one call, padded to `width`, and who goes on from it in which slot."""
 
     width: int
@@ -91,33 +91,33 @@ class Schedule:
         """Most requests that one prefill of a width lets in."""
         return min(self.shape.slots, self.rows(width) * self._widest)
 
-    def refill(self) -> list[Batch]:
+    def refill(self) -> list[Prefill]:
         """Gives free slots to waiting groups while the first in line fits; what is to be prefilled.
 
         The first in line brings those of its width with it, since a prefill costs the same however
         many of its rows are filled.
         """
         free = deque(slot for slot, request in enumerate(self._owner) if request is None)
-        batches = []
+        calls = []
         while self._waiting and len(self._waiting[0]) <= len(free):
-            batches.append(self._batch(free))
-        return batches
+            calls.append(self._prefill(free))
+        return calls
 
-    def _batch(self, free: deque[int]) -> Batch:
+    def _prefill(self, free: deque[int]) -> Prefill:
         """The next prefill; takes its groups from the line and their slots from the `free` ones."""
-        batch, passed = Batch(self._width(self._waiting[0])), []
-        while self._waiting and free and len(batch.prefixes) < self.rows(batch.width):
+        call, passed = Prefill(self._width(self._waiting[0])), []
+        while self._waiting and free and len(call.prefixes) < self.rows(call.width):
             group = self._waiting.popleft()
-            if len(group) > len(free) or self._width(group) != batch.width:
+            if len(group) > len(free) or self._width(group) != call.width:
                 passed.append(group)
                 continue
             for request in group:
                 slot = free.popleft()
                 self._owner[slot] = request
-                batch.entering.append((len(batch.prefixes), slot, request))
-            batch.prefixes.append(group[0].prefix)
+                call.entering.append((len(call.prefixes), slot, request))
+            call.prefixes.append(group[0].prefix)
         self._waiting.extendleft(reversed(passed))
-        return batch
+        return call
 
     def _width(self, group: list[Request]) -> int:
         return next(width for width in self._widths if width >= group[0].length)

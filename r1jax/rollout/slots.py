@@ -12,6 +12,8 @@ from jax.sharding import Mesh
 from r1jax.mesh import constrain
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding import cache as caches
+from r1jax.models.decoding.cache import Cache
 from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.rollout.sampling import Sampling, draw
 from r1jax.types import Params
@@ -21,7 +23,7 @@ from r1jax.types import Params
 class Slots:
     """S completions being written, side by side, in caches of length L; C = min(L, max_tokens)."""
 
-    cache: decoder.Cache
+    cache: Cache
     key: jax.Array  # u32[S, 2]
     token: jax.Array  # i32[S], last token drawn, not yet in the cache
     position: jax.Array  # i32[S], where it goes
@@ -51,17 +53,17 @@ def empty(
     c: ModelConfig, slots: int, length: int, max_tokens: int, dtype: Any, mesh: Mesh
 ) -> Slots:
     """All slots free."""
-    cache = decoder.empty_cache(c, slots, length, dtype)
+    cache = caches.empty(c, slots, length, dtype)
     columns = min(length, max_tokens)
     zeros = lambda *shape, dtype=jnp.int32: _spread(jnp.zeros((slots, *shape), dtype), mesh)  # noqa: E731
     return Slots(
-        cache=jax.tree.map(lambda x: constrain(x, mesh, "slots", None, "kv_heads", None), cache),
+        cache=caches.constrained(cache, c, mesh, "slots"),
         key=zeros(2, dtype=jnp.uint32),
         token=zeros(),
         position=zeros(),
         count=zeros(),
         limit=zeros(),
-        prefix=Prefix(_spread(jnp.arange(slots), mesh), zeros()),
+        prefix=Prefix(zeros(), zeros()),
         active=zeros(dtype=bool),
         stopped=zeros(dtype=bool),
         tokens=zeros(columns),
@@ -72,30 +74,26 @@ def empty(
 
 def prefill(
     weights: Params, prompts: jax.Array, lengths: jax.Array, c: ModelConfig, mesh: Mesh
-) -> tuple[jax.Array, decoder.Cache]:
+) -> tuple[jax.Array, Cache]:
     """Runs prefixes i32[P, T], right-padded to `lengths`, each once for all its samples.
 
     Returns the logits f32[P, vocab] of their next tokens and their cache of length T, all rows on
     every device, since any slot may read any of them.
     """
     logits, cache = decoder.prefill(weights, c, prompts, lengths, mesh)
-    cache = jax.tree.map(lambda x: constrain(x, mesh, None, None, "kv_heads", None), cache)
-    return constrain(logits, mesh, None, "vocab"), cache
+    return constrain(logits, mesh, None, "vocab"), caches.constrained(cache, c, mesh, None)
 
 
-def fill(
-    old: decoder.Cache, entering: Admission, new: decoder.Cache, mesh: Mesh | None
-) -> decoder.Cache:
+def fill(old: Cache, entering: Admission, new: Cache, c: ModelConfig, mesh: Mesh) -> Cache:
     """The slots' cache with what `prefill` found at the beginning of the slots that are entered."""
-    slot, source, width = entering.slot, entering.source, new.k[0].shape[1]
+    slot, source, width = entering.slot, entering.source, new.length
 
     def one(old: jax.Array, new: jax.Array) -> jax.Array:
         new = new[source].astype(old.dtype)
         # Unless it knows that no slot comes twice, XLA writes atomically, one number at a time.
-        filled = old.at[slot, :width].set(new, mode="drop", unique_indices=True)
-        return constrain(filled, mesh, "slots", None, "kv_heads", None)
+        return old.at[slot, :width].set(new, mode="drop", unique_indices=True)
 
-    return jax.tree.map(one, old, new)
+    return caches.constrained(jax.tree.map(one, old, new), c, mesh, "slots")
 
 
 def enter(
@@ -104,7 +102,7 @@ def enter(
     logits: jax.Array,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
-    mesh: Mesh | None,
+    mesh: Mesh,
 ) -> Slots:
     """Books who enters and draws next tokens from the prefixes' logits; the cache is `fill`'s.
 
@@ -115,7 +113,7 @@ def enter(
     put = lambda old, new: old.at[slot].set(new, mode="drop")  # noqa: E731
     fresh = jnp.zeros_like(slots.active).at[slot].set(True, mode="drop")
     # A slot whose leader is taken by another prompt reads its own copy from now on.
-    leader = jnp.where(fresh[slots.prefix.leader], jnp.arange(size), slots.prefix.leader)
+    leader = jnp.where(fresh[jnp.arange(size) + slots.prefix.leader], 0, slots.prefix.leader)
     first = jnp.full(entering.lengths.shape, size).at[source].min(slot)
     slots = slots.replace(
         key=put(slots.key, entering.key),
@@ -123,7 +121,7 @@ def enter(
         count=put(slots.count, entering.count),
         limit=put(slots.limit, entering.limit),
         prefix=Prefix(
-            put(leader, first[source]), put(slots.prefix.length, entering.lengths[source])
+            put(leader, first[source] - slot), put(slots.prefix.length, entering.lengths[source])
         ),
         active=put(slots.active, True),
         stopped=put(slots.stopped, False),
@@ -142,13 +140,13 @@ def decode(
     c: ModelConfig,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
-    mesh: Mesh | None,
+    mesh: Mesh,
 ) -> tuple[jax.Array, Slots]:
     """Up to `steps` tokens for every active slot; returns (steps taken, slots).
 
     Returns early once `enough_free` slots are free or an active one's text fills its cache.
     """
-    length = slots.cache.k[0].shape[1]
+    length = slots.cache.length
 
     def going(carry: tuple[jax.Array, Slots]) -> jax.Array:
         step, slots = carry
@@ -171,7 +169,7 @@ def decode(
 
 def any_full(slots: Slots) -> jax.Array:
     """Whether the text of an active slot fills its cache."""
-    return jnp.any(slots.active & (slots.position + 1 >= slots.cache.k[0].shape[1]))
+    return jnp.any(slots.active & (slots.position + 1 >= slots.cache.length))
 
 
 def _append(
@@ -205,25 +203,26 @@ def halt(slots: Slots, which: jax.Array) -> Slots:
     return slots.replace(active=slots.active & ~which)
 
 
-def resize(x: jax.Array, rows: jax.Array | None, length: int, mesh: Mesh) -> jax.Array:
-    """x[S, L, ...] reduced to `rows` (None: all), padded with zeros to `length`."""
-    x = x if rows is None else x[rows]
-    x = jnp.pad(x, [(0, 0), (0, length - x.shape[1]), *((0, 0) for _ in x.shape[2:])])
-    return constrain(x, mesh, *("slots", None, "kv_heads", None)[: x.ndim])
+def resize(
+    x: jax.Array, rows: jax.Array | None, length: int, axes: tuple[str | None, ...], mesh: Mesh
+) -> jax.Array:
+    """x[S, L, *axes] reduced to `rows` (None: all), padded with zeros to `length`."""
+    x = caches.lengthened(x if rows is None else x[rows], length)
+    return constrain(x, mesh, "slots", None, *axes)
 
 
 def resize_books(slots: Slots, rows: jax.Array | None, columns: int, mesh: Mesh) -> Slots:
     """All but the cache, reduced to `rows` (None: all), with room for `columns` tokens."""
 
     one = lambda x: _spread(x if rows is None else x[rows], mesh)  # noqa: E731
-    wide = lambda x: resize(x, rows, columns, mesh)  # noqa: E731
+    wide = lambda x: resize(x, rows, columns, (), mesh)  # noqa: E731
     tokens, logp, log_mass = map(wide, (slots.tokens, slots.logp, slots.log_mass))
     kept = jax.tree.map(one, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
     if rows is not None:  # the leaders have moved, or gone
-        kept = kept.replace(prefix=Prefix(jnp.arange(rows.shape[0]), kept.prefix.length))
+        kept = kept.replace(prefix=kept.prefix._replace(leader=jnp.zeros_like(kept.count)))
     return kept.replace(tokens=tokens, logp=logp, log_mass=log_mass)
 
 
-def _spread(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+def _spread(x: jax.Array, mesh: Mesh) -> jax.Array:
     """One of the books x[S, ...], with the slots spread over their devices."""
     return constrain(x, mesh, "slots", *(None,) * (x.ndim - 1))

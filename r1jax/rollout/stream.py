@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding.cache import Cache, lengthened
 from r1jax.rollout.sampling import Sampling, draw, request_keys
 from r1jax.types import Params
 
@@ -67,12 +68,11 @@ def _first(
     sampling: Sampling,
     length: int,
     mesh: Mesh | None,
-) -> tuple[jax.Array, decoder.Cache]:
+) -> tuple[jax.Array, Cache]:
     """Prefill of i32[1, T] and the first token; the cache has room for `length` tokens."""
     logits, short = decoder.prefill(weights, c, tokens, lengths, mesh)
-    grow = lambda x: jnp.pad(x, ((0, 0), (0, length - x.shape[1]), (0, 0), (0, 0)))  # noqa: E731
     token, _, _ = draw(logits, key, jnp.zeros_like(lengths), sampling)
-    return token, jax.tree.map(grow, short)
+    return token, jax.tree.map(lambda x: lengthened(x, length), short)
 
 
 @functools.partial(jax.jit, static_argnames=("c", "sampling", "mesh"), donate_argnames="cache")
@@ -81,12 +81,12 @@ def _next(
     c: ModelConfig,
     token: jax.Array,
     position: jax.Array,
-    cache: decoder.Cache,
+    cache: Cache,
     key: jax.Array,
     index: jax.Array,
     sampling: Sampling,
     mesh: Mesh | None,
-) -> tuple[jax.Array, decoder.Cache]:
+) -> tuple[jax.Array, Cache]:
     """The token after `token`, number `index` of the completion."""
     logits, cache = decoder.decode_step(weights, c, token, position, cache, mesh)
     token, _, _ = draw(logits, key, index, sampling)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from r1jax.mesh import on_own_rows, own_rows, samples_whole
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
-from r1jax.models.decoding.cache_attention import Prefix
+from r1jax.models.decoding.cache import Cache
 from r1jax.rollout import slots as alone
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission, Slots
@@ -22,7 +22,7 @@ LOOK = 16  # steps that devices take on their own before they ask each other whe
 
 def prefill(
     weights: Params, prompts: jax.Array, lengths: jax.Array, *, c: ModelConfig, mesh: Mesh
-) -> tuple[jax.Array, decoder.Cache]:
+) -> tuple[jax.Array, Cache]:
     """`slots.prefill`, where it can be with the prefixes shared out among the devices.
 
     Devices with a whole model each take equal parts, or all of them where they do not divide; every
@@ -33,7 +33,7 @@ def prefill(
     axes = own_rows(mesh, prompts.shape[0])
 
     def local(weights: Params, prefixes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        found = decoder.prefill(weights, c, *prefixes)
+        found = decoder.prefill(weights, c, *prefixes, mesh)
         if axes:
             found = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), found)
         return found, None
@@ -41,19 +41,14 @@ def prefill(
     return on_own_rows(local, mesh, axes)(weights, (prompts, lengths))[0]
 
 
-def fill(
-    old: decoder.Cache, entering: Admission, new: decoder.Cache, *, mesh: Mesh
-) -> decoder.Cache:
+def fill(old: Cache, entering: Admission, new: Cache, *, c: ModelConfig, mesh: Mesh) -> Cache:
     """`slots.fill`, where it can be with each device on its own slots."""
-    axes = own_rows(mesh, old.k[0].shape[0])
+    axes = own_rows(mesh, old.slots)
     if not axes:
-        return alone.fill(old, entering, new, mesh)
+        return alone.fill(old, entering, new, c, mesh)
 
-    def local(
-        entering: Admission, old: decoder.Cache, new: decoder.Cache
-    ) -> tuple[None, decoder.Cache]:
-        own = _own(entering, old.k[0].shape[0], axes)[1]
-        return None, alone.fill(old, own, new, None)
+    def local(entering: Admission, old: Cache, new: Cache) -> tuple[None, Cache]:
+        return None, alone.fill(old, _own(entering, old.slots, axes), new, c, mesh)
 
     return on_own_rows(local, mesh, axes)(entering, old, new)[1]
 
@@ -73,10 +68,8 @@ def enter(
         return alone.enter(slots, entering, logits, sampling, stop_ids, mesh)
 
     def local(entering: Admission, slots: Slots, logits: jax.Array) -> tuple[None, Slots]:
-        begin, own = _own(entering, slots.active.shape[0], axes)
-        slots = _renumbered(slots, -begin)
-        slots = alone.enter(slots, own, logits, sampling, stop_ids, None)
-        return None, _renumbered(slots, begin)
+        own = _own(entering, slots.active.shape[0], axes)
+        return None, alone.enter(slots, own, logits, sampling, stop_ids, mesh)
 
     return on_own_rows(local, mesh, axes)(entering, slots, logits)[1]
 
@@ -117,26 +110,19 @@ def decode(
         def stretch(carry: tuple[jax.Array, jax.Array, Slots]) -> Any:
             taken, _, slots = carry
             few = jnp.minimum(steps - taken, LOOK)
-            more, slots = alone.decode(weights, slots, few, never, c, sampling, stop_ids, None)
+            more, slots = alone.decode(weights, slots, few, never, c, sampling, stop_ids, mesh)
             return *look(taken, more, slots), slots
 
-        begin = jax.lax.axis_index(axes) * slots.active.shape[0]
-        slots, none = _renumbered(slots, -begin), jnp.int32(0)
+        none = jnp.int32(0)
         begun = *look(none, none, slots), slots
         taken, _, slots = jax.lax.while_loop(lambda carry: carry[1], stretch, begun)
-        return taken, _renumbered(slots, begin)
+        return taken, slots
 
     return on_own_rows(local, mesh, axes)(weights, slots, steps, enough_free)
 
 
-def _own(entering: Admission, size: int, axes: tuple[str, ...]) -> tuple[jax.Array, Admission]:
-    """Where a device's `size` slots begin, and who enters these, counted from there."""
-    begin = jax.lax.axis_index(axes) * size
-    slot = entering.slot - begin
+def _own(entering: Admission, size: int, axes: tuple[str, ...]) -> Admission:
+    """Who enters a device's `size` slots, counted from the first of these."""
+    slot = entering.slot - jax.lax.axis_index(axes) * size
     none = size + jnp.arange(slot.shape[0])
-    return begin, entering.replace(slot=jnp.where((slot >= 0) & (slot < size), slot, none))
-
-
-def _renumbered(slots: Slots, by: jax.Array) -> Slots:
-    """The slots with their leaders' numbers moved: a device counts its own from 0."""
-    return slots.replace(prefix=Prefix(slots.prefix.leader + by, slots.prefix.length))
+    return entering.replace(slot=jnp.where((slot >= 0) & (slot < size), slot, none))

@@ -7,7 +7,7 @@ import math
 import jax
 import numpy as np
 
-from r1jax.models import table
+from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.models.lora import rows as lora_rows
@@ -25,14 +25,16 @@ PEAK = {
 
 
 def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = None) -> float:
-    """Forward and backward of sequences of `totals` tokens: 6·N·n + 6·L·d_q·n² each.
+    """Forward and backward of sequences of `totals` tokens: 6·N·n + 3·P·n² each.
 
-    The second term is attention's two products over the causal half, forward and twice backward.
-    With `lora` the N frozen weights have no gradient of their own, and its R factors have:
-    4·N·n + 6·R·n + 6·L·d_q·n². Padding and recomputation are not counted.
+    P are all layers' products per pair of tokens (`kinds.Attention.pairs`), over the causal half,
+    two operations each, forward and twice backward. With `lora` the N frozen weights have no
+    gradient of their own, and its R factors have: 4·N·n + 6·R·n + 3·P·n². Padding and
+    recomputation are not counted.
     """
     n = np.asarray(totals, np.float64)
-    attention = 6 * c.n_layers * c.q_dim * (n**2).sum()
+    pairs = sum(attention.pairs(c) for attention, _ in kinds.of_layers(c))
+    attention = 3 * pairs * (n**2).sum()
     if lora is None:
         return float(6 * table.count(c) * n.sum() + attention)
     factors = sum(math.prod(row.shape) for row in jax.tree.leaves(lora_rows(c, lora)))

@@ -14,9 +14,9 @@ from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.models import table
+from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
-from r1jax.models.logp import score
+from r1jax.models.logp import score_told
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
@@ -30,6 +30,7 @@ from r1jax.types import (
     Metrics,
     MissingColumn,
     Params,
+    Stats,
     TrainState,
 )
 
@@ -72,11 +73,19 @@ def cast(params: Params, dtype: Any) -> Params:
 
 def make_score(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
-) -> Callable[[Params, Batch], Any]:
-    """(params, batch) -> Stats at the rollout temperature; the model side of every loss."""
+) -> Callable[[Params, Batch], Stats]:
+    """(params, batch) -> Stats at the rollout temperature."""
+    run = make_score_told(c, mesh, compute, temperature)
+    return lambda params, batch: run(params, batch)[0]
 
-    def run(params: Params, batch: Batch) -> Any:
-        return score(
+
+def make_score_told(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
+) -> Callable[[Params, Batch], tuple[Stats, tuple[kinds.Told, ...]]]:
+    """(params, batch) -> (Stats, what the layers tell); the model side of every loss."""
+
+    def run(params: Params, batch: Batch) -> tuple[Stats, tuple[kinds.Told, ...]]:
+        return score_told(
             cast(params, compute.dtype), c, batch, temperature,
             chunk=compute.chunk, mesh=mesh, remat=compute.remat, unroll=compute.unroll,
             kernel=compute.kernel,
@@ -106,12 +115,14 @@ def make_functions(
 ) -> Functions:
     """Builds start, accumulate and apply; gradients and state are donated and stay sharded.
 
+    The share is the loss's, which sees log-probabilities alone, and that of the model's own layers.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
-    run_score = make_score(c, mesh, compute, temperature)
+    run_score = make_score_told(c, mesh, compute, temperature)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
-        return loss(run_score(join(params, base, lora), batch), batch)
+        stats, told = run_score(join(params, base, lora), batch)
+        return kinds.with_auxiliary(c, told, batch, *loss(stats, batch))
 
     base = table.abstract(c) if lora else None
     return functions_of(share, trained_rows(c, lora), mesh, compute, optimizer, base)

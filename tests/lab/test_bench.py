@@ -21,7 +21,6 @@ from experiments.bench.kernels import Kernel, kernels, shares, summed, top
 from experiments.bench.loads import equal_cache, fixed, mixed
 from experiments.bench.requests import Request, draw_requests, read_requests, write_requests
 from experiments.bench.roofline import (
-    cache_bytes,
     layer_matrices,
     mean_cache,
     step_seconds,
@@ -34,6 +33,7 @@ from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
 from r1jax.models.config import to_hf
+from r1jax.models.decoding.cache import token_bytes
 from r1jax.report.markdown import readable
 from r1jax.rollout.engine import Engine
 
@@ -224,7 +224,7 @@ def test_the_roofline_of_a_decode_step(slots, prompt, tokens, cache, ms):
 
 def test_parts_of_the_roofline():
     c = SHAPES["1.5b"]
-    assert cache_bytes(c, 2) == 28_672
+    assert token_bytes(c, 2) == 28_672
     assert used_weights(c) == 1_543_714_304
     assert used_weights(SHAPES["7b"]) == 7_615_616_512 - 152_064 * 3584
     # One slot, no cache: 3.087 GB at 4.3 TB/s.

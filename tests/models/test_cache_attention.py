@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tiny import mesh_of, tiny_config, tiny_params
 
-from r1jax.models import decoder
+from r1jax.models import decoder, grouped
 from r1jax.models.decoding import cache_attention
+from r1jax.models.decoding.cache import empty
 from r1jax.models.decoding.cache_attention import Prefix, append_and_attend
 from r1jax.models.layers import rope
 
@@ -102,7 +103,7 @@ def shared_prefix():
     *new, k_cache, v_cache = arrays(4, 2, 16)
     members, n = jnp.asarray([1, 3, 4]), 70
     caches = [x.at[members, :n].set(x[1, :n]) for x in (k_cache, v_cache)]
-    prefix = Prefix(jnp.asarray([0, 1, 2, 1, 1, 5]), jnp.asarray([9, n, 0, n, n, 1]))
+    prefix = Prefix(jnp.asarray([0, 0, 0, -2, -3, 0]), jnp.asarray([9, n, 0, n, n, 1]))
     return [*new, *caches], jnp.asarray([12, 70, 3, 71, 149, 1], jnp.int32), prefix
 
 
@@ -166,10 +167,10 @@ def test_a_joined_projection_reaches_the_kernel_uncopied(axes, monkeypatch):
 
     monkeypatch.setattr("jax.experimental.pallas.pallas_call", opaque)
     forced = functools.partial(append_and_attend, kernel="triton")
-    monkeypatch.setattr(decoder, "append_and_attend", forced)
+    monkeypatch.setattr(grouped, "append_and_attend", forced)
     config, mesh, token = tiny_config(), mesh_of(**axes), jnp.zeros(4, jnp.int32)
-    weights = decoder.unstack(tiny_params(config), jnp.float32, mesh)
-    cache = decoder.empty_cache(config, 4, 32, jnp.float32)
+    weights = decoder.unstack(tiny_params(config), config, jnp.float32, mesh)
+    cache = empty(config, 4, 32, jnp.float32)
     run = jax.jit(decoder.decode_step, static_argnames=("c", "mesh"))
     text = run.lower(weights, config, token, token, cache, mesh=mesh).compile().as_text()
     assert "custom-call(" in text and "concatenate(" not in text

@@ -92,7 +92,7 @@ def test_only_what_counts_is_read_and_only_the_new_token_written(splits, slots):
     read = np.zeros((SLOTS, LENGTH), bool)
     read[source[used], np.broadcast_to(token, used.shape)[used]] = True
     caches = [np.where(read[..., None, None], x, np.float32(np.nan)) for x in equal]
-    prefix = Prefix(jnp.asarray(leaders), jnp.asarray(lengths))
+    prefix = Prefix(jnp.asarray(leaders - own[:, 0]), jnp.asarray(lengths))
     out, *found = kernel(splits)(*new, *caches, jnp.asarray(positions), prefix)
     wanted, *written = oracle(
         *(x[live] for x in new[:3]), [x[live] for x in new[3]], *(x[live] for x in equal),
@@ -111,7 +111,7 @@ def test_devices_split_the_caches_of_their_own_slots(axes):
     members, n = jnp.asarray([2, 3, 4]), 70  # a group on both sides of the devices' border
     given[4:] = (x.at[members, :n].set(x[2, :n]) for x in given[4:])
     positions = np.array([149, 0, 70, 71, 140, 3], np.int32)
-    prefix = Prefix(jnp.asarray([0, 1, 2, 2, 2, 5]), jnp.asarray([9, 0, n, n, n, 1]))
+    prefix = Prefix(jnp.asarray([0, 0, 0, -1, -2, 0]), jnp.asarray([9, 0, n, n, n, 1]))
     found = kernel(2)(*given, jnp.asarray(positions), prefix, mesh=mesh_of(**axes))
     for got, wanted in zip(found, oracle(*given, positions), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
@@ -156,7 +156,7 @@ def test_on_a_gpu_all_forms_equal_xla(splits):
     given = arrays(12, 2, 128, jnp.bfloat16, slots=SLOTS, length=1024)
     given[4:] = (x.at[:4, :130].set(x[0, :130]) for x in given[4:])
     positions = jnp.asarray([130, 1023, 500, 131, 77], jnp.int32)
-    prefix = Prefix(jnp.asarray([0, 0, 0, 0, 4]), jnp.asarray([130, 130, 130, 130, 0]))
+    prefix = Prefix(jnp.asarray([0, -1, -2, -3, 0]), jnp.asarray([130, 130, 130, 130, 0]))
     found = kernel(splits, False)(*given, positions, prefix)
     wanted = append_and_attend(*given, positions, kernel="xla")
     for got, want in zip(found, wanted, strict=True):

@@ -164,7 +164,7 @@ class Split(ModelConfig):
 
     @property
     def stacks(self):
-        return Stack("dense", 1), Stack("dense", self.n_layers - 1)
+        return Stack("grouped", "dense", 1), Stack("grouped", "dense", self.n_layers - 1)
 
 
 def test_a_second_stack_goes_on_counting_layers(tmp_path):

@@ -66,7 +66,7 @@ def test_a_fresh_adapter_changes_nothing():
 
 def test_decode_weights_are_the_merged_ones():
     joined = attach(tiny_params(CONFIG), factors(), LORA)
-    got, want = (decoder.unstack(p, jnp.float32) for p in (joined, merge(joined)))
+    got, want = (decoder.unstack(p, CONFIG, jnp.float32) for p in (joined, merge(joined)))
     assert identical(got, want)
 
 

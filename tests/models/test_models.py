@@ -23,6 +23,7 @@ from r1jax.data.packing import unpack
 from r1jax.models import attention as attn
 from r1jax.models import decoder, table
 from r1jax.models.config import RopeScaling
+from r1jax.models.decoding.cache import empty
 from r1jax.models.layers import rms_norm, rope_frequencies
 from r1jax.models.logp import score, token_stats
 
@@ -42,7 +43,7 @@ def full_logits(params, config, tokens, lengths):
 def test_training_forward_prefill_and_decode_give_the_same_logits(family):
     config = tiny_config(family)
     params = tiny_params(config)
-    weights = decoder.unstack(params, jnp.float32)
+    weights = decoder.unstack(params, config, jnp.float32)
     tokens = jax.random.randint(jax.random.key(3), (4, 12 + EXTRA), 0, config.vocab_size)
     want = jax.jit(full_logits, static_argnums=1)(params, config, tokens, PROMPTS + EXTRA)
 
@@ -52,8 +53,8 @@ def test_training_forward_prefill_and_decode_give_the_same_logits(family):
     rows = np.arange(4)
     np.testing.assert_allclose(logits, want[rows, PROMPTS - 1], rtol=1e-5, atol=1e-5)
 
-    whole = decoder.empty_cache(config, 4, 12 + EXTRA, jnp.float32)
-    cache = jax.tree.map(lambda empty, new: empty.at[:, :12].set(new), whole, cache)
+    whole = empty(config, 4, 12 + EXTRA, jnp.float32)
+    cache = jax.tree.map(lambda old, new: old.at[:, :12].set(new), whole, cache)
     step = jax.jit(decoder.decode_step, static_argnums=1)
     for i in range(EXTRA):
         at = jnp.asarray(PROMPTS + i)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import identical, mesh_of, placed, tiny_config, tiny_params
 
-from r1jax.models import decoder
-from r1jax.models.decoding.quantized import Quantized, quantize, reaches
+from r1jax.models import decoder, dense, grouped
+from r1jax.models.decoding.cache import empty
+from r1jax.models.decoding.quantized import Quantized, quantize
 from r1jax.models.layers import linear, rms_norm
 from r1jax.models.lora import Lora, LoraConfig, attach, merge, rows
 from r1jax.models.table import init
@@ -71,11 +72,11 @@ def test_nothing_is_larger_than_its_reach(seed, aligned):
     layer = jax.tree.map(lambda w: w[1], tiny_params(CONFIG, seed % 7)["stacks"][0])
     # Rows along a column of a matrix are the worst there can be for it.
     x = drawn((8, 32), seed) if not aligned else np.asarray(layer["up"] * 100).T[:8]
-    reach = reaches(layer)
+    reach = grouped.reach(layer) | dense.reach(layer)
     attention, ffn = (rms_norm(jnp.asarray(x), layer[n], 1e-6) for n in ("attn_norm", "ffn_norm"))
     values = attention @ layer["wv"] + layer["bv"]
     hidden = jax.nn.silu(ffn @ layer["gate"]) * (ffn @ layer["up"])
-    met = {"wqkv": attention, "gate_up": ffn, "down": hidden}
+    met = {"wq": attention, "wk": attention, "gate": ffn, "up": ffn, "down": hidden}
     for name, inputs in met.items():
         assert np.all(np.abs(inputs) <= reach[name] * 1.0001), name
         assert np.abs(inputs / reach[name]).max() > 1e-3
@@ -84,8 +85,10 @@ def test_nothing_is_larger_than_its_reach(seed, aligned):
 
 def test_matrices_alone_are_in_8_bits():
     params = tiny_params(CONFIG)
-    same, narrow = (decoder.unstack(params, "float32", weights=w) for w in ("same", "float8"))
-    assert identical(same, decoder.unstack(params, "float32"))
+    same, narrow = (
+        decoder.unstack(params, CONFIG, "float32", weights=w) for w in ("same", "float8")
+    )
+    assert identical(same, decoder.unstack(params, CONFIG, "float32"))
     layer = narrow["stacks"][1]
     found = {name for name, w in layer.items() if isinstance(w, Quantized)}
     assert found == {"wqkv", "wo", "gate_up", "down"} < set(layer)
@@ -99,21 +102,23 @@ def test_factors_are_merged_before():
     config = LoraConfig(2, 6.0)
     factors = jax.tree.map(lambda w: w + 0.1, init(rows(CONFIG, config), jax.random.key(0)))
     joined = attach(tiny_params(CONFIG), factors, config)
-    got, want = (decoder.unstack(p, "float32", weights="float8") for p in (joined, merge(joined)))
+    got, want = (
+        decoder.unstack(p, CONFIG, "float32", weights="float8") for p in (joined, merge(joined))
+    )
     assert identical(got, want)
     assert not any(isinstance(w, Lora) for layer in got["stacks"] for w in layer.values())
 
 
 def test_decoding_and_prefill_are_the_same_policy():
     params = tiny_params(CONFIG)
-    weights = decoder.unstack(params, "float32", weights="float8")
+    weights = decoder.unstack(params, CONFIG, "float32", weights="float8")
     tokens = np.array([[5, 9, 2, 40, 7], [3, 3, 8, 1, 60]])
     prefill = jax.jit(lambda w: decoder.prefill(w, CONFIG, tokens, np.array([5, 5]))[0])
     step = jax.jit(lambda t, at, cache: decoder.decode_step(weights, CONFIG, t, at, cache))
-    cache = decoder.empty_cache(CONFIG, 2, 8, jnp.float32)
+    cache = empty(CONFIG, 2, 8, jnp.float32)
     for t in range(5):
         logits, cache = step(tokens[:, t], np.full(2, t), cache)
-    whole, exact = prefill(weights), prefill(decoder.unstack(params, "float32"))
+    whole, exact = prefill(weights), prefill(decoder.unstack(params, CONFIG, "float32"))
     # Sums in another order may round an activation to the next step, no more than that.
     np.testing.assert_allclose(logits, whole, atol=0.05)
     assert 0.02 < np.abs(whole - exact).mean() < 0.2 * np.std(exact)
@@ -137,8 +142,8 @@ def test_the_sampler_says_the_log_probabilities_of_the_8_bit_policy():
 @pytest.mark.parametrize("axes", [(2, 2, 1), (1, 2, 2), (1, 1, 2)])
 def test_a_mesh_computes_what_one_device_does_on_its_part(axes):
     params, mesh = tiny_params(CONFIG), mesh_of(*axes)
-    alone = jax.jit(lambda p: decoder.unstack(p, "float32", weights="float8"))(params)
-    spread = jax.jit(lambda p: decoder.unstack(p, "float32", mesh, "float8"))
+    alone = jax.jit(lambda p: decoder.unstack(p, CONFIG, "float32", weights="float8"))(params)
+    spread = jax.jit(lambda p: decoder.unstack(p, CONFIG, "float32", mesh, "float8"))
     weights = spread(placed(params, CONFIG, mesh))
     tokens, lengths = np.array([[5, 9, 2], [3, 3, 8], [4, 0, 0], [6, 6, 0]]), np.array([3, 3, 1, 2])
     got, want = (

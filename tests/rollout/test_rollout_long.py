@@ -106,7 +106,7 @@ def growing():
     met, admit = set(), engine._admit
 
     def noted(weights, slots, prompts, *rest):
-        met.add((slots.cache.k[0].shape, prompts.shape))
+        met.add(((slots.cache.slots, slots.cache.length), prompts.shape))
         return admit(weights, slots, prompts, *rest)
 
     engine._admit = noted

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny import mesh_of, placed, tiny_config, tiny_params
 
-from r1jax.models import decoder
+from r1jax.models import grouped
 from r1jax.models.decoding import cache_attention
 from r1jax.rollout import together
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
@@ -72,12 +72,12 @@ def test_a_group_over_two_devices_reads_its_prompt_from_its_own(alone, monkeypat
     kernel = functools.partial(cache_attention._triton, interpret=True)
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
-    monkeypatch.setattr(decoder, "append_and_attend", forced)
+    monkeypatch.setattr(grouped, "append_and_attend", forced)
     engine = Engine(CONFIG, mesh_of(2, 1, 1), ENGINE, stop_ids=range(0, 97, 11))
     seen, decode = [], engine._decode
 
     def watched(weights, slots, *rest, **how):
-        seen.append(np.asarray(slots.prefix.leader))
+        seen.append(np.arange(8) + np.asarray(slots.prefix.leader))
         return decode(weights, slots, *rest, **how)
 
     engine._decode = watched

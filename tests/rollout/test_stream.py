@@ -32,7 +32,7 @@ def test_the_stream_equals_the_engine(sampling):
     found = engine.generate(
         engine.prepare(params), [Prompt(prompt, 9, 6)], sampling, seed=3, rollout=2
     )
-    weights, lengths = unstack(params, "float32"), set()
+    weights, lengths = unstack(params, CONFIG, "float32"), set()
     for g in found:
         tokens = list(
             stream(

@@ -26,7 +26,7 @@ class Prefix(NamedTuple):
     The samples of a prompt then read one of the copies, which the chip's own cache holds.
     """
 
-    leader: jax.Array  # i32[S], the slot whose copy is read
+    leader: jax.Array  # i32[S], the slot whose copy is read, counted from the slot itself
     length: jax.Array  # i32[S]
 
 
@@ -47,24 +47,25 @@ def append_and_attend(
     q[S, heads, h]; k, v[S, kv_heads, h]; q and k are rotated here by `tables`, cos and sin f32[S,
     1, h/2]; caches [S, L, kv_heads, h]; positions i32[S]. A position of L or above writes nothing,
     and what is returned for it means nothing. Returns (out [S, heads, h], the caches). `kernel` is
-    auto, xla or triton; auto takes Triton's on a CUDA device in bf16 or fp16: it reads only what is
-    used of each slot's cache, each key and value once for all its query heads, and `prefix` once
-    for all its slots on a device.
+    auto, xla or triton; auto takes Triton's on a mesh of CUDA devices in bf16 or fp16: it reads
+    only what is used of each slot's cache, each key and value once for all its query heads, and
+    `prefix` once for all its slots on a device.
     """
+    (s, heads, h), kv_heads = q.shape, k.shape[1]
+    assert k.shape == v.shape == (s, kv_heads, h) and positions.shape == (s,), (q.shape, k.shape)
+    assert k_cache.shape == v_cache.shape == (s, k_cache.shape[1], kv_heads, h), k_cache.shape
     if kernel == "auto":
-        fast = choose_kernel(q.dtype, q.shape[-1]) == "cudnn" and q.shape[-1] in (64, 128)
+        fast = choose_kernel(mesh, q.dtype, h) == "cudnn" and h in (64, 128)
         kernel = "triton" if fast and k_cache.size < 2**31 else "xla"  # it counts in 32 bits
-    s, heads, h = q.shape
-    grouped = (s, k.shape[1], heads // k.shape[1], h)
+    grouped = (s, kv_heads, heads // kv_heads, h)
     given = (k_cache, v_cache, positions)
     if kernel == "xla":
         out, *caches = _xla(rope(q, tables).reshape(grouped), rope(k, tables), v, *given)
     else:
-        own = jnp.arange(s)
-        prefix = prefix or Prefix(own, jnp.zeros_like(positions))
-        axes = (HEADS, NEW, NEW, ANGLES, ANGLES, CACHE, CACHE, *[("slots",)] * 4)
+        prefix = prefix or Prefix(jnp.zeros_like(positions), jnp.zeros_like(positions))
+        axes = (HEADS, NEW, NEW, ANGLES, ANGLES, CACHE, CACHE, *[("slots",)] * 3)
         run = by_device(_triton, mesh, axes, (HEADS, CACHE, CACHE))
-        out, *caches = run(q.reshape(grouped), k, v, *tables, *given, *prefix, own)
+        out, *caches = run(q.reshape(grouped), k, v, *tables, *given, *prefix)
     return out.reshape(s, heads, h), *caches
 
 

@@ -37,14 +37,13 @@ def attend(
     positions: jax.Array,
     leader: jax.Array,
     prefix: jax.Array,
-    own: jax.Array,
     interpret: bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`cache_attention.append_and_attend` with q[S, kv_heads, group, h], caches written in place.
 
     One program has one slot, one key head and its part of that cache; several parts come back as
-    sums that are joined here. `own` i32[S] numbers the slots of this device, as `leader` does; one
-    elsewhere is not read.
+    sums that are joined here. A leader, i32[S] counted from the slot itself, that lies on another
+    device is not read.
     """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
@@ -53,8 +52,8 @@ def attend(
     heads, length = kv_heads * group, k_cache.shape[1]
     # Where the three are parts of one array, XLA takes that array itself and copies nothing.
     joined = jnp.concatenate([q.reshape(s, heads, h), k, v], axis=1)
-    leader = leader - own[0]
-    leader = jnp.where((leader >= 0) & (leader < s), leader, jnp.arange(s))
+    own = jnp.arange(s, dtype=leader.dtype)
+    leader = jnp.where((own + leader >= 0) & (own + leader < s), own + leader, own)
     query = pl.BlockSpec((None, group, h), lambda i, j, _: (i, j, 0))
     key, value = (
         pl.BlockSpec((None, None, h), lambda i, j, _, n=n: (i, n + j, 0))

@@ -6,17 +6,18 @@ A few rows give cuBLAS too few tiles of output to fill the chip, so what is stor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
+
+from r1jax.mesh import platform
+from r1jax.models.layers import Layer
 
 FEW = 256  # rows of a product up to which a matrix is taken in pieces
 TILE = 128  # rows and columns of a tile of output
 MULTIPROCESSORS = 132  # of an H100 or H200; each works on a tile
-
-_JOINED = {"wqkv": ("wq", "wk", "wv"), "bqkv": ("bq", "bk", "bv"), "gate_up": ("gate", "up")}
 
 
 @struct.dataclass
@@ -50,28 +51,28 @@ class Pieces:
         return jnp.sum(parts, axis=0).astype(x.dtype)
 
 
-def wanted() -> bool:
-    """Whether decoding gains by `laid_out`: on a GPU."""
-    return jax.default_backend() == "gpu"
+def wanted(mesh: Mesh | None) -> bool:
+    """Whether decoding gains by `laid_out`: on GPUs."""
+    return platform(mesh) == "gpu"
 
 
-def joined(layer: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """The layer with the matrices and biases that meet the same activations side by side.
-
-    q, k, v become `wqkv` (and `bqkv`), gate and up `gate_up`.
-    """
-    found = {n: p for n, p in _JOINED.items() if all(one in layer for one in p)}
-    gone = {one for parts in found.values() for one in parts}
+def joined(layer: Layer, parts: Mapping[str, tuple[str, ...]]) -> Layer:
+    """The layer with matrices and biases side by side, {new name: names}, as far as it has them."""
+    found = {n: p for n, p in parts.items() if all(one in layer for one in p)}
+    gone = {one for names in found.values() for one in names}
     new = {n: jnp.concatenate([layer[one] for one in p], axis=-1) for n, p in found.items()}
     return {name: w for name, w in layer.items() if name not in gone} | new
 
 
-def laid_out(layer: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """A `joined` layer as the GPU wants it: `gate_up` turned, `down` in pieces where that helps."""
-    new: dict[str, Any] = {"gate_up": Turned(layer["gate_up"].T)}
-    n_in, n_out = layer["down"].shape
-    if (pieces := _pieces(n_in, n_out)) > 1:
-        new["down"] = Pieces(layer["down"].reshape(pieces, -1, n_out))
+def laid_out(layer: Layer, forms: Mapping[str, str]) -> Layer:
+    """A `joined` layer as the GPU wants it: {name: turned, or in pieces where that helps}."""
+    new: Layer = {}
+    for name, form in forms.items():
+        n_in, n_out = layer[name].shape
+        if form == "turned":
+            new[name] = Turned(layer[name].T)
+        elif (pieces := _pieces(n_in, n_out)) > 1:
+            new[name] = Pieces(layer[name].reshape(pieces, -1, n_out))
     return {**layer, **new}
 
 

@@ -11,6 +11,7 @@ what can enter it, and that bound, a number per channel, is moved into the matri
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from r1jax.errors import UserError
+from r1jax.models.layers import Layer
 
 WeightFormat = Literal["same", "float8"]
 """How matrices are held: in the type of the arithmetic, or in 8 bits (e4m3)."""
@@ -57,40 +59,27 @@ def quantize(w: jax.Array, reach: jax.Array) -> Quantized:
     return Quantized(qwix.quantize(grown, jnp.float8_e4m3fn, channelwise_axes=(0,)), shrink)
 
 
-def reaches(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The largest size, f32[in], of what can enter each matrix of a layer with separate q, k, v.
+def behind_norm(gain: jax.Array) -> jax.Array:
+    """f32[in] that no row behind a norm with gains g exceeds in size.
 
-    A row behind a norm with gains g has a root mean square of 1 at most before them, so that
-    |x| <= √d·|g| and, by Cauchy and Schwarz, |x·w| <= √d·|g∘w|. Attention averages values, and
-    |silu(a)·b| <= |a|·|b|.
+    Its root mean square is 1 at most before them, so that |x| <= √d·|g|.
     """
-    root = math.sqrt(layer["attn_norm"].shape[0])
-
-    def after(norm: str, matrix: str, bias: str = "") -> jax.Array:
-        gained = layer[norm].astype(jnp.float32)[:, None] * layer[matrix].astype(jnp.float32)
-        added = jnp.abs(layer[bias].astype(jnp.float32)) if bias in layer else 0.0
-        return root * jnp.linalg.norm(gained, axis=0) + added
-
-    attention, ffn = (
-        root * jnp.abs(layer[n].astype(jnp.float32)) for n in ("attn_norm", "ffn_norm")
-    )
-    values = jnp.max(after("attn_norm", "wv", "bv"))
-    return {
-        **dict.fromkeys(("wq", "wk", "wv", "wqkv"), attention),
-        "wo": jnp.full(layer["wo"].shape[0], values),
-        **dict.fromkeys(("gate", "up", "gate_up"), ffn),
-        "down": after("ffn_norm", "gate") * after("ffn_norm", "up"),
-    }
+    return math.sqrt(gain.shape[0]) * jnp.abs(gain.astype(jnp.float32))
 
 
-def quantized(layer: dict[str, jax.Array], reach: dict[str, jax.Array]) -> dict[str, Any]:
+def behind_matrix(gain: jax.Array, matrix: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """f32[out] that such a row does not exceed after a matrix (and a bias) either.
+
+    By Cauchy and Schwarz, |x·w| <= √d·|g∘w|.
+    """
+    gained = gain.astype(jnp.float32)[:, None] * matrix.astype(jnp.float32)
+    added = 0.0 if bias is None else jnp.abs(bias.astype(jnp.float32))
+    return math.sqrt(gain.shape[0]) * jnp.linalg.norm(gained, axis=0) + added
+
+
+def quantized(layer: Layer, reach: Mapping[str, jax.Array]) -> Layer:
     """A layer with its matrices in 8 bits; norms and biases as they are."""
     return {n: quantize(w, reach[n]) if n in reach else w for n, w in layer.items()}
-
-
-def matrices(tree: Any) -> list[Any]:
-    """What `quantized` brings to 8 bits, of a tree like the parameters: all [layers, in, out]."""
-    return [x for stack in tree["stacks"] for x in stack.values() if len(x.shape) == 3]
 
 
 def require(how: WeightFormat, flag: str) -> None:

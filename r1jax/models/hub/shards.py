@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
-from r1jax.models.table import Row, flipped, table
+from r1jax.models.row import Row, flipped
+from r1jax.models.table import table
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

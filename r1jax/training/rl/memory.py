@@ -11,8 +11,10 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.mesh import row_devices, samples_whole
-from r1jax.models import table
-from r1jax.models.decoding.quantized import WeightFormat, matrices
+from r1jax.models import kinds, table
+from r1jax.models.config import ModelConfig
+from r1jax.models.decoding.cache import token_bytes
+from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.training.batches import abstract_batch
 from r1jax.training.rl.setup import Parts
 from r1jax.training.update import abstract_state, trained_rows
@@ -34,14 +36,14 @@ def nbytes(tree: Any) -> int:
     return sum(map(one, jax.tree.leaves(tree)))
 
 
-def decoding_weights(whole: Params, width: int, weights: WeightFormat) -> int:
+def decoding_weights(c: ModelConfig, whole: Params, width: int, weights: WeightFormat) -> int:
     """Bytes per device of the weights that decoding runs on, at `width` bytes a number.
 
     `whole` are the f32 parameters; the scales of matrices in 8 bits, a few per mille, do not count.
     """
     if weights == "same":
         return nbytes(whole) * width // 4
-    narrow = nbytes(matrices(whole))
+    narrow = nbytes(kinds.eight_bit(c, whole))
     return (nbytes(whole) - narrow) * width // 4 + narrow // 4
 
 
@@ -60,7 +62,6 @@ def plan(parts: Parts) -> dict[str, int]:
     used = program.memory_analysis()
     width = jnp.dtype(r.dtype).itemsize
     shards = row_devices(mesh)
-    cached = 2 * c.n_layers * c.kv_dim * width
     rows = {
         "weights": held,
         "frozen base": nbytes(base) if base else 0,
@@ -69,15 +70,15 @@ def plan(parts: Parts) -> dict[str, int]:
         "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
         "gradients": held,
         "update": int(used.temp_size_in_bytes),
-        "rollout weights": decoding_weights(whole, width, r.weights),
-        "cache": cached * -(-parts.engine.cache_tokens // shards),
+        "rollout weights": decoding_weights(c, whole, width, r.weights),
+        "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
     kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
     always = sum(rows[name] for name in kept)
     learning = always + rows["gradients"] + rows["update"]
     # Evaluation never runs on 8-bit weights.
-    sampling = decoding_weights(whole, width, "same") + rows["cache"] + rows["rollout logits"]
+    sampling = decoding_weights(c, whole, width, "same") + rows["cache"] + rows["rollout logits"]
     return rows | {"peak": max(learning, always + sampling)}
 
 

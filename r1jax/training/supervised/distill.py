@@ -16,6 +16,7 @@ from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.divergence import Direction, divergence
+from r1jax.models.kinds import Told, with_auxiliary
 from r1jax.models.logp import aligned, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig
@@ -64,9 +65,9 @@ def make_share(
     """
     size = min(student.vocab_size, teacher.vocab_size)
 
-    def run(params: Params, c: ModelConfig, batch: Batch) -> jax.Array:
+    def run(params: Params, c: ModelConfig, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
         segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
-        return decoder.forward(
+        return decoder.forward_told(
             params, c, batch.tokens, batch.positions, segments,
             mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
         )  # fmt: skip
@@ -74,7 +75,8 @@ def make_share(
     def share(params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
         own = cast(join(params, frozen["base"], lora), compute.dtype)
         other = cast(frozen["teacher"], compute.dtype)
-        hidden, seen = run(own, student, batch), jax.lax.stop_gradient(run(other, teacher, batch))
+        hidden, told = run(own, student, batch)
+        seen = jax.lax.stop_gradient(run(other, teacher, batch)[0])
         kl = divergence(
             hidden[:, :-1], decoder.head(own)[:, :size], seen[:, :-1],
             decoder.head(other)[:, :size], kind=config.kind, temperature=config.temperature,
@@ -87,6 +89,6 @@ def make_share(
         value = config.weight * token_mean(kl, batch)
         if config.weight < 1:
             value += (1 - config.weight) * nll
-        return value, jax.lax.stop_gradient(metrics)
+        return with_auxiliary(student, told, batch, value, jax.lax.stop_gradient(metrics))
 
     return share

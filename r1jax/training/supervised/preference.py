@@ -24,6 +24,7 @@ from r1jax.losses.preference import DPOConfig, ScoreLoss
 from r1jax.mesh import replicated
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
+from r1jax.models.kinds import Told, with_auxiliary
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, PerToken, over_completions
 from r1jax.training.supervised.examine import EVAL_CHUNK, Cut, Examine, Examined
@@ -35,11 +36,11 @@ PAIRS = PACKINGS["pairwise"]
 
 def make_scores(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig
-) -> Callable[[Params, Batch], jax.Array]:
-    """(reward model's parameters, batch) -> f32[B, M] scores of the segments."""
+) -> Callable[[Params, Batch], tuple[jax.Array, tuple[Told, ...]]]:
+    """(reward model's parameters, batch) -> (f32[B, M] scores of segments, what is told)."""
 
-    def run(params: Params, batch: Batch) -> jax.Array:
-        return scalar.sequence_scores(
+    def run(params: Params, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
+        return scalar.sequence_scores_told(
             scalar.cast(params, compute.dtype), c, batch,
             mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
         )  # fmt: skip
@@ -59,7 +60,8 @@ def reward_functions(
     scores = make_scores(c, mesh, compute)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
-        return loss(scores(scalar.join(params, base, lora), batch), batch)
+        found, told = scores(scalar.join(params, base, lora), batch)
+        return with_auxiliary(c, told, batch, *loss(found, batch))
 
     frozen = scalar.body(table.abstract(c)) if lora else None
     return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
@@ -95,7 +97,7 @@ def reward_examiner(
     scores = make_scores(c, mesh, compute)
 
     def values(params: Params, batch: Batch) -> jax.Array:
-        return scalar.per_token(scores(params, batch), batch.segment_ids)
+        return scalar.per_token(scores(params, batch)[0], batch.segment_ids)
 
     run = jax.jit(values, out_shardings=replicated(mesh))
 

@@ -1,0 +1,53 @@
+"""The dense feed-forward: SwiGLU behind a norm, every token through the same matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.models.attention import Segments
+from r1jax.models.config import ModelConfig
+from r1jax.models.decoding import quantized
+from r1jax.models.layers import Layer, linear, rms_norm
+from r1jax.models.row import Matrices, Row, matrix, output_std
+
+
+def rows(c: ModelConfig) -> dict[str, Row]:
+    """A layer's weights: the norm in front and three matrices."""
+    d, ff, std = c.d_model, c.d_ff, c.init_std
+    return {
+        "ffn_norm": Row((d,), (None,), "post_attention_layernorm.weight"),
+        "gate": matrix(d, ff, ("embed", "ffn"), "mlp.gate_proj", std),
+        "up": matrix(d, ff, ("embed", "ffn"), "mlp.up_proj", std),
+        "down": matrix(ff, d, ("ffn", "embed"), "mlp.down_proj", output_std(std, c.n_layers)),
+    }
+
+
+def run(
+    c: ModelConfig, layer: Layer, x: jax.Array, segments: Segments | None, mesh: Mesh | None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """x[..., d_model] -> ((silu(n·W_gate) ⊙ n·W_up)·W_down of its norm n, nothing to tell)."""
+    x = rms_norm(x, layer["ffn_norm"], c.rms_eps)
+    if "gate_up" in layer:
+        gate, up = jnp.split(linear(layer["gate_up"], x), 2, axis=-1)
+    else:
+        gate, up = linear(layer["gate"], x), linear(layer["up"], x)
+    return linear(layer["down"], jax.nn.silu(gate) * up), {}
+
+
+def reach(layer: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Bounds of what enters the matrices; |silu(a)·b| <= |a|·|b|."""
+    before = quantized.behind_norm(layer["ffn_norm"])
+    gate, up = (quantized.behind_matrix(layer["ffn_norm"], layer[n]) for n in ("gate", "up"))
+    return {"gate": before, "up": before, "down": gate * up}
+
+
+MATRICES = Matrices(
+    targets=("gate", "up", "down"),
+    joined={"gate_up": ("gate", "up")},
+    few_rows={"gate_up": "turned", "down": "pieces"},
+    reach=reach,
+)

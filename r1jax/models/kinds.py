@@ -1,0 +1,105 @@
+"""The kinds of layer: the only file that knows which there are.
+
+A layer is an attention and a feed-forward, each a record of pure functions over the layer's own
+weights. Both take the residual stream and give what is added to it, so that norms, projections and
+the names of weights stay inside a kind. All others ask the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from r1jax.errors import UserError
+from r1jax.models import dense, grouped
+from r1jax.models.config import ModelConfig
+from r1jax.models.row import Kept, Matrices, Row
+from r1jax.types import Batch, Metrics
+
+Told = dict[str, jax.Array]
+"""What layers tell beside their result, each array with the layers in front."""
+
+
+class Attention(NamedTuple):
+    """A kind of attention; `r1jax.models.grouped` has the shapes."""
+
+    rows: Callable[[ModelConfig], dict[str, Row]]
+    kept: Callable[[ModelConfig], dict[str, Kept]]  # what a token leaves in the cache
+    full: Callable[..., Any]  # (c, layer, x[B, T, d], tables, segments, mesh, kernel) -> (y, kept)
+    step: Callable[..., Any]  # (c, layer, x[S, d], tables, cache, positions, prefix, mesh) -> ...
+    pairs: Callable[[ModelConfig], int]  # products per pair of tokens: heads x (q·k + weight·v)
+    matrices: Matrices
+
+
+class FeedForward(NamedTuple):
+    """A kind of feed-forward; `r1jax.models.dense` has the shapes.
+
+    `run` also tells, of whole rows, what its loss needs: arrays of which `share(c, told, batch)`
+    makes a share of the update's loss, additive like a loss's own, and metrics. None: it has none.
+    """
+
+    rows: Callable[[ModelConfig], dict[str, Row]]
+    run: Callable[..., Any]  # (c, layer, x[..., d], segments, mesh) -> (y, told)
+    matrices: Matrices
+    share: Callable[[ModelConfig, Told, Batch], tuple[jax.Array, Metrics]] | None = None
+
+
+ATTENTION = {
+    "grouped": Attention(
+        grouped.rows, grouped.kept, grouped.full, grouped.step, grouped.pairs, grouped.MATRICES
+    ),
+}
+FEED_FORWARD = {"dense": FeedForward(dense.rows, dense.run, dense.MATRICES)}
+
+
+def of_stacks(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
+    """The records of each stack of layers."""
+    return [(ATTENTION[stack.attention], FEED_FORWARD[stack.ffn]) for stack in c.stacks]
+
+
+def of_layers(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
+    """The records of each layer."""
+    both = zip(of_stacks(c), c.stacks, strict=True)
+    return [records for records, stack in both for _ in range(stack.layers)]
+
+
+def targets() -> tuple[str, ...]:
+    """Names of all matrices of all kinds: what LoRA may be asked for."""
+    both = (*ATTENTION.values(), *FEED_FORWARD.values())
+    return tuple(dict.fromkeys(name for kind in both for name in kind.matrices.targets))
+
+
+def eight_bit(c: ModelConfig, tree: Any) -> list[Any]:
+    """What may be held in 8 bits, of a tree like the parameters.
+
+    Raises UserError where what enters a kind's matrices has no known bound.
+    """
+    found = []
+    for stack, records, layers in zip(c.stacks, of_stacks(c), tree["stacks"], strict=True):
+        for name, kind in zip((stack.attention, stack.ffn), records, strict=True):
+            if kind.matrices.reach is None:
+                raise UserError(
+                    f"--rollout.weights float8: no bound is known for what enters the matrices of "
+                    f"{name} layers; use same"
+                )
+            found += [layers[matrix] for matrix in kind.matrices.targets]
+    return found
+
+
+def with_auxiliary(
+    c: ModelConfig, told: tuple[Told, ...], batch: Batch, share: jax.Array, metrics: Metrics
+) -> tuple[jax.Array, Metrics]:
+    """A loss's additive share and metrics, with those that kinds make of what their layers told.
+
+    A kind's stacks are taken together, as one of all their layers.
+    """
+    for name, kind in FEED_FORWARD.items():
+        own = [t for t, stack in zip(told, c.stacks, strict=True) if stack.ffn == name]
+        if kind.share is not None and own:
+            all_layers = jax.tree.map(lambda *x: jnp.concatenate(x), *own)
+            added, shown = kind.share(c, all_layers, batch)
+            share, metrics = share + added, metrics | jax.lax.stop_gradient(shown)
+    return share, metrics
