@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +15,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.types import Batch, Params, Stats
 
 
-def score(params: Params, c: ModelConfig, batch: Batch, temperature: float, **how: Any) -> Stats:
-    """The `Stats` of `score_told` alone."""
-    return score_told(params, c, batch, temperature, **how)[0]
-
-
-def score_told(
+def score(
     params: Params,
     c: ModelConfig,
     batch: Batch,

@@ -50,12 +50,7 @@ def cast(params: Params, dtype: Any) -> Params:
     return {**small, HEAD: params[HEAD]}
 
 
-def sequence_scores(params: Params, c: ModelConfig, batch: Batch, **how: Any) -> jax.Array:
-    """The scores of `sequence_scores_told` alone."""
-    return sequence_scores_told(params, c, batch, **how)[0]
-
-
-def sequence_scores_told(
+def sequence_scores(
     params: Params,
     c: ModelConfig,
     batch: Batch,

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
-from r1jax.models.logp import score_told
+from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
@@ -85,7 +85,7 @@ def make_score_told(
     """(params, batch) -> (Stats, what the layers tell); the model side of every loss."""
 
     def run(params: Params, batch: Batch) -> tuple[Stats, tuple[kinds.Told, ...]]:
-        return score_told(
+        return score(
             cast(params, compute.dtype), c, batch, temperature,
             chunk=compute.chunk, mesh=mesh, remat=compute.remat, unroll=compute.unroll,
             kernel=compute.kernel,

@@ -52,7 +52,7 @@ def logits_and_gradients(params, config, batch):
     """Logits [B, T, V] of a model, and the gradient of its supervised loss."""
     segments = attn.Segments(batch.segment_ids)
     hidden = decoder.forward(params, config, batch.tokens, batch.positions, segments)
-    loss = lambda p: sft(score(p, config, batch, 1.0, chunk=16), batch)[0]  # noqa: E731
+    loss = lambda p: sft(score(p, config, batch, 1.0, chunk=16)[0], batch)[0]  # noqa: E731
     return decoder.logits(params, hidden), jax.grad(loss)(params)
 
 

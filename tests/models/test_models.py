@@ -72,7 +72,7 @@ def test_packing_changes_neither_log_probabilities_nor_gradients(family):
         def total(params):
             shown = []
             for batch in packed(sequences, *layout):
-                stats = score(params, config, batch, 0.7, chunk=8)
+                stats, _ = score(params, config, batch, 0.7, chunk=8)
                 shown.append(stats.logp * batch.mask)
             return sum(
                 jnp.sum(x * b.advantages) for x, b in zip(shown, batches, strict=True)
@@ -95,8 +95,8 @@ def test_a_segment_sees_nothing_of_its_neighbours():
     batch = packed(random_sequences([2, 2, 2], [6, 5, 4]), 1, 24, 4)[0]
     run = jax.jit(lambda tokens: score(params, config, batch.replace(tokens=tokens), 1.0, chunk=24))
     first = batch.segment_ids == 1
-    before = run(batch.tokens).logp
-    after = run(np.where(first, (batch.tokens + 1) % 97, batch.tokens)).logp
+    before = run(batch.tokens)[0].logp
+    after = run(np.where(first, (batch.tokens + 1) % 97, batch.tokens))[0].logp
     assert not np.array_equal(before[first], after[first])
     np.testing.assert_array_equal(before[~first], after[~first])
 
@@ -108,7 +108,7 @@ def test_activation_checkpointing_and_unrolling_leave_gradients_alone():
 
     def grads(remat, unroll):
         def total(params):
-            stats = score(params, config, batch, 1.0, chunk=8, remat=remat, unroll=unroll)
+            stats, _ = score(params, config, batch, 1.0, chunk=8, remat=remat, unroll=unroll)
             return jnp.sum((stats.logp + 0.1 * stats.entropy) * batch.mask)
 
         return jax.jit(jax.grad(total))(params)
@@ -196,7 +196,7 @@ def test_the_heads_gradient_is_summed_over_devices(dtype, limit):
 def test_the_first_token_of_a_segment_is_predicted_by_nothing():
     config = tiny_config()
     batch = packed(random_sequences([2, 3], [6, 5]), 1, 20, 2)[0]
-    stats = score(tiny_params(config), config, batch, 1.0, chunk=20)
+    stats, _ = score(tiny_params(config), config, batch, 1.0, chunk=20)
     silent = (batch.positions == 0) | (batch.segment_ids == 0)
     assert np.all(np.asarray(stats.logp)[silent] == 0)
     assert np.all(np.asarray(stats.logp)[~silent] < 0)

@@ -47,7 +47,7 @@ def by_themselves(params, config, sequences):
 
 
 def scores_of(params, config, batch, mesh=None):
-    return scalar.sequence_scores(params, config, batch, mesh=mesh, kernel="xla")
+    return scalar.sequence_scores(params, config, batch, mesh=mesh, kernel="xla")[0]
 
 
 compiled = jax.jit(scores_of, static_argnums=1)

@@ -108,7 +108,7 @@ def test_neither_order_nor_grouping_nor_refill_changes_a_text(
 
 @jax.jit
 def trainer_logp(params, batch, temperature):
-    return score(params, CONFIG, batch, temperature, chunk=16).logp
+    return score(params, CONFIG, batch, temperature, chunk=16)[0].logp
 
 
 def scored(results, prompts, temperature):

@@ -137,7 +137,7 @@ class RewardModel(BaseReward):
         c = policy.config
 
         def values(params: Params, batch: Batch) -> jax.Array:
-            scores = scalar.sequence_scores(params, c, batch, mesh=mesh)
+            scores, _ = scalar.sequence_scores(params, c, batch, mesh=mesh)
             return scalar.per_token(scores, batch.segment_ids)
 
         run = jax.jit(values, out_shardings=replicated(mesh))

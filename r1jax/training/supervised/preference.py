@@ -40,7 +40,7 @@ def make_scores(
     """(reward model's parameters, batch) -> (f32[B, M] scores of segments, what is told)."""
 
     def run(params: Params, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
-        return scalar.sequence_scores_told(
+        return scalar.sequence_scores(
             scalar.cast(params, compute.dtype), c, batch,
             mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
         )  # fmt: skip
