@@ -97,9 +97,12 @@ def logits(params: Params, hidden: jax.Array) -> jax.Array:
 
 
 def unstack(
-    params: Params, c: ModelConfig, dtype: Any, mesh: Mesh | None = None,
+    params: Params,
+    c: ModelConfig,
+    dtype: Any,
+    mesh: Mesh | None = None,
     weights: WeightFormat = "same",
-) -> Params:  # fmt: skip
+) -> Params:
     """Weights cast to `dtype`, LoRA merged, stacks split into layers: what decoding runs on.
 
     Matrices that meet the same activations stand side by side in one: a decode step reads few

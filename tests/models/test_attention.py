@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.models.attention import Segments, attention, segment_starts
+from r1jax.models.attention import Segments, attention, choose_kernel, segment_starts
 
 IDS = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
 
 
-def oracle(q, k, v):
-    """Causal attention of one sequence in float64: q[T, heads, h], k and v[T, kv_heads, h]."""
+def oracle(q, k, v, scale=None):
+    """Causal attention of one sequence in float64: q[T, heads, h], k and v[T, kv_heads, ·]."""
     k, v = (np.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
-    out = np.zeros_like(q)
+    out = np.zeros((*q.shape[:2], v.shape[-1]))
     for t in range(len(q)):
-        z = np.einsum("nh,snh->ns", q[t], k[: t + 1]) / np.sqrt(q.shape[-1])
+        z = np.einsum("nh,snh->ns", q[t], k[: t + 1]) * (scale or 1 / np.sqrt(q.shape[-1]))
         w = np.exp(z - z.max(axis=1, keepdims=True))
         out[t] = np.einsum("ns,snh->nh", w / w.sum(axis=1, keepdims=True), v[: t + 1])
     return out
@@ -38,6 +40,31 @@ def test_segments_see_only_themselves_and_padding_is_zero(kv_heads):
             at = np.flatnonzero(ids == segment)
             wanted[row, at] = oracle(q[row, at], k[row, at], v[row, at])
     np.testing.assert_allclose(out, wanted, atol=1e-5)
+
+
+def test_values_may_be_of_another_width_and_scores_of_another_scale():
+    (q, k, _), (_, _, v) = tensors(0, 6, 4, 2, 8, rows=1), tensors(1, 6, 4, 2, 3, rows=1)
+    given = (jnp.asarray(x, jnp.float32) for x in (q, k, v))
+    out = attention(*given, Segments(np.ones((1, 6), np.int32)), scale=0.7)
+    np.testing.assert_allclose(out[0], oracle(q[0], k[0], v[0], 0.7), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("platform", "dtype", "widths", "kernel"),
+    [
+        ("gpu", jnp.bfloat16, (128, 64), "cudnn"),
+        ("gpu", jnp.bfloat16, (136, 64), "xla"),
+        ("gpu", jnp.bfloat16, (64, 60), "xla"),
+        ("gpu", jnp.float32, (64,), "xla"),
+        ("tpu", jnp.bfloat16, (64,), "xla"),
+    ],
+)
+def test_the_kernel_is_that_of_the_meshs_devices_not_of_this_machine(
+    platform, dtype, widths, kernel
+):
+    mesh = SimpleNamespace(devices=np.array([[SimpleNamespace(platform=platform)]]))
+    assert choose_kernel(mesh, dtype, *widths) == kernel
+    assert choose_kernel(None, dtype, *widths) == "xla"
 
 
 def test_segment_starts_are_what_cudnn_wants():

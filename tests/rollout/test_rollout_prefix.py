@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from tiny import mesh_of, tiny_config, tiny_params
 
-from r1jax.models import decoder
+from r1jax.models import grouped
 from r1jax.models.decoding import cache_attention
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -24,7 +24,9 @@ def run(config, params, prompts):
     seen, decode = [], engine._decode
 
     def watched(weights, slots, *rest, **how):
-        seen.append(jax.device_get((slots.prefix, slots.active, slots.key)))
+        leader = jnp.arange(6) + slots.prefix.leader
+        prefix = slots.prefix._replace(leader=leader)
+        seen.append(jax.device_get((prefix, slots.active, slots.key)))
         return decode(weights, slots, *rest, **how)
 
     engine._decode = watched
@@ -41,7 +43,7 @@ def test_texts_are_those_of_slots_that_read_their_own(monkeypatch):
     kernel = functools.partial(cache_attention._triton, interpret=True)
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
-    monkeypatch.setattr(decoder, "append_and_attend", forced)
+    monkeypatch.setattr(grouped, "append_and_attend", forced)
     found, seen = run(config, params, prompts)
     assert found.keys() == wanted.keys()
     for key, (tokens, logp) in wanted.items():
