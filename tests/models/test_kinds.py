@@ -234,7 +234,7 @@ def teacher_forced():
 @functools.cache
 def written(config, axes=(1, 1, 1), temperature=1.0):
     mesh = mesh_of(*axes)
-    engine = Engine(C, mesh, config, stop_ids=(0, 50))
+    engine = Engine(C, mesh, config, stop_ids=())
     found = engine.generate(
         engine.prepare(params_of(mesh)), PROMPTS, Sampling(temperature), seed=3, rollout=1
     )
