@@ -19,6 +19,8 @@ from r1jax.rollout.policy import load_policy, load_weights, make_engine
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
 
+pytestmark = pytest.mark.devices(2)
+
 CONFIG = tiny_config("qwen2", init_std=0.15)
 STOPS = (1, 7, 11, 30)
 
@@ -107,7 +109,7 @@ def test_thoughts_begin_and_end_with_their_tags():
 
 def test_chat_answers_one_question(capsys):
     flags = ["--question", "58-21+40=?", "--max-tokens", "12", "--temperature", "0"]
-    assert cli.run(chat.main, chat.Config(), [*flags, "--mesh.data", "8"]) == 0
+    assert cli.run(chat.main, chat.Config(), [*flags, "--mesh.data", "2"]) == 0
     *answer, last = capsys.readouterr().out.splitlines()
     assert "".join(answer).strip()
     assert last.startswith("(") and "tokens" in last
