@@ -115,7 +115,7 @@ def make_functions(
 ) -> Functions:
     """Builds start, accumulate and apply; gradients and state are donated and stay sharded.
 
-    The share is the loss's, which sees log-probabilities alone, and that of the model's own layers.
+    The share is the loss's, which knows nothing of layers, and what layers add of their own.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
     run_score = make_score_told(c, mesh, compute, temperature)
