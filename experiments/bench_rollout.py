@@ -18,7 +18,7 @@ warm-up. A few minutes on an H200.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.bench.ceilings import measured_ceilings
@@ -63,7 +63,7 @@ class Config(ShapeFlags):
     """Timed rollouts of each case; medians are shown."""
     kernels: int = 0
     """Trace one more rollout of each shape of equal lengths and show its longest kernels."""
-    rollout: EngineConfig = field(default_factory=EngineConfig)
+    rollout: EngineConfig = EngineConfig()
     """Engine; its slots, max_prompt and max_tokens follow from what is run."""
 
 
@@ -80,13 +80,11 @@ def main(config: Config) -> None:
     mesh = make_mesh(config.mesh)
     ceilings = measured_ceilings(config.dtype)
     params = random_params(c, mesh, config.seed)
-    setup = Setup(
-        c, mesh, params, config.rollout, config.dtype, config.seed, config.repeats, config.weights
-    )
+    setup = Setup(config, c, mesh, params)
     results: list[Measured] = []
     rows: list[dict[str, Any]] = []
     for load in loads:
-        results.append(measure(setup, load, trace=config.kernels > 0))
+        results.append(measure(setup, load))
         rows.append(row(load, results[-1], roofline(setup, load, ceilings)))
         print(f"{load.name}, groups of {load.group}: {results[-1].rate:,.0f} tok/s", flush=True)
         if found := results[-1].kernels:

@@ -11,13 +11,13 @@ each phase says when it begins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.bench.clock import Compiled
 from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.step import Step, phase_rows, prepared, rates, step
-from experiments.bench.table import emit, peak_bytes
+from experiments.bench.table import emit, peak_gb
 from r1jax.commands import cli
 from r1jax.data.config import DataConfig, TrainDataConfig
 from r1jax.errors import UserError, check_ranges
@@ -37,31 +37,25 @@ class Config(ShapeFlags):
     """Steps that are measured."""
     warmup: int = 2
     """Steps before, which compile everything."""
-    data: TrainDataConfig = field(default_factory=TrainDataConfig)
+    data: TrainDataConfig = TrainDataConfig()
     """Problems."""
-    rollout: RolloutConfig = field(
-        default_factory=lambda: RolloutConfig(
-            prompts=8, group=16, max_prompt=160, max_tokens=256, slots=128, dtype="bfloat16"
-        )
+    rollout: RolloutConfig = RolloutConfig(
+        prompts=8, group=16, max_prompt=160, max_tokens=256, slots=128, dtype="bfloat16"
     )
     """Sampling."""
-    reward: RewardConfig = field(
-        default_factory=lambda: RewardConfig(accuracy=1.0, format=0.1, random=1.0)
-    )
+    reward: RewardConfig = RewardConfig(accuracy=1.0, format=0.1, random=1.0)
     """Judging; random weights earn the coin alone, but every answer is read as in a run."""
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    sandbox: SandboxConfig = SandboxConfig()
     """Running programs, where answers are such."""
-    loss: GRPO = field(default_factory=lambda: replace(LOSSES["research"], beta=0.04))
+    loss: GRPO = replace(LOSSES["research"], beta=0.04)
     """The objective; its beta asks for the reference."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(
-            rows=13, width=2048, dtype="bfloat16", remat="dots", unroll=0, chunk=80
-        )
+    train: TrainConfig = TrainConfig(
+        rows=13, width=2048, dtype="bfloat16", remat="dots", unroll=0, chunk=80
     )
     """The update."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
+    lora: LoraConfig = LoraConfig()
     """Low-rank training."""
 
     def __post_init__(self) -> None:
@@ -112,10 +106,10 @@ def told(one: Step) -> Step:
 
 def summary(before: list[Step], steps: list[Step], compiled: Compiled) -> dict[str, Any]:
     """The row of rates; the file also gets the phases, every step's seconds and what compiled."""
-    found, peak = rates(steps), peak_bytes()
+    found = rates(steps)
     return found | {
         "outside %": phase_rows(steps)[-2]["share %"],
-        "peak GB": None if peak is None else peak / 1e9,
+        "peak GB": peak_gb(),
         "compile s": before[0].whole - found["s per step"],
         "compiled after warm-up": compiled.count,
         "reward": steps[-1].metrics["reward/mean"],

@@ -11,7 +11,7 @@ minute a case on an accelerator, most of it compilation (kept where JAX_COMPILAT
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,14 +55,12 @@ class Config(ShapeFlags):
     """Each case on one device, then on all by data, by fsdp, or by each, and how much faster."""
     rows_each: bool = False
     """With --scaling: a case's rows are each device's, not those of all."""
-    train: ComputeConfig = field(
-        default_factory=lambda: ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
-    )
+    train: ComputeConfig = ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
     """The update; rows, width and max_segments are the cases', and so is chunk where it is 0: 1,024
     tokens of all rows of a device together."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = OptimizerConfig()
     """The optimizer."""
-    lora: LoraConfig = field(default_factory=LoraConfig)
+    lora: LoraConfig = LoraConfig()
     """Low-rank training."""
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ def summed(events: Sequence[Mapping[str, Any]]) -> list[Kernel]:
 
 
 def top(found: Sequence[Kernel], n: int) -> list[dict[str, Any]]:
-    """Rows of a table: the n longest kernels, with their share of all."""
+    """Rows of a table: the first n of kernels, the longest ones, with their share of all."""
     total = sum(kernel.seconds for kernel in found)
     return [
         {
@@ -98,7 +98,7 @@ def top(found: Sequence[Kernel], n: int) -> list[dict[str, Any]]:
             "ms": kernel.seconds * 1e3,
             "share": f"{kernel.seconds / total:.1%}",
         }
-        for kernel in sorted(found, key=lambda kernel: -kernel.seconds)[:n]
+        for kernel in found[:n]
     ]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -16,35 +16,36 @@ from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels
 from experiments.bench.loads import Load
 from experiments.bench.roofline import step_seconds
-from experiments.bench.table import peak_bytes
+from experiments.bench.table import peak_gb
 from r1jax.mesh import row_devices
 from r1jax.models.config import ModelConfig
-from r1jax.models.decoding.quantized import WeightFormat
-from r1jax.rollout.engine import Engine, EngineConfig
+from r1jax.rollout.engine import Engine
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
+
+if TYPE_CHECKING:
+    from experiments.bench_rollout import Config
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A model on its devices, and how it is run; `rollout` lacks only what a load decides."""
+    """A model on its devices, and how it is run; flags lack only what a load decides."""
 
+    flags: Config
     c: ModelConfig
     mesh: Mesh
     params: Params
-    rollout: EngineConfig
-    dtype: str
-    seed: int
-    repeats: int
-    weights: WeightFormat = "same"
 
     def engine(self, load: Load) -> Engine:
         """An engine just large enough for a load."""
         prompts, completions = zip(*load.lengths, strict=True)
         config = dataclasses.replace(
-            self.rollout, slots=load.slots, max_prompt=max(prompts), max_tokens=max(completions)
+            self.flags.rollout,
+            slots=load.slots,
+            max_prompt=max(prompts),
+            max_tokens=max(completions),
         )
-        return Engine(self.c, self.mesh, config, stop_ids=self.c.eos_ids, dtype=self.dtype)
+        return Engine(self.c, self.mesh, config, stop_ids=self.c.eos_ids, dtype=self.flags.dtype)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Measured:
     handover: list[float]  # seconds of engine.prepare
     warm: Compiled
     later: Compiled
-    peak: int | None
+    peak: float | None  # GB
     shapes: list[tuple[int, int]]  # (slots, cache length) pairs the engine is compiled for
     kernels: list[Kernel]
 
@@ -77,18 +78,18 @@ class Measured:
         return median([r.tokens / s for r, s in zip(self.runs, self.seconds, strict=True)])
 
 
-def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
+def measure(setup: Setup, load: Load) -> Measured:
     """Times the hand-over of weights and, after one rollout as warm-up, whole rollouts.
 
     A rollout ends when tokens and log-probabilities of every completion are on the host. With
-    `trace`, one more runs under the profiler.
+    `--kernels`, one more runs under the profiler.
     """
-    engine = setup.engine(load)
+    engine, flags = setup.engine(load), setup.flags
     runs: list[Run] = []
 
     def rollout() -> None:
         found = list(
-            engine.generate(weights, load.prompts, Sampling(), seed=setup.seed, rollout=len(runs))
+            engine.generate(weights, load.prompts, Sampling(), seed=flags.seed, rollout=len(runs))
         )
         stopped = sum(g.finish_reason == "stop" for g in found)
         tokens = sum(len(g.tokens) for g in found)
@@ -98,14 +99,14 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
         runs.append(Run(len(found), stopped, tokens, engine.steps_taken, filled))
 
     with Compiled() as warm:
-        prepare = functools.partial(engine.prepare, setup.params, weights=setup.weights)
-        handover = timed(prepare, setup.repeats)
+        prepare = functools.partial(engine.prepare, setup.params, weights=flags.weights)
+        handover = timed(prepare, flags.repeats)
         weights = prepare()
         rollout()
     with Compiled() as later:
-        seconds = timed(rollout, setup.repeats, warmup=0)
-    timed_runs, peak = runs[1:], peak_bytes()
-    traced = kernels(rollout) if trace else []
+        seconds = timed(rollout, flags.repeats, warmup=0)
+    timed_runs, peak = runs[1:], peak_gb()
+    traced = kernels(rollout) if flags.kernels else []
     shapes = list(map(tuple, engine.shapes))
     return Measured(timed_runs, seconds, handover, warm, later, peak, shapes, traced)
 
@@ -117,9 +118,9 @@ def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
         load.slots / row_devices(setup.mesh),
         load.mean_cache,
         ceilings,
-        itemsize=jnp.dtype(setup.dtype).itemsize,
+        itemsize=jnp.dtype(setup.flags.dtype).itemsize,
         tensor=setup.mesh.shape["tensor"],
-        eight_bits=setup.weights != "same",
+        eight_bits=setup.flags.weights != "same",
     )
 
 
@@ -135,7 +136,7 @@ def row(load: Load, measured: Measured, bound: float) -> dict[str, Any]:
         "reached": measured.rate * bound / load.slots,
         "slots filled": median([run.filled for run in measured.runs]),
         "stopped": measured.runs[-1].stopped,
-        "peak GB": None if measured.peak is None else measured.peak / 1e9,
+        "peak GB": measured.peak,
         "compile s": measured.warm.seconds,
         "compiled later": measured.later.count,
         "hand-over ms": median(measured.handover) * 1e3,

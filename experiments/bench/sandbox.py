@@ -9,7 +9,7 @@ by side as it has workers. Half a minute.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from r1jax.commands import cli
 from r1jax.rewards.sandbox import Calls, SandboxConfig, Streams, Tests, run_program
@@ -36,7 +36,7 @@ class Config:
 
     seconds: float = 10.0
     """Wall clock for each kind of program."""
-    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
+    sandbox: SandboxConfig = SandboxConfig()
     """Limits of the programs."""
 
 

@@ -36,6 +36,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return markdown_table(names, [[row.get(name) for name in names] for row in plain])
 
 
-def peak_bytes() -> int | None:
-    """Most bytes a local device has held since the process began; None where it does not say."""
-    return memory.measured()
+def peak_gb() -> float | None:
+    """Most GB a local device has held since the process began; None where it does not say."""
+    peak = memory.measured()
+    return None if peak is None else peak / 1e9

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from experiments.bench.clock import Compiled, timed
 from experiments.bench.rows import Case, batches_of, draw
 from experiments.bench.shapes import random_params
-from experiments.bench.table import peak_bytes
+from experiments.bench.table import peak_gb
 from r1jax.data.packing import packing_efficiency
 from r1jax.losses import PRESETS, grpo
 from r1jax.models import table
@@ -132,7 +132,7 @@ def measured(trainer: Trainer, case: Case, repeats: int, matrix_rate: float) -> 
     compiled.require_none(case.name)
     seconds, totals = median(whole), trainer.sequences.totals
     flops = train_flops(trainer.model, totals, trainer.lora) / trainer.mesh.size
-    mfu, peak = utilisation(flops * jax.device_count(), seconds), peak_bytes()
+    mfu = utilisation(flops * jax.device_count(), seconds)
     return {
         "case": case.name,
         "tokens": int(totals.sum()),
@@ -146,7 +146,7 @@ def measured(trainer: Trainer, case: Case, repeats: int, matrix_rate: float) -> 
         "spread ms": 1e3 * (max(whole) - min(whole)),
         "needed GB": trainer.needed_bytes / 1e9,
         "needed for": {"gradient": trainer.gradient_bytes, "step": trainer.step_bytes},
-        "peak GB so far": None if peak is None else peak / 1e9,
+        "peak GB so far": peak_gb(),
         "compile s": trainer.compile_seconds,
         "attention": _attention(trainer),
         "loss": first["loss"],

@@ -12,11 +12,13 @@ from dataclasses import replace
 
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
-from experiments.claims.results import change, number, summary
+from experiments.claims.results import change, numbers, summary
 from experiments.claims.runs import Config, Pair, Step
 
 ARMS = {"zero": "1:1", "language": "1:1 rewarded", "chinese": "4:1",
         "chinese-language": "4:1 rewarded"}  # fmt: skip
+MEASURES = {"consistency": "language_consistency", "words": "thought_words_mean",
+            "pass@1": "pass_at_1"}  # fmt: skip
 WORLD = "world:sum,countdown,word"
 WEIGHT = 1.0  # of the language reward: added directly, as in the paper
 
@@ -46,9 +48,7 @@ def measure(config: Config, pair: Pair) -> Numbers:
         if not arm.endswith("rewarded"):
             sides = {f"{arm} base": done.get("before", {})} | sides
         for side, record in sides.items():
-            found[f"consistency/{side}"] = number(record, "language_consistency")
-            found[f"words/{side}"] = number(record, "thought_words_mean")
-            found[f"pass@1/{side}"] = number(record, "pass_at_1")
+            found |= numbers(record, side, MEASURES)
     for arm in ("1:1", "4:1"):
         with_it, without = (found[f"words/{side}"] for side in (f"{arm} rewarded", arm))
         found[f"words change, %/{arm} rewarded"] = change(with_it, without)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from experiments.claims.runs import Config, Pair, Step
@@ -44,28 +44,20 @@ class Comparison:
         return text.strip()
 
 
-def above(
-    says: str,
-    bound: float,
-    plus: str,
-    minus: str = "",
-    unit: str = "points",
-    role: Role = "decides",
-) -> Comparison:
-    """The value lies above a bound."""
-    return Comparison(says, plus, minus, 1, bound, bound, unit, role)
+def above(says: str, bound: float, plus: str, minus: str = "", **more: Any) -> Comparison:
+    """The value lies above a bound; `more` are unit and role."""
+    return Comparison(says, plus, minus, 1, bound, bound, **more)
 
 
-def below(
-    says: str,
-    bound: float,
-    plus: str,
-    minus: str = "",
-    unit: str = "points",
-    role: Role = "decides",
-) -> Comparison:
-    """The value lies below a bound."""
-    return Comparison(says, plus, minus, -1, bound, bound, unit, role)
+def below(says: str, bound: float, plus: str, minus: str = "", **more: Any) -> Comparison:
+    """The value lies below a bound; `more` are unit and role."""
+    return Comparison(says, plus, minus, -1, bound, bound, **more)
+
+
+def gain(measure: str, new: str, old: str, least: float, **more: Any) -> Comparison:
+    """A measure is higher in the arm `new` than in the arm `old`; `more` are unit and role."""
+    says = f"{measure}: {new} - {old}"
+    return Comparison(says, f"{measure}/{new}", f"{measure}/{old}", least=least, **more)
 
 
 @dataclass(frozen=True)

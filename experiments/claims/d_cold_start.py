@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.claims import runs
-from experiments.claims.claim import Claim, Comparison, Numbers, Picture
+from experiments.claims.claim import Claim, Comparison, Numbers, Picture, gain
 from experiments.claims.results import number, smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
 from r1jax.training.optimizer import OptimizerConfig
@@ -61,12 +61,9 @@ def measure(config: Config, pair: Pair) -> Numbers:
         curve, done = accuracies(config, name), summary(config, name)
         found[f"updates/{arm}"] = None if target is None else updates_to(curve, target)
         for side, when in (("before", "before RL"), ("after", "after RL")):
-            record = done.get(side, {})
-            found[f"pass@1 {when}/{arm}"] = number(record, "pass_at_1")
-            found[f"consistency {when}/{arm}"] = number(record, "language_consistency")
-    kept = summary(config, pair.named("cold-data")).get("kept")
-    found["examples/cold start"] = None if kept is None else float(kept)
-    return found
+            found[f"pass@1 {when}/{arm}"] = number(done, side, "pass_at_1")
+            found[f"consistency {when}/{arm}"] = number(done, side, "language_consistency")
+    return found | {"examples/cold start": number(summary(config, pair.named("cold-data")), "kept")}
 
 
 def accuracies(config: Config, name: str) -> list[float]:
@@ -101,12 +98,9 @@ CLAIM = Claim(
     "R1-Zero's last 5; a run that never does counts 60. Final accuracy: 256 held-out problems x 16 "
     "samples.",
     comparisons=(
-        Comparison("updates: none - cold start", "updates/none", "updates/cold start", least=5,
-                   unit="updates"),
-        Comparison("updates: corpus - cold start", "updates/corpus", "updates/cold start", least=3,
-                   unit="updates"),
-        Comparison("updates: unrewritten - cold start", "updates/unrewritten",
-                   "updates/cold start", least=2, unit="updates", role="beside"),
+        gain("updates", "none", "cold start", 5, unit="updates"),
+        gain("updates", "corpus", "cold start", 3, unit="updates"),
+        gain("updates", "unrewritten", "cold start", 2, unit="updates", role="beside"),
         Comparison("opposite claim: final pass@1 falls, cold start - none",
                    "pass@1 after RL/cold start", "pass@1 after RL/none", sign=-1, least=-1,
                    role="beside"),
@@ -114,9 +108,7 @@ CLAIM = Claim(
                    "pass@1 after RL/none", sign=-1, least=-1, role="beside"),
         Comparison("consistency before RL: cold start - base", "consistency before RL/cold start",
                    "consistency before RL/none", least=2, role="beside"),
-        Comparison("consistency before RL: cold start - unrewritten",
-                   "consistency before RL/cold start", "consistency before RL/unrewritten",
-                   least=2, role="beside"),
+        gain("consistency before RL", "cold start", "unrewritten", 2, role="beside"),
     ),
     picture=Picture("Updates to 90 % of R1-Zero's final accuracy", "updates", ("updates",)),
     steps=steps,

@@ -10,14 +10,18 @@ experiments.claims`.
 from __future__ import annotations
 
 from experiments.claims import runs
-from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above
-from experiments.claims.results import number, summary
+from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, gain
+from experiments.claims.results import number, numbers, summary
 from experiments.claims.runs import Command, Config, Pair, Step
 
 STAGES = ("Zero", "Dev1", "Dev2", "Dev3", "R1")
 RL_STAGES = ("zero", "reasoning-rl", "general-rl")
 SAMPLERS = ("cold-start-data", "rejection")
 SUPERVISED = ("cold-start", "general-sft", "helpfulness", "safety", "distill")
+MEASURES = {
+    "pass@1": "pass_at_1", "format": "format", "consistency": "language_consistency",
+    "tokens": "length_mean",
+}  # fmt: skip
 COLD_START = 448  # prompts: those of the preset when the runs were made; it takes 128 now
 
 
@@ -45,20 +49,11 @@ def measure(config: Config, pair: Pair) -> Numbers:
     found: dict[str, float | None] = {}
     for stage in STAGES:
         record = done.get(stage, {})
-        found[f"pass@1/{stage}"] = number(record, "pass_at_1")
-        found[f"format/{stage}"] = number(record, "format")
-        found[f"consistency/{stage}"] = number(record, "language_consistency")
-        found[f"tokens/{stage}"] = number(record, "length_mean")
+        found |= numbers(record, stage, MEASURES)
         for key in ("helpfulness", "unsafe_compliance", "safe_refusal"):
             value = number(record, "general", key)
             found[f"{key.replace('_', ' ')}/{stage}"] = None if value is None else 100 * value
     return found
-
-
-def _gain(measure: str, new: str, old: str, least: float, **more: str) -> Comparison:
-    return Comparison(
-        f"{measure}: {new} - {old}", f"{measure}/{new}", f"{measure}/{old}", least=least, **more
-    )
 
 
 def _kept(measure: str, new: str, old: str, loss: float) -> Comparison:
@@ -82,16 +77,16 @@ CLAIM = Claim(
     "part (R1); every checkpoint on the same held-out problems x 16 samples, and on held-out "
     "general prompts by a gold score that no reward model has seen.",
     comparisons=(
-        _gain("pass@1", "Dev2", "Dev1", 2),
+        gain("pass@1", "Dev2", "Dev1", 2),
         _kept("pass@1", "Dev3", "Dev2", 3),
         _kept("pass@1", "R1", "Dev3", 3),
-        _gain("pass@1", "R1", "Dev1", 5),
+        gain("pass@1", "R1", "Dev1", 5),
         _kept("pass@1", "R1", "Zero", 3),
         above("consistency of R1", 95, "consistency/R1", unit="%"),
-        _gain("helpfulness", "R1", "Dev3", 5),
-        _gain("consistency", "Dev1", "Zero", 2, role="beside"),
-        _gain("helpfulness", "Dev1", "Zero", 2, role="beside"),
-        _gain("helpfulness", "Dev3", "Dev2", 5, role="beside"),
+        gain("helpfulness", "R1", "Dev3", 5),
+        gain("consistency", "Dev1", "Zero", 2, role="beside"),
+        gain("helpfulness", "Dev1", "Zero", 2, role="beside"),
+        gain("helpfulness", "Dev3", "Dev2", 5, role="beside"),
         Comparison("the cold start lowers pass@1: Dev1 - Zero", "pass@1/Dev1", "pass@1/Zero",
                    sign=-1, least=-2, role="beside"),
     ),

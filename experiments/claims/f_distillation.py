@@ -9,21 +9,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from experiments.claims import runs
-from experiments.claims.claim import Claim, Comparison, Numbers, Picture, below
-from experiments.claims.results import (
-    judged,
-    number,
-    parameters,
-    smoothed,
-    summary,
-    training,
-)
+from experiments.claims.claim import Claim, Comparison, Numbers, Picture, below, gain
+from experiments.claims.results import judged, number, parameters, smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
 from experiments.gates.rejection_sft import SFTConfig as OwnSFT
 from r1jax.training.optimizer import OptimizerConfig
@@ -103,13 +97,12 @@ def best_rate(config: Config, base: int) -> str | None:
     """
     means = {}
     for name in RATES:
-        done = [
+        done = (
             number(summary(config, Pair(base, s).named(f"student-{name}")), "after", "pass_at_1")
             for s in range(config.seeds)
-        ]
-        values = [value for value in done if value is not None]
-        if values:
-            means[name] = sum(values) / len(values)
+        )
+        if values := [value for value in done if value is not None]:
+            means[name] = fmean(values)
     return max(means, key=lambda name: means[name]) if len(means) == len(RATES) else None
 
 
@@ -155,14 +148,10 @@ def reached(rows: list[dict[str, Any]], each: float, cost: float) -> tuple[float
 
     `each` are the operations of a token.
     """
+    spent = [each * seen for seen in tokens(rows)]
     accuracies = smoothed([row["reward/accuracy"] for row in rows], WINDOW)
-
-    def states() -> Iterator[tuple[float, float]]:
-        for seen, accuracy in zip(tokens(rows), accuracies, strict=True):
-            yield each * seen, 100 * accuracy
-
-    every = list(states())
-    return next((state for state in every if state[0] >= cost), every[-1])
+    there = next((i for i, operations in enumerate(spent) if operations >= cost), -1)
+    return spent[there], 100 * accuracies[there]
 
 
 CLAIM = Claim(
@@ -187,20 +176,17 @@ CLAIM = Claim(
                    least=20, role="condition"),
         below("the student is small: its share of the teacher's parameters", 25.1,
               "parameters, % of the teacher's/student", unit="%", role="condition"),
-        Comparison("pass@1: distilled - RL", "pass@1/distilled", "pass@1/RL", least=3),
+        gain("pass@1", "distilled", "RL", 3),
         Comparison("training accuracy at equal operations of the student: distilled - RL",
                    "training accuracy/distilled", "training accuracy/RL", least=3),
         Comparison("training accuracy, the teacher charged: distilled - long RL",
                    "training accuracy/distilled", "training accuracy/long RL", least=3,
                    role="beside"),
-        Comparison("pass@1: distilled - long RL", "pass@1/distilled", "pass@1/long RL", least=3,
-                   role="beside"),
-        Comparison("pass@1: distilled - own samples", "pass@1/distilled", "pass@1/own samples",
-                   least=3, role="beside"),
+        gain("pass@1", "distilled", "long RL", 3, role="beside"),
+        gain("pass@1", "distilled", "own samples", 3, role="beside"),
         Comparison("pass@1: distilled - corpus traces", "pass@1/distilled", "pass@1/corpus",
                    least=3, role="beside"),
-        Comparison("pass@1: distilled, then RL - distilled", "pass@1/distilled, then RL",
-                   "pass@1/distilled", least=1, role="beside"),
+        gain("pass@1", "distilled, then RL", "distilled", 1, role="beside"),
     ),
     picture=Picture("Held-out pass@1 of teacher and students", "percent", ("pass@1",)),
     steps=steps,

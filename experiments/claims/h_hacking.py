@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from experiments.claims import pairs, runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
-from experiments.claims.results import smoothed, summary, training
+from experiments.claims.results import number, smoothed, summary, training
 from experiments.claims.runs import Config, Pair, Step
 from experiments.gates.jobs import Job
 from r1jax.commands import reward_model as reward_models
@@ -72,7 +72,7 @@ def measure(config: Config, pair: Pair) -> Numbers:
     found: dict[str, float | None] = {}
     for size, count in zip(SIZES, config.pairs, strict=True):
         arm, proxy = f"{count:,} pairs", pair.named(f"proxy-{size}")
-        accuracy = summary(config, proxy).get("after", {}).get("accuracy")
+        accuracy = number(summary(config, proxy), "after", "accuracy")
         found[f"proxy's accuracy/{arm}"] = None if accuracy is None else 100 * accuracy
         rows = training(config, pair.named(f"hack-{size}"))
         if rows:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from experiments.claims import runs
-from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above
-from experiments.claims.results import judged, last, number, summary, training
+from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, gain
+from experiments.claims.results import judged, last, numbers, summary, training
 from experiments.claims.runs import Config, Pair, Step
 
+MEASURES = {"pass@1": "pass_at_1", "tokens": "length_mean", "truncated": "truncated"}
 ELSEWHERE = 500  # added to the seed of the second half's problems
 
 
@@ -51,9 +52,7 @@ def measure(config: Config, pair: Pair) -> Numbers:
     }
     found: dict[str, float | None] = {}
     for arm, record in records.items():
-        found[f"pass@1/{arm}"] = number(record, "pass_at_1")
-        found[f"tokens/{arm}"] = number(record, "length_mean")
-        found[f"truncated/{arm}"] = number(record, "truncated")
+        found |= numbers(record, arm, MEASURES)
     for arm, name in (("kept", "cap-kept"), ("raised", "cap-raised")):
         rows = training(config, pair.named(name))
         found[f"tokens in training, first 5/{arm}"] = last(rows[:5], "completion/length_mean")
@@ -74,7 +73,7 @@ CLAIM = Claim(
     comparisons=(
         above("the low cap cuts the base: truncated", 2, "truncated/base",
               unit="%", role="condition"),
-        Comparison("pass@1: raised - kept", "pass@1/raised", "pass@1/kept", least=3),
+        gain("pass@1", "raised", "kept", 3),
         Comparison("length: raised - kept", "tokens/raised", "tokens/kept", least=3,
                    unit="tokens"),
         Comparison("pass@1, both judged at the full cap: raised - kept", "pass@1/raised",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
-from r1jax.evaluate.statistics import t_interval
+from experiments.gates.tinyzero_plots import spread
 from r1jax.report.chart import Chart, Line, lines
 
 Pairs = Sequence[Mapping[str, Any]]
@@ -34,13 +33,10 @@ def chart(record: Mapping[str, Any]) -> Chart | None:
     for color, measure in enumerate(measures):
         found = {place: values[measure][arm] for place, arm in enumerate(arms)
                  if values[measure].get(arm)}  # fmt: skip
-        means = [(place, fmean(numbers)) for place, numbers in found.items()]
-        ends = [(place, *interval) for place, numbers in found.items()
-                if (interval := t_interval(numbers))]  # fmt: skip
         label = measure if len(measures) > 1 else ""
         drawn += [Line("", _heights(pair, measure, arms), color=color, thin=True)
                   for pair in record["pairs"]]  # fmt: skip
-        drawn.append(Line(label, means, "o-", color, ends))
+        drawn.append(spread(label, found, "o-", color))
     caption = "Thin: one base with one seed. Thick: their mean, with its 95 % interval."
     name = f"claims_{record['letter']}"
     return lines(name, picture["title"], caption, picture["unit"], drawn, places=arms)

@@ -40,6 +40,13 @@ def number(record: Mapping[str, Any], *keys: str) -> float | None:
     return 100 * value if share else float(value)
 
 
+def numbers(
+    record: Mapping[str, Any], arm: str, measures: Mapping[str, str]
+) -> dict[str, float | None]:
+    """The numbers of a record by "measure/arm"; `measures` gives the record's key of each."""
+    return {f"{measure}/{arm}": number(record, key) for measure, key in measures.items()}
+
+
 def majority(record: Mapping[str, Any]) -> float | None:
     """The majority vote of all samples, in percent."""
     return number(record, f"cons_at_{record['samples']}") if record else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from experiments.claims import traces
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
-from r1jax.commands import cold_start_data, evaluate, rejection, sft
+from r1jax.commands import cold_start_data, rejection, sft
 from r1jax.commands import reward_model as reward_models
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError, check_ranges
@@ -74,39 +74,31 @@ class Config(jobs.Setting):
     """Samples of each of them."""
     zero: RLConfig = ZERO
     """Every reinforcement learning, but for what a claim changes."""
-    sft: SFTConfig = field(
-        default_factory=lambda: replace(
-            sft.PRESETS["demo"],
-            eval_every=0,
-            export=False,
-            train=replace(sft.PRESETS["demo"].train, rows=16),
-            checkpoint=CheckpointConfig(every=0, keep=1),
-        )
+    sft: SFTConfig = replace(
+        sft.PRESETS["demo"],
+        eval_every=0,
+        export=False,
+        train=replace(sft.PRESETS["demo"].train, rows=16),
+        checkpoint=CheckpointConfig(every=0, keep=1),
     )
     """Every supervised training, but for data and what a claim changes."""
-    cold_start: ColdStartConfig = field(
-        default_factory=lambda: replace(
-            cold_start_data.PRESETS["demo"], batch=128, workers=1, rollout=_SHAPES
-        )
+    cold_start: ColdStartConfig = replace(
+        cold_start_data.PRESETS["demo"], batch=128, workers=1, rollout=_SHAPES
     )
     """Cold-start data."""
-    rejection: RejectionConfig = field(
-        default_factory=lambda: replace(
-            rejection.PRESETS["demo"],
-            batch=128,
-            workers=1,
-            rollout=_SHAPES,
-            balance=BalanceConfig(per_prompt=4, easy_share=1.0),
-        )
+    rejection: RejectionConfig = replace(
+        rejection.PRESETS["demo"],
+        batch=128,
+        workers=1,
+        rollout=_SHAPES,
+        balance=BalanceConfig(per_prompt=4, easy_share=1.0),
     )
     """Samples of a teacher."""
-    reward_model: RewardModelConfig = field(
-        default_factory=lambda: replace(
-            reward_models.PRESETS["demo"],
-            eval_every=0,
-            train=replace(reward_models.PRESETS["demo"].train, rows=16),
-            checkpoint=CheckpointConfig(every=0, keep=1),
-        )
+    reward_model: RewardModelConfig = replace(
+        reward_models.PRESETS["demo"],
+        eval_every=0,
+        train=replace(reward_models.PRESETS["demo"].train, rows=16),
+        checkpoint=CheckpointConfig(every=0, keep=1),
     )
     """The proxies of claim h."""
     pairs: tuple[int, ...] = (200, 2000, 20_000)
@@ -226,36 +218,32 @@ def judging(
     how = replace(config.zero.eval, samples=samples or config.judge_samples, greedy=False)
     judged = jobs.judging(run, problems or config.judge_problems, how)
     checkpoint = weights(config, of) if of else ""
-    judged = replace(judged, checkpoint=checkpoint, out=place(config, name))
-    return Step(Job(name, "experiments.evaluate", judged, evaluate.Config()), (of,) if of else ())
+    job = jobs.evaluation(name, judged, Path(config.out), checkpoint=checkpoint)
+    return Step(job, (of,) if of else ())
 
 
 def cold_start(config: Config, name: str, pair: Pair, of: str) -> Step:
     """Readable samples of the R1-Zero `of`."""
-    run = replace(
-        config.cold_start,
-        run=place(config, name),
-        model=config.bases[pair.base],
-        parent=weights(config, of),
-        seed=pair.seed,
-        data=replace(config.cold_start.data, seed=1000 + pair.seed),
-    )
-    default = cold_start_data.PRESETS["research"]
-    return Step(Job(name, "experiments.cold_start_data", run, default), (of,))
+    run, default = sampling(config.cold_start, config, name, pair, of), cold_start_data.PRESETS
+    return Step(Job(name, "experiments.cold_start_data", run, default["research"]), (of,))
 
 
 def teaching(config: Config, name: str, pair: Pair, of: str) -> Step:
     """What the R1-Zero `of` gets right, for others to learn from."""
-    run = replace(
-        config.rejection,
+    run, default = sampling(config.rejection, config, name, pair, of), rejection.PRESETS
+    return Step(Job(name, "experiments.rejection", run, default["research"]), (of,))
+
+
+def sampling(stage: Any, config: Config, name: str, pair: Pair, of: str) -> Any:
+    """A stage that samples the R1-Zero `of` a base, on problems that it has not learnt from."""
+    return replace(
+        stage,
         run=place(config, name),
         model=config.bases[pair.base],
         parent=weights(config, of),
         seed=pair.seed,
-        data=replace(config.rejection.data, seed=1000 + pair.seed),
+        data=replace(stage.data, seed=1000 + pair.seed),
     )
-    default = rejection.PRESETS["research"]
-    return Step(Job(name, "experiments.rejection", run, default), (of,))
 
 
 def corpus_traces(config: Config, name: str, pair: Pair, like: str) -> Step:

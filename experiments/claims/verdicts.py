@@ -86,18 +86,13 @@ def collate(claim: Claim, pairs: Sequence[Mapping[str, Any]], planned: int) -> d
 
 def row(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One comparison with its declaration and what was found."""
-    every = differences(comparison, pairs)
-    values = [v for v in every if v is not None]
+    of_base: dict[int, list[float]] = {base: [] for base in sorted({p["base"] for p in pairs})}
+    values = []
+    for pair, value in zip(pairs, differences(comparison, pairs), strict=True):
+        if value is not None:
+            values.append(value)
+            of_base[pair["base"]].append(value)
     interval = t_interval(values)
-    bases = sorted({pair["base"] for pair in pairs})
-    of_base = {
-        str(base): [
-            v
-            for v, pair in zip(every, pairs, strict=True)
-            if pair["base"] == base and v is not None
-        ]
-        for base in bases
-    }
     return {
         "says": comparison.says,
         "claimed": comparison.claimed,
@@ -106,7 +101,7 @@ def row(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> dict[str,
         "n": len(values),
         "mean": _round(_mean(values)),
         "interval": None if interval is None else [_round(end) for end in interval],
-        "by_base": {base: _round(_mean(found)) for base, found in of_base.items()},
+        "by_base": {str(base): _round(_mean(found)) for base, found in of_base.items()},
         "verdict": verdict(comparison, values),
     }
 

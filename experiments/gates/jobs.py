@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from experiments.gates import rejection_sft
-from experiments.gates.job_queue import Queue
 from r1jax.commands import evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError, check_ranges
@@ -135,6 +135,12 @@ def judging(run: RLConfig, problems: int, how: EvalConfig) -> evaluate.Config:
     )
 
 
+def evaluation(name: str, common: evaluate.Config, out: Path, **place: str) -> Job:
+    """An evaluation of what `place` names (flags of experiments.evaluate), left in <out>/<name>."""
+    config = replace(common, out=str(out / name), **place)
+    return Job(name, "experiments.evaluate", config, evaluate.Config())
+
+
 def perform(
     jobs: Sequence[Any],
     setting: Setting,
@@ -150,46 +156,56 @@ def perform(
     `time.monotonic`) what runs is ended, and what waits stays: another call goes on with it. Raises
     UserError where jobs wait for each other.
     """
-    out = Path(setting.out)
-    queue = Queue([job for job in jobs if not job.finished(out)], after or {}, until)
-    places = [
-        place for _ in range(setting.jobs) for place in (range(devices) if devices else [None])
-    ]
+    out, after = Path(setting.out), after or {}
+    todo = {job.name: job for job in jobs if not job.finished(out)}
+    order = TopologicalSorter(
+        {name: [first for first in after.get(name, ()) if first in todo] for name in todo}
+    )
+    try:
+        order.prepare()
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        raise UserError(f"jobs {names}: wait for each other; none can start") from error
 
-    def work(number: int, device: int | None) -> None:
-        keep_to_cores(number, len(places))
-        while job := queue.take():
-            try:
-                queue.put_back(job, perform_one(job, setting, device, queue.left))
-            except BaseException:
-                queue.stop()
-                raise
+    def work(name: str, cores: Sequence[int], device: int | None) -> int | None:
+        if cores:  # this thread's, and those of the process that it starts
+            os.sched_setaffinity(0, cores)
+        return perform_one(todo[name], setting, device, until and until - time.monotonic())
 
+    places = places_of(setting.jobs, devices)
+    failed, ready, running = [], [], {}
     with ThreadPoolExecutor(len(places)) as pool:
-        futures = [pool.submit(work, i, place) for i, place in enumerate(places)]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:  # Ctrl-C reaches this thread alone
-            queue.stop()
-            raise
-    return queue.failed
+        while True:
+            ready = sorted([*ready, *order.get_ready()], key=list(todo).index)
+            while ready and places and (until is None or time.monotonic() < until):
+                name, place = ready.pop(0), places.pop(0)
+                running[pool.submit(work, name, *place)] = name, place
+            if not running:
+                return failed
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                name, place = running.pop(ended)
+                places.append(place)
+                if (status := ended.result()) == 0:
+                    order.done(name)
+                elif status is not None:
+                    failed.append(name)
+
+
+def places_of(jobs: int, devices: int) -> list[tuple[list[int], int | None]]:
+    """(cores, device) of every job side by side: `jobs` on each device, or in all without devices.
+
+    A process starts as many threads as it sees cores: thirty on thirty cores stand in each other's
+    way. No cores where the system does not deal them out (on Linux it does).
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    dealt = [device for _ in range(jobs) for device in (range(devices) if devices else [None])]
+    return [(cores_of(i, len(dealt), cores), device) for i, device in enumerate(dealt)]
 
 
 def cores_of(number: int, count: int, cores: Sequence[int]) -> list[int]:
     """The cores of one of `count` jobs side by side: its share of them, two at least."""
     first, size = number * len(cores) // count, max(2, len(cores) // count)
     return [cores[(first + i) % len(cores)] for i in range(min(size, len(cores)))]
-
-
-def keep_to_cores(number: int, count: int) -> None:
-    """Gives this thread, and the processes it starts, their share of the cores (on Linux).
-
-    A process starts as many threads as it sees cores: thirty on thirty cores stand in each other's
-    way.
-    """
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores_of(number, count, sorted(os.sched_getaffinity(0))))
 
 
 def perform_one(

@@ -10,7 +10,7 @@ on an accelerator. Leaves runs/rejection_sft with summary.json as R1-Zero's, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,14 +57,10 @@ class SFTConfig:
     """Passes over them (paper, B.4.2: two to three)."""
     batch: int = 64
     """Completions per update."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5)
-    )
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5)
     """The optimizer."""
-    train: ComputeConfig = field(
-        default_factory=lambda: ComputeConfig(
-            rows=4, width=256, max_segments=12, remat="none", unroll=4, chunk=256
-        )
+    train: ComputeConfig = ComputeConfig(
+        rows=4, width=256, max_segments=12, remat="none", unroll=4, chunk=256
     )
     """How a batch is cut and computed."""
 
@@ -87,9 +83,9 @@ class Config(ModelFlags, PlaceFlags):
     """Problems."""
     rollout: RolloutConfig = DEMO.rollout
     """Sampling from the base."""
-    sft: SFTConfig = field(default_factory=SFTConfig)
+    sft: SFTConfig = SFTConfig()
     """Supervised training."""
-    eval: EvalConfig = field(default_factory=lambda: part(EvalConfig, DEMO.eval))
+    eval: EvalConfig = part(EvalConfig, DEMO.eval)
     """Held-out evaluation, before and after."""
 
     def __post_init__(self) -> None:
@@ -127,15 +123,11 @@ def main(config: Config) -> None:
 
 def sampling(config: Config) -> RLConfig:
     """The GRPO run whose rollouts these are, in the shapes of supervised training."""
-    reward = RewardConfig(
-        accuracy=1.0, format=1.0, answer=config.answer, workers=config.workers
-    )  # fmt: skip
+    reward = RewardConfig(accuracy=1.0, format=1.0, answer=config.answer, workers=config.workers)
     return replace(
         DEMO, run=config.run, model=config.model, family=config.family, seed=config.seed,
-        reward=reward,
-        data=config.data, rollout=config.rollout, eval=EvalSchedule(**vars(config.eval)),
-        mesh=config.mesh,
-        train=TrainConfig(**vars(config.sft.train)),
+        mesh=config.mesh, data=config.data, rollout=config.rollout, reward=reward,
+        eval=EvalSchedule(**vars(config.eval)), train=TrainConfig(**vars(config.sft.train)),
     )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from r1jax.report.markdown import markdown_table
@@ -10,21 +12,22 @@ from r1jax.report.markdown import markdown_table
 LOWER, EACH, FORMAT, RANDOM, ALONE = 0.20, 0.12, 0.9, 0.03, 0.05
 CONTROLS = ("random", "format", "rejection")
 COLUMNS = {
-    "before": "before",
-    "after": "after",
-    "gain": "gain",
-    "low": "95 % from",
-    "high": "to",
-    "cons_before": "cons before",
-    "strict": "strict after",
-    "format_before": "format before",
-    "format": "after",
-    "length_before": "length before",
-    "length": "after",
-    "harder_before": "harder before",
-    "harder": "after",
-    "seconds": "seconds",
+    "before": ("before", ("before", "pass_at_1")),
+    "after": ("after", ("after", "pass_at_1")),
+    "gain": ("gain", ("gain", "pass_at_1")),
+    "low": ("95 % from", ("gain", "ci", 0)),
+    "high": ("to", ("gain", "ci", 1)),
+    "cons_before": ("cons before", ("before", "cons")),
+    "strict": ("strict after", ("after", "pass_at_1_strict")),
+    "format_before": ("format before", ("before", "format")),
+    "format": ("after", ("after", "format")),
+    "length_before": ("length before", ("before", "length_mean")),
+    "length": ("after", ("after", "length_mean")),
+    "harder_before": ("harder before", ("harder", "before", "pass_at_1")),
+    "harder": ("after", ("harder", "after", "pass_at_1")),
+    "seconds": ("seconds", ("wall_seconds",)),
 }
+"""The head of a column, and where a summary has its number."""
 PLAIN = {"length_before", "length", "seconds"}
 
 
@@ -49,24 +52,12 @@ def collate(
 
 def row(summary: Mapping[str, Any]) -> dict[str, float | None]:
     """The numbers of one run; the harder set is the second one, where there is one."""
-    before, after, gain = summary["before"], summary["after"], summary["gain"]
-    harder = next(iter(summary["sets"].values()), {"before": {}, "after": {}})
-    return {
-        "before": before["pass_at_1"],
-        "after": after["pass_at_1"],
-        "gain": gain["pass_at_1"],
-        "low": gain["ci"][0],
-        "high": gain["ci"][1],
-        "cons_before": before[f"cons_at_{before['samples']}"],
-        "strict": after["pass_at_1_strict"],
-        "format_before": before["format"],
-        "format": after["format"],
-        "length_before": before["length_mean"],
-        "length": after["length_mean"],
-        "harder_before": harder["before"].get("pass_at_1"),
-        "harder": harder["after"].get("pass_at_1"),
-        "seconds": summary["wall_seconds"],
+    before, unknown = summary["before"], {"pass_at_1": None}
+    found = summary | {
+        "before": before | {"cons": before[f"cons_at_{before['samples']}"]},
+        "harder": next(iter(summary["sets"].values()), {"before": unknown, "after": unknown}),
     }
+    return {key: reduce(operator.getitem, place, found) for key, (_, place) in COLUMNS.items()}
 
 
 def mean(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -82,31 +73,37 @@ def verdicts(
 ) -> list[dict[str, Any]]:
     """Every criterion with its limit, what was found, and whether it holds (None: not run)."""
 
-    def above(text: str, value: float | None, limit: float | None, strictly: bool) -> dict:
-        known = value is not None and limit is not None
-        holds = (value > limit if strictly else value >= limit) if known else None
-        return {"criterion": text, "value": value, "limit": limit, "holds": holds}
-
-    def at_most(text: str, name: str, limit: float) -> dict[str, Any]:
-        value = rows[name]["gain"] if name in rows else None
-        holds = None if value is None else value <= limit
-        return {"criterion": text, "value": value, "limit": limit, "holds": holds}
-
     found = average or {}
-    lowest = {key: min((r[key] for r in seeds), default=None) for key in ("gain", "format")}
+    gain, form = (min((r[key] for r in seeds), default=None) for key in ("gain", "format"))
+    after, vote = found.get("after"), found.get("cons_before")
+    random, alone = (gain_of(rows, name) for name in ("random", "format"))
+    at_least, at_most = operator.ge, operator.le
     return [
-        above("lower bound of the gain, mean over seeds, at least", found.get("low"), LOWER, False),
-        above("smallest gain of a seed, at least", lowest["gain"], EACH, False),
-        above(
-            "mean pass@1 after, above the base's majority vote",
-            found.get("after"),
-            found.get("cons_before"),
-            True,
-        ),
-        above("smallest strict format of a seed, above", lowest["format"], FORMAT, True),
-        at_most("gain of a random reward, at most", "random", RANDOM),
-        at_most("gain of the format reward alone, at most", "format", ALONE),
-    ]
+        rule("lower bound of the gain, mean over seeds, at least", found.get("low"), LOWER,
+             at_least),
+        rule("smallest gain of a seed, at least", gain, EACH, at_least),
+        rule("mean pass@1 after, above the base's majority vote", after, vote),
+        rule("smallest strict format of a seed, above", form, FORMAT),
+        rule("gain of a random reward, at most", random, RANDOM, at_most),
+        rule("gain of the format reward alone, at most", alone, ALONE, at_most),
+    ]  # fmt: skip
+
+
+def rule(
+    text: str,
+    value: float | None,
+    limit: float | None,
+    holds: Callable[[float, float], bool] = operator.gt,
+) -> dict[str, Any]:
+    """A criterion with its limit, what was found, and whether it holds (None: not run)."""
+    known = value is not None and limit is not None
+    verdict = holds(value, limit) if known else None
+    return {"criterion": text, "value": value, "limit": limit, "holds": verdict}
+
+
+def gain_of(rows: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
+    """The gain of a run; None where it was not run."""
+    return rows[name]["gain"] if name in rows else None
 
 
 def markdown(gate: Mapping[str, Any]) -> str:
@@ -116,8 +113,9 @@ def markdown(gate: Mapping[str, Any]) -> str:
         [v["criterion"], shown(v["limit"]), shown(v["value"]), says[v["holds"]]]
         for v in gate["verdicts"]
     ]
+    heads = {key: head for key, (head, _) in COLUMNS.items()}
     criteria = markdown_table(["criterion", "limit", "found", "holds"], verdicts)
-    return "\n\n".join([runs_table(gate, COLUMNS, CONTROLS), criteria, *pass_at_table(gate)]) + "\n"
+    return "\n\n".join([runs_table(gate, heads, CONTROLS), criteria, *pass_at_table(gate)]) + "\n"
 
 
 def runs_table(

@@ -16,20 +16,21 @@ run again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.gates import jobs, rejection_sft, tinyzero_plots, tinyzero_table
 from experiments.gates.jobs import Job
 from r1jax.checkpoint import CheckpointConfig
-from r1jax.commands import cli, evaluate
+from r1jax.commands import cli
 from r1jax.data import load_eval_sets
 from r1jax.data.tinyzero.corpus import count_tries
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.problem import Completion, Problem
 from r1jax.rewards import tinyzero
 from r1jax.run.directory import read_json, read_jsonl, write_json
+from r1jax.run.flags import part
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import EvalSchedule, RLConfig
@@ -68,16 +69,11 @@ class Config(jobs.Setting):
     """Also draw the last completions again, for TinyZero's own reward and the count of tries."""
     zero: RLConfig = ZERO
     """Every run's flags, but for model, run directory, seeds and, in the control, the reward."""
-    sft: rejection_sft.SFTConfig = field(
-        default_factory=lambda: rejection_sft.SFTConfig(
-            batch=128,
-            optimizer=OptimizerConfig(lr=5e-5, schedule="cosine", warmup=5),
-            train=ComputeConfig(
-                rows=64, width=512, max_segments=4, dtype="bfloat16", remat="none", unroll=4,
-                chunk=256,
-            ),
-        )
-    )  # fmt: skip
+    sft: rejection_sft.SFTConfig = rejection_sft.SFTConfig(
+        batch=128,
+        optimizer=OptimizerConfig(lr=5e-5, schedule="cosine", warmup=5),
+        train=part(ComputeConfig, ZERO.train),
+    )
     """How rejection sampling learns what it has kept."""
 
 
@@ -86,9 +82,8 @@ def runs(config: Config) -> list[Job]:
     out, zero = Path(config.out), replace(config.zero, model=config.base)
 
     def job(run: RLConfig) -> Job:
-        return Job(
-            Path(run.run).name, "experiments.reproductions.tinyzero_countdown", run, PUBLISHED
-        )
+        module = "experiments.reproductions.tinyzero_countdown"
+        return Job(Path(run.run).name, module, run, PUBLISHED)
 
     seeds = [job(run) for run in jobs.seed_runs(zero, config.seeds, out).values()]
     if not config.controls:
@@ -109,15 +104,7 @@ def judgements(config: Config, done: Iterable[Job]) -> list[Job]:
     out, zero = Path(config.out), replace(config.zero, model=config.base)
     common = jobs.judging(zero, zero.data.eval_count, replace(zero.eval, greedy=False))
     places = {"base": {}} | {job.name: last_weights(out / job.name, job) for job in done}
-    return [
-        Job(
-            f"judge-{name}",
-            "experiments.evaluate",
-            replace(common, out=str(out / f"judge-{name}"), **place),
-            evaluate.Config(),
-        )
-        for name, place in places.items()
-    ]
+    return [jobs.evaluation(f"judge-{n}", common, out, **place) for n, place in places.items()]
 
 
 def last_weights(run: Path, job: Job) -> dict[str, str]:
@@ -158,11 +145,10 @@ def tries_in_training(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
         counted.setdefault(row["update"], []).append(count_tries(row["text"]))
     updates = sorted(counted)
     size = max(1, -(-len(updates) // BINS))
-    stretches = [updates[i : i + size] for i in range(0, len(updates), size)]
     found = []
-    for stretch in stretches:
-        values = [n for update in stretch for n in counted[update]]
-        found.append((stretch[0], sum(values) / len(values)))
+    for i in range(0, len(updates), size):
+        values = [n for update in updates[i : i + size] for n in counted[update]]
+        found.append((updates[i], sum(values) / len(values)))
     return found
 
 

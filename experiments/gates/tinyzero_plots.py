@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from statistics import fmean
 
 from r1jax.evaluate.statistics import t_interval
 from r1jax.report.chart import Chart, Line, lines
@@ -34,25 +34,20 @@ def drawn(of: Mapping[str, Points]) -> Iterator[Line]:
     seeds = [points for run, points in of.items() if run.startswith("seed")]
     yield from (Line("", points, color=0, thin=True) for points in seeds)
     if seeds:
-        rows = band(seeds)
-        mean = [(row["update"], row["mean"]) for row in rows]
-        ends = [(row["update"], *row["interval"]) for row in rows if row["interval"]]
-        yield Line(f"mean of {len(seeds)} seeds", mean, "-", 0, ends)
+        yield spread(f"mean of {len(seeds)} seeds", shared(seeds), "-", 0)
     rest = [run for run in of if not run.startswith("seed")]
     for color, run in enumerate(rest, 1):
         yield Line(NAMES.get(run, run), of[run], "--" if len(of[run]) > 1 else "o", color)
 
 
-def band(seeds: Sequence[Points]) -> list[dict[str, Any]]:
-    """Mean over seeds and its interval (None for one seed) at the updates that all of them have."""
+def shared(seeds: Sequence[Points]) -> dict[int, list[float]]:
+    """The values of all seeds at the updates that all of them have."""
     tables = [{int(update): value for update, value in points} for points in seeds]
-    shared = sorted(set.intersection(*map(set, tables)))
-    return [
-        {
-            "update": update,
-            "mean": sum(values) / len(values),
-            "interval": t_interval(values),
-        }
-        for update in shared
-        for values in [[table[update] for table in tables]]
-    ]
+    updates = sorted(set.intersection(*map(set, tables)))
+    return {update: [table[update] for table in tables] for update in updates}
+
+
+def spread(label: str, values: Mapping[int, Sequence[float]], style: str, color: int) -> Line:
+    """The mean of the values at each x, with its 95 % interval where they are two or more."""
+    ends = [(x, *found) for x, of in values.items() if (found := t_interval(of))]
+    return Line(label, [(x, fmean(of)) for x, of in values.items()], style, color, ends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.gates.table import mean, pass_at_table, runs_table, shown
+from experiments.gates.table import gain_of, mean, pass_at_table, rule, runs_table, shown
 from r1jax.evaluate.statistics import t_interval
 from r1jax.report.markdown import markdown_table
 
@@ -65,8 +65,7 @@ def row(
     for name in ("reward", "tagged", "tries"):
         found |= {f"{name}_before": base.get(name), name: last.get(name)}
     for name, change in (("reward", "reward_gain"), ("tries", "tries_change")):
-        known = base.get(name) is not None and last.get(name) is not None
-        found[change] = last[name] - base[name] if known else None
+        found[change] = last[name] - base[name] if name in last and name in base else None
     return found
 
 
@@ -113,22 +112,14 @@ def verdicts(
     seeds lies above 0, and above what each control gains.
     """
 
-    def above(text: str, change: str, limit: float | None) -> dict[str, Any]:
-        value = (intervals[change] or {}).get("low")
-        holds = None if value is None or limit is None else value > limit
-        unit = "tokens" if change == "length_change" else "share"
-        return {"criterion": text, "value": value, "limit": limit, "holds": holds, "unit": unit}
-
+    gain, length = ((intervals[key] or {}).get("low") for key in ("gain", "length_change"))
+    random, rejection = (gain_of(rows, name) for name in CONTROLS)
     return [
-        above(RAISES, "gain", 0.0),
-        above(GROWS, "length_change", 0.0),
-        above("R1-Zero gains more than a random reward", "gain", _gain(rows, "random")),
-        above("R1-Zero gains more than rejection sampling", "gain", _gain(rows, "rejection")),
+        rule(RAISES, gain, 0.0) | {"unit": "share"},
+        rule(GROWS, length, 0.0) | {"unit": "tokens"},
+        rule("R1-Zero gains more than a random reward", gain, random) | {"unit": "share"},
+        rule("R1-Zero gains more than rejection sampling", gain, rejection) | {"unit": "share"},
     ]
-
-
-def _gain(rows: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
-    return rows[name]["gain"] if name in rows else None
 
 
 def markdown(gate: Mapping[str, Any]) -> str:

@@ -12,14 +12,14 @@ jobs share a device by --memory-fraction. Leaves gate.json and gate.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.gates import jobs as processes
 from experiments.gates import rejection_sft
 from experiments.gates import table as gate_table
 from experiments.gates.jobs import Job
-from r1jax.commands import cli, evaluate
+from r1jax.commands import cli
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.zero import PRESETS
 from r1jax.run.directory import read_json, write_json
@@ -39,11 +39,7 @@ class Config(processes.Setting):
     """Problems of the pass@k curves; 0 leaves the curves out."""
     curve_samples: int = 256
     """Samples for each of them."""
-    demo: RLConfig = field(
-        default_factory=lambda: replace(
-            DEMO, data=replace(DEMO.data, eval=(WORLD, WORLD + "?harder=true"))
-        )
-    )
+    demo: RLConfig = replace(DEMO, data=replace(DEMO.data, eval=(WORLD, WORLD + "?harder=true")))
     """Every run's flags, but for run directory, seeds and, in the controls, the reward."""
 
 
@@ -79,15 +75,7 @@ def curves(config: Config) -> list[Job]:
     where = {"curve-base": ""} | {
         f"curve-seed{i}": str(out / f"seed{i}" / "checkpoints") for i in range(config.seeds)
     }
-    return [
-        Job(
-            name,
-            "experiments.evaluate",
-            replace(common, checkpoint=checkpoint, out=str(out / name)),
-            evaluate.Config(),
-        )
-        for name, checkpoint in where.items()
-    ]
+    return [processes.evaluation(name, common, out, checkpoint=c) for name, c in where.items()]
 
 
 def main(config: Config) -> None:

@@ -17,11 +17,6 @@ class Row:
     why: str
 
 
-def preset(name: str, why: str) -> Row:
-    """A named setting."""
-    return Row(f"`{name}`", PRESETS[name], why)
-
-
 def choice(name: str, why: str, **fields: Any) -> Row:
     """The base with other values in some fields."""
     return Row(name, GRPO(**(BASE | fields)), why)
@@ -40,183 +35,101 @@ settings of one function, `r1jax.losses.grpo`, and flags under `--loss`. Two pro
 completions each; the lists run over the tokens of a completion:
 """
 
-PROJECTS = [
-    preset(
-        "research",
-        "A = r − mean without std and a constant denominator, sequences × `max_tokens`: short and "
-        "long answers, easy and hard prompts pull alike. Weights min(π_old / π_sampler, 2).",
-    ),
-    preset(
-        "r1-zero",
-        "divides by the population std (G in the denominator) and averages within each sequence "
-        "first, so a token of a short answer weighs more; adds 0.001 · k3.",
-    ),
-    preset(
-        "r1-stage1",
-        "ε = 10 allows ratios in [−9, 11]: the lower bound never binds and 11 is far, so here this "
-        "is the unclipped policy gradient.",
-    ),
-    preset(
-        "trl",
-        "unbiased std (G − 1), token mean, ε 0.2 on both sides. A sequence has one weight, the "
+WHY = {
+    "research": "A = r − mean without std and a constant denominator, sequences × `max_tokens`: "
+        "short and long answers, easy and hard prompts pull alike. Weights min(π_old / π_sampler, "
+        "2).",
+    "r1-zero": "divides by the population std (G in the denominator) and averages within each "
+        "sequence first, so a token of a short answer weighs more; adds 0.001 · k3.",
+    "r1-stage1": "ε = 10 allows ratios in [−9, 11]: the lower bound never binds and 11 is far, so "
+        "here this is the unclipped policy gradient.",
+    "trl": "unbiased std (G − 1), token mean, ε 0.2 on both sides. A sequence has one weight, the "
         "product of its tokens' ratios to the sampler, and 0 above 3: completion 3 with its 1.6 · "
         "1.5 · 1.4 = 3.36 is dropped, yet its tokens stay in the denominator.",
-    ),
-    preset(
-        "verl",
-        "as TRL without weights, but a negative advantage costs at most 3 |A| (dual clip, on by "
-        "default): the token with ratio 4 has no gradient.",
-    ),
-    preset(
-        "dapo",
-        "as verl without dual clip and with the upper bound at 1.28: the ratio of 1.25 is inside "
-        "and teaches, the ratio of 4 under a negative advantage is unbounded.",
-    ),
-    preset(
-        "dr_grpo",
-        "as `research` with one ε of 0.2, outside of which 1.25 lies, and without weights.",
-    ),
-    preset(
-        "gspo",
-        "one ratio per sequence, the geometric mean; its bounds of 0.0003 and 0.0004 are so narrow "
-        "that a sequence is either wholly in or wholly out.",
-    ),
-    preset(
-        "cispo",
-        "the value is a weighted log-likelihood and not comparable; the gradient is "
-        "−min(ρ, 5) · A, so no token is ever silenced.",
-    ),
-    preset(
-        "rloo",
-        "the baseline is the mean of the others, which is G/(G − 1) times r − mean; 0.05 · Σ k1 is "
-        "taken from each reward before; tokens are added up and divided by sequences, not tokens.",
-    ),
-    preset(
-        "reinforce++",
-        "no group: r − 0.001 · Σ k1 of the tokens to come, whitened over all tokens, so even a "
-        "group of equal rewards teaches.",
-    ),
-    preset(
-        "reinforce++-baseline",
-        "r − mean of the group, then whitened over all tokens: long completions count more in mean "
-        "and variance. The KL is a loss, k2.",
-    ),
-    preset(
-        "maxrl",
-        "(r − mean) / mean: a right answer to a prompt solved 1 time in 3 gets 2, to one solved 2 "
-        "times in 3 gets 0.5.",
-    ),
-]
+    "verl": "as TRL without weights, but a negative advantage costs at most 3 |A| (dual clip, on "
+        "by default): the token with ratio 4 has no gradient.",
+    "dapo": "as verl without dual clip and with the upper bound at 1.28: the ratio of 1.25 is "
+        "inside and teaches, the ratio of 4 under a negative advantage is unbounded.",
+    "dr_grpo": "as `research` with one ε of 0.2, outside of which 1.25 lies, and without weights.",
+    "gspo": "one ratio per sequence, the geometric mean; its bounds of 0.0003 and 0.0004 are so "
+        "narrow that a sequence is either wholly in or wholly out.",
+    "cispo": "the value is a weighted log-likelihood and not comparable; the gradient is −min(ρ, "
+        "5) · A, so no token is ever silenced.",
+    "rloo": "the baseline is the mean of the others, which is G/(G − 1) times r − mean; 0.05 · Σ "
+        "k1 is taken from each reward before; tokens are added up and divided by sequences, not "
+        "tokens.",
+    "reinforce++": "no group: r − 0.001 · Σ k1 of the tokens to come, whitened over all tokens, so "
+        "even a group of equal rewards teaches.",
+    "reinforce++-baseline": "r − mean of the group, then whitened over all tokens: long "
+        "completions count more in mean and variance. The KL is a loss, k2.",
+    "maxrl": "(r − mean) / mean: a right answer to a prompt solved 1 time in 3 gets 2, to one "
+        "solved 2 times in 3 gets 0.5.",
+}  # fmt: skip
+PROJECTS = [Row(f"`{name}`", PRESETS[name], why) for name, why in WHY.items()]
 
 CHOICES = {
     "Advantages": [
         choice("base", "A = r − mean.", advantage_std="none"),
-        choice(
-            "population std",
-            "A / std with G in the denominator: EasyDeL, MaxText, lmpo.",
-            advantage_std="population",
-        ),
-        choice(
-            "unbiased std",
-            "with G − 1: TRL, verl, Tunix. Smaller by √(G/(G − 1)), 22 % here, 3 % at G = 16.",
-            advantage_std="unbiased",
-        ),
-        choice(
-            "batch std",
-            "one std for all prompts (TRL's `scale_rewards=batch`): difficulty does not rescale.",
-            advantage_std="batch",
-        ),
-        choice(
-            "leave one out",
-            "RLOO's baseline: exactly G/(G − 1) = 1.5 times the base.",
-            advantage_baseline="others",
-        ),
-        choice(
-            "whitened",
-            "over tokens with Bessel's correction (REINFORCE++-baseline).",
-            advantage_whiten=True,
-        ),
+        choice("population std", "A / std with G in the denominator: EasyDeL, MaxText, lmpo.",
+               advantage_std="population"),
+        choice("unbiased std", "with G − 1: TRL, verl, Tunix. Smaller by √(G/(G − 1)), 22 % here, "
+               "3 % at G = 16.", advantage_std="unbiased"),
+        choice("batch std", "one std for all prompts (TRL's `scale_rewards=batch`): difficulty "
+               "does not rescale.", advantage_std="batch"),
+        choice("leave one out", "RLOO's baseline: exactly G/(G − 1) = 1.5 times the base.",
+               advantage_baseline="others"),
+        choice("whitened", "over tokens with Bessel's correction (REINFORCE++-baseline).",
+               advantage_whiten=True),
     ],
     "From tokens to a number": [
         choice("token_mean", "Σ l / Σ n: DAPO; exact over any split, which verl's and TRL's `bnpo` "
                "means of means are not."),
-        choice(
-            "sequence_mean",
-            "mean over sequences of the mean over tokens; TRL divides by all rows, Tunix by the "
-            "non-empty ones, as here.",
-            reduction="sequence_mean",
-        ),
+        choice("sequence_mean", "mean over sequences of the mean over tokens; TRL divides by all "
+               "rows, Tunix by the non-empty ones, as here.", reduction="sequence_mean"),
         choice("constant", "Σ l / (N · `max_tokens`): Dr. GRPO; EasyDeL takes the padded width "
                "instead of `max_tokens`.", reduction="constant"),
-        choice(
-            "sequence_sum",
-            "Σ l / N: verl's seq-mean-token-sum, Tunix's sum-norm; with the sequence ratio LUSPO.",
-            reduction="sequence_sum",
-        ),
-        choice(
-            "token_sum",
-            "Σ l / `max_tokens`: verl's seq-mean-token-sum-norm, its Dr. GRPO, lacks the division "
-            "by N, so the step grows with the batch.",
-            reduction="token_sum",
-        ),
-        choice(
-            "overlong filtering",
-            "the two completions cut off leave numerator and denominator (DAPO).",
-            truncated="drop",
-        ),
-        choice(
-            "overlong, counted",
-            "they leave the numerator only: the same direction, a smaller step (TRL's `grpo`).",
-            truncated="count",
-        ),
+        choice("sequence_sum", "Σ l / N: verl's seq-mean-token-sum, Tunix's sum-norm; with the "
+               "sequence ratio LUSPO.", reduction="sequence_sum"),
+        choice("token_sum", "Σ l / `max_tokens`: verl's seq-mean-token-sum-norm, its Dr. GRPO, "
+               "lacks the division by N, so the step grows with the batch.", reduction="token_sum"),
+        choice("overlong filtering", "the two completions cut off leave numerator and denominator "
+               "(DAPO).", truncated="drop"),
+        choice("overlong, counted", "they leave the numerator only: the same direction, a smaller "
+               "step (TRL's `grpo`).", truncated="count"),
     ],
     "Ratio and bounds": [
         choice("ε 0.2 / 0.28", "clip-higher: 1.25 under A > 0 is inside."),
         choice("ε 0.2 / 0.2", "1.25 is outside and has no gradient.", clip_high=0.2),
         choice("dual clip 3", "the ratio of 4 under A < 0 costs 3 |A| and has no gradient.",
                dual_clip=3.0),
-        choice(
-            "GSPO",
-            "the mean log-ratio; each token's gradient is that of the whole sequence / n.",
-            ratio="sequence",
-        ),
-        choice(
-            "GSPO-token",
-            "the same, under every reduction, as long as the tokens of a sequence share one "
-            "advantage and one weight: n equal terms each pass on 1/n. With an advantage per token "
-            "only the value is.",
-            ratio="sequence_token",
-        ),
-        choice(
-            "CISPO, clipped",
-            "−sg(clip(ρ, 0.8, 1.28)) A log π: verl's. EasyDeL forgets the stop-gradient.",
-            objective="cispo",
-        ),
-        choice(
-            "CISPO, capped",
-            "−sg(min(ρ, 1.28)) A log π: in TRL `epsilon_high` is the cap itself, not 1 + ε.",
-            objective="cispo_cap",
-            clip_high=1.28,
-        ),
+        choice("GSPO", "the mean log-ratio; each token's gradient is that of the whole sequence / "
+               "n.", ratio="sequence"),
+        choice("GSPO-token", "the same, under every reduction, as long as the tokens of a sequence "
+               "share one advantage and one weight: n equal terms each pass on 1/n. With an "
+               "advantage per token only the value is.", ratio="sequence_token"),
+        choice("CISPO, clipped", "−sg(clip(ρ, 0.8, 1.28)) A log π: verl's. EasyDeL forgets the "
+               "stop-gradient.", objective="cispo"),
+        choice("CISPO, capped", "−sg(min(ρ, 1.28)) A log π: in TRL `epsilon_high` is the cap "
+               "itself, not 1 + ε.", objective="cispo_cap", clip_high=1.28),
     ],
     "KL, β = 0.1": [
         choice("k1 as loss", "a constant push on every token; its expected gradient is 0. Tunix's "
                "default.", beta=0.1, kl_estimator="k1"),
-        choice("abs", "gradient ±β whatever the distance (verl's abs).", beta=0.1,
-               kl_estimator="abs"),
+        choice("abs", "gradient ±β whatever the distance (verl's abs).",
+               beta=0.1, kl_estimator="abs"),
         choice("k2", "gradient β log(π/π_ref), the KL's own.", beta=0.1, kl_estimator="k2"),
         choice("k3", "gradient β (1 − π_ref/π); one token, 20 times likelier under the reference, "
                "rules the batch.", beta=0.1),
         choice("k3 clamped", "verl stops at 10, where the gradient ends; that token falls silent.",
                beta=0.1, kl_estimator="k3_clamped"),
-        choice("k3, gradient of k2", "the value of k3, the gradient of k2 (verl's k3+).", beta=0.1,
-               kl_gradient="straight_through"),
+        choice("k3, gradient of k2", "the value of k3, the gradient of k2 (verl's k3+).",
+               beta=0.1, kl_gradient="straight_through"),
         choice("ρ · k3", "gradient β ρ log(π/π_ref): the KL's own when old samples are reweighted "
                "(DeepSeek-V3.2, TRL's bias correction).", beta=0.1, kl_gradient="importance"),
         choice("k1 in the reward", "β Σ k1 changes the advantages of the whole group; nothing is "
                "left to differentiate.", beta=0.1, kl_estimator="k1", kl_as="reward"),
-        choice("k1 in the return", "each token pays for itself and for what follows it.", beta=0.1,
-               kl_estimator="k1", kl_as="return"),
+        choice("k1 in the return", "each token pays for itself and for what follows it.",
+               beta=0.1, kl_estimator="k1", kl_as="return"),
     ],
     "Data from another policy": [
         choice("no weights", "trusts the sampler to be the trainer."),

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.pretraining.config import PRESETS, SHAPES, Config
+from experiments.pretraining.config import KNOBS, PRESETS, SHAPES, Config
 from r1jax.commands import cli
 from r1jax.data.packing import Sequences
 from r1jax.data.tinyzero import corpus as tinyzero_corpus
@@ -50,40 +50,33 @@ from r1jax.training.update import init_state, make_functions
 Document = world.Document | tinyzero_corpus.Document
 
 
-def mix(config: Config) -> world.Mix:
-    """What the corpus of the world is made of."""
+def corpus_of(config: Config) -> tuple[Any, Any]:
+    """The module that writes the corpus, and what that is made of; None: the module's own mix."""
+    if config.corpus == "countdown":
+        return tinyzero_corpus, None
     shares = world.Shares(habit=config.habit)
-    return world.Mix(
-        sum=shares,
-        countdown=shares,
-        word=shares,
-        mixing=config.mixing,
-        general=config.general,
-        chinese_share=config.chinese,
-    )
+    families = {"sum": shares, "countdown": shares, "word": shares}
+    how = {"mixing": config.mixing, "general": config.general, "chinese_share": config.chinese}
+    return world, world.Mix(**families, **how)
 
 
 def documents(config: Config, start: int, count: int) -> Iterator[Document]:
     """Documents `start` to `start + count` of the chosen corpus."""
-    if config.corpus == "countdown":
-        return tinyzero_corpus.documents(config.seed, start, count)
-    return world.documents(config.seed, start, count, mix(config))
+    corpus, mix = corpus_of(config)
+    return corpus.documents(config.seed, start, count, mix)
 
 
 def tokenizer_texts(config: Config, count: int) -> Iterator[str]:
     """What a new tokenizer is trained on."""
-    if config.corpus == "countdown":
-        return tinyzero_corpus.tokenizer_texts(config.seed, count)
-    return world.tokenizer_texts(config.seed, count, mix(config))
+    corpus, mix = corpus_of(config)
+    return corpus.tokenizer_texts(config.seed, count, mix)
 
 
 def describe(config: Config, tokenizer: Any) -> dict[str, Any]:
     """What the card says of the corpus, and the knobs it was made with."""
-    some = documents(config, 0, 20_000)
-    if config.corpus == "countdown":
-        return {"corpus": tinyzero_corpus.describe(some, tokenizer)}
-    knobs = {name: getattr(config, name) for name in ("habit", "mixing", "general", "chinese")}
-    return knobs | {"corpus": world.describe(some, tokenizer)}
+    corpus, mix = corpus_of(config)
+    knobs = {name: getattr(config, name) for name in KNOBS if mix}
+    return knobs | {"corpus": corpus.describe(documents(config, 0, 20_000), tokenizer)}
 
 
 def encode(config: Config, tokenizer_path: str, start: int, count: int) -> tuple[np.ndarray, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from r1jax.errors import check_ranges
@@ -16,6 +16,7 @@ SHAPES: dict[Family, dict[str, bool]] = {
     "llama": {},
 }
 """What tells the families apart, beside the sizes."""
+KNOBS = ("habit", "mixing", "general", "chinese")  # shares that make the corpus of the world
 
 
 @dataclass(frozen=True)
@@ -69,23 +70,18 @@ class Config:
     """Type of the exported weights; training keeps them in float32."""
     shard_mb: int = 0
     """Largest weight file in MiB; 0: one file."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
-            lr=2e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1
-        )
+    optimizer: OptimizerConfig = OptimizerConfig(
+        lr=2e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1
     )
     """The optimizer."""
-    train: ComputeConfig = field(
-        default_factory=lambda: ComputeConfig(
-            rows=256, width=256, max_segments=8, remat="none", unroll=4, chunk=256, kernel="xla"
-        )
+    train: ComputeConfig = ComputeConfig(
+        rows=256, width=256, max_segments=8, remat="none", unroll=4, chunk=256, kernel="xla"
     )
     """How a batch is cut and computed."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a share is none."""
-        shares = ("habit", "mixing", "general", "chinese")
-        check_ranges(self, "--", **dict.fromkeys(shares, "[0,1]"))
+        check_ranges(self, "--", **dict.fromkeys(KNOBS, "[0,1]"))
 
 
 STUDENT_QWEN = Config(out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1)

@@ -164,9 +164,10 @@ def test_tries_are_averaged_over_stretches_of_training():
 
 
 def test_the_band_is_over_shared_updates():
-    rows = tinyzero_plots.band([[(0, 1.0), (4, 2.0)], [(0, 3.0), (4, 2.0), (8, 1.0)]])
-    assert [row["update"] for row in rows] == [0, 4]
-    assert rows[0]["mean"] == 2.0 and rows[0]["interval"] == pytest.approx((-10.706205, 14.706205))
+    values = tinyzero_plots.shared([[(0, 1.0), (4, 2.0)], [(0, 3.0), (4, 2.0), (8, 1.0)]])
+    line = tinyzero_plots.spread("mean", values, "-", 0)
+    assert line.points == [(0, 2.0), (4, 2.0)]
+    assert line.ends[0] == pytest.approx((0, -10.706205, 14.706205))
 
 
 def test_the_gate_is_written_from_what_runs_left(tmp_path, monkeypatch, capsys):
