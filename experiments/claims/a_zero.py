@@ -43,18 +43,15 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 def measure(config: Config, pair: Pair) -> Numbers:
     """Accuracy and lengths of the held-out set; modes and what growth owes to them."""
     found: dict[str, float | None] = {}
-    plain = summary(config, pair.named("zero"))
-    sides = {"base": plain.get("before", {})}
+    sides = {"base": summary(config, pair.named("zero")).get("before", {})}
     sides |= {arm: summary(config, pair.named(what)).get("after", {}) for what, arm in ARMS.items()}
     for arm, record in sides.items():
         found[f"pass@1/{arm}"] = number(record, "pass_at_1")
         for key, name in (("", ""), ("_correct", ", right"), ("_wrong", ", wrong")):
             found[f"tokens{name}/{arm}"] = number(record, f"length_mean{key}")
     base = samples(config, f"judge-base-b{pair.base}")
-    families = {
-        p.id: p.metadata["family"]
-        for p in next(iter(load_eval_sets(config.zero.data).values()))
-    } if base else {}  # fmt: skip
+    held_out = next(iter(load_eval_sets(config.zero.data).values())) if base else ()
+    families = {problem.id: problem.metadata["family"] for problem in held_out}
     for mode, (share, _) in profile(base, families).items() if base else ():
         found[f"{mode}, %/base"] = 100 * share
     for what, arm in ARMS.items():
@@ -109,25 +106,13 @@ CLAIM = Claim(
         Comparison("pass@1, constant", "pass@1/constant", "pass@1/base", least=20),
         Comparison("pass@1, sequence mean", "pass@1/sequence mean", "pass@1/base", least=20),
         Comparison("length, constant", "tokens/constant", "tokens/base", least=5, unit="tokens"),
-        Comparison(
-            "length, sequence mean", "tokens/sequence mean", "tokens/base", least=5, unit="tokens"
-        ),
-        Comparison(
-            "growth within modes, constant", "growth within modes/constant", least=2,
-            unit="tokens", role="beside",
-        ),
-        Comparison(
-            "growth within modes, sequence mean", "growth within modes/sequence mean", least=2,
-            unit="tokens", role="beside",
-        ),
-        Comparison(
-            "wrong answers: sequence mean longer than constant", "tokens, wrong/sequence mean",
-            "tokens, wrong/constant", least=3, unit="tokens", role="beside",
-        ),
-        Comparison(
-            "right answers: sequence mean longer than constant", "tokens, right/sequence mean",
-            "tokens, right/constant", least=3, unit="tokens", role="beside",
-        ),
+        Comparison("length, sequence mean", "tokens/sequence mean", "tokens/base", least=5,
+                   unit="tokens"),
+        *(Comparison(f"growth within modes, {arm}", f"growth within modes/{arm}", least=2,
+                     unit="tokens", role="beside") for arm in ARMS.values()),
+        *(Comparison(f"{kind} answers: sequence mean longer than constant",
+                     f"tokens, {kind}/sequence mean", f"tokens, {kind}/constant", least=3,
+                     unit="tokens", role="beside") for kind in ("wrong", "right")),
     ),
     picture=Picture("Mean length of held-out answers", "tokens",
                     ("tokens", "tokens, right", "tokens, wrong")),

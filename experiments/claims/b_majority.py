@@ -25,11 +25,8 @@ def measure(config: Config, pair: Pair) -> Numbers:
     for side, arm in (("before", "base"), ("after", "R1-Zero")):
         record = done.get(side, {})
         one, many = number(record, "pass_at_1"), majority(record)
-        found |= {
-            f"pass@1/{arm}": one,
-            f"cons@16/{arm}": many,
-            f"vote gains/{arm}": minus(many, one),
-        }
+        found |= {f"pass@1/{arm}": one, f"cons@16/{arm}": many}
+        found[f"vote gains/{arm}"] = minus(many, one)
     return found
 
 
@@ -43,13 +40,9 @@ CLAIM = Claim(
     "0.6 and top-p 0.95; tied votes count by their expected score.",
     comparisons=(
         Comparison("R1-Zero: cons@16 - pass@1", "cons@16/R1-Zero", "pass@1/R1-Zero", least=2),
-        Comparison(
-            "base: cons@16 - pass@1", "cons@16/base", "pass@1/base", least=2, role="beside"
-        ),
-        Comparison(
-            "R1-Zero's pass@1 - the base's cons@16", "pass@1/R1-Zero", "cons@16/base", least=2,
-            role="beside",
-        ),
+        Comparison("base: cons@16 - pass@1", "cons@16/base", "pass@1/base", least=2, role="beside"),
+        Comparison("R1-Zero's pass@1 - the base's cons@16", "pass@1/R1-Zero", "cons@16/base",
+                   least=2, role="beside"),
     ),
     picture=Picture("One sample and the vote of 16", "percent right", ("pass@1", "cons@16")),
     steps=steps,

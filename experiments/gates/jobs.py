@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -242,6 +242,27 @@ def perform_one(
         lines = log.read_text(errors="replace").splitlines()[-TAIL:]
         print("\n".join(f"  {job.name} | {line}" for line in lines), file=sys.stderr, flush=True)
     return status
+
+
+def in_two(
+    first: Sequence[Any], then: Callable[[list[Any]], list[Any]], setting: Setting
+) -> tuple[list[Any], list[Any], list[str]]:
+    """Runs `first`, then what `then` makes of those that are done: (both done, all that failed)."""
+    Path(setting.out).mkdir(parents=True, exist_ok=True)
+    failed = perform(first, setting)
+    done = [job for job in first if job.name not in failed]
+    second = then(done)
+    lost = perform(second, setting)
+    return done, [job for job in second if job.name not in lost], failed + lost
+
+
+def conclude(gate: Mapping[str, Any], text: str, failed: Sequence[str], setting: Setting) -> None:
+    """Leaves gate.json and gate.md, shows the latter; UserError naming the jobs that failed."""
+    out = Path(setting.out)
+    write_json(out / "gate.json", gate)
+    (out / "gate.md").write_text(text)
+    print(text + f"\n{out / 'gate.md'}")
+    complain(failed, setting)
 
 
 def complain(failed: Sequence[str], setting: Setting) -> None:

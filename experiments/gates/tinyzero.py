@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from r1jax.data.tinyzero.corpus import count_tries
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.problem import Completion, Problem
 from r1jax.rewards import tinyzero
-from r1jax.run.directory import read_json, read_jsonl, write_json
+from r1jax.run.directory import read_json, read_jsonl
 from r1jax.run.flags import part
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -155,12 +156,7 @@ def tries_in_training(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
 def main(config: Config) -> None:
     """Runs everything, then collates what there is; UserError when a run failed."""
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    first = runs(config)
-    failed = jobs.perform(first, config)
-    done = [job for job in first if job.name not in failed]
-    second = judgements(config, done)
-    lost = jobs.perform(second, config)
+    done, judged, failed = jobs.in_two(runs(config), partial(judgements, config), config)
     problems = {p.id: p for p in next(iter(load_eval_sets(config.zero.data).values()))}
     gate = tinyzero_table.collate(
         {job.name: read_json(out / job.name / "summary.json") for job in done},
@@ -168,24 +164,14 @@ def main(config: Config) -> None:
             job.name.removeprefix("judge-"): measures(
                 out / job.name / "completions.jsonl", problems
             )
-            for job in second
-            if job.name not in lost
+            for job in judged
         },
         {job.name: curves(out / job.name) for job in done},
     )
-    report(gate, out)
-    jobs.complain(failed + lost, config)
-
-
-def report(gate: Mapping[str, Any], out: Path) -> None:
-    """Writes gate.json, gate.md and the pictures; prints the table."""
-    write_json(out / "gate.json", gate)
-    text = tinyzero_table.markdown(gate)
-    (out / "gate.md").write_text(text)
     (out / "plots").mkdir(exist_ok=True)
     for chart in tinyzero_plots.charts(gate["curves"]):
         (out / "plots" / f"{chart.name}.png").write_bytes(chart.png())
-    print(text + f"\n{out / 'gate.md'}")
+    jobs.conclude(gate, tinyzero_table.markdown(gate), failed, config)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ COLUMNS = {
     "truncated": "truncated after",
     "seconds": "seconds",
 }
-PLAIN = {"length_before", "length", "length_change", "tries_before", "tries", "seconds", "tokens"}
+PLAIN = {"length_before", "length", "length_change", "tries_before", "tries", "tries_change",
+         "seconds", "tokens"}  # fmt: skip
 CHANGES = {
     "gain": "gain in pass@1",
     "reward_gain": "gain in TinyZero's reward",
@@ -145,7 +146,6 @@ def _intervals(gate: Mapping[str, Any]) -> str:
     rows = []
     for key, text in CHANGES.items():
         found = gate["intervals"][key] or {}
-        unit = "tokens" if key in ("length_change", "tries_change") else "share"
-        numbers = (shown(found.get(name), unit, PLAIN) for name in ("mean", "low", "high"))
+        numbers = (shown(found.get(name), key, PLAIN) for name in ("mean", "low", "high"))
         rows.append([text, *numbers])
     return markdown_table(["over seeds", "mean", "95 % from", "to"], rows)

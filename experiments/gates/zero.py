@@ -22,7 +22,7 @@ from experiments.gates.jobs import Job
 from r1jax.commands import cli
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.zero import PRESETS
-from r1jax.run.directory import read_json, write_json
+from r1jax.run.directory import read_json
 from r1jax.training.rl.config import RLConfig
 
 DEMO = PRESETS["demo"]
@@ -81,25 +81,20 @@ def curves(config: Config) -> list[Job]:
 def main(config: Config) -> None:
     """Runs everything, then collates what there is; UserError when a run failed."""
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    first = runs(config)
-    failed = processes.perform(first, config)
-    done = [job for job in first if job.name not in failed]
-    names = {job.name for job in done} | {"base"}
-    second = [job for job in curves(config) if job.name.removeprefix("curve-") in names]
-    lost = processes.perform(second, config)
-    summaries = {job.name: read_json(out / job.name / "summary.json") for job in done}
-    pass_at = {
-        job.name.removeprefix("curve-"): read_json(out / job.name / "eval.json")[0]["pass_at"]
-        for job in second
-        if job.name not in lost
-    }
-    gate = gate_table.collate(summaries, pass_at)
-    write_json(out / "gate.json", gate)
-    text = gate_table.markdown(gate)
-    (out / "gate.md").write_text(text)
-    print(text + f"\n{out / 'gate.md'}")
-    processes.complain(failed + lost, config)
+
+    def then(done: list[Job]) -> list[Job]:
+        names = {"curve-base", *(f"curve-{job.name}" for job in done)}
+        return [job for job in curves(config) if job.name in names]
+
+    done, judged, failed = processes.in_two(runs(config), then, config)
+    gate = gate_table.collate(
+        {job.name: read_json(out / job.name / "summary.json") for job in done},
+        {
+            job.name.removeprefix("curve-"): read_json(out / job.name / "eval.json")[0]["pass_at"]
+            for job in judged
+        },
+    )
+    processes.conclude(gate, gate_table.markdown(gate), failed, config)
 
 
 if __name__ == "__main__":

@@ -94,12 +94,8 @@ def evaluate(config: GRPO) -> tuple[float, np.ndarray]:
 
 def table(rows: Iterable[Row]) -> list[str]:
     """The dialects as a table, then why each is what it is."""
-    heads = [
-        "dialect",
-        "loss",
-        "gradient norm",
-        *(f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS),
-    ]
+    spots = (f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS)
+    heads = ["dialect", "loss", "gradient norm", *spots]
     lines, notes = [], []
     for row in rows:
         loss, slope = evaluate(row.config)

@@ -239,7 +239,7 @@ def test_the_gold_is_a_reward_of_weight_0():
         (["--only", "x"], "--only x: no such claim"),
         (["--only", "c"], "--chinese-bases: names 0 directories for 1 of --bases"),
         (["--only", "f", "--bases", "a", "b", "--students", "c"], "--students: names 1"),
-        (["--deadline", "-1"], "--devices 0 --deadline -1.0"),
+        (["--deadline", "-1"], "--deadline -1.0: must be at least 0"),
         (["--seeds", "0"], "--seeds 0"),
     ],
 )
