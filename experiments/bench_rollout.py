@@ -26,7 +26,7 @@ from experiments.bench.kernels import Kernel, shares, top
 from experiments.bench.loads import Load, equal_cache, fixed, mixed, parse_case
 from experiments.bench.requests import draw_requests, read_requests, write_requests
 from experiments.bench.rollout import Measured, Setup, measure, roofline, row
-from experiments.bench.shapes import ShapeFlags, chosen, random_params
+from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.table import emit
 from r1jax.commands import cli
 from r1jax.errors import UserError, check_ranges
@@ -79,7 +79,7 @@ def main(config: Config) -> None:
     loads = list(chosen_loads(config, c))
     mesh = make_mesh(config.mesh)
     ceilings = measured_ceilings(config.dtype)
-    params = random_params(c, mesh, config.seed)
+    params = drawn(c, mesh, config.seed)
     setup = Setup(config, c, mesh, params)
     results: list[Measured] = []
     rows: list[dict[str, Any]] = []

@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh
-
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig
-from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.run.flags import Flags
-from r1jax.types import Params
 
 
 @dataclass(frozen=True)
@@ -72,12 +66,3 @@ def chosen(shape: str, model: str = "") -> tuple[str, ModelConfig]:
     if shape not in SHAPES:
         raise UserError(f"--shape {shape}: no such shape; choose from {', '.join(SHAPES)}")
     return shape, SHAPES[shape]
-
-
-def random_params(c: ModelConfig, mesh: Mesh, seed: int = 0, dtype: Any = jnp.float32) -> Params:
-    """Fresh weights of a shape, made on the devices and laid out over them."""
-    rows = table.table(c)
-    make = jax.jit(
-        lambda key: table.init(rows, key, dtype), out_shardings=table.shardings(rows, mesh)
-    )
-    return make(jax.random.key(seed))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bench.shapes import random_params
 from r1jax.data.packing import packing_efficiency
 from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub.find import model_directory
@@ -27,6 +26,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
 from r1jax.training.rl.setup import Parts, build, copy, initial_state
 from r1jax.training.update import init_state
+from r1jax.training.weights import drawn
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def _started(parts: Parts) -> tuple[Parts, Loop]:
     """What `r1jax.training.rl.loop.begin` does for a new run, with weights that no file holds."""
     c, mesh, seed = parts.policy.config, parts.mesh, parts.config.seed
     if parts.lora:
-        parts = replace(parts, base=random_params(c, mesh, seed, parts.config.train.dtype))
+        parts = replace(parts, base=drawn(c, mesh, seed, parts.config.train.dtype))
         state = initial_state(parts)
     else:
-        state = init_state(parts.optimizer, random_params(c, mesh, seed), mesh)
+        state = init_state(parts.optimizer, drawn(c, mesh, seed), mesh)
     return parts, Loop(state, copy(state.params) if parts.needs_reference else None)
 
 

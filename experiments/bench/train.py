@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 
 from experiments.bench.clock import Compiled, timed
 from experiments.bench.rows import Case, batches_of, draw
-from experiments.bench.shapes import random_params
 from experiments.bench.table import peak_gb
 from r1jax.data.packing import packing_efficiency
 from r1jax.losses import PRESETS, grpo
@@ -90,10 +89,8 @@ class Trainer:
     def start(self) -> Trainer:
         """Makes the weights and the optimizer's state on the devices; returns itself."""
         c, mesh, seed, lora = self.model, self.mesh, self.seed, self.lora
-        self.base = random_params(c, mesh, seed, self.compute.dtype) if lora else None
-        rows = trained_rows(c, lora)
-        start = drawn(rows, mesh, seed) if lora else random_params(c, mesh, seed)
-        self.state = init_state(self.optimizer, start, mesh)
+        self.base = drawn(c, mesh, seed, self.compute.dtype) if lora else None
+        self.state = init_state(self.optimizer, drawn(trained_rows(c, lora), mesh, seed), mesh)
         return self
 
     def whole(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from experiments.claims import runs
@@ -85,9 +84,8 @@ def growth(
 
 def samples(config: Config, name: str) -> list[dict[str, Any]]:
     """The completions of a finished evaluation."""
-    if not judged(config, name):
-        return []
-    return read_jsonl(Path(config.out) / name / "completions.jsonl")
+    made = judged(config, name)
+    return read_jsonl(runs.file(config, name, "completions.jsonl")) if made else []
 
 
 CLAIM = Claim(

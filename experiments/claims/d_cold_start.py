@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from experiments.claims import runs
@@ -42,7 +41,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]
     for what, (folder, file) in FILES.items():
         source, tuned = pair.named(folder), pair.named(f"sft-{what}")
-        path = str(Path(config.out) / source / file)
+        path = str(runs.file(config, source, file))
         parent = runs.weights(config, tuned)
         found += [
             runs.tuning(config, tuned, pair, model, path, (source,), **SFT),

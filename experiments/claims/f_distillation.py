@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -36,7 +35,6 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     """Teacher, samples, students."""
     student, named = config.students[pair.base], pair.named
     samples, others, tuned = named("teacher-data"), named("teacher-others"), named("distil")
-    out = Path(config.out)
 
     def rl(what: str, rate: float, after: tuple[str, ...] = (), **changes: Any) -> Step:
         optimizer = replace(config.zero.optimizer, lr=rate * config.zero.optimizer.lr)
@@ -45,7 +43,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         )
 
     def tune(name: str, source: str, file: str) -> Step:
-        path = str(out / source / file)
+        path = str(runs.file(config, source, file))
         return runs.tuning(config, name, pair, student, path, (source,), **SFT)
 
     own = replace(OwnSFT(), train=config.sft.train, **SFT)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from experiments.claims.runs import Config
+from experiments.claims.runs import Config, file
 from experiments.gates import jobs
 from r1jax.errors import UserError
 from r1jax.models.hub.find import model_directory
@@ -19,14 +18,14 @@ PERCENT = ("pass_at_1", "pass_at_1_strict", "format", "truncated", "language_con
 
 def summary(config: Config, name: str) -> dict[str, Any]:
     """summary.json of a finished run; empty where there is none."""
-    path = Path(config.out) / name / "summary.json"
+    path = file(config, name, "summary.json")
     return read_json(path) if path.exists() else {}
 
 
 def judged(config: Config, name: str) -> dict[str, Any]:
     """The record of a finished evaluation; empty where there is none."""
-    path = Path(config.out) / name
-    return read_json(path / "eval.json")[0] if (path / jobs.FLAGS).exists() else {}
+    made = file(config, name, jobs.FLAGS).exists()
+    return read_json(file(config, name, "eval.json"))[0] if made else {}
 
 
 def number(record: Mapping[str, Any], *keys: str) -> float | None:
@@ -64,19 +63,17 @@ def minus(a: float | None, b: float | None) -> float | None:
 
 def training(config: Config, name: str) -> list[dict[str, Any]]:
     """The first row of each rollout in metrics.jsonl of a finished run: what rollouts say."""
-    path = Path(config.out) / name
-    if not (path / "summary.json").exists():
+    if not summary(config, name):
         return []
-    rows = itertools.groupby(read_jsonl(path / "metrics.jsonl"), key=lambda row: row["rollout"])
+    read = read_jsonl(file(config, name, "metrics.jsonl"))
+    rows = itertools.groupby(read, key=lambda row: row["rollout"])
     return [next(group) for _, group in rows]
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
     """Running means of the last `window` values; of fewer at the beginning."""
-    return [
-        sum(part) / len(part)
-        for part in (values[max(0, i + 1 - window) : i + 1] for i in range(len(values)))
-    ]
+    parts = (values[max(0, i + 1 - window) : i + 1] for i in range(len(values)))
+    return [sum(part) / len(part) for part in parts]
 
 
 def last(rows: Sequence[Mapping[str, Any]], key: str, count: int = 5) -> float | None:

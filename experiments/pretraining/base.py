@@ -26,7 +26,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -46,6 +45,7 @@ from r1jax.models.hub.find import model_directory
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.loop import fit
 from r1jax.training.update import init_state, make_functions
+from r1jax.training.weights import drawn
 
 Document = world.Document | tinyzero_corpus.Document
 
@@ -167,9 +167,8 @@ def main(config: Config) -> None:
     tokenizer = load_tokenizer(out)
     c = model_config(config, tokenizer)
     mesh = make_mesh(MeshConfig())
-    initialise = jax.jit(lambda key: table.init(c, key), out_shardings=table.shardings(c, mesh))
     optimizer = make_optimizer(config.optimizer, config.steps, table.decay_mask(c))
-    state = init_state(optimizer, initialise(jax.random.key(config.seed)), mesh)
+    state = init_state(optimizer, drawn(c, mesh, config.seed), mesh)
     functions = make_functions(c, mesh, config.train, sft, optimizer)
     trained = time.time()
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from r1jax.checkpoint import find_step, load_params
 from r1jax.models import table
+from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.rollout.policy import Policy, load_weights, save_policy
 from r1jax.run import names
@@ -76,10 +78,12 @@ def frozen_base(config: Any, policy: Policy, mesh: Mesh, parent: Parent | None) 
     return starting_weights(policy, mesh, parent, config.train.dtype)
 
 
-def drawn(rows: table.Rows, mesh: Mesh, seed: int) -> Params:
-    """Fresh weights of a table's rows, made where they are to lie."""
-    make = jax.jit(lambda key: table.init(rows, key), out_shardings=table.shardings(rows, mesh))
-    return make(jax.random.key(seed))
+def drawn(
+    model: ModelConfig | table.Rows, mesh: Mesh, seed: int, dtype: Any = jnp.float32
+) -> Params:
+    """Fresh weights of a model or of a table's rows, made where they are to lie."""
+    make = lambda key: table.init(model, key, dtype)  # noqa: E731
+    return jax.jit(make, out_shardings=table.shardings(model, mesh))(jax.random.key(seed))
 
 
 def export(

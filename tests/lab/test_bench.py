@@ -26,7 +26,7 @@ from experiments.bench.roofline import (
     step_seconds,
     used_weights,
 )
-from experiments.bench.shapes import SHAPES, random_params
+from experiments.bench.shapes import SHAPES
 from experiments.bench.table import emit, markdown
 from r1jax.commands import cli
 from r1jax.errors import UserError
@@ -36,6 +36,7 @@ from r1jax.models.config import to_hf
 from r1jax.models.decoding.cache import token_bytes
 from r1jax.report.markdown import readable
 from r1jax.rollout.engine import Engine
+from r1jax.training.weights import drawn
 
 pytestmark = pytest.mark.lab
 
@@ -203,9 +204,9 @@ def test_shapes_have_the_published_sizes(shape, parameters):
     assert table.count(SHAPES[shape]) == parameters
 
 
-def test_random_params_differ_by_seed():
+def test_random_weights_differ_by_seed():
     mesh = make_mesh(MeshConfig())
-    a, b = (random_params(SHAPES["tiny"], mesh, seed)["embed"] for seed in (0, 1))
+    a, b = (drawn(SHAPES["tiny"], mesh, seed)["embed"] for seed in (0, 1))
     assert not (a == b).any()
     assert a.std() == pytest.approx(0.02, rel=0.02)
 

@@ -17,7 +17,7 @@ from experiments.bench import train
 from experiments.bench.ceilings import Ceilings
 from experiments.bench.clock import Compiled
 from experiments.bench.rows import Case, batches_of, draw
-from experiments.bench.shapes import SHAPES, random_params
+from experiments.bench.shapes import SHAPES
 from r1jax.commands import cli
 from r1jax.losses import PRESETS, grpo
 from r1jax.models import table
@@ -26,6 +26,7 @@ from r1jax.training.batches import ComputeConfig, place_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.setup import copy
 from r1jax.training.update import init_state, make_functions, update
+from r1jax.training.weights import drawn
 
 pytestmark = [pytest.mark.lab, pytest.mark.devices(2)]
 
@@ -91,7 +92,7 @@ def test_an_update_is_that_of_training(report, trainer):
     compute = ComputeConfig(2, 320, batch.lengths.shape[1], remat="none", chunk=64)
     optimizer = make_optimizer(OptimizerConfig(), 1000, table.decay_mask(TINY))
     functions = make_functions(TINY, MESH, compute, grpo(PRESETS["research"], True), optimizer)
-    start = random_params(TINY, MESH)
+    start = drawn(TINY, MESH, 0)
     state, expected = update(functions, init_state(optimizer, start, MESH), [batch], MESH)
 
     assert largest_difference(trainer.state.params, start) == 0
