@@ -35,6 +35,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat, require
 from r1jax.report.markdown import readable
 from r1jax.rollout.engine import EngineConfig
+from r1jax.training.weights import drawn
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,23 @@ def main(config: Config) -> None:
     check(config)
     name, c = chosen(config.shape, config.model)
     if config.write_requests:
-        drawn = draw_requests(config.count, c.vocab_size, config.seed)
-        write_requests(config.write_requests, drawn)
-        print(f"{len(drawn):,} requests, {sum(r.max_tokens for r in drawn):,} tokens to write")
+        requests = draw_requests(config.count, c.vocab_size, config.seed)
+        write_requests(config.write_requests, requests)
+        print(
+            f"{len(requests):,} requests, {sum(r.max_tokens for r in requests):,} tokens to write"
+        )
         return
     loads = list(chosen_loads(config, c))
     mesh = make_mesh(config.mesh)
     ceilings = measured_ceilings(config.dtype)
     params = drawn(c, mesh, config.seed)
-    setup = Setup(config, c, mesh, params)
+    setup = Setup(
+        c, mesh, params, config.rollout, config.dtype, config.seed, config.repeats, config.weights
+    )
     results: list[Measured] = []
     rows: list[dict[str, Any]] = []
     for load in loads:
-        results.append(measure(setup, load))
+        results.append(measure(setup, load, trace=config.kernels > 0))
         rows.append(row(load, results[-1], roofline(setup, load, ceilings)))
         print(f"{load.name}, groups of {load.group}: {results[-1].rate:,.0f} tok/s", flush=True)
         if found := results[-1].kernels:

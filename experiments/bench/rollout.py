@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 from jax.sharding import Mesh
@@ -19,33 +19,32 @@ from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_gb
 from r1jax.mesh import row_devices
 from r1jax.models.config import ModelConfig
-from r1jax.rollout.engine import Engine
+from r1jax.models.decoding.quantized import WeightFormat
+from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
-
-if TYPE_CHECKING:
-    from experiments.bench_rollout import Config
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A model on its devices, and how it is run; flags lack only what a load decides."""
+    """A model on its devices, and how it is run; `rollout` lacks only what a load decides."""
 
-    flags: Config
     c: ModelConfig
     mesh: Mesh
     params: Params
+    rollout: EngineConfig
+    dtype: str
+    seed: int
+    repeats: int
+    weights: WeightFormat = "same"
 
     def engine(self, load: Load) -> Engine:
         """An engine just large enough for a load."""
         prompts, completions = zip(*load.lengths, strict=True)
         config = dataclasses.replace(
-            self.flags.rollout,
-            slots=load.slots,
-            max_prompt=max(prompts),
-            max_tokens=max(completions),
+            self.rollout, slots=load.slots, max_prompt=max(prompts), max_tokens=max(completions)
         )
-        return Engine(self.c, self.mesh, config, stop_ids=self.c.eos_ids, dtype=self.flags.dtype)
+        return Engine(self.c, self.mesh, config, stop_ids=self.c.eos_ids, dtype=self.dtype)
 
 
 @dataclass(frozen=True)
@@ -78,18 +77,18 @@ class Measured:
         return median([r.tokens / s for r, s in zip(self.runs, self.seconds, strict=True)])
 
 
-def measure(setup: Setup, load: Load) -> Measured:
+def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
     """Times the hand-over of weights and, after one rollout as warm-up, whole rollouts.
 
     A rollout ends when tokens and log-probabilities of every completion are on the host. With
-    `--kernels`, one more runs under the profiler.
+    `trace`, one more runs under the profiler.
     """
-    engine, flags = setup.engine(load), setup.flags
+    engine = setup.engine(load)
     runs: list[Run] = []
 
     def rollout() -> None:
         found = list(
-            engine.generate(weights, load.prompts, Sampling(), seed=flags.seed, rollout=len(runs))
+            engine.generate(weights, load.prompts, Sampling(), seed=setup.seed, rollout=len(runs))
         )
         stopped = sum(g.finish_reason == "stop" for g in found)
         tokens = sum(len(g.tokens) for g in found)
@@ -99,14 +98,14 @@ def measure(setup: Setup, load: Load) -> Measured:
         runs.append(Run(len(found), stopped, tokens, engine.steps_taken, filled))
 
     with Compiled() as warm:
-        prepare = functools.partial(engine.prepare, setup.params, weights=flags.weights)
-        handover = timed(prepare, flags.repeats)
+        prepare = functools.partial(engine.prepare, setup.params, weights=setup.weights)
+        handover = timed(prepare, setup.repeats)
         weights = prepare()
         rollout()
     with Compiled() as later:
-        seconds = timed(rollout, flags.repeats, warmup=0)
+        seconds = timed(rollout, setup.repeats, warmup=0)
     timed_runs, peak = runs[1:], peak_gb()
-    traced = kernels(rollout) if flags.kernels else []
+    traced = kernels(rollout) if trace else []
     shapes = list(map(tuple, engine.shapes))
     return Measured(timed_runs, seconds, handover, warm, later, peak, shapes, traced)
 
@@ -118,9 +117,9 @@ def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
         load.slots / row_devices(setup.mesh),
         load.mean_cache,
         ceilings,
-        itemsize=jnp.dtype(setup.flags.dtype).itemsize,
+        itemsize=jnp.dtype(setup.dtype).itemsize,
         tensor=setup.mesh.shape["tensor"],
-        eight_bits=setup.flags.weights != "same",
+        eight_bits=setup.weights != "same",
     )
 
 
