@@ -10,10 +10,9 @@ unrewritten.jsonl, their texts before that. A second; no accelerator.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from r1jax.commands import cli
 from r1jax.data.world.corpus import Mix, documents
@@ -51,8 +50,9 @@ def main(config: Config) -> None:
             return
         found = itertools.islice(right_traces(config.seed, config.template), len(kept))
         write_jsonl(run.path / "corpus.jsonl", found)
-        if "source" in kept[0]:
-            write_jsonl(run.path / "unrewritten.jsonl", unrewritten(kept))
+        if "source" in kept[0]:  # what they were before they were rewritten
+            before = ({"prompt": row["prompt"], "completion": row["source"]} for row in kept)
+            write_jsonl(run.path / "unrewritten.jsonl", before)
         run.finish({"samples": len(kept)}, f"{len(kept):,} samples")
 
 
@@ -63,12 +63,6 @@ def right_traces(seed: int, template: str) -> Iterator[dict[str, str]]:
         for document in documents(seed, start, BLOCK, mix):
             if document.correct:
                 yield {"prompt": document.prompt, "completion": document.completion}
-
-
-def unrewritten(kept: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    """The samples as they were before they were rewritten."""
-    for row in kept:
-        yield {"prompt": row["prompt"], "completion": row["source"]}
 
 
 if __name__ == "__main__":

@@ -170,7 +170,8 @@ def perform(
     def work(name: str, cores: Sequence[int], device: int | None) -> int | None:
         if cores:  # this thread's, and those of the process that it starts
             os.sched_setaffinity(0, cores)
-        return perform_one(todo[name], setting, device, until and until - time.monotonic())
+        left = None if until is None else until - time.monotonic()
+        return perform_one(todo[name], setting, device, left)
 
     places = places_of(setting.jobs, devices)
     failed, ready, running = [], [], {}
