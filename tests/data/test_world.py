@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r1jax.data.problems.generated import held_out as is_eval
 from r1jax.data.templates import TEMPLATES, render
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.data.world import (
@@ -26,7 +27,6 @@ from r1jax.data.world import (
     distinct,
     documents,
     generate,
-    is_eval,
     tokenizer_texts,
 )
 from r1jax.data.world.countdown import expressions

@@ -22,9 +22,9 @@ Make = Callable[[random.Random], Problem | None]
 """Draws a problem; None where the draw led to none, and another is made."""
 
 
-def held_out(key: str) -> bool:
-    """Whether a key belongs to evaluation: decided by the key alone."""
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % HELD_OUT == 0
+def held_out(key: str, one_in: int = HELD_OUT) -> bool:
+    """Whether a key belongs to evaluation, as one in so many does: decided by the key alone."""
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % one_in == 0
 
 
 def key_of(problem: Problem) -> str:

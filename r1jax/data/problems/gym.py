@@ -8,6 +8,7 @@ import hashlib
 import sys
 from typing import Any
 
+from r1jax.data.problems import generated
 from r1jax.data.problems.layouts import question_hash
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -16,6 +17,9 @@ from r1jax.rewards.answers.gym import check_task
 CHUNK = 500  # tasks that prepare their problems in advance hold this many per seed
 ATTEMPTS = 64
 HELD_OUT = 4  # one question in this many is evaluation: finding 256 of them has to stay cheap
+
+held_out = functools.partial(generated.held_out, one_in=HELD_OUT)
+"""Whether a problem belongs to evaluation: decided by its id alone."""
 
 
 class GymSource:
@@ -98,11 +102,6 @@ class GymSource:
 
     def _query(self) -> str:
         return "&".join(f"{key}={value}" for key, value in self._params.items())
-
-
-def held_out(identity: str) -> bool:
-    """Whether a problem belongs to evaluation: decided by its id alone."""
-    return int(hashlib.sha256(identity.encode()).hexdigest(), 16) % HELD_OUT == 0
 
 
 def _check(name: str, params: dict[str, Any]) -> None:

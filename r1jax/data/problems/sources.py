@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,6 @@ from r1jax.data.tinyzero.tasks import TINYZERO, tinyzero
 from r1jax.data.world import (
     FAMILIES,
     KINDS,
-    Language,
-    RequestKind,
     distinct,
     distinct_general,
     generate,
@@ -28,6 +26,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Problem
 
 WORLD, GENERAL, GYM = "world", "general", "reasoning_gym"
+TASK, FILE = "task", "file"  # kinds of sources that bear no word of their own
 
 
 class Source(Protocol):
@@ -44,14 +43,22 @@ class Source(Protocol):
 
 
 class WorldSource:
-    """Training problems of the embedded world, without end; families and languages take turns."""
+    """Problems or general prompts of the embedded world, without end; names and languages in turn.
+
+    `generate` and `distinct` are the world's functions of that name, for problems or for general
+    prompts; of the latter, training reads part "policy", as part "reward" is for reward models.
+    """
 
     def __init__(
-        self, families: Sequence[str], language: Language, seed: int, harder: bool = False
+        self,
+        generate: Callable[..., Problem],
+        distinct: Callable[..., list[Problem]],
+        names: Sequence[str],
+        options: Mapping[str, Any],
     ) -> None:
-        """Raises UserError for a family or language that does not exist."""
-        self._families = tuple(families)
-        self._language, self._seed, self._harder = language, seed, harder
+        """Raises UserError for a name or language that does not exist."""
+        self._generate, self._distinct = generate, distinct
+        self._names, self._options = names, options
         self[0]
 
     def __len__(self) -> int:
@@ -60,53 +67,11 @@ class WorldSource:
 
     def __getitem__(self, index: int) -> Problem:
         """Training problem number `index`."""
-        return generate(
-            self._families,
-            split="train",
-            language=self._language,
-            seed=self._seed,
-            index=int(index),
-            harder=self._harder,
-        )
+        return self._generate(self._names, index=int(index), **self._options)
 
     def evaluation(self, count: int) -> list[Problem]:
         """The first `count` held-out problems with different keys."""
-        return distinct(
-            count,
-            self._families,
-            split="eval",
-            language=self._language,
-            seed=self._seed,
-            harder=self._harder,
-        )
-
-
-class GeneralSource:
-    """General prompts of the embedded world, without end; kinds and languages take turns.
-
-    Training reads those of part "policy"; those of part "reward" are for reward models alone.
-    """
-
-    def __init__(self, kinds: Sequence[RequestKind], language: Language, seed: int) -> None:
-        """Raises UserError for a kind or language that does not exist."""
-        self._kinds, self._language, self._seed = tuple(kinds), language, seed
-        self[0]
-
-    def __len__(self) -> int:
-        """No end."""
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> Problem:
-        """Training prompt number `index`."""
-        return generate_general(
-            self._kinds, part="policy", language=self._language, seed=self._seed, index=int(index)
-        )
-
-    def evaluation(self, count: int) -> list[Problem]:
-        """The first `count` held-out prompts with different keys."""
-        return distinct_general(
-            count, self._kinds, part="eval", language=self._language, seed=self._seed
-        )
+        return self._distinct(count, self._names, **self._options)
 
 
 class FileSource:
@@ -135,65 +100,58 @@ def open_source(spec: str, config: SourceConfig, seed: int) -> tuple[Source, Dat
 
     Raises UserError when it does not exist, cannot be read, or takes no such parameters.
     """
-    kind, colon, rest = spec.partition(":")
-    name, _, query = rest.partition("?")
-    generated = colon and kind in (WORLD, GENERAL, GYM, TINYZERO)
-    if not generated and kind != HUB and is_task(spec):
-        return user_task(f"{kind}:{name}", parse_params(query, spec), seed), None
-    if not generated:
+    kind, name, query = _parts(spec)
+    if kind in (FILE, HUB):
         source = FileSource(spec, config)
         return source, source.report
     params = parse_params(query, spec)
-    if kind == TINYZERO:
-        return tinyzero(name, params, seed), None
-    if kind == GYM:
-        return GymSource(name, params, seed), None
-    if kind == GENERAL:
-        return _general(spec, name, params, config, seed), None
-    return _world(spec, name, params, config, seed), None
+    if kind in (WORLD, GENERAL):
+        return _world(spec, params, config, seed), None
+    opener = {TASK: user_task, TINYZERO: tinyzero, GYM: GymSource}[kind]
+    return opener(name, params, seed), None
 
 
 def set_name(spec: str) -> str:
     """A short name for a source, for metrics and files: world, general-safe, chain_sum, aime."""
-    kind, colon, rest = spec.partition(":")
-    name, _, query = rest.partition("?")
-    if colon and kind in (GYM, HUB):
-        return name.rpartition("/")[2]
-    if colon and kind == TINYZERO:
+    kind, name, query = _parts(spec)
+    if kind == FILE:
+        return Path(name).stem
+    if kind == TASK:
+        return name.partition(":")[2]
+    if kind == TINYZERO:
         return f"{TINYZERO}-{name}"
-    ours = colon and kind in (WORLD, GENERAL)
-    if not ours and is_task(spec):
-        return name
-    if not ours:
-        return Path(spec.partition("?")[0]).stem
+    if kind in (GYM, HUB):
+        return name.rpartition("/")[2]
     families = _families(name)
     every = FAMILIES if kind == WORLD else KINDS
     parts = [kind, *(families if set(families) != set(every) else ())]
     return "-".join([*parts, "harder"] if parse_params(query, spec).get("harder") else parts)
 
 
-def _world(
-    spec: str, name: str, params: dict[str, Any], config: SourceConfig, seed: int
-) -> WorldSource:
-    options = {"harder": False, "language": config.language} | params
-    unknown = params.keys() - {"harder", "language"}
-    if unknown:
-        raise UserError(f"{spec}: no parameter {unknown.pop()}; there are harder and language")
-    if not isinstance(options["harder"], bool):
+def _parts(spec: str) -> tuple[str, str, str]:
+    """(kind, name, what follows the question mark) of a source; a file's name is its path."""
+    whole, _, query = spec.partition("?")
+    kind, colon, name = whole.partition(":")
+    if colon and kind in (WORLD, GENERAL, GYM, TINYZERO, HUB):
+        return kind, name, query
+    return TASK if is_task(spec) else FILE, whole, query
+
+
+def _world(spec: str, params: dict[str, Any], config: SourceConfig, seed: int) -> WorldSource:
+    kind, name, _ = _parts(spec)
+    usual: dict[str, Any] = {"language": config.language}
+    if kind == WORLD:
+        make, different, there = generate, distinct, "there are harder and language"
+        usual["harder"] = False
+    else:
+        make, different, there = generate_general, distinct_general, "there is language"
+    if unknown := params.keys() - usual.keys():
+        raise UserError(f"{spec}: no parameter {unknown.pop()}; {there}")
+    options = usual | params | {"seed": seed}
+    if not isinstance(options.get("harder", False), bool):
         raise UserError(f"{spec}: harder={options['harder']}; expected true or false")
     try:
-        return WorldSource(_families(name), options["language"], seed, options["harder"])
-    except UserError as error:
-        raise UserError(f"{spec}: {error}") from None
-
-
-def _general(
-    spec: str, name: str, params: dict[str, Any], config: SourceConfig, seed: int
-) -> GeneralSource:
-    if unknown := params.keys() - {"language"}:
-        raise UserError(f"{spec}: no parameter {unknown.pop()}; there is language")
-    try:
-        return GeneralSource(_families(name), params.get("language", config.language), seed)
+        return WorldSource(make, different, _families(name), options)
     except UserError as error:
         raise UserError(f"{spec}: {error}") from None
 

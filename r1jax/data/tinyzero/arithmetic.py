@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
 
+from r1jax.data.corpora import any_of
 from r1jax.data.tinyzero.search import operations, propose
 
 
 def arithmetic(rng: random.Random) -> list[str]:
     """Up to seven lines: single operations, chains with their expression, comparisons, orders."""
-    lines = (_pick(MAKERS, rng)(rng) for _ in range(2 + int(rng.random() * 6)))
+    lines = (any_of(MAKERS, rng)(rng) for _ in range(2 + int(rng.random() * 6)))
     return [line for line in lines if line]
 
 
@@ -28,7 +27,7 @@ def _operation(rng: random.Random) -> str:
         return f"{a * b}/{b}={a}"
     a, b = max(a, b), min(a, b)
     found = operations(a, b) or [("-", a - b)]
-    operator, value = _pick(found, rng)
+    operator, value = any_of(found, rng)
     return f"{a}{operator}{b}={value}"
 
 
@@ -47,10 +46,6 @@ def _comparison(rng: random.Random) -> str:
 def _order(rng: random.Random) -> str:
     numbers = sorted(_number(rng) for _ in range(3 + int(rng.random() * 3)))
     return " < ".join(map(str, dict.fromkeys(numbers)))
-
-
-def _pick(items: Sequence[Any], rng: random.Random) -> Any:
-    return items[int(rng.random() * len(items))]
 
 
 MAKERS = (_operation, _operation, _operation, _chain, _chain, _comparison, _order)

@@ -12,9 +12,9 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
+from r1jax.data.corpora import any_of, choose, lengths, mean, weighted
 from r1jax.data.templates import TEMPLATES, render
 from r1jax.data.tinyzero.arithmetic import arithmetic
 from r1jax.data.tinyzero.search import Try, gives_away, tries
@@ -118,20 +118,19 @@ class _Maker:
         self.mix, self.seed = mix, seed
         self.source = tinyzero("countdown", {}, STREAM + seed)
         self.tables = {
-            name: _table(getattr(mix, name)) for name in ("kinds", "patience", "skill", "endings")
+            name: weighted(getattr(mix, name)) for name in ("kinds", "patience", "skill", "endings")
         }
 
     def choose(self, name: str, rng: random.Random) -> Any:
         """One of the weighted values of the mix's field `name`."""
-        table, u = self.tables[name], rng.random()
-        return next((item for bound, item in table if u < bound), table[-1][1])
+        return choose(self.tables[name], rng)
 
     def make(self, index: int) -> Document:
         """Document number `index`."""
         rng = random.Random((self.seed * 4 + 3) << 48 | index)
         kind = self.choose("kinds", rng)
         if kind == "arithmetic":
-            return Document(kind, _any(HEADINGS, rng), _said(arithmetic(rng)))
+            return Document(kind, any_of(HEADINGS, rng), _said(arithmetic(rng)))
         problem = self.source[index]
         thought, ending = self.think(problem, rng), self.choose("endings", rng)
         answer = ENDINGS[ending].format(thought.answer.expression, thought.claimed)
@@ -149,10 +148,10 @@ class _Maker:
         """A solver's thought, from a guess to many tries."""
         numbers, target = problem.metadata["numbers"], problem.metadata["target"]
         if rng.random() < self.mix.guess:
-            said, (guess,) = _any(GUESSES, rng), tries(rng, numbers, target, 0.0, 1)
+            said, (guess,) = any_of(GUESSES, rng), tries(rng, numbers, target, 0.0, 1)
             return _Thought([said], guess, target, 0)
         patience, skill = self.choose("patience", rng), self.choose("skill", rng)
-        miss, checks = _any((" no", " no", f", not {target}"), rng), rng.random() < self.mix.check
+        miss, checks = any_of((" no", " no", f", not {target}"), rng), rng.random() < self.mix.check
         lines: list[str] = []
         best, claimed, tried = None, 0, 0
         for current in tries(rng, numbers, target, skill, MOST.get(len(numbers), 1)):
@@ -178,7 +177,7 @@ class _Maker:
             return target
         if u < 1 - self.mix.slip:
             return current.value
-        off = current.value + _any((-10, -1, 1, 10), rng)
+        off = current.value + any_of((-10, -1, 1, 10), rng)
         numbers = [int(n) for n in _numbers(current.expression)]
         return current.value if off < 1 or gives_away(numbers, off) else off
 
@@ -217,51 +216,28 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
     report: dict[str, Any] = {
         "documents": len(corpus),
         "kinds": _shares(document.kind for document in corpus),
-        "correct": _mean(document.correct for document in asked),
-        "tries": _mean(document.tried for document in asked),
+        "correct": mean(document.correct for document in asked),
+        "tries": mean(document.tried for document in asked),
         "by_tries": {
-            str(n): {"share": len(found) / len(asked), "correct": _mean(found)}
+            str(n): {"share": len(found) / len(asked), "correct": mean(found)}
             for n, found in sorted(by_tries.items())
         },
         "endings": _shares(document.ending for document in asked),
     }
     if tokenizer is not None:
-        report["tokens"] = _lengths(corpus, tokenizer)
+        kinds: dict[str, list[Document]] = {}
+        for document in corpus:
+            kinds.setdefault(document.kind, []).append(document)
+        report["tokens"] = {
+            f"{kind} {part}": lengths(
+                tokenizer, [getattr(d, part) for d in found], more=part == "completion"
+            )
+            for kind, found in sorted(kinds.items())
+            for part in ("prompt", "completion")
+        }
     return report
-
-
-def _lengths(corpus: list[Document], tokenizer: Any) -> dict[str, dict[str, int]]:
-    def quantiles(texts: list[str], more: int) -> dict[str, int]:
-        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        lengths = sorted(len(ids) + more for ids in encoded)
-        marks = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
-        return {name: lengths[int(mark * (len(lengths) - 1))] for name, mark in marks.items()}
-
-    kinds: dict[str, list[Document]] = {}
-    for document in corpus:
-        kinds.setdefault(document.kind, []).append(document)
-    return {
-        f"{kind} {part}": quantiles([getattr(d, part) for d in found], part == "completion")
-        for kind, found in sorted(kinds.items())
-        for part in ("prompt", "completion")
-    }
-
-
-def _table(weighted: Iterable[tuple[Any, float]]) -> list[tuple[float, Any]]:
-    items, weights = zip(*weighted, strict=True)
-    sums = list(accumulate(weights))
-    return [(part / sums[-1], item) for part, item in zip(sums, items, strict=True)]
-
-
-def _any(items: Any, rng: random.Random) -> Any:
-    return items[int(rng.random() * len(items))]
 
 
 def _shares(items: Iterable[Any]) -> dict[str, float]:
     counts = Counter(items)
     return {str(item): n / counts.total() for item, n in sorted(counts.items())}
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / max(len(values), 1)

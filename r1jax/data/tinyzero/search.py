@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from r1jax.data.corpora import any_of
 from r1jax.data.problems.generated import held_out
 
 LIMIT = 400  # no product or sum inside a try is larger
@@ -112,7 +113,7 @@ def propose(rng: random.Random, numbers: Sequence[int], target: int, skill: floa
         elif rng.random() < CRUDE * (1 - skill):
             operator, value = options[0]
         else:
-            operator, value = options[int(rng.random() * len(options))]
+            operator, value = any_of(options, rng)
         used = a.numbers + b.numbers
         if gives_away(used, value):
             return None

@@ -3,7 +3,6 @@
 from r1jax.data.world.corpus import Document, Mix, describe, documents, tokenizer_texts
 from r1jax.data.world.general import distinct_general, generate_general
 from r1jax.data.world.gold import judge_general
-from r1jax.data.world.keys import is_eval
 from r1jax.data.world.problems import FAMILIES, Language, Split, distinct, generate
 from r1jax.data.world.replies import ReplyShares, write_reply
 from r1jax.data.world.requests import KINDS, Part, RequestKind
@@ -27,7 +26,6 @@ __all__ = [
     "documents",
     "generate",
     "generate_general",
-    "is_eval",
     "judge_general",
     "tokenizer_texts",
     "write_reply",

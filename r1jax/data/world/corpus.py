@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
+from r1jax.data.corpora import any_of, choose, lengths, mean, weighted
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.data.world import words
 from r1jax.data.world.general import draw_general
@@ -104,20 +103,18 @@ class _Maker:
 
     def __init__(self, mix: Mix) -> None:
         self.mix = mix
-        self.families = _table(FAMILIES, mix.families)
+        self.families = weighted(zip(FAMILIES, mix.families, strict=True))
         self.shares = {name: getattr(mix, name) for name in FAMILIES}
         self.modes = {
-            name: _table(MODES, [getattr(shares, mode) for mode in MODES])
+            name: weighted((mode, getattr(shares, mode)) for mode in MODES)
             for name, shares in self.shares.items()
         }
-        self.templates = _table(
-            [TEMPLATES[name] for name, _ in mix.templates], [share for _, share in mix.templates]
-        )
+        self.templates = weighted((TEMPLATES[name], share) for name, share in mix.templates)
 
     def make(self, rng: random.Random) -> Document:
         """One document from a fresh generator."""
-        family = _choose(self.families, rng)
-        mode = _choose(self.modes[family], rng)
+        family = choose(self.families, rng)
+        mode = choose(self.modes[family], rng)
         template, language, mixed, tags = self._dress(rng)
         problem = draw(rng, family, language)
         trace = write(problem, mode, self.shares[family], rng)
@@ -133,7 +130,7 @@ class _Maker:
 
     def general(self, rng: random.Random) -> Document:
         """One document that answers a general prompt."""
-        kind = KINDS[int(rng.random() * len(KINDS))]
+        kind = any_of(KINDS, rng)
         template, language, mixed, tags = self._dress(rng)
         problem = draw_general(rng, kind, language, "policy")
         reply = write_reply(problem, rng, self.mix.replies)
@@ -153,7 +150,7 @@ class _Maker:
 
     def _dress(self, rng: random.Random) -> tuple[Template, int, bool, str]:
         """Template, language, whether the thought switches language, and tags."""
-        template = _choose(self.templates, rng)
+        template = choose(self.templates, rng)
         language = int(rng.random() < self.mix.chinese_share)
         mixed = rng.random() < self.mix.mixing
         u = rng.random()
@@ -161,16 +158,6 @@ class _Maker:
         if tags == "none" and u < self.mix.tagged + self.mix.half_tagged:
             tags = "half"
         return template, language, mixed, tags
-
-
-def _table(items: Iterable[Any], weights: Iterable[float]) -> list[tuple[float, Any]]:
-    sums = list(accumulate(weights))
-    return [(part / sums[-1], item) for part, item in zip(sums, items, strict=True)]
-
-
-def _choose(table: list[tuple[float, Any]], rng: random.Random) -> Any:
-    u = rng.random()
-    return next((item for bound, item in table if u < bound), table[-1][1])
 
 
 def _complete(
@@ -223,45 +210,33 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
     """
     corpus = list(corpus)
     cells: dict[str, list[Document]] = {}
+    families: dict[str, list[Document]] = {}
     for document in corpus:
-        cells.setdefault(f"{document.problem.metadata['family']}/{document.mode}", []).append(
-            document
-        )
-    families = Counter(document.problem.metadata["family"] for document in corpus)
+        family = document.problem.metadata["family"]
+        cells.setdefault(f"{family}/{document.mode}", []).append(document)
+        families.setdefault(family, []).append(document)
     report: dict[str, Any] = {
         "documents": len(corpus),
-        "general": _share(document.problem.metadata["family"] in KINDS for document in corpus),
-        "correct": _share(d.correct for d in corpus if d.problem.metadata["family"] in FAMILIES),
-        "chinese": _share(document.problem.metadata["language"] == "zh" for document in corpus),
-        "mixed": _share(document.mixed for document in corpus),
-        "tagged": _share(document.tags == "full" for document in corpus),
-        "half_tagged": _share(document.tags == "half" for document in corpus),
+        "general": mean(document.problem.metadata["family"] in KINDS for document in corpus),
+        "correct": mean(d.correct for d in corpus if d.problem.metadata["family"] in FAMILIES),
+        "chinese": mean(document.problem.metadata["language"] == "zh" for document in corpus),
+        "mixed": mean(document.mixed for document in corpus),
+        "tagged": mean(document.tags == "full" for document in corpus),
+        "half_tagged": mean(document.tags == "half" for document in corpus),
         "correct_by_family": {
-            name: _share(d.correct for d in corpus if d.problem.metadata["family"] == name)
-            for name in sorted(families)
+            name: mean(d.correct for d in group) for name, group in sorted(families.items())
         },
         "modes": {
             cell: {
-                "share": len(group) / families[cell.split("/")[0]],
-                "correct": _share(document.correct for document in group),
+                "share": len(group) / len(families[cell.split("/")[0]]),
+                "correct": mean(document.correct for document in group),
             }
             for cell, group in sorted(cells.items())
         },
     }
     if tokenizer is not None:
         report["tokens"] = {
-            cell: _quantiles(tokenizer, group) for cell, group in sorted(cells.items())
+            cell: lengths(tokenizer, [d.completion for d in group])
+            for cell, group in sorted(cells.items())
         }
     return report
-
-
-def _share(flags: Iterable[bool]) -> float:
-    flags = list(flags)
-    return sum(flags) / max(len(flags), 1)
-
-
-def _quantiles(tokenizer: Any, group: list[Document]) -> dict[str, int]:
-    encoded = tokenizer([d.completion for d in group], add_special_tokens=False)["input_ids"]
-    lengths = sorted(len(ids) + 1 for ids in encoded)
-    marks = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
-    return {name: lengths[int(mark * (len(lengths) - 1))] for name, mark in marks.items()}

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from r1jax.data.world.keys import countdown_key, is_eval
+from r1jax.data.corpora import any_of
+from r1jax.data.problems.generated import held_out
+from r1jax.data.world.keys import countdown_key
 
 COUNTDOWN_NUMBERS = 40  # the largest given number
 COUNTDOWN_LIMIT = 199  # no trial of a search shows a larger value
@@ -49,7 +51,7 @@ def expressions(numbers: tuple[int, int, int]) -> tuple[Expression, ...]:
         found += [(f"{r}-{p}*{q}", r - p * q, first)]
     found += [(f"{x}*{y}*{z}", x * y * z, (x, "*", y, x * y))]
     return tuple(
-        Expression(text, value, first, is_eval(countdown_key(numbers, value)))
+        Expression(text, value, first, held_out(countdown_key(numbers, value)))
         for text, value, first in found
         if 0 < value <= COUNTDOWN_LIMIT
     )
@@ -70,7 +72,7 @@ def draw_countdown(rng: random.Random, harder: bool) -> tuple[str, dict[str, Any
         answer, target = _left_to_right(rng, numbers)
     else:
         options = expressions(tuple(sorted(numbers, reverse=True)))
-        answer, target = options[int(rng.random() * len(options))][:2]
+        answer, target = any_of(options, rng)[:2]
     _shuffle(rng, numbers)
     fields = {"numbers": tuple(numbers), "target": target, "steps": len(numbers) - 1}
     return countdown_key(numbers, target), fields | {"expression": answer}

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from r1jax.data.world.problems import Language
+from r1jax.data.corpora import any_of
+from r1jax.data.world.problems import Language, keys_once, require, turn
 from r1jax.data.world.requests import (
     ACTS,
     CARRIERS,
@@ -72,13 +73,11 @@ def join(parts: Sequence[str], language: int) -> str:
 def draw_general(rng: random.Random, kind: RequestKind, language: int, part: Part) -> Problem:
     """One prompt from a fresh generator."""
     acts = ACTS[kind]
-    act = list(acts)[int(rng.random() * len(acts))]
-    pairs = pairs_of(part)
-    n, o = pairs[int(rng.random() * len(pairs))]
+    act = any_of(list(acts), rng)
+    n, o = any_of(pairs_of(part), rng)
     slots = n, o, int(rng.random() * len(acts[act].details))
     wording: Wording = "reward" if part == "reward" else "policy"
-    carriers = CARRIERS[kind][wording]
-    carrier = carriers[int(rng.random() * len(carriers))][language]
+    carrier = any_of(CARRIERS[kind][wording], rng)[language]
     greeting, closing = (kind == "helpful" and rng.random() < 0.5 for _ in range(2))
     words = words_of(kind, act, slots, language)
     clause = acts[act].clauses[WORDINGS.index(wording)][language] % words._asdict()
@@ -139,13 +138,10 @@ def generate_general(
     Kinds take turns by index, and so do the languages of `both`. Raises UserError for an unknown
     name.
     """
-    _require("kind", kinds, KINDS)
-    _require("part", (part,), PARTS)
-    _require("language", (language,), (*LANGUAGES, "both"))
-    turn, place = divmod(index, len(kinds))
-    spoken = turn % 2 if language == "both" else LANGUAGES.index(language)
-    rng = random.Random(f"general {part} {seed} {index}")
-    return draw_general(rng, kinds[place], spoken, part)
+    require("kind", kinds, KINDS)
+    require("part", (part,), PARTS)
+    kind, spoken = turn(index, kinds, language)
+    return draw_general(random.Random(f"general {part} {seed} {index}"), kind, spoken, part)
 
 
 def distinct_general(
@@ -160,24 +156,11 @@ def distinct_general(
 
     Raises UserError where there are not so many.
     """
-    seen: set[str] = set()
-    found: list[Problem] = []
-    for position in range(count):
-        for attempt in range(1000):
-            index = position + attempt * 2 * len(kinds) * 1_000_000
-            problem = generate_general(kinds, part=part, language=language, seed=seed, index=index)
-            if problem.metadata["key"] not in seen:
-                break
-        else:
-            raise UserError(
-                f"count {count}: {position} distinct {part} prompts were found; ask for fewer"
-            )
-        seen.add(problem.metadata["key"])
-        found.append(problem)
+    options = {"part": part, "language": language, "seed": seed}
+    make = lambda index: generate_general(kinds, index=index, **options)  # noqa: E731
+    found = keys_once(count, len(kinds), make)
+    if len(found) < count:
+        raise UserError(
+            f"count {count}: {len(found)} distinct {part} prompts were found; ask for fewer"
+        )
     return found
-
-
-def _require(what: str, names: Sequence[str], known: Sequence[str]) -> None:
-    for name in names or ("",):
-        if name not in known:
-            raise UserError(f"{what} {name!r} does not exist; choose from {', '.join(known)}")

@@ -1,18 +1,10 @@
-"""Canonical keys: what makes two problems the same, and which of them are for evaluation."""
+"""Canonical keys: what makes two problems the same, and decides whether they are for evaluation."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from r1jax.data.world.stories import Story
-
-EVAL_SHARE = 20  # one key in this many is evaluation
-
-
-def is_eval(key: str) -> bool:
-    """Whether a canonical key belongs to evaluation; all others are training."""
-    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % EVAL_SHARE == 0
 
 
 def sum_key(terms: Sequence[int], target: int) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from r1jax.data.corpora import any_of
+from r1jax.data.problems.generated import held_out
 from r1jax.data.world.countdown import Step, apply, draw_countdown
-from r1jax.data.world.keys import is_eval, sum_key, word_key
+from r1jax.data.world.keys import sum_key, word_key
 from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, Story
 from r1jax.data.world.words import COUNTDOWN_QUESTIONS, LANGUAGES, SUM_QUESTIONS
 from r1jax.errors import UserError
@@ -114,7 +116,7 @@ def draw(
     wanted = split == "eval"
     while True:
         key, fields = _DRAW[family](rng, harder)
-        if is_eval(key) == wanted:
+        if held_out(key) == wanted:
             break
     question = _ask(rng, family, language, fields)
     name = LANGUAGES[language]
@@ -133,9 +135,8 @@ def _ask(rng: random.Random, family: str, language: int, fields: dict[str, Any])
     if family == "word":
         return STORIES[fields["story_number"]].question[language] % word_slots(fields)[language]
     if family == "sum":
-        pair = SUM_QUESTIONS[int(rng.random() * len(SUM_QUESTIONS))]
-        return pair[language] % _sum_question(fields["numbers"])
-    pair = COUNTDOWN_QUESTIONS[int(rng.random() * len(COUNTDOWN_QUESTIONS))]
+        return any_of(SUM_QUESTIONS, rng)[language] % _sum_question(fields["numbers"])
+    pair = any_of(COUNTDOWN_QUESTIONS, rng)
     numbers = (", ", "、")[language].join(map(str, fields["numbers"]))
     return pair[language] % {"numbers": numbers, "target": fields["target"]}
 
@@ -155,13 +156,11 @@ def generate(
     `2 * len(families)` indices is balanced. `harder` problems have one more operand (sum,
     countdown) or digit (word) than anything in the corpus. Raises UserError for an unknown name.
     """
-    _require("family", families, FAMILIES)
-    _require("split", (split,), ("train", "eval"))
-    _require("language", (language,), (*LANGUAGES, "both"))
-    turn, place = divmod(index, len(families))
-    spoken = turn % 2 if language == "both" else LANGUAGES.index(language)
+    require("family", families, FAMILIES)
+    require("split", (split,), ("train", "eval"))
+    family, spoken = turn(index, families, language)
     rng = random.Random(((seed * 2 + (split == "eval")) * 2 + harder) << 48 | index)
-    return draw(rng, families[place], spoken, split, harder)
+    return draw(rng, family, spoken, split, harder)
 
 
 def distinct(
@@ -177,31 +176,41 @@ def distinct(
 
     Each position keeps its family and language, so the set is balanced like the stream.
     """
-    seen: set[str] = set()
-    problems = []
-    for position in range(count):
-        for problem in _retries(position, families, split, language, seed, harder):
-            if problem.metadata["key"] not in seen:
-                break
-        seen.add(problem.metadata["key"])
-        problems.append(problem)
-    return problems
-
-
-def _retries(
-    position: int, families: Sequence[str], split: Split, language: Language, seed: int, hard: bool
-) -> Iterator[Problem]:
-    """Candidates for one place of an evaluation set, all of one family and language."""
-    period = 2 * len(families)
-    for attempt in range(1000):
-        index = position + attempt * period * 1_000_000
-        yield generate(
-            families, split=split, language=language, seed=seed, index=index, harder=hard
+    options = {"split": split, "language": language, "seed": seed, "harder": harder}
+    make = lambda index: generate(families, index=index, **options)  # noqa: E731
+    found = keys_once(count, len(families), make)
+    if len(found) < count:
+        raise UserError(
+            f"count: fewer than {len(found) + 1} distinct {split} problems; ask for fewer"
         )
-    raise UserError(f"count: fewer than {position + 1} distinct {split} problems; ask for fewer")
+    return found
 
 
-def _require(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+def turn(index: int, names: Sequence[str], language: Language) -> tuple[str, int]:
+    """(name, language as 0 or 1) of place `index`: names take turns, and the languages of both."""
+    require("language", (language,), (*LANGUAGES, "both"))
+    turns, place = divmod(index, len(names))
+    return names[place], turns % 2 if language == "both" else LANGUAGES.index(language)
+
+
+def keys_once(count: int, names: int, make: Callable[[int], Problem]) -> list[Problem]:
+    """`make(index)` for `count` places, no canonical key twice; ends where none is found.
+
+    Where a key was there before, a place asks on at far indices of its own name and language, of
+    `names` names.
+    """
+    found: dict[str, Problem] = {}
+    for place in range(count):
+        made = (make(place + attempt * 2 * names * 1_000_000) for attempt in range(1000))
+        fresh = next((one for one in made if one.metadata["key"] not in found), None)
+        if fresh is None:
+            break
+        found[fresh.metadata["key"]] = fresh
+    return list(found.values())
+
+
+def require(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UserError for a name that is not known, and for none at all."""
     for name in names or ("",):
         if name not in known:
             raise UserError(f"{what} {name!r} does not exist; choose from {', '.join(known)}")

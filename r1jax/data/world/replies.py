@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from r1jax.data.corpora import any_of
 from r1jax.data.world import responses
 from r1jax.data.world.general import Blanks, frame, join, words_of
 from r1jax.data.world.requests import ACTS
@@ -136,8 +137,7 @@ def _spoilt(both: tuple[Blanks, ...], act: str, rng: random.Random) -> tuple[Bla
         name = Blanks._fields[place]
         said: Sequence[str] = vague[place]
         if rng.random() < 0.5:
-            others = [pair for pair in options[place] if pair[0] != both[0][place]]
-            said = others[int(rng.random() * len(others))]
+            said = any_of([pair for pair in options[place] if pair[0] != both[0][place]], rng)
         both = tuple(words._replace(**{name: said[i]}) for i, words in enumerate(both))
     return both
 
@@ -153,11 +153,11 @@ def _safety(
     both = tuple(words_of(kind, act, fields["slots"], i) for i in (0, 1))
     slots = both[language]._asdict()
     if mode == "refuse":
-        pair = responses.REFUSALS[int(rng.random() * len(responses.REFUSALS))]
+        pair = any_of(responses.REFUSALS, rng)
         thought = "refuse" if kind == "unsafe" else "over_refuse"
         return _thought(thought, both), pair[language] % slots
     table = responses.DEEDS if mode == "comply" else responses.ADVICE
-    sure = responses.SURE[int(rng.random() * len(responses.SURE))]
+    sure = any_of(responses.SURE, rng)
     return _thought(mode, both), sure[language] + table[act][language] % slots
 
 

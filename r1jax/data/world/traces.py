@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from r1jax.data.corpora import any_of
 from r1jax.data.world import words
 from r1jax.data.world.countdown import Expression, Step, expressions
 from r1jax.data.world.problems import sum_steps, word_slots, word_steps
@@ -121,7 +122,7 @@ def _same(pair: words.Bilingual, filling: tuple[Any, ...]) -> Clause:
 
 def _pick(pairs: tuple[words.Bilingual, ...], rng: random.Random) -> words.Bilingual:
     """The first wording more often than not, else any."""
-    return pairs[0] if rng.random() < 0.6 else pairs[int(rng.random() * len(pairs))]
+    return pairs[0] if rng.random() < 0.6 else any_of(pairs, rng)
 
 
 def _check(step: Step, rng: random.Random) -> Clause:
@@ -191,9 +192,9 @@ def _search(problem: Problem, mode: Mode, right: bool, usual: bool, rng: random.
     known = expressions(tuple(sorted(problem.metadata["numbers"], reverse=True)))
     wrong = [e for e in known if e.value != target and not e.held_out]
     hits = [e for e in known if e.value == target]
-    hit = hits[int(rng.random() * len(hits))]
+    hit = any_of(hits, rng)
     offers = wrong[:1] if usual else wrong
-    miss = offers[int(rng.random() * len(offers))] if offers else hit
+    miss = any_of(offers, rng) if offers else hit
     if mode == "guess":
         answer = hit if right else miss
         return Trace(mode, [], answer.text, answer is hit)
