@@ -9,6 +9,7 @@ that put their own around it.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 from r1jax.data.templates import TEMPLATES
@@ -29,12 +30,10 @@ def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
 
     Kinds and languages take turns; prompts are of part "policy". Columns: prompt, completion.
     """
-    rows = []
-    for index in range(count):
-        problem, rng = _draw(KINDS, "policy", seed, index, "sft")
-        completion = write_reply(problem, rng, CURATED).completion
-        rows.append(_asked(problem, template) | {"completion": completion})
-    return rows
+    return [
+        row | {"completion": write_reply(problem, rng, CURATED).completion}
+        for row, problem, rng in _prompts(KINDS, "policy", count, seed, template, "sft")
+    ]
 
 
 def helpful_pairs(count: int, seed: int, noise: float = 0.0, template: str = "mini") -> list[Row]:
@@ -69,13 +68,11 @@ def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, li
 def _pairs(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
     _check(noise)
     rows = []
-    for index in range(count):
-        problem, rng = _draw(("helpful",), part, seed, index, "pairs")
+    for row, problem, rng in _prompts(("helpful",), part, count, seed, template, "pairs"):
         better, worse = _unequal(problem, rng)
         flipped = rng.random() < noise
         if flipped:
             better, worse = worse, better
-        row = _asked(problem, template)
         rows.append(row | {"chosen": better, "rejected": worse, "flipped": flipped})
     return rows
 
@@ -93,31 +90,29 @@ def _unequal(problem: Problem, rng: random.Random) -> tuple[str, str]:
 def _labelled(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
     _check(noise)
     rows = []
-    for index in range(count):
-        problem, rng = _draw(("unsafe", "safe"), part, seed, index, "labels")
+    for row, problem, rng in _prompts(("unsafe", "safe"), part, count, seed, template, "labels"):
         response = write_reply(problem, rng, BALANCED).completion
         flipped = rng.random() < noise
         safe = (score(problem, response) == 1.0) != flipped
-        row = _asked(problem, template) | {"response": response}
-        rows.append(row | {"label": "safe" if safe else "unsafe", "flipped": flipped})
+        label = "safe" if safe else "unsafe"
+        rows.append(row | {"response": response, "label": label, "flipped": flipped})
     return rows
 
 
-def _draw(
-    kinds: tuple[RequestKind, ...], part: Part, seed: int, index: int, what: str
-) -> tuple[Problem, random.Random]:
-    problem = generate_general(kinds, part=part, seed=seed, index=index)
-    return problem, random.Random(f"{what} {part} {seed} {index}")
-
-
-def _asked(problem: Problem, template: str) -> Row:
-    fields = problem.metadata
-    return {
-        "prompt": TEMPLATES[template].fill(problem.question) if template else problem.question,
-        "id": problem.id,
-        "kind": fields["kind"],
-        "language": fields["language"],
-    }
+def _prompts(
+    kinds: tuple[RequestKind, ...], part: Part, count: int, seed: int, template: str, what: str
+) -> Iterator[tuple[Row, Problem, random.Random]]:
+    """(columns of the prompt, problem, a generator for what is said to it), `count` times."""
+    for index in range(count):
+        problem = generate_general(kinds, part=part, seed=seed, index=index)
+        question, fields = problem.question, problem.metadata
+        row = {
+            "prompt": TEMPLATES[template].fill(question) if template else question,
+            "id": problem.id,
+            "kind": fields["kind"],
+            "language": fields["language"],
+        }
+        yield row, problem, random.Random(f"{what} {part} {seed} {index}")
 
 
 def _check(noise: float) -> None:
