@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import random_sequences
 
-from r1jax.data.examples.conversations import Chat, Pair
+from r1jax.data.examples.conversations import Chat, Pair, wrapped
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import hold_out_prompts, load_preferences, pack_pairs, unpack_pairs
-from r1jax.data.examples.preferences import PreferenceConfig, read_judged, summary, wrapped
+from r1jax.data.examples.preferences import PreferenceConfig, read_judged, summary
 from r1jax.data.packing import Denominators
 from r1jax.errors import UserError
 from r1jax.rollout.policy import load_policy

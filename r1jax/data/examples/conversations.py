@@ -157,29 +157,33 @@ def _pair(row: Row, where: str, config: ConversationConfig) -> Pair | Chat:
         return _chat(messages, where, config, first=len(prompt))
     for name, value in zip(names.values(), (prompt, completion), strict=True):
         _text(value, f"{where}, column {name}", empty=name == names["prompt"])
-    return _wrapped(prompt, completion, where, config)
-
-
-def _wrapped(prompt: str, completion: str, where: str, config: ConversationConfig) -> Pair | Chat:
-    """A prompt that is text in its template."""
-    template = TEMPLATES[config.template] if config.template else None
-    if template and template.chat:
-        asked = {"role": "user", "content": template.fill(prompt)}
-        told = {"role": "assistant", "content": completion}
-        return _chat([asked, told], where, config, templated=True)
-    if config.system:
+    if config.system and not (config.template and TEMPLATES[config.template].chat):
         raise UserError(
             f"--data.system: {where} is no chat and has no system message; use --data.template chat"
         )
-    return Pair(template.fill(prompt) + template.prefill if template else prompt, completion)
+    return wrapped(prompt, completion, config.template, config.system)
+
+
+def wrapped(prompt: str, completion: str, template: str, system: str) -> Pair | Chat:
+    """A prompt that is text, in its template, with a completion that may be empty."""
+    if not template:
+        return Pair(prompt, completion)
+    chosen = TEMPLATES[template]
+    asked = chosen.fill(prompt)
+    if not chosen.chat:
+        return Pair(asked + chosen.prefill, completion)
+    said = [("system", system)] if system else []
+    said += [("user", asked), ("assistant", completion)]
+    messages = tuple({"role": role, "content": content} for role, content in said)
+    return Chat(messages, (len(messages) - 1,))
 
 
 def _from_messages(row: Row, where: str, config: ConversationConfig) -> Chat:
-    return _chat(_messages(_column(row, "messages", where), where, "messages"), where, config)
+    return _chat(_messages(column_of(row, where, "messages"), where, "messages"), where, config)
 
 
 def _from_sharegpt(row: Row, where: str, config: ConversationConfig) -> Chat:
-    turns = _column(row, "conversations", where)
+    turns = column_of(row, where, "conversations")
     named = []
     for i, turn in enumerate(turns if isinstance(turns, list) else [], start=1):
         speaker = turn.get("from") if isinstance(turn, Mapping) else None
@@ -197,7 +201,7 @@ def _from_sharegpt(row: Row, where: str, config: ConversationConfig) -> Chat:
 
 
 def _from_text(row: Row, where: str, config: ConversationConfig) -> Pair:
-    text = _text(_column(row, "text", where), f"{where}, column text")
+    text = _text(column_of(row, where, "text"), f"{where}, column text")
     if config.template or config.system:
         flag = "--data.template" if config.template else "--data.system"
         raise UserError(f"{flag}: {where} is plain text, which has no prompt; leave it out")
@@ -236,14 +240,10 @@ def _messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:
 
 
 def _chat(
-    messages: Sequence[Mapping[str, Any]],
-    where: str,
-    config: ConversationConfig,
-    first: int = 0,
-    templated: bool = False,
+    messages: Sequence[Mapping[str, Any]], where: str, config: ConversationConfig, first: int = 0
 ) -> Chat:
     """A chat with its learnt turns, none of them before message `first`."""
-    if config.template not in ("", "chat") and not templated:
+    if config.template not in ("", "chat"):
         raise UserError(
             f"--data.template {config.template}: {where} holds messages, which take the "
             "tokenizer's own template; leave the flag out"
@@ -266,10 +266,12 @@ def _first(row: Row, given: str | None, usual: Sequence[str]) -> str | None:
     return given or next((name for name in usual if name in row), None)
 
 
-def _column(row: Row, name: str, where: str) -> Any:
-    if row.get(name) is None:
-        raise UserError(f"{where}: no column {name}; it has {', '.join(row) or 'none'}")
-    return row[name]
+def column_of(row: Row, where: str, *names: str) -> Any:
+    """The value of the first of `names` that there is."""
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    raise UserError(f"{where}: no column {' or '.join(names)}; it has {', '.join(row) or 'none'}")
 
 
 def _text(value: Any, place: str, empty: bool = False) -> str:

@@ -40,6 +40,16 @@ class Examples:
     prompt_lengths: np.ndarray  # i64[N], tokens before the first that is learnt, at least 1
     keys: np.ndarray  # i64[N], equal for examples of the same prompt
 
+    @classmethod
+    def of(cls, rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Examples:
+        """Rows of tokens, which of them are learnt, and key, end to end."""
+        tokens, learn, keys = zip(*rows, strict=True)
+        totals = np.asarray([len(own) for own in tokens], np.int64)
+        prompts = np.asarray([own.argmax() for own in learn], np.int64)
+        starts, flat = np.cumsum(totals) - totals, np.concatenate(tokens, dtype=np.int32)
+        keys = np.asarray(keys, np.int64)
+        return cls(flat, np.concatenate(learn), starts, totals, prompts, keys)
+
     @property
     def lengths(self) -> np.ndarray:
         """i64[N], tokens from the first that is learnt on."""
@@ -234,13 +244,7 @@ def load_examples(
         note(ExamplesReport(source, rows, *counts, fates["dropped"], fates["truncated"]))
     if not kept:
         raise UserError(f"{', '.join(sources)}: no example is left; raise --train.width {width}")
-    tokens, learn, keys = zip(*kept, strict=True)
-    totals = np.asarray([len(own) for own in tokens], np.int64)
-    prompts = np.asarray([own.argmax() for own in learn], np.int64)
-    return Examples(
-        np.concatenate(tokens), np.concatenate(learn), np.cumsum(totals) - totals, totals, prompts,
-        np.asarray(keys, np.int64),
-    )  # fmt: skip
+    return Examples.of(kept)
 
 
 def _encoded(

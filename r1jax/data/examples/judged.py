@@ -12,7 +12,7 @@ import numpy as np
 
 from r1jax.data.examples.conversations import Chat
 from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
-from r1jax.data.examples.preferences import Feedback, JudgedRow, PreferenceConfig, View, read_judged
+from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View, read_judged
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.types import Batch
@@ -116,13 +116,13 @@ def load_preferences(
         before, rows, equal, dropped = len(kept), 0, 0, 0
         for one in _encoded(source, config, kind, view, encoder):
             rows += 1
-            if len(one.tokens) == 2 and one.tokens[0] == one.tokens[1]:
+            if len({tuple(tokens) for tokens, _ in one.sequences}) < EACH[kind]:
                 equal += 1
             elif _fits(one, config, width):
                 kept.append(one)
             else:
                 dropped += 1
-        tokens = sum(len(t) for one in kept[before:] for t in one.tokens)
+        tokens = sum(one.total for one in kept[before:])
         note(PreferencesReport(source, rows, len(kept) - before, tokens, equal, dropped))
     if not kept:
         raise UserError(f"{', '.join(sources)}: no row is left; raise --train.width {width}")
@@ -130,7 +130,9 @@ def load_preferences(
         raise UserError(
             f"{', '.join(sources)}: some prompts are messages, some text; use --data.template chat"
         )
-    return _together(kept, kind)
+    labels = np.asarray([one.label for one in kept], np.float32)
+    examples = Examples.of([(*own, one.key) for one in kept for own in one.sequences])
+    return Preferences(examples, kind, labels, kept[0].chat)
 
 
 def hold_out_prompts(rows: Preferences, count: int, seed: int) -> tuple[Preferences, Preferences]:
@@ -145,11 +147,15 @@ def hold_out_prompts(rows: Preferences, count: int, seed: int) -> tuple[Preferen
 
 class _Encoded(NamedTuple):
     where: str
-    tokens: list[list[int]]  # of each response, prompt included
-    prompts: list[int]  # tokens before each response
+    sequences: list[tuple[np.ndarray, np.ndarray]]  # of each response: tokens, learnt or not
     key: int
     label: float
     chat: bool
+
+    @property
+    def total(self) -> int:
+        """Tokens of all responses, each with its prompt."""
+        return sum(len(tokens) for tokens, _ in self.sequences)
 
 
 def _encoded(
@@ -160,41 +166,20 @@ def _encoded(
         flat = [(where, one) for where, judged in chunk for one in judged.responses]
         found = iter(encoder.encode(flat))
         for where, judged in chunk:
-            yield _row(where, judged, [next(found)[0] for _ in judged.responses])
-
-
-def _row(where: str, judged: JudgedRow, sequences: list[tuple[list[int], list[bool]]]) -> _Encoded:
-    first = judged.responses[0]
-    tokens, learn = zip(*sequences, strict=True)
-    prompts = [own.index(True) for own in learn]
-    chat = isinstance(first, Chat)
-    return _Encoded(where, list(tokens), prompts, key_of(first), judged.label, chat)
+            own = [tuple(map(np.asarray, next(found)[0])) for _ in judged.responses]
+            first = judged.responses[0]
+            yield _Encoded(where, own, key_of(first), judged.label, isinstance(first, Chat))
 
 
 def _fits(one: _Encoded, config: PreferenceConfig, width: int) -> bool:
-    total = sum(map(len, one.tokens))
+    total = one.total
     if total > width and config.too_long == "error":
-        what = "chosen and rejected have" if len(one.tokens) == 2 else "the response has"
+        what = "chosen and rejected have" if len(one.sequences) == 2 else "the response has"
         raise UserError(
             f"{one.where}: {what} {total} tokens with the prompt; --train.width {width} holds no "
             f"more; use at least {total}, or --data.too-long drop"
         )
     return total <= width
-
-
-def _together(kept: Sequence[_Encoded], kind: Feedback) -> Preferences:
-    tokens = [np.asarray(own, np.int32) for one in kept for own in one.tokens]
-    totals = np.asarray([len(own) for own in tokens], np.int64)
-    prompts = np.asarray([n for one in kept for n in one.prompts], np.int64)
-    flat = np.concatenate(tokens)
-    starts = np.cumsum(totals) - totals
-    learn = np.ones(len(flat), bool)
-    for start, prompt in zip(starts.tolist(), prompts.tolist(), strict=True):
-        learn[start : start + prompt] = False
-    keys = np.repeat(np.asarray([one.key for one in kept], np.int64), EACH[kind])
-    labels = np.asarray([one.label for one in kept], np.float32)
-    examples = Examples(flat, learn, starts, totals, prompts, keys)
-    return Preferences(examples, kind, labels, kept[0].chat)
 
 
 def pack_pairs(

@@ -14,9 +14,9 @@ from r1jax.data.examples.conversations import (
     ConversationConfig,
     Pair,
     check_flags,
+    column_of,
 )
 from r1jax.data.rows import Row, open_rows
-from r1jax.data.templates import TEMPLATES
 from r1jax.errors import UserError
 
 Feedback = Literal["pairwise", "pointwise"]
@@ -112,21 +112,8 @@ def seen(text: str, view: View) -> str:
     return summary(text) if view == "summary" else text
 
 
-def wrapped(prompt: str, response: str, template: str, system: str) -> Pair | Chat:
-    """A prompt that is text, in its template, with a response that may be empty."""
-    chosen = TEMPLATES[template] if template else None
-    if chosen is None:
-        return Pair(prompt, response)
-    if not chosen.chat:
-        return Pair(chosen.fill(prompt) + chosen.prefill, response)
-    said = [("system", system)] if system else []
-    said += [("user", chosen.fill(prompt)), ("assistant", response)]
-    messages = tuple({"role": role, "content": content} for role, content in said)
-    return Chat(messages, (len(messages) - 1,))
-
-
 def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
-    found = [_response(_column(row, (name,), where), where, name) for name in CHOICES]
+    found = [_response(column_of(row, where, name), where, name) for name in CHOICES]
     said = [before for before, _ in found if before]
     if len(said) == 2 and said[0] != said[1]:
         raise UserError(f"{where}: the messages before chosen and before rejected differ")
@@ -141,8 +128,8 @@ def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedR
 
 def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
     name = next((n for n in RESPONSE_COLUMNS if row.get(n) is not None), RESPONSE_COLUMNS[0])
-    before, text = _response(_column(row, (name,), where), where, name)
-    label = str(_column(row, ("label",), where)).strip().lower()
+    before, text = _response(column_of(row, where, name), where, name)
+    label = str(column_of(row, where, "label")).strip().lower()
     if label not in LABELS:
         raise UserError(f"{where}, column label: {row['label']!r}; expected safe, unsafe, 1 or 0")
     prompt = before or _prompt(row, where, config)
@@ -151,7 +138,7 @@ def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Jud
 
 def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[Mapping[str, Any]]:
     names = (config.prompt_column,) if config.prompt_column else PROMPT_COLUMNS
-    prompt = _column(row, names, where)
+    prompt = column_of(row, where, *names)
     if isinstance(prompt, str):
         return prompt
     messages = _messages(prompt, where, next(n for n in names if row.get(n) is not None))
@@ -201,11 +188,3 @@ def _conversation(
         return READERS["pairs"]({"prompt": prompt, "completion": judged}, where, like)
     told = [{"role": "assistant", "content": judged}]
     return READERS["pairs"]({"prompt": list(prompt), "completion": told}, where, like)
-
-
-def _column(row: Row, names: Sequence[str], where: str) -> Any:
-    """The value of the first of `names` that there is."""
-    for name in names:
-        if row.get(name) is not None:
-            return row[name]
-    raise UserError(f"{where}: no column {' or '.join(names)}; it has {', '.join(row) or 'none'}")

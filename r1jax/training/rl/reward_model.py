@@ -15,8 +15,9 @@ from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
+from r1jax.data.examples.conversations import wrapped
 from r1jax.data.examples.encoding import Encoder
-from r1jax.data.examples.preferences import Feedback, View, seen, wrapped
+from r1jax.data.examples.preferences import Feedback, View, seen
 from r1jax.data.packing import Denominators, Sequences, pack, unpack
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
