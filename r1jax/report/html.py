@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,6 +123,18 @@ def machine(environment: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
     if command:
         facts["command"] = " ".join(map(str, command))
     return {"facts": facts, "flags": json.dumps(config, indent=2, ensure_ascii=False)}
+
+
+def changed(
+    key: str,
+    meaning: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    shown: Callable[[float], str] | None = None,
+) -> list[Fact]:
+    """The figure `key` of two records as a headline; nothing where one of them has none."""
+    values = before.get(key), after.get(key)
+    return [] if None in values else [Fact(" → ".join(map(shown or percent, values)), meaning)]
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from r1jax.report.chart import Chart, Line, Theme, lines
 from r1jax.report.curves import learnt_and_held_out
-from r1jax.report.html import Fact, Measure, Table, percent
+from r1jax.report.html import Fact, Measure, Table, changed, percent
 
 Record = Mapping[str, Any]
 
@@ -25,14 +25,11 @@ MEASURES = (
 
 def headline(before: Record, after: Record) -> list[Fact]:
     """Accuracy before and after with its interval."""
-    if before.get("accuracy") is None or after.get("accuracy") is None:
-        return []
-    shown = f"{percent(before['accuracy'])} → {percent(after['accuracy'])}"
     interval = ""
     if after.get("accuracy_ci"):
         low, high = after["accuracy_ci"]
         interval = f"; 95 % interval {100 * low:.1f} to {percent(high)}"
-    return [Fact(shown, f"held-out accuracy{interval}")]
+    return changed("accuracy", f"held-out accuracy{interval}", before, after)
 
 
 def charts(metrics: Sequence[Record], evaluations: Sequence[Record]) -> list[Chart]:

@@ -14,9 +14,9 @@ from r1jax.report.html import (
     Fact,
     Measure,
     Table,
+    changed,
     hardware,
     machine,
-    percent,
     pictures,
     points,
     write,
@@ -80,17 +80,12 @@ def _facts(summary: Record, last: Record) -> list[str]:
 
 
 def _headline(before: Record, after: Record, gain: Record | None) -> list[Fact]:
-    facts = []
-    if before.get("pass_at_1") is not None and after.get("pass_at_1") is not None:
-        shown = f"{percent(before['pass_at_1'])} → {percent(after['pass_at_1'])}"
-        facts.append(Fact(shown, "held-out pass@1, before and after"))
+    facts = changed("pass_at_1", "held-out pass@1, before and after", before, after)
     if gain and gain.get("pass_at_1") is not None:
         interval = " to ".join(points(end) for end in gain["ci"])
         meaning = f"points gained; 95 % interval {interval}"
         facts.append(Fact(points(gain["pass_at_1"]), meaning, gain=True))
-    if before.get("nll") is not None and after.get("nll") is not None:
-        shown = f"{before['nll']:.3f} → {after['nll']:.3f}"
-        facts.append(Fact(shown, "held-out loss, nats per token"))
+    facts += changed("nll", "held-out loss, nats per token", before, after, "{:.3f}".format)
     return facts + judges.headline(before, after)
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from r1jax.run.progress import Progress, duration
+from r1jax.run.progress import Progress, Screen, duration
 
 State = Literal["waiting", "running", "done", "skipped", "stopped"]
 
@@ -42,7 +40,7 @@ class Shown:
     progress: Progress | None = None
 
 
-class Stages:
+class Stages(Screen):
     """`with Stages(names, budget_seconds=900) as stages: run(config, display=stages.stage(name))`.
 
     `stage` says that a stage begins and gives the display to hand to its run, `done` that it has
@@ -62,32 +60,15 @@ class Stages:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shown = {name: Shown() for name in names}
-        self._budget, self._title, self.every, self.enabled = budget_seconds, title, every, enabled
-        self.console = console or Console()
-        self.clock = clock
-        self._began = clock()
-        live = enabled and self.console.is_terminal
-        self.live = Live(console=self.console, get_renderable=self._panel) if live else None
+        self._budget, self._title, self.every = budget_seconds, title, every
+        super().__init__(enabled, console, clock)
 
-    def __enter__(self) -> Stages:
-        """Shows the display; the clock of the budget starts here."""
-        self._began = self.clock()
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         """Leaves the last state on the screen; a stage that was cut short is marked as stopped."""
         for name, stage in self._shown.items():
             if kind and stage.state == "running":
                 self._end(name, "stopped", f"{kind.__name__}, see below")
-        if self.live:
-            self.live.stop()
+        super().__exit__(kind, *raised)
 
     def stage(self, name: str) -> Stage:
         """Marks a stage as running; the display for its run."""
@@ -108,12 +89,6 @@ class Stages:
         """Marks a stage as not to be run."""
         self._shown[name] = Shown("skipped", said=why)
         self._line(name, f"skipped: {why}")
-
-    def note(self, text: str) -> None:
-        """Prints a line that stays and belongs to no stage."""
-        if self.enabled:
-            # soft_wrap: a log file has no width.
-            self.console.print(Text(text), soft_wrap=self.live is None)
 
     def tell(self, name: str, text: str) -> None:
         """What the run of a stage says: in a terminal beside it until it says more, else a line.
@@ -178,8 +153,7 @@ class Stage:
     def progress(self, total: int, title: str, start: int, enabled: bool) -> Progress:
         """Drawn at its stage; the stage's name stands in for the run's `title`."""
         stages = self._stages
-        progress = Nested(
-            self.note,
+        progress = Progress(
             total,
             stages.label(self._name),
             start=start,
@@ -188,6 +162,7 @@ class Stage:
             console=stages.console,
             clock=stages.clock,
             live=stages.live,
+            say=self.note,
         )
         stages.attach(self._name, progress)
         return progress
@@ -198,19 +173,6 @@ class Stage:
 
     def result(self, text: str) -> None:
         """Nothing: `Stages.done` says how a stage ended."""
-
-
-class Nested(Progress):
-    """The progress of a run inside a larger display, which its notes go to."""
-
-    def __init__(self, say: Callable[[str], None], *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._say_there = say
-
-    def note(self, text: str) -> None:
-        """Says it at the stage."""
-        if self._enabled:
-            self._say_there(text)
 
 
 def _told(stage: Shown) -> RenderableType:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -30,7 +29,50 @@ SHOWN = {
 """Metric name -> label and format; metrics not named here are not shown."""
 
 
-class Progress:
+class Screen:
+    """A panel that is redrawn in place in a terminal, plain lines anywhere else."""
+
+    def __init__(
+        self,
+        enabled: bool,
+        console: Console | None,
+        clock: Callable[[], float],
+        live: Live | None = None,
+    ) -> None:
+        """Draws the panel, so that whatever it shows must be there already.
+
+        `live` is a panel that somebody else opened, and that is not to be opened again.
+        """
+        self.enabled, self.console, self.clock = enabled, console or Console(), clock
+        self._began = clock()
+        self._owns = enabled and live is None and self.console.is_terminal
+        if self._owns:
+            live = Live(console=self.console, get_renderable=self._panel)
+        self.live = live
+
+    def __enter__(self) -> Self:
+        """Shows the display; its clock starts here."""
+        self._began = self.clock()
+        if self.live and self._owns:
+            self.live.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Leaves the last state on the screen."""
+        if self.live and self._owns:
+            self.live.stop()
+
+    def note(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self.enabled:
+            # soft_wrap: a log file has no width.
+            self.console.print(Text(text), soft_wrap=self.live is None)
+
+    def _panel(self) -> Panel:
+        raise NotImplementedError
+
+
+class Progress(Screen):
     """`with Progress(total, title) as p: p.update(update, metrics)`.
 
     Updates count from 1; `start` is the restored counter of a resumed run, so that the time left
@@ -50,64 +92,42 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
         live: Live | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        """`live` is a panel that somebody else opened and that shows `body` among other things."""
-        self._total, self._title, self._every, self._enabled = total, title, every, enabled
-        self._console = console or Console()
-        self._clock = clock
+        """`live` is a panel that somebody else opened and that shows `body` among other things.
+
+        `say` takes the notes then.
+        """
+        self._total, self._title, self._every = total, title, every
         self._first = self._update = start
-        self._began = clock()
         self._printed = float("-inf")
         self._values: dict[str, float] = {}
         self._phase = ""
-        self._owns = enabled and live is None and self._console.is_terminal
-        if self._owns:
-            live = Live(console=self._console, get_renderable=self._panel)
-        self._live = live
-
-    def __enter__(self) -> Progress:
-        """Shows the display; the clock of the time left starts here."""
-        self._began = self._clock()
-        if self._live and self._owns:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leaves the last state on the screen."""
-        if self._live and self._owns:
-            self._live.stop()
+        self._say = say or super().note
+        super().__init__(enabled, console, clock, live)
 
     def update(self, update: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of `update`."""
         self._update = update
         self._values |= {name: metrics[name] for name in SHOWN if name in metrics}
-        if self._live:
-            self._live.refresh()
+        if self.live:
+            self.live.refresh()
             return
-        now = self._clock()
-        if self._enabled and (now - self._printed >= self._every or update >= self._total):
+        now = self.clock()
+        if self.enabled and (now - self._printed >= self._every or update >= self._total):
             self._printed = now
-            self._say(" · ".join([f"{self._title} {update}/{self._total}", *self._facts()]))
+            super().note(" · ".join([f"{self._title} {update}/{self._total}", *self._facts()]))
 
     def phase(self, name: str) -> None:
         """Says what the run is busy with: rollout, reward, update, evaluation."""
         self._phase = name
-        if self._live:
-            self._live.refresh()
+        if self.live:
+            self.live.refresh()
 
     def note(self, text: str) -> None:
         """Prints a line that stays."""
-        if self._enabled:
+        if self.enabled:
             self._say(text)
-
-    def _say(self, text: str) -> None:
-        # soft_wrap: a log file has no width.
-        self._console.print(Text(text), soft_wrap=self._live is None)
 
     def _facts(self) -> list[str]:
         facts = [
@@ -121,7 +141,7 @@ class Progress:
         done = self._update - self._first
         if done <= 0:
             return "?"
-        each = (self._clock() - self._began) / done
+        each = (self.clock() - self._began) / done
         return duration(each * max(0, self._total - self._update))
 
     def body(self) -> Group:

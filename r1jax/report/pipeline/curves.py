@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from r1jax.report.chart import Chart, Line, Theme, lines
-from r1jax.report.curves import ends, held_out, series
+from r1jax.report.curves import Curves, ends, held_out, series
 
 Record = Mapping[str, Any]
 
@@ -28,47 +28,34 @@ class Course:
         """The last update there is a record of."""
         return max((row["update"] for row in [*self.metrics, *self.evaluations]), default=0)
 
-    def drawn(self, kind: Across, start: int) -> list[Line]:
+    def drawn(self, keys: Mapping[str, str], start: int) -> list[Line]:
         """Training, and the held-out set that the run was judged on first, from `start` on."""
         sets = held_out(self.evaluations, "update")
         judged = next(iter(sets.values()), [])
-        found = (("training", series(self.metrics, kind.learnt), "~"),
-                 ("held out", series(judged, kind.judged), "o-"))  # fmt: skip
-        return [Line(label, [(start + x, y) for x, y in points], style, color)
-                for color, (label, points, style) in enumerate(found)]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Across:
-    """A chart over the updates of all courses: a metric of training, one of the held-out set."""
-
-    name: str
-    title: str
-    caption: str
-    unit: str
-    learnt: str
-    judged: str
-    share: bool = False
+        sides = zip(keys.items(), ((self.metrics, "~"), (judged, "o-")), strict=True)
+        return [Line(label, [(start + x, y) for x, y in series(rows, key)], style, color)
+                for color, ((key, label), (rows, style)) in enumerate(sides)]  # fmt: skip
 
 
 ACROSS = (
-    Across(
+    Curves(
         "accuracy", "Accuracy",
         "Share of right answers in training, and held-out pass@1 (the paper’s figure 2). Every "
         "stage starts from its own parent, so the lines do not join.",
-        "right answers", "reward/accuracy", "pass_at_1", share=True,
+        "right answers", {"reward/accuracy": "training", "pass_at_1": "held out"}, share=True,
     ),
-    Across(
+    Curves(
         "length", "Response length", "Mean tokens of a completion (the paper’s figure 3).",
-        "tokens", "completion/length_mean", "length_mean",
+        "tokens", {"completion/length_mean": "training", "length_mean": "held out"},
     ),
-    Across(
+    Curves(
         "language", "Language consistency",
         "Share of a thought’s words in the language of the question: as a reward, where there is "
-        "one, and held out.",
-        "consistency", "reward/language", "language_consistency", share=True,
+        "one, and held out.", "consistency",
+        {"reward/language": "training", "language_consistency": "held out"}, share=True,
     ),
 )  # fmt: skip
+"""Charts over the updates of all courses, each of a metric of training and one held out."""
 
 
 def charts(courses: Sequence[Course]) -> list[Chart]:
@@ -77,7 +64,7 @@ def charts(courses: Sequence[Course]) -> list[Chart]:
     return [chart for chart in found if chart is not None]
 
 
-def across(kind: Across, courses: Sequence[Course]) -> Chart | None:
+def across(kind: Curves, courses: Sequence[Course]) -> Chart | None:
     """One chart over the cumulative updates of `courses`; None where none recorded anything."""
     starts = [0, *accumulate(course.updates for course in courses)]
 
@@ -91,7 +78,7 @@ def across(kind: Across, courses: Sequence[Course]) -> Chart | None:
         axes.set_xlim(0, starts[-1])
 
     drawn = [line for course, start in zip(courses, starts, strict=False)
-             for line in course.drawn(kind, start)]  # fmt: skip
+             for line in course.drawn(kind.keys, start)]  # fmt: skip
     return lines(
         kind.name, kind.title, kind.caption, kind.unit, drawn, x="updates of all stages",
         span=(0, 1.02 if kind.share else None), share=kind.share, wide=True, also=stages,

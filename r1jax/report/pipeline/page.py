@@ -10,7 +10,7 @@ from r1jax.evaluate.statistics import mixes_languages
 from r1jax.problem import Completion
 from r1jax.report import watch
 from r1jax.report.files import Files
-from r1jax.report.html import Fact, hardware, machine, percent, pictures, points, write
+from r1jax.report.html import Fact, changed, hardware, machine, percent, pictures, points, write
 from r1jax.report.pipeline.curves import Course, charts, stage_chart
 from r1jax.report.pipeline.lineage import SHORT, lineage
 from r1jax.report.pipeline.recorded import Record, Recorded
@@ -83,13 +83,11 @@ def _facts(run: Recorded) -> list[str]:
 def _headline(run: Recorded) -> list[Fact]:
     found, facts = run.checkpoints, []
     last = list(found)[-1] if found else "Base"
-    if {"Base", last} <= found.keys() and last != "Base":
-        shown = f"{percent(found['Base']['pass_at_1'])} → {percent(found[last]['pass_at_1'])}"
-        facts.append(Fact(shown, f"held-out pass@1, base and {last}"))
-    zero, end = (found.get(n, {}).get("language_consistency") for n in ("Zero", "R1"))
-    if zero is not None and end is not None:
-        shown = f"{percent(zero)} → {percent(end)}"
-        facts.append(Fact(shown, "language consistency, Zero and R1"))
+    if last != "Base":
+        base = found.get("Base", {})
+        facts += changed("pass_at_1", f"held-out pass@1, base and {last}", base, found[last])
+    zero, end = (found.get(name, {}) for name in ("Zero", "R1"))
+    facts += changed("language_consistency", "language consistency, Zero and R1", zero, end)
     known = run.summary.get("students") or {}
     if known:
         shown = " · ".join(points(student["gain"]["pass_at_1"]) for student in known.values())
