@@ -62,10 +62,7 @@ class Sequences:
     @property
     def learnt(self) -> np.ndarray:
         """i[N], tokens of each sequence that are learnt: those a batch's mask shows."""
-        if self.learn is None:
-            return self.lengths
-        owner, offset = _spans(self.lengths)
-        return np.bincount(owner[self.learn[owner, offset]], minlength=len(self.lengths))
+        return np.bincount(_learnt_spans(self).owner, minlength=len(self.lengths))
 
     def take(self, index: np.ndarray | slice) -> Sequences:
         """The sequences at `index`, in its order: how a rollout is split into updates."""
@@ -101,9 +98,16 @@ class Denominators:
 
 
 def pack(
-    sequences: Sequences, rows: int, width: int, max_segments: int, denominators: Denominators
+    sequences: Sequences,
+    rows: int,
+    width: int,
+    max_segments: int,
+    denominators: Denominators,
+    together: int = 1,
 ) -> list[Batch]:
     """Micro-batches of exactly [rows, width] that hold every sequence once.
+
+    So many sequences that follow one another are kept `together`: neighbouring segments of a row.
 
     The number of micro-batches is the least that the packed rows fill; rows are dealt out so that
     micro-batches hold equally many (one more or less) and about equally many tokens, and the rest
@@ -113,9 +117,9 @@ def pack(
       Batches of numpy arrays; `lengths` is f32[rows, max_segments].
 
     Raises:
-      UserError: a sequence is longer than `width`.
+      UserError: a sequence, or those kept together, are longer than `width`.
     """
-    layout = _plan(sequences, rows, width, max_segments)
+    layout = _plan(sequences, rows, width, max_segments, together)
 
     def laid(values: np.ndarray | float, cells: np.ndarray, kind: type) -> np.ndarray:
         """[batches, rows, width] with `values` at `cells` and 0 elsewhere."""
@@ -154,7 +158,12 @@ def pack(
 
 
 def unpack(
-    values: Sequence[np.ndarray], sequences: Sequences, rows: int, width: int, max_segments: int
+    values: Sequence[np.ndarray],
+    sequences: Sequences,
+    rows: int,
+    width: int,
+    max_segments: int,
+    together: int = 1,
 ) -> np.ndarray:
     """Brings per-token values of packed batches back to their completions: the inverse of `pack`.
 
@@ -165,7 +174,7 @@ def unpack(
     Returns:
       f32[N, C], C the longest completion, 0 beyond each completion's end.
     """
-    layout = _plan(sequences, rows, width, max_segments)
+    layout = _plan(sequences, rows, width, max_segments, together)
     result = np.zeros((len(sequences.lengths), sequences.lengths.max(initial=0)), np.float32)
     spans = _spans(sequences.lengths)
     if len(spans.owner):
@@ -223,24 +232,27 @@ def _completion_cells(sequences: Sequences, layout: _Plan, spans: _Spans) -> np.
     return layout.start[spans.owner] + sequences.prompt_lengths[spans.owner] + spans.offset
 
 
-def _plan(sequences: Sequences, rows: int, width: int, max_segments: int) -> _Plan:
+def _plan(sequences: Sequences, rows: int, width: int, max_segments: int, together: int) -> _Plan:
     totals = sequences.totals
-    if np.any(totals > width):
-        worst = int(np.argmax(totals))
+    groups = np.arange(len(totals)).reshape(-1, together)  # i[G, together], sequences by number
+    wholes = totals[groups].sum(1)
+    if np.any(wholes > width):
+        worst = int(np.argmax(wholes))
+        prompt = sequences.prompt_lengths[groups[worst, 0]]
         raise UserError(
-            f"--train.width {width}: a sequence has {totals[worst]} tokens "
-            f"({sequences.prompt_lengths[worst]} of prompt, {sequences.lengths[worst]} of "
-            f"completion); use at least {totals[worst]} or a smaller token limit"
+            f"--train.width {width}: a sequence has {wholes[worst]} tokens ({prompt} of prompt, "
+            f"{wholes[worst] - prompt} of completion); use at least {wholes[worst]} or a smaller "
+            "token limit"
         )
-    packed = _fill_rows(totals, width, max_segments)
-    load = np.array([totals[members].sum() for members in packed])
+    packed = _fill_rows(wholes, width, max_segments // together)
+    load = np.array([wholes[members].sum() for members in packed])
     batches = -(-len(packed) // rows)
     start, segment = np.zeros((2, len(totals)), np.int64)
     for place, row in enumerate(np.argsort(-load, kind="stable")):
         # Dealt back and forth, so that no batch gets the heavier row of every round.
         depth, turn = divmod(place, batches)
         batch = turn if depth % 2 == 0 else batches - 1 - turn
-        members = packed[row]
+        members = groups[packed[row]].ravel()
         start[members] = (batch * rows + depth) * width + _starts(totals[members])
         segment[members] = np.arange(len(members))
     return _Plan(start, segment, batches)
@@ -250,8 +262,8 @@ def _starts(counts: np.ndarray) -> np.ndarray:
     return np.cumsum(counts) - counts
 
 
-def _fill_rows(totals: np.ndarray, width: int, max_segments: int) -> list[list[int]]:
-    """Best-fit decreasing: the sequences of each row, for as few rows as it finds."""
+def _fill_rows(totals: np.ndarray, width: int, most: int) -> list[list[int]]:
+    """Best-fit decreasing: what lies in each row, for as few rows as it finds."""
     packed: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (free cells, row), sorted; only rows that can take more
     for index in np.argsort(-totals, kind="stable").tolist():
@@ -263,6 +275,6 @@ def _fill_rows(totals: np.ndarray, width: int, max_segments: int) -> list[list[i
         else:
             free, row = room.pop(at)
         packed[row].append(index)
-        if free > need and len(packed[row]) < max_segments:
+        if free > need and len(packed[row]) < most:
             insort(room, (free - need, row))
     return packed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +14,8 @@ import numpy as np
 from r1jax.data.examples.conversations import Chat
 from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
 from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View, read_judged
-from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences, pack, unpack
+from r1jax.data.packing import ONE_BY_ONE, Packing, Sequences, pack, unpack
 from r1jax.errors import UserError
-from r1jax.types import Batch
 
 EACH = {"pairwise": 2, "pointwise": 1}
 """Responses of one row of the data."""
@@ -182,72 +182,6 @@ def _fits(one: _Encoded, config: PreferenceConfig, width: int) -> bool:
     return total <= width
 
 
-def pack_pairs(
-    sequences: Sequences, rows: int, width: int, max_segments: int, denominators: Denominators
-) -> list[Batch]:
-    """`pack` for 2N sequences of which 2i and 2i + 1 become neighbouring segments of one row.
-
-    Raises UserError when both together are longer than `width`.
-    """
-    batches = pack(_joined(sequences), rows, width, max_segments // 2, denominators)
-    return [_parted(batch) for batch in batches]
-
-
-def unpack_pairs(
-    values: Sequence[np.ndarray], sequences: Sequences, rows: int, width: int, max_segments: int
-) -> np.ndarray:
-    """f32[2N, C], per-token values of `pack_pairs` brought back: its inverse, as `unpack` is."""
-    joined = unpack(values, _joined(sequences), rows, width, max_segments // 2)
-    found = np.zeros((len(sequences.lengths), sequences.lengths.max()), np.float32)
-    for i, (pair, span) in enumerate(_places(sequences)):
-        found[i, : sequences.lengths[i]] = joined[pair, span]
-    return found
-
-
-def _places(sequences: Sequences) -> Iterator[tuple[int, slice]]:
-    """(pair, span after the first prompt) of each sequence's completion among the joined ones."""
-    for i, length in enumerate(sequences.lengths.tolist()):
-        first = i - i % 2
-        before = sequences.totals[first] + sequences.prompt_lengths[i] if i % 2 else 0
-        start = int(before - sequences.prompt_lengths[first]) if i % 2 else 0
-        yield i // 2, slice(start, start + length)
-
-
-def _joined(s: Sequences) -> Sequences:
-    """N sequences: those of each pair end to end, the second prompt read but not learnt."""
-    if len(s.lengths) % 2 or s.learn is not None:
-        raise ValueError("pairs need an even number of sequences, learnt throughout")
-    totals = s.totals.reshape(-1, 2)
-    prompts = s.prompt_lengths[0::2]
-    tokens = np.zeros((len(totals), totals.sum(1).max()), np.int32)
-    lengths = totals.sum(1) - prompts
-    learn = np.zeros((len(totals), lengths.max()), bool)
-    columns = {name: np.zeros(learn.shape, np.float32) for name in s.columns}
-    for i, (pair, span) in enumerate(_places(s)):
-        start = totals[pair, 0] if i % 2 else 0
-        tokens[pair, start : start + totals[pair, i % 2]] = s.tokens[i, : totals[pair, i % 2]]
-        learn[pair, span] = True
-        for name, values in s.columns.items():
-            columns[name][pair, span] = values[i, : s.lengths[i]] if values.ndim == 2 else values[i]
-    return Sequences(tokens, prompts, lengths, columns, learn)
-
-
-def _parted(batch: Batch) -> Batch:
-    """A batch of joined pairs with a segment, and positions, for each response of its own."""
-    ids, mask = batch.segment_ids, batch.mask > 0
-    # The second response of a pair begins where the learnt tokens of the first one end.
-    turns = (ids[:, 1:] == ids[:, :-1]) & mask[:, :-1] & ~mask[:, 1:]
-    seconds = np.pad(np.cumsum(turns, axis=1), ((0, 0), (1, 0)))
-    segment = np.where(ids > 0, 2 * ids - 1 + (seconds == ids), 0).astype(np.int32)
-    column = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-    fresh = np.pad(segment[:, 1:] != segment[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-    start = np.maximum.accumulate(np.where(fresh, column, 0), axis=1)
-    positions = np.where(segment > 0, column - start, 0).astype(np.int32)
-    m = 2 * batch.lengths.shape[1]
-    lengths = ((segment[..., None] == np.arange(1, m + 1)) & mask[..., None]).sum(axis=1)
-    return replace(
-        batch, segment_ids=segment, positions=positions, lengths=lengths.astype(np.float32)
-    )
-
-
+pack_pairs, unpack_pairs = (functools.partial(f, together=2) for f in (pack, unpack))
 PACKINGS = {"pairwise": Packing(pack_pairs, unpack_pairs), "pointwise": ONE_BY_ONE}
+"""Both responses of a pair share a row: sequences 2i and 2i + 1 are neighbouring segments."""
