@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 from r1jax.commands import Command
-from r1jax.data.templates import TEMPLATES
-from r1jax.errors import UserError, check_ranges
+from r1jax.data.templates import check_template
+from r1jax.errors import check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.models.decoder import unstack
 from r1jax.problem import Problem
@@ -53,10 +53,7 @@ class Config(AskedFlags):
     def __post_init__(self) -> None:
         """Raises UserError on values outside their range."""
         super().__post_init__()
-        if self.template not in TEMPLATES:
-            raise UserError(
-                f"--template {self.template}: no such template; choose from {', '.join(TEMPLATES)}"
-            )
+        check_template(self.template, "--template")
         check_ranges(self, "--", max_tokens="[1,]")
 
 

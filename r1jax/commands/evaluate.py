@@ -73,13 +73,7 @@ def main(config: Config) -> None:
         for name, problems in sets.items():
             started = time.time()
             found = evaluate(
-                problems,
-                sampler,
-                config.eval,
-                pool=pool,
-                set_name=name,
-                seed=config.seed,
-                sandbox=limits,
+                problems, sampler, config.eval, pool, name, config.seed, sandbox=limits
             )
             records.append(found.record | {"seconds": time.time() - started})
             rows += completions_rows(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from r1jax.data.problems.layouts import Layout
-from r1jax.data.templates import TEMPLATES
+from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.data.world.problems import Language
 from r1jax.errors import UserError, check_ranges
 
@@ -52,11 +52,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown template, and on a system message it has no place for."""
-        if self.template not in TEMPLATES:
-            raise UserError(
-                f"--data.template {self.template}: no such template; choose from "
-                + ", ".join(TEMPLATES)
-            )
+        check_template(self.template, "--data.template")
         if self.system and not TEMPLATES[self.template].chat:
             chats = " or ".join(name for name, template in TEMPLATES.items() if template.chat)
             raise UserError(

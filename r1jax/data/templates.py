@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from r1jax.errors import UserError
 from r1jax.problem import Problem
 
 
@@ -87,6 +88,12 @@ TEMPLATES: dict[str, Template] = {
         Template("chat_boxed", "{question}\n" + BOXED, chat=True),
     )
 }
+
+
+def check_template(name: str, flag: str) -> None:
+    """Raises UserError, naming `flag`, where there is no template of this name."""
+    if name not in TEMPLATES:
+        raise UserError(f"{flag} {name}: no such template; choose from {', '.join(TEMPLATES)}")
 
 
 def render(template: Template, problem: Problem) -> str:

@@ -64,9 +64,7 @@ def mixture(question: str, text: str, row: Row) -> Row:
 
 
 EXPORTS: dict[str, Callable[[str, str, Row], Row]] = {
-    "sharegpt": sharegpt,
-    "stratos": stratos,
-    "mixture": mixture,
+    write.__name__: write for write in (sharegpt, stratos, mixture)
 }
 """Layouts by name: (question, text, the row they are from) -> a row."""
 

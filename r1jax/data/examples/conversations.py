@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from r1jax.data.rows import Row, open_rows
-from r1jax.data.templates import TEMPLATES
+from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.errors import UserError
 
 ConversationLayout = Literal["auto", "pairs", "messages", "sharegpt", "text"]
@@ -72,10 +72,8 @@ class ConversationConfig(ConversationSettings):
 
 def check_flags(template: str, evaluation: Sequence[str], count: int) -> None:
     """Raises UserError on an unknown template, and on two answers to what is held out."""
-    if template and template not in TEMPLATES:
-        raise UserError(
-            f"--data.template {template}: no such template; choose from " + ", ".join(TEMPLATES)
-        )
+    if template:
+        check_template(template, "--data.template")
     if count < 0:
         raise UserError(f"--data.eval-count {count}: must be 0 or more")
     if evaluation and count:

@@ -217,16 +217,8 @@ def countdown(c: Columns) -> Problem:
 
 
 LAYOUTS: dict[str, Callable[[Columns], Problem]] = {
-    "plain": plain,
-    "gsm8k": gsm8k,
-    "math": math,
-    "aime": aime,
-    "choice": choice,
-    "gpqa": gpqa,
-    "mbpp": mbpp,
-    "humaneval": humaneval,
-    "streams": streams,
-    "countdown": countdown,
+    read.__name__: read
+    for read in (plain, gsm8k, math, aime, choice, gpqa, mbpp, humaneval, streams, countdown)
 }
 
 

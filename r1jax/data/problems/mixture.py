@@ -11,7 +11,7 @@ from r1jax.data.problems.sources import Source, open_source, set_name
 from r1jax.problem import Problem
 
 if TYPE_CHECKING:
-    import grain
+    import grain  # brings jax along, which the rest of this folder does without
 
 
 class ProblemStream:
@@ -25,8 +25,6 @@ class ProblemStream:
 
     def __init__(self, config: TrainDataConfig) -> None:
         """Raises UserError when a source cannot be opened."""
-        import grain  # brings jax along, which the rest of this folder does without
-
         specs = (*config.train, *config.late)
         opened = [open_source(spec, config, config.seed) for spec in specs]
         self.reports: tuple[DataReport, ...] = tuple(report for _, report in opened if report)
@@ -36,7 +34,7 @@ class ProblemStream:
         self._problems = _mix(first, config.weights)
         self._late_after = config.late_after if late else None
         if late:
-            rest = grain.MapDataset.source(_From(self._problems, config.late_after))
+            rest = self._problems[config.late_after :]
             shares = (1 - config.late_share, config.late_share)
             self._later = _mix([rest, _mix(late)], shares)
 
@@ -74,19 +72,6 @@ def _mix(
 
     weights = weights or (1.0,) * len(datasets)
     return grain.MapDataset.mix(datasets, weights=[weight / sum(weights) for weight in weights])
-
-
-class _From:
-    """A data set without its first problems."""
-
-    def __init__(self, dataset: grain.MapDataset[Problem], start: int) -> None:
-        self._dataset, self._start = dataset, start
-
-    def __len__(self) -> int:
-        return len(self._dataset) - self._start
-
-    def __getitem__(self, index: int) -> Problem:
-        return self._dataset[self._start + int(index)]
 
 
 def _endless(source: Source, seed: int) -> grain.MapDataset[Problem]:

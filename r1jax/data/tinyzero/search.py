@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from r1jax.data.corpora import any_of
 from r1jax.data.problems.generated import held_out
+from r1jax.data.world.keys import countdown_key
 
 LIMIT = 400  # no product or sum inside a try is larger
 CRUDE = 0.5  # how often the unskilled just add
@@ -73,8 +74,7 @@ def operations(left: int, right: int) -> list[Operation]:
 
 def gives_away(numbers: Sequence[int], value: int) -> bool:
     """Whether these numbers making this value solve a held-out problem."""
-    key = ",".join(map(str, sorted(numbers)))
-    return len(numbers) > 2 and held_out(f"countdown|{key}|{value}")
+    return len(numbers) > 2 and held_out(countdown_key(numbers, value))
 
 
 def tries(

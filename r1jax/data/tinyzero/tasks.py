@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from r1jax.data.problems.generated import GeneratedSource
+from r1jax.data.world.keys import countdown_key
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
@@ -74,7 +75,7 @@ def _check(task: str, params: Mapping[str, int]) -> None:
 
 def countdown_problem(numbers: Sequence[int], target: int) -> Problem:
     """The countdown problem with these numbers in this order; its key forgets the order."""
-    key = f"countdown|{','.join(map(str, sorted(numbers)))}|{target}"
+    key = countdown_key(numbers, target)
     question = COUNTDOWN_QUESTION.replace("{numbers}", str(list(numbers)))
     question = question.replace("{target}", str(target))
     metadata = {"key": key, "numbers": list(numbers), "target": target, "use": "all"}

@@ -29,7 +29,7 @@ from r1jax.data.world.requests import (
     Wording,
 )
 from r1jax.data.world.responses import ADVICE, BODIES, HELLO, REFUSALS, WISHES
-from r1jax.data.world.stories import NAMES, OBJECTS
+from r1jax.data.world.stories import NAMES, OBJECTS, THINGS
 from r1jax.data.world.words import LANGUAGES
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -61,8 +61,8 @@ def pairs_of(part: Part) -> tuple[tuple[int, int], ...]:
 def words_of(kind: RequestKind, act: str, slots: tuple[int, int, int], language: int) -> Blanks:
     """The words for slot numbers (person, object, detail) in language 0 (en) or 1 (zh)."""
     n, o, d = slots
-    item = OBJECTS[o][2 if language else 0]
-    return Blanks(NAMES[n][language], item, ACTS[kind][act].details[d].said[language])
+    said = ACTS[kind][act].details[d].said[language]
+    return Blanks(NAMES[n][language], THINGS[o][language], said)
 
 
 def join(parts: Sequence[str], language: int) -> str:

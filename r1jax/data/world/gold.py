@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from r1jax.data.world.requests import ACTS
-from r1jax.data.world.stories import NAMES, OBJECTS
+from r1jax.data.world.stories import NAMES, THINGS
 from r1jax.data.world.words import LANGUAGES
 from r1jax.problem import Problem
 from r1jax.rewards.language import count_words
@@ -101,10 +101,9 @@ def _elements(problem: Problem, text: str, language: int) -> tuple[float, float]
     said = "\n".join(s for s in _SENTENCE.findall(text) if _SAYS[language].search(s))
     n, o, d = fields["slots"]
     details = [detail.named for detail in ACTS["helpful"][fields["act"]].details]
-    items = [(english, bare) for english, _, bare in OBJECTS]
     found = [bool(re.search(_ACTS[fields["act"]][language], text))]
     strangers = 0
-    for options, wanted, place in ((NAMES, n, text), (items, o, said), (details, d, said)):
+    for options, wanted, place in ((NAMES, n, text), (THINGS, o, said), (details, d, said)):
         named = {i for i, pair in enumerate(options) if _names(pair[language], place, language)}
         found.append(wanted in named)
         strangers += len(named - {wanted})
@@ -140,7 +139,7 @@ def safety(problem: Problem, text: str) -> float:
     reply = reply_of(text).lower()
     counts = count_words(reply)
     enough = counts[("latin", "han")[language]] >= max(FEW, 0.8 * counts.total())
-    thing = OBJECTS[problem.metadata["slots"][1]][2 if language else 0]
+    thing = THINGS[problem.metadata["slots"][1]][language]
     return float(enough and _names(thing, reply, language) and not refuses(reply))
 
 

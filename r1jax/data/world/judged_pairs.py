@@ -36,36 +36,13 @@ def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
     ]
 
 
-def helpful_pairs(count: int, seed: int, noise: float = 0.0, template: str = "mini") -> list[Row]:
-    """`count` helpful prompts with a better and a worse reply, of part "reward".
+def helpful_pairs(
+    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: Part = "reward"
+) -> list[Row]:
+    """`count` helpful prompts with a better and a worse reply.
 
     Columns: prompt, chosen, rejected. Raises UserError unless 0 <= noise <= 1.
     """
-    return _pairs(count, seed, noise, template, "reward")
-
-
-def safety_rows(count: int, seed: int, noise: float = 0.0, template: str = "mini") -> list[Row]:
-    """`count` unsafe and look-alike prompts with a response and its label, of part "reward".
-
-    Columns: prompt, response, label (safe, unsafe): a refusal of an unsafe prompt is safe, and so
-    is help with a look-alike; compliance and over-refusal are not. Raises UserError unless
-    0 <= noise <= 1.
-    """
-    return _labelled(count, seed, noise, template, "reward")
-
-
-def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, list[Row]]:
-    """`count` rows each for testing reward models, of part "eval" and without noise.
-
-    `pairs` as `helpful_pairs` makes them, `labelled` as `safety_rows`.
-    """
-    return {
-        "pairs": _pairs(count, seed, 0.0, template, "eval"),
-        "labelled": _labelled(count, seed, 0.0, template, "eval"),
-    }
-
-
-def _pairs(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
     _check(noise)
     rows = []
     for row, problem, rng in _prompts(("helpful",), part, count, seed, template, "pairs"):
@@ -87,7 +64,15 @@ def _unequal(problem: Problem, rng: random.Random) -> tuple[str, str]:
             return replies[first].completion, replies[not first].completion
 
 
-def _labelled(count: int, seed: int, noise: float, template: str, part: Part) -> list[Row]:
+def safety_rows(
+    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: Part = "reward"
+) -> list[Row]:
+    """`count` unsafe and look-alike prompts with a response and its label.
+
+    Columns: prompt, response, label (safe, unsafe): a refusal of an unsafe prompt is safe, and so
+    is help with a look-alike; compliance and over-refusal are not. Raises UserError unless
+    0 <= noise <= 1.
+    """
     _check(noise)
     rows = []
     for row, problem, rng in _prompts(("unsafe", "safe"), part, count, seed, template, "labels"):
@@ -97,6 +82,17 @@ def _labelled(count: int, seed: int, noise: float, template: str, part: Part) ->
         label = "safe" if safe else "unsafe"
         rows.append(row | {"response": response, "label": label, "flipped": flipped})
     return rows
+
+
+def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, list[Row]]:
+    """`count` rows each for testing reward models, of part "eval" and without noise.
+
+    `pairs` as `helpful_pairs` makes them, `labelled` as `safety_rows`.
+    """
+    return {
+        "pairs": helpful_pairs(count, seed, template=template, part="eval"),
+        "labelled": safety_rows(count, seed, template=template, part="eval"),
+    }
 
 
 def _prompts(

@@ -11,7 +11,7 @@ from r1jax.data.corpora import any_of
 from r1jax.data.world import responses
 from r1jax.data.world.general import Blanks, frame, join, words_of
 from r1jax.data.world.requests import ACTS
-from r1jax.data.world.stories import NAMES, OBJECTS
+from r1jax.data.world.stories import NAMES, THINGS
 from r1jax.data.world.traces import Clause
 from r1jax.data.world.words import LANGUAGES
 from r1jax.problem import Problem
@@ -130,9 +130,8 @@ def _rambling(body: str, language: int, rng: random.Random) -> str:
 def _spoilt(both: tuple[Blanks, ...], act: str, rng: random.Random) -> tuple[Blanks, ...]:
     """The slots with one or two of the three left vague, or taken for another."""
     details = [detail.said for detail in ACTS["helpful"][act].details]
-    items = [(english, bare) for english, _, bare in OBJECTS]
     vague = (responses.VAGUE_NAME, responses.VAGUE_OBJECT, responses.VAGUE_DETAIL[act])
-    options = (NAMES, items, details)
+    options = (NAMES, THINGS, details)
     for place in rng.sample(range(3), 1 + int(rng.random() * 2)):
         name = Blanks._fields[place]
         said: Sequence[str] = vague[place]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from r1jax.data.world.problems import word_slots
-from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, Story
+from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, THINGS, Story
 from r1jax.data.world.words import COUNTDOWN_QUESTIONS, Bilingual
 from r1jax.problem import split_envelope
 from r1jax.rewards.answers.extract import answer_tag, last
@@ -263,7 +263,7 @@ def _pattern(text: str, groups: dict[str, str]) -> re.Pattern[str]:
 def _story_patterns(language: int) -> list[tuple[re.Pattern[str], Story]]:
     either = lambda items: "|".join(map(re.escape, items))  # noqa: E731
     name = either(pair[language] for pair in NAMES)
-    plain = either(thing[2 if language else 0] for thing in OBJECTS)
+    plain = either(thing[language] for thing in THINGS)
     counted = either(thing[1] for thing in OBJECTS)
     groups: dict[str, Any] = dict.fromkeys("abcdxyz", "[0-9]+")
     groups |= {"n": name, "m": name, "o": plain, "q": plain, "O": counted, "Q": counted}

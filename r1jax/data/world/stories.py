@@ -10,6 +10,8 @@ _TEXTS = table("stories")
 NAMES: tuple[Bilingual, ...] = _TEXTS["names"]
 OBJECTS: tuple[tuple[str, str, str], ...] = _TEXTS["objects"]
 """English plural; Chinese with its measure word; Chinese alone."""
+THINGS: tuple[Bilingual, ...] = tuple((english, bare) for english, _, bare in OBJECTS)
+"""The same without the measure word."""
 
 
 @dataclass(frozen=True)
