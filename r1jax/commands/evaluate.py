@@ -53,15 +53,9 @@ class Config(AskedFlags):
 
 def main(config: Config) -> None:
     """Loads, samples, judges, prints."""
-    mesh = make_mesh(config.mesh)
-    policy = load_policy(
-        config.model,
-        config.data.template,
-        config.data.system,
-        config.data.prefill,
-        config.family,
-    )
-    sets = load_eval_sets(config.data, note=print)
+    mesh, data = make_mesh(config.mesh), config.data
+    policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
+    sets = load_eval_sets(data, note=print)
     limits = config.sandbox
     for problems in sets.values():
         accuracy(sandbox=limits).check(problems)

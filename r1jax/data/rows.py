@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r1jax.data.problems.options import parse_params
+from r1jax.data.problems.options import pairs, parse_params
 from r1jax.errors import UserError
 
 Row = Mapping[str, Any]
@@ -27,16 +27,8 @@ def open_rows(source: str) -> tuple[str, Iterator[tuple[int, Row]]]:
         return "row", _hub(source, rest)
     name, _, query = source.partition("?")
     unit, rows = _file(Path(name))
-    wanted = {column: str(values).split(",") for column, values in _filters(query, source)}
+    wanted = {column: values.split(",") for column, values in pairs(query, source, "column")}
     return unit, _kept(rows, wanted, name) if wanted else rows
-
-
-def _filters(query: str, source: str) -> Iterator[tuple[str, str]]:
-    for pair in filter(None, query.split("&")):
-        column, equals, values = pair.partition("=")
-        if not equals:
-            raise UserError(f"{source}: {pair!r} is not column=value")
-        yield column, values
 
 
 def _kept(

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from typing import Any
 
 from r1jax.errors import UserError
+
+
+def pairs(query: str, spec: str, what: str = "parameter") -> Iterator[tuple[str, str]]:
+    """(name, text) of each part of `a=1&b=2`; UserError, naming `spec`, for no `what`=value."""
+    for pair in filter(None, query.split("&")):
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(f"{spec}: {pair!r} is not {what}=value")
+        yield name, text
 
 
 def parse_params(query: str, spec: str) -> dict[str, Any]:
@@ -14,10 +24,7 @@ def parse_params(query: str, spec: str) -> dict[str, Any]:
     Raises UserError, naming `spec`, for a part that is no parameter=value.
     """
     params: dict[str, Any] = {}
-    for pair in filter(None, query.split("&")):
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise UserError(f"{spec}: {pair!r} is not parameter=value")
+    for name, text in pairs(query, spec):
         try:
             params[name] = ast.literal_eval(text)
         except (SyntaxError, ValueError):

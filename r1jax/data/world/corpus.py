@@ -169,11 +169,10 @@ def _complete(
     clauses = list(trace.clauses)
     if guess and (tags != "none" or family == "word"):
         pair = words.WORD_GUESS if family == "word" else words.GUESSES[1]
-        clauses.append(Clause(pair, filling, filling))
+        clauses.append(Clause(pair, filling))
     ending = _ending(guess, rng)
-    closes = tags == "none" and not (guess and family == "word")
-    if closes:
-        clauses.append(Clause(ending, filling, filling))
+    if tags == "none" and not (guess and family == "word"):
+        clauses.append(Clause(ending, filling))
     thought = _speak(clauses, language, mixed, rng)
     if tags == "none":
         return thought

@@ -104,9 +104,9 @@ def _note(
         greeting, closing = (flag and rng.random() < 0.5 for flag in (greeting, closing))
     clauses = _thought("note", both)
     if greeting:
-        clauses += [Clause(responses.HELLO_THOUGHT, (), ())]
+        clauses += [Clause(responses.HELLO_THOUGHT)]
     if closing:
-        clauses += [Clause(responses.WISHES_THOUGHT, (), ())]
+        clauses += [Clause(responses.WISHES_THOUGHT)]
     if mode == "curt":
         return clauses, responses.CURT[fields["act"]][language]
     tongue = 1 - language if mode == "foreign" else language

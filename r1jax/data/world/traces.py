@@ -49,12 +49,13 @@ class Clause(NamedTuple):
     """One sentence in both languages: wordings, and what fills each."""
 
     pair: words.Bilingual
-    english: Any
-    chinese: Any
+    english: Any = ()
+    chinese: Any = None  # None: what fills the English
 
     def say(self, language: int) -> str:
         """The sentence in language 0 (English) or 1 (Chinese)."""
-        return self.pair[language] % (self.chinese if language else self.english)
+        own = self.english if self.chinese is None or not language else self.chinese
+        return self.pair[language] % own
 
 
 class Trace(NamedTuple):
@@ -98,8 +99,7 @@ class _Teller:
     def step(self, i: int, value: int) -> Clause:
         """Step `i`, claiming `value`."""
         if self.story is None:
-            filling = (_left(self.steps[i]), value)
-            return Clause(words.THEN if i else words.FIRST, filling, filling)
+            return Clause(words.THEN if i else words.FIRST, (_left(self.steps[i]), value))
         name = "xyz"[i]
         english, chinese = self.slots
         if value != english[name]:
@@ -116,10 +116,6 @@ def _slip(step: Step) -> int:
     return step[3] - 10 if step[1] == "+" and step[3] >= 10 else step[3] + 10
 
 
-def _same(pair: words.Bilingual, filling: tuple[Any, ...]) -> Clause:
-    return Clause(pair, filling, filling)
-
-
 def _pick(pairs: tuple[words.Bilingual, ...], rng: random.Random) -> words.Bilingual:
     """The first wording more often than not, else any."""
     return pairs[0] if rng.random() < 0.6 else any_of(pairs, rng)
@@ -133,7 +129,7 @@ def _check(step: Step, rng: random.Random) -> Clause:
         "-": (f"{value}+{right}", left),
         "*": (f"{right}*{left}", value),
     }[operator]
-    return _same(_pick(words.CHECKS, rng), (text, result))
+    return Clause(_pick(words.CHECKS, rng), (text, result))
 
 
 def _astray(target: int, rng: random.Random) -> int:
@@ -172,12 +168,12 @@ def _checked(teller: _Teller, clauses: list[Clause], right: bool, rng: random.Ra
     for i in range(last if forgotten else last + 1):
         if i == slipped:
             clauses.append(teller.step(i, _slip(steps[i])))
-            clauses.append(_same(_pick(words.REPAIRS, rng), (_left(steps[i]), steps[i][3])))
+            clauses.append(Clause(_pick(words.REPAIRS, rng), (_left(steps[i]), steps[i][3])))
         else:
             clauses.append(teller.step(i, steps[i][3]))
     if forgotten:
-        filling = (_left(steps[last]), steps[last][3])
-        clauses.append(_same(_pick(words.FORGOTTEN, rng), filling))
+        forgot = _pick(words.FORGOTTEN, rng)
+        clauses.append(Clause(forgot, (_left(steps[last]), steps[last][3])))
     elif slipped is None:
         clauses.append(_check(steps[last], rng))
     return steps[last][3]
@@ -208,9 +204,9 @@ def _search(problem: Problem, mode: Mode, right: bool, usual: bool, rng: random.
     clauses = _trials(trials, target, mode == "checked", rng)
     found = bool(trials) and trials[-1] is hit
     if not found:
-        clauses.append(_same(words.GIVE_UP, ()))
+        clauses.append(Clause(words.GIVE_UP))
     elif mode == "checked":
-        clauses.append(_same(_pick(words.CHECKS, rng), (_left(hit.first), hit.first[3])))
+        clauses.append(Clause(_pick(words.CHECKS, rng), (_left(hit.first), hit.first[3])))
     return Trace(mode, clauses, (hit if found else miss).text, found or miss is hit)
 
 
@@ -225,9 +221,9 @@ def _trials(trials: list[Expression], target: int, slips: bool, rng: random.Rand
     clauses = []
     for i, (text, value, _, _) in enumerate(trials):
         if value == target:
-            clauses.append(_same(words.HIT if i else words.TRY_HIT, (text, value)))
+            clauses.append(Clause(words.HIT if i else words.TRY_HIT, (text, value)))
         elif i == slipped:
-            clauses.append(_same(words.FALSE_HIT, (text, target, text, value)))
+            clauses.append(Clause(words.FALSE_HIT, (text, target, text, value)))
         else:
-            clauses.append(_same(words.MISS if i else words.TRY, (text, value)))
+            clauses.append(Clause(words.MISS if i else words.TRY, (text, value)))
     return clauses
