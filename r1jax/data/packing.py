@@ -44,12 +44,8 @@ class Sequences:
             raise ValueError(f"lengths exceed tokens of shape {self.tokens.shape}")
         n, longest = len(self.lengths), self.lengths.max(initial=0)
         for name, values in self.columns.items():
-            if (
-                len(values) != n
-                or values.ndim > 2
-                or values.ndim == 2
-                and values.shape[1] < longest
-            ):
+            aligned = values.ndim == 2 and len(values) == n and values.shape[1] >= longest
+            if values.shape != (n,) and not aligned:
                 raise ValueError(
                     f"column {name}: f32[{n}] or f32[{n}, {longest}] wanted, got {values.shape}"
                 )

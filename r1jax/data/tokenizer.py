@@ -51,21 +51,16 @@ def _class_of(path: str | Path) -> Any:
     Where tokenizer.json says everything by its own word (PreTrainedTokenizerFast), that class:
     AutoTokenizer would put a Qwen2 model's own splitting of words in the place of the file's.
     """
-    automatic, general = _tokenizer_classes()
-    plain = _setting(path, "tokenizer_class") == "PreTrainedTokenizerFast"
-    return general if plain and (Path(path) / "tokenizer.json").is_file() else automatic
-
-
-def _tokenizer_classes() -> tuple[Any, Any]:
-    """transformers' AutoTokenizer and PreTrainedTokenizerFast, without its advice on torch."""
-    logger = logging.getLogger("transformers")
+    logger = logging.getLogger("transformers")  # whose advice on torch is not for our users
     silent = lambda record: "PyTorch was not found" not in record.getMessage()  # noqa: E731
     logger.addFilter(silent)
     try:
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
     finally:
         logger.removeFilter(silent)
-    return AutoTokenizer, PreTrainedTokenizerFast
+    plain = _setting(path, "tokenizer_class") == "PreTrainedTokenizerFast"
+    general = plain and (Path(path) / "tokenizer.json").is_file()
+    return PreTrainedTokenizerFast if general else AutoTokenizer
 
 
 def train_tokenizer(

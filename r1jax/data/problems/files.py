@@ -92,10 +92,8 @@ def _problem(row: Row, where: str, config: SourceConfig) -> Problem:
 
 
 def _unreadable(problem: Problem, where: str) -> str | None:
-    if not problem.answer and problem.grader not in (
-        "code",
-        UNRULED,
-    ):  # tests are the gold, or none
+    # The tests are the gold of programs; what no rule judges has none.
+    if not problem.answer and problem.grader not in ("code", UNRULED):
         return "the gold answer is empty"
     try:
         return check_gold(problem)
