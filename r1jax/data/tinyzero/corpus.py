@@ -121,18 +121,14 @@ class _Maker:
             name: weighted(getattr(mix, name)) for name in ("kinds", "patience", "skill", "endings")
         }
 
-    def choose(self, name: str, rng: random.Random) -> Any:
-        """One of the weighted values of the mix's field `name`."""
-        return choose(self.tables[name], rng)
-
     def make(self, index: int) -> Document:
         """Document number `index`."""
         rng = random.Random((self.seed * 4 + 3) << 48 | index)
-        kind = self.choose("kinds", rng)
+        kind = choose(self.tables["kinds"], rng)
         if kind == "arithmetic":
             return Document(kind, any_of(HEADINGS, rng), _said(arithmetic(rng)))
         problem = self.source[index]
-        thought, ending = self.think(problem, rng), self.choose("endings", rng)
+        thought, ending = self.think(problem, rng), choose(self.tables["endings"], rng)
         answer = ENDINGS[ending].format(thought.answer.expression, thought.claimed)
         return Document(
             kind=kind,
@@ -150,7 +146,7 @@ class _Maker:
         if rng.random() < self.mix.guess:
             said, (guess,) = any_of(GUESSES, rng), tries(rng, numbers, target, 0.0, 1)
             return _Thought([said], guess, target, 0)
-        patience, skill = self.choose("patience", rng), self.choose("skill", rng)
+        patience, skill = choose(self.tables["patience"], rng), choose(self.tables["skill"], rng)
         miss, checks = any_of((" no", " no", f", not {target}"), rng), rng.random() < self.mix.check
         lines: list[str] = []
         best, claimed, tried = None, 0, 0

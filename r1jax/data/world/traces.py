@@ -100,11 +100,7 @@ class _Teller:
         """Step `i`, claiming `value`."""
         if self.story is None:
             return Clause(words.THEN if i else words.FIRST, (_left(self.steps[i]), value))
-        name = "xyz"[i]
-        english, chinese = self.slots
-        if value != english[name]:
-            english, chinese = {**english, name: value}, {**chinese, name: value}
-        return Clause(self.story.says[i], english, chinese)
+        return Clause(self.story.says[i], *(slots | {"xyz"[i]: value} for slots in self.slots))
 
 
 def _left(step: Step) -> str:
