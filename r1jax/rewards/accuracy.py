@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.answers.extract import Policy, check_policy, extract
-from r1jax.rewards.answers.graders import GRADERS, UNRULED, check_gold, grade, grader_of
+from r1jax.rewards.answers.graders import UNRULED, grade, grader_of
 from r1jax.rewards.base import BaseReward
 from r1jax.rewards.sandbox import SandboxConfig, require_isolation
-
-__all__ = ["GRADERS", "Accuracy", "accuracy", "check_gold", "grade"]
 
 
 @dataclass(frozen=True)
 class Accuracy(BaseReward):
-    """1.0 or 0.0 for each completion, None where no rule tells; see `accuracy`."""
+    """Reward 1.0 where the final answer is right, else 0.0 (DeepSeek-R1, section 2.2.2).
 
-    policy: Policy
-    truncated: float
+    A completion cut at the token limit gets `truncated` whatever it says; a program runs within the
+    limits of `sandbox`; problems of grader none, which have no right answer, are left out. Raises
+    UserError for an unknown policy.
+    """
+
+    policy: Policy = "auto"
+    truncated: float = 0.0
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     needs_tokens = False
+
+    def __post_init__(self) -> None:
+        check_policy(self.policy)
 
     def check(self, problems: Sequence[Problem]) -> None:
         """Raises UserError for an unknown grader, and where programs cannot be isolated."""
@@ -40,14 +46,4 @@ class Accuracy(BaseReward):
         return grade(problem, extract(completion.text, self.policy, problem), self.sandbox)
 
 
-def accuracy(
-    policy: Policy = "auto", truncated: float = 0.0, sandbox: SandboxConfig | None = None
-) -> Accuracy:
-    """Reward 1.0 where the final answer is right, else 0.0 (DeepSeek-R1, section 2.2.2).
-
-    A completion cut at the token limit gets `truncated` whatever it says; a program runs within the
-    limits of `sandbox`; problems of grader none, which have no right answer, are left out. Raises
-    UserError for an unknown policy.
-    """
-    check_policy(policy)
-    return Accuracy(policy, truncated, sandbox or SandboxConfig())
+accuracy = Accuracy  # as a term of the reward says it

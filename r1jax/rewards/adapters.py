@@ -15,6 +15,7 @@ from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.base import BaseReward, Place
+from r1jax.rewards.workers.unit import describe
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Lifted(BaseReward):
 
 @dataclass(frozen=True)
 class PerAnswer(BaseReward):
-    """A function of one problem and its extracted answer, as a reward; see `per_answer`."""
+    """Lifts `(problem, answer text) -> float | None` to a reward (a decorator).
+
+    The answer is extracted by the policy "auto"; a completion without one gets 0.0. In a pool each
+    call runs under its own limits.
+    """
 
     function: Callable[[Problem, str], float | None]
     needs_tokens = False
@@ -49,7 +54,7 @@ class PerAnswer(BaseReward):
 
 @dataclass(frozen=True)
 class PerCompletion(BaseReward):
-    """A function of one problem and its completion, as a reward; see `per_completion`."""
+    """Lifts `(problem, completion) -> float | None` to a reward (a decorator); see `per_answer`."""
 
     function: Callable[[Problem, Completion], Value]
     place: Place = "worker"
@@ -58,6 +63,9 @@ class PerCompletion(BaseReward):
     def of(self, problem: Problem, completion: Completion, context: RewardContext) -> Value:
         """The reward of one completion."""
         return self.function(problem, completion)
+
+
+per_answer, per_completion = PerAnswer, PerCompletion  # as users write them above a function
 
 
 def lifted(reward: Reward) -> BaseReward:
@@ -69,20 +77,6 @@ def lifted(reward: Reward) -> BaseReward:
     if isinstance(reward, BaseReward):
         return reward
     return Lifted(reward, getattr(reward, "per_item", False))
-
-
-def per_answer(function: Callable[[Problem, str], float | None]) -> PerAnswer:
-    """Lifts `(problem, answer text) -> float | None` to a reward (a decorator).
-
-    The answer is extracted by the policy "auto"; a completion without one gets 0.0. In a pool each
-    call runs under its own limits.
-    """
-    return PerAnswer(function)
-
-
-def per_completion(function: Callable[[Problem, Completion], float | None]) -> PerCompletion:
-    """Lifts `(problem, completion) -> float | None` to a reward (a decorator); see `per_answer`."""
-    return PerCompletion(function)
 
 
 def per_token(reward: Reward) -> BaseReward:
@@ -104,22 +98,15 @@ def linear(function: Callable[[Problem, Completion], float]) -> PerCompletion:
     return PerCompletion(function, place="here")
 
 
-@dataclass(frozen=True)
-class RandomReward(BaseReward):
-    """A coin for each problem and text; see `random_reward`."""
+def random_reward(seed: int = 0) -> BaseReward:
+    """0.0 or 1.0 with equal chance, fixed by seed, problem id and text: the control of a run."""
 
-    seed: int
-    place = "here"
-
-    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
-        """The coin of one completion."""
-        key = f"{self.seed}\0{problem.id}\0{completion.text}".encode("utf-8", "surrogatepass")
+    @linear
+    def coin(problem: Problem, completion: Completion) -> float:
+        key = f"{seed}\0{problem.id}\0{completion.text}".encode("utf-8", "surrogatepass")
         return float(hashlib.sha256(key).digest()[0] & 1)
 
-
-def random_reward(seed: int = 0) -> RandomReward:
-    """0.0 or 1.0 with equal chance, fixed by seed, problem id and text: the control of a run."""
-    return RandomReward(seed)
+    return coin
 
 
 def load_reward(name: str) -> Reward:
@@ -136,8 +123,7 @@ def load_reward(name: str) -> Reward:
         raise
     except Exception as error:
         raise UserError(
-            f"reward {place}: importing it failed with {type(error).__name__}: {_one_line(error)}; "
-            "check the module"
+            f"reward {place}: importing it failed with {describe(error)}; check the module"
         ) from error
     return _with_options(reward, query, name) if query else reward
 
@@ -206,7 +192,3 @@ def _typed(value: str, kind: Any, what: str) -> Any:
         return kind(value)
     except ValueError:
         raise UserError(f"{what}; expected {words[kind]}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -30,7 +30,12 @@ MAX_PROGRAM_CHARACTERS = 1 << 16
 
 @dataclass(frozen=True)
 class CodeReward(BaseReward):
-    """1.0 or 0.0, or a share, for each completion; see `code`."""
+    """Reward 1.0 where the program passes all tests, else 0.0; with `share`, the share it passes.
+
+    The program is the last fenced block of the answer, of the text behind the thought, or that text
+    itself (`extract.program`). Problems of another grader get None; a completion cut at the token
+    limit gets 0.0. DeepSeek-R1, section 2.2.2: a compiler and predefined test cases.
+    """
 
     share: bool = False
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
@@ -51,14 +56,7 @@ class CodeReward(BaseReward):
         return verdict.share if self.share else float(verdict.right)
 
 
-def code(share: bool = False, sandbox: SandboxConfig | None = None) -> CodeReward:
-    """Reward 1.0 where the program passes all tests, else 0.0; with `share`, the share it passes.
-
-    The program is the last fenced block of the answer, of the text behind the thought, or that text
-    itself (`extract.program`). Problems of another grader get None; a completion cut at the token
-    limit gets 0.0. DeepSeek-R1, section 2.2.2: a compiler and predefined test cases.
-    """
-    return CodeReward(share, sandbox or SandboxConfig())
+code = CodeReward  # as a term of the reward says it
 
 
 def code_answer(problem: Problem, answer: str, sandbox: SandboxConfig | None = None) -> bool:

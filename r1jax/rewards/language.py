@@ -104,11 +104,27 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class LanguageConsistency(BaseReward):
-    """Words of the target language / words of the thought; see `language_consistency`."""
+    """A reward in [0, 1]: Num(Words_target) / Num(Words) over the thought (paper, equation 7).
 
-    target: str
+    `target` is a language of `LANGUAGES`, or question: the problem's metadata "language", else the
+    commonest script of its question. A completion without <think> counts as a whole. Under
+    `FEWEST_WORDS` words on a worded problem (one of at least as many words) earn 0, so that
+    thinking in formulas alone does not pay; a thought without words on any other problem earns 1.
+    With `identifier` langid, sentences of at least `FEWEST_IDENTIFIED` words that are surely in
+    another language of the target's script (German for English) count as foreign. Raises UserError
+    for an unknown target and where the identifier is not installed.
+    """
+
+    target: str = QUESTION
     identifier: Identifier = "script"
     place = "here"
+
+    def __post_init__(self) -> None:
+        if self.identifier == "langid":
+            require()
+        if self.target != QUESTION and self.target not in _LANGUAGES:
+            known = ", ".join((QUESTION, *LANGUAGES))
+            raise UserError(f"language consistency: no target {self.target!r}; choose from {known}")
 
     def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
         """The share for one completion."""
@@ -148,22 +164,4 @@ class LanguageConsistency(BaseReward):
         return found
 
 
-def language_consistency(
-    target: str = QUESTION, identifier: Identifier = "script"
-) -> LanguageConsistency:
-    """A reward in [0, 1]: Num(Words_target) / Num(Words) over the thought (paper, equation 7).
-
-    `target` is a language of `LANGUAGES`, or question: the problem's metadata "language", else the
-    commonest script of its question. A completion without <think> counts as a whole. Under
-    `FEWEST_WORDS` words on a worded problem (one of at least as many words) earn 0, so that
-    thinking in formulas alone does not pay; a thought without words on any other problem earns 1.
-    With `identifier` langid, sentences of at least `FEWEST_IDENTIFIED` words that are surely in
-    another language of the target's script (German for English) count as foreign. Raises UserError
-    for an unknown target and where the identifier is not installed.
-    """
-    if identifier == "langid":
-        require()
-    if target != QUESTION and target not in _LANGUAGES:
-        known = ", ".join((QUESTION, *LANGUAGES))
-        raise UserError(f"language consistency: no target {target!r}; choose from {known}")
-    return LanguageConsistency(target, identifier)
+language_consistency = LanguageConsistency  # as a term of the reward says it

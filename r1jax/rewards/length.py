@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.problem import Completion, Problem
+from r1jax.rewards.adapters import linear
 from r1jax.rewards.base import BaseReward
 
 
-@dataclass(frozen=True)
-class SoftOverlong(BaseReward):
-    """Equation 13 of DAPO, in tokens of `token_ids`; see `soft_overlong`."""
-
-    max_tokens: int
-    cache: int
-    place = "here"
-
-    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
-        """0 up to max_tokens - cache, then linear to -1 at max_tokens, -1 beyond."""
-        over = max(len(completion.token_ids) - (self.max_tokens - self.cache), 0)
-        return 0.0 - min(over / self.cache, 1.0)
-
-
-def soft_overlong(max_tokens: int, cache: int) -> SoftOverlong:
+def soft_overlong(max_tokens: int, cache: int) -> BaseReward:
     """A reward in [-1, 0] over the last `cache` of `max_tokens` tokens (DAPO, equation 13).
 
     `max_tokens` is the generation limit L_max itself, not the expected maximum below it.
@@ -34,4 +19,11 @@ def soft_overlong(max_tokens: int, cache: int) -> SoftOverlong:
             f"soft_overlong cache is {cache} with max_tokens {max_tokens}; "
             "it must be at least 1 and at most max_tokens"
         )
-    return SoftOverlong(max_tokens, cache)
+
+    @linear
+    def punishment(problem: Problem, completion: Completion) -> float:
+        """0 up to max_tokens - cache, then linear to -1 at max_tokens, -1 beyond."""
+        over = max(len(completion.token_ids) - (max_tokens - cache), 0)
+        return 0.0 - min(over / cache, 1.0)
+
+    return punishment

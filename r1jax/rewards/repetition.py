@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from r1jax.errors import UserError
-from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.problem import Completion, Problem
+from r1jax.rewards.adapters import linear
 from r1jax.rewards.base import BaseReward
 
 # A Chinese character or kana is a word of its own; anything else splits at white space.
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
                    r"[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Repetition(BaseReward):
-    """(1 - unique / total n-grams) x max_penalty; see `repetition_penalty`."""
-
-    ngram: int
-    max_penalty: float
-    place = "here"
-
-    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
-        """The penalty of one text."""
-        return 0.0 + repeated_share(completion.text, self.ngram) * self.max_penalty
 
 
 def repeated_share(text: str, ngram: int) -> float:
@@ -37,7 +24,7 @@ def repeated_share(text: str, ngram: int) -> float:
     return 1.0 - unique / total
 
 
-def repetition_penalty(ngram: int = 3, max_penalty: float = -1.0) -> Repetition:
+def repetition_penalty(ngram: int = 3, max_penalty: float = -1.0) -> BaseReward:
     """A reward in [max_penalty, 0] from lower-cased word n-grams, Chinese by character (Open-R1).
 
     Raises UserError unless ngram >= 1 and max_penalty <= 0.
@@ -47,4 +34,10 @@ def repetition_penalty(ngram: int = 3, max_penalty: float = -1.0) -> Repetition:
             f"repetition_penalty got ngram {ngram}, max_penalty {max_penalty}; "
             "ngram must be at least 1 and max_penalty at most 0"
         )
-    return Repetition(ngram, max_penalty)
+
+    @linear
+    def penalty(problem: Problem, completion: Completion) -> float:
+        """(1 - unique / total n-grams) x max_penalty."""
+        return 0.0 + repeated_share(completion.text, ngram) * max_penalty
+
+    return penalty

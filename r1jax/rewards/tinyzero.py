@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from r1jax.problem import Completion, Problem
@@ -58,8 +59,9 @@ def countdown(
     if not loose_syntax:
         use = "all" if strict_numbers else "subset"
         return 1.0 if exact.solves(equation, numbers, target, use) else format_score
-    used = [int(digits) for digits in re.findall(r"[0-9]{1,300}", equation[:MAX_CHARACTERS])]
-    if not _uses(used, list(numbers), strict_numbers):
+    used = Counter(map(int, re.findall(r"[0-9]{1,300}", equation[:MAX_CHARACTERS])))
+    given = Counter(numbers)
+    if not (used == given if strict_numbers else used and used <= given):
         return format_score
     value = _value_of(equation)
     close = value is not None and abs(value - target) < 1e-5
@@ -91,16 +93,6 @@ def last_answer(text: str) -> str | None:
                 break
             found, at = line[start + 8 : end].strip(), end + 9
     return found
-
-
-def _uses(used: Sequence[int], given: list[int], strict: bool) -> bool:
-    if strict:
-        return sorted(used) == sorted(given)
-    for number in used:
-        if number not in given:
-            return False
-        given.remove(number)
-    return bool(used)
 
 
 def _value_of(equation: str) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 
 from r1jax.problem import Completion
 
-_HELD = (
-    8  # a character has at most four bytes, so that more tokens than these hold no unfinished one
-)
+# A character has at most four bytes, so that more tokens than these hold no unfinished one.
+_HELD = 8
 
 
 def with_offsets(completion: Completion, tokenizer: Any) -> Completion:
