@@ -50,9 +50,8 @@ def main(isolated: bool) -> None:
     send(1, {"ready": True})
     # Processes of the same user that count against a program's own.
     others = 1 if root else 3
-    while select.select([0], [], []) and _pending():
-        if not _serve(isolated, others):
-            return
+    while _pending() and _serve(isolated, others):
+        pass
 
 
 def _build() -> None:
@@ -74,10 +73,10 @@ def _build() -> None:
 
 
 def _pending() -> bool:
-    """Whether the host has sent something, rather than gone."""
+    """Waits until the host has sent something; False where it is gone."""
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    return any(event & select.POLLIN for _, event in poll.poll(0))
+    return any(event & select.POLLIN for _, event in poll.poll())
 
 
 def _serve(isolated: bool, others: int) -> bool:

@@ -91,20 +91,16 @@ class _Box:
             bufsize=0,
         )
         try:
-            if isolated and "unshared" in (answer := self._answer(_START_SECONDS)):
+            answer = self._answer(_START_SECONDS)
+            if "unshared" in answer:
                 _map_users(self._process.pid)
                 self._write(b"m")
-            elif isolated:
-                raise _Refused(answer["error"])
-            answer = self._answer(_START_SECONDS)
+                answer = self._answer(_START_SECONDS)
             if "error" in answer:
-                raise _Refused(answer["error"])
+                raise _Ended(answer["error"])
         except (OSError, _Ended) as error:
             self.close()
             raise _Refused(str(error)) from error
-        except _Refused:
-            self.close()
-            raise
 
     def run(self, order: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
         """The verdict on one program; _Ended where there is none."""
@@ -166,10 +162,7 @@ def run_program(
     """
     config = config or SandboxConfig()
     require_isolation(config)
-    order, message, least = _messages(program, tests, config, share)
-    isolated = isolation_error() is None
-    with _lock:
-        return _run(isolated, order, message, least)
+    return _run(isolation_error() is None, program, tests, config, share)
 
 
 def require_isolation(config: SandboxConfig) -> None:
@@ -191,47 +184,43 @@ def _isolation_error(pid: int) -> str | None:
     if sys.platform != "linux":
         return f"{sys.platform} has no namespaces"
     trial = Calls(("assert one() == 1",), ("one",))
-    order, tests, least = _messages("def one(): return 1", trial, SandboxConfig(), False)
     try:
-        with _lock:
-            right = _run(True, order, tests, least).right
+        right = _run(True, "def one(): return 1", trial, SandboxConfig(), False).right
     except _Refused as error:
         return str(error)
     return None if right else "a trial program got no verdict"
 
 
-def _run(isolated: bool, order: dict[str, Any], tests: dict[str, Any], least: int) -> Verdict:
-    key = (os.getpid(), isolated)
-    if key in _boxes and _boxes[key].ended():  # killed from outside meanwhile
-        _boxes.pop(key).close()
-    if key not in _boxes:
-        if not _boxes:
-            atexit.register(_close_all)
-        _boxes[key] = _Box(isolated)
-    try:
-        return Verdict(**_boxes[key].run(order, tests))
-    except _Ended:
-        _boxes.pop(key).close()
-        return Verdict(0, least, "wall")
-    except BaseException:  # Ctrl-C between question and answer: the next answer would be this one
-        _boxes.pop(key).close()
-        raise
-
-
-def _messages(
-    program: str | Sequence[str], tests: Tests, config: SandboxConfig, share: bool
-) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """(order, tests, at least so many tests) as the judge wants them, apart from each other."""
+def _run(
+    isolated: bool,
+    program: str | Sequence[str],
+    tests: Tests,
+    config: SandboxConfig,
+    share: bool,
+) -> Verdict:
+    # Apart from each other: the judge reads the tests after the program's process has begun.
     order = dataclasses.asdict(config) | {
         "programs": [program] if isinstance(program, str) else list(program),
         "streams": isinstance(tests, Streams),
         "share": share,
     }
-    return (
-        order,
-        dataclasses.asdict(tests),
-        len(tests.pairs if isinstance(tests, Streams) else tests.tests),
-    )
+    with _lock:
+        key = (os.getpid(), isolated)
+        if key in _boxes and _boxes[key].ended():  # killed from outside meanwhile
+            _boxes.pop(key).close()
+        if key not in _boxes:
+            if not _boxes:
+                atexit.register(_close_all)
+            _boxes[key] = _Box(isolated)
+        try:
+            return Verdict(**_boxes[key].run(order, dataclasses.asdict(tests)))
+        except _Ended:
+            _boxes.pop(key).close()
+            least = len(tests.pairs if isinstance(tests, Streams) else tests.tests)
+            return Verdict(0, least, "wall")
+        except BaseException:  # Ctrl-C meanwhile: the next answer would be this one
+            _boxes.pop(key).close()
+            raise
 
 
 def _map_users(pid: int) -> None:

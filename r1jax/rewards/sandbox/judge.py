@@ -17,7 +17,7 @@ import traceback
 from typing import Any
 
 from r1jax.rewards.sandbox import calls, kernel, program
-from r1jax.rewards.sandbox.wire import Opaque, Strange, decode, encode, pack, receive, send
+from r1jax.rewards.sandbox.wire import Strange, decode, encode, pack, receive, send
 
 _GRACE_SECONDS = 0.5
 _CASE = "__case__"
@@ -124,13 +124,10 @@ class Remote:
         poll = select.poll()
         poll.register(fd, event)
         while not poll.poll(1000 * program.POLL_SECONDS):
-            self._check()
-
-    def _check(self) -> None:
-        if program.cpu_seconds(self.pid) > self._cpu:
-            raise Over("cpu")
-        if time.monotonic() > self._end:
-            raise Over("wall")
+            if program.cpu_seconds(self.pid) > self._cpu:
+                raise Over("cpu")
+            if time.monotonic() > self._end:
+                raise Over("wall")
 
     def _death(self) -> str:
         _, status, usage = os.wait4(self.pid, 0)
@@ -245,6 +242,3 @@ def _streams(remote: Remote, pairs: list[list[str]], cases: Cases) -> None:
 def _lines(text: str) -> list[str]:
     """Lines without white space at their ends, without empty ones at the end of the text."""
     return [line.rstrip() for line in text.rstrip().split("\n")]
-
-
-__all__ = ["Opaque", "judge", "run"]

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from typing import Any
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
     0x00020000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000,
@@ -36,32 +37,26 @@ class _MountAttr(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
 
 
-def libc() -> ctypes.CDLL:
-    """The C library, with errno."""
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def checked(result: int, what: str) -> int:
-    """`result` of a system call; OSError naming `what` where it failed."""
-    if result < 0:
+def call(name: str, *arguments: Any, what: str = "") -> None:
+    """Calls a function of the C library; OSError naming `what` (or the function) where it fails."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-    return result
+        raise OSError(number, f"{what or name}: {os.strerror(number)}")
 
 
 def unshare(flags: int) -> None:
     """Leaves the namespaces in `flags` for new ones."""
-    checked(libc().unshare(flags), "unshare")
+    call("unshare", flags)
 
 
 def end_with_parent() -> None:
     """This process is killed when its parent ends; to be asked for after a change of user."""
-    checked(libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def adopt_orphans() -> None:
     """Processes that lose their parent below this one become its children, not process 1's."""
-    checked(libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+    call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children() -> list[int]:
@@ -96,8 +91,8 @@ def make_root() -> None:
         if os.path.isdir(base + path):
             _mount("tmpfs", base + path, "tmpfs", _NOSUID | _NODEV, "size=4k,mode=755")
     os.chdir(base)
-    checked(libc().syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    checked(libc().umount2(b".", _DETACH), "umount2")
+    call("syscall", _PIVOT_ROOT[os.uname().machine], b".", b".", what="pivot_root")
+    call("umount2", b".", _DETACH)
     os.chdir("/")
     _read_only("/", recursive=False)
 
@@ -117,13 +112,13 @@ def drop_rights() -> None:
         os.setresgid(GUEST, GUEST, GUEST)
         os.setresuid(GUEST, GUEST, GUEST)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-    checked(libc().capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    call("capset", header, (ctypes.c_uint32 * 6)())
     no_new_rights()
 
 
 def no_new_rights() -> None:
     """No program that this process starts may have more rights than it has."""
-    checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def set_limits(cpu_seconds: float, memory_mb: int, file_mb: int, processes: int) -> None:
@@ -144,20 +139,15 @@ def set_limits(cpu_seconds: float, memory_mb: int, file_mb: int, processes: int)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    result = libc().mount(
-        source.encode(), target.encode(), kind.encode(), flags, options.encode() or None
-    )
-    checked(result, f"mount {target}")
+    texts = source.encode(), target.encode(), kind.encode()
+    call("mount", *texts, flags, options.encode() or None, what=f"mount {target}")
 
 
 def _read_only(path: str, recursive: bool) -> None:
     attributes = _MountAttr(_ATTR_RDONLY | _ATTR_NOSUID)
     flags = _AT_RECURSIVE if recursive else 0
-    size = ctypes.sizeof(attributes)
-    result = libc().syscall(
-        _MOUNT_SETATTR, _AT_FDCWD, path.encode(), flags, ctypes.byref(attributes), size
-    )
-    checked(result, "mount_setattr (Linux 5.12)")
+    given = path.encode(), flags, ctypes.byref(attributes), ctypes.sizeof(attributes)
+    call("syscall", _MOUNT_SETATTR, _AT_FDCWD, *given, what="mount_setattr (Linux 5.12)")
 
 
 def _library_paths() -> tuple[dict[str, str], list[str]]:

@@ -14,6 +14,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from r1jax.rewards.sandbox.kernel import set_limits
@@ -24,6 +25,8 @@ MAX_OUTPUT = 2 << 20
 """Bytes that a program may print for one test."""
 
 _MESSAGE = 500
+Limit = Callable[[float], None]
+"""Takes a process's last rights away and bounds it, its CPU seconds among the rest."""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -41,12 +44,9 @@ def serve(ask: int, tell: int, order: dict[str, Any], confine: Callable[[], None
     """
     try:
         _only(ask, tell)
-        code = _compiled(order["programs"])
-        if order["streams"]:
-            _serve_streams(ask, tell, code, order, confine)
-        else:
-            _limit(order, order["cpu_seconds"], confine)
-            _serve_calls(ask, tell, code)
+        code, limit = _compiled(order["programs"]), partial(_limit, order, confine)
+        serve = _serve_streams if order["streams"] else _serve_calls
+        serve(ask, tell, code, order["cpu_seconds"], limit)
     except BaseException as error:
         send(tell, {"raise": _named(error)})
     finally:
@@ -65,7 +65,7 @@ def _only(ask: int, tell: int) -> None:
     os.closerange(start, os.sysconf("SC_OPEN_MAX") if sys.platform != "linux" else 1 << 16)
 
 
-def _limit(order: dict[str, Any], cpu: float, confine: Callable[[], None]) -> None:
+def _limit(order: dict[str, Any], confine: Callable[[], None], cpu: float) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     confine()
     set_limits(cpu, order["memory_mb"], order["file_mb"], order["processes"])
@@ -91,7 +91,8 @@ def _module(name: str) -> dict[str, Any]:
 # --- functions of the program, called one by one ----------------------------------------------
 
 
-def _serve_calls(ask: int, tell: int, code: types.CodeType) -> None:
+def _serve_calls(ask: int, tell: int, code: types.CodeType, cpu: float, limit: Limit) -> None:
+    limit(cpu)
     kept: list[Any] = []
 
     def keep(value: Any) -> int:
@@ -123,11 +124,8 @@ def _named(error: BaseException) -> list[str]:
 # --- the whole program, once for each input ---------------------------------------------------
 
 
-def _serve_streams(
-    ask: int, tell: int, code: types.CodeType, order: dict[str, Any], confine: Callable[[], None]
-) -> None:
+def _serve_streams(ask: int, tell: int, code: types.CodeType, left: float, limit: Limit) -> None:
     send(tell, {"ready": True})
-    left = order["cpu_seconds"]
     while True:
         given = receive(ask)["input"]
         child_in, ours_in = os.pipe()
@@ -137,7 +135,7 @@ def _serve_streams(
             os.dup2(child_in, 0)
             os.dup2(child_out, 1)
             os.closerange(3, 1 << 10)
-            _run(code, order, left, confine)
+            _run(code, left, limit)
         os.close(child_in)
         os.close(child_out)
         data = given.encode("utf-8", "replace")
@@ -154,12 +152,10 @@ def _serve_streams(
         send(tell, {"output": output.decode("utf-8", "replace"), "reason": reason})
 
 
-def _run(
-    code: types.CodeType, order: dict[str, Any], cpu: float, confine: Callable[[], None]
-) -> None:
+def _run(code: types.CodeType, cpu: float, limit: Limit) -> None:
     status = 1
     try:
-        _limit(order, cpu, confine)
+        limit(cpu)
         sys.stdin = sys.__stdin__ = io.TextIOWrapper(
             io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8", "replace"
         )
@@ -183,27 +179,21 @@ def _talk(pid: int, to: int, back: int, given: bytes, cpu: float) -> tuple[bytes
     poll = select.poll()
     poll.register(back, select.POLLIN)
     poll.register(to, select.POLLOUT)
-    view, parts, size, writing = memoryview(given), [], 0, True
-    while True:
-        for fd, _ in poll.poll(1000 * POLL_SECONDS):
-            if fd == back:
-                part = os.read(back, 1 << 16)
-                parts.append(part)
-                size += len(part)
-                if not part or size > MAX_OUTPUT:
-                    if writing:
-                        os.close(to)
-                    return b"".join(parts), "" if not part else "output"
-                continue
-            try:
-                view = view[os.write(to, view[: 1 << 16]) :]
-            except BrokenPipeError:
-                view = view[:0]
-            if not view and writing:
-                writing = False
-                poll.unregister(to)
-                os.close(to)
-        if cpu_seconds(pid) > cpu:
-            if writing:
-                os.close(to)
-            return b"".join(parts), "cpu"
+    view, output = memoryview(given), bytearray()
+    with open(to, "wb", buffering=0) as feed:
+        while cpu_seconds(pid) <= cpu:
+            for fd, _ in poll.poll(1000 * POLL_SECONDS):
+                if fd == back:
+                    part = os.read(back, 1 << 16)
+                    output += part
+                    if not part or len(output) > MAX_OUTPUT:
+                        return bytes(output), "output" if part else ""
+                    continue
+                try:
+                    view = view[os.write(to, view[: 1 << 16]) :]
+                except BrokenPipeError:
+                    view = view[:0]
+                if not view:  # the program then sees the end of its input
+                    poll.unregister(to)
+                    feed.close()
+    return bytes(output), "cpu"

@@ -62,25 +62,15 @@ def encode(value: Any, keep: Callable[[Any], int]) -> Any:
     """JSON of a plain value; `keep` gives a number to any other. Subclasses lose their class."""
     if value is None or isinstance(value, bool | float | str):
         return value
-    if isinstance(value, int):  # json writes at most 4,300 digits
-        return value if -_SMALL < value < _SMALL else {"int": format(int(value), "x")}
+    if isinstance(value, int) and -_SMALL < value < _SMALL:
+        return value
     if isinstance(value, list):
         return [encode(item, keep) for item in value]
-    for name, kind in _SEQUENCES.items():
-        if isinstance(value, kind):
-            return {name: [encode(item, keep) for item in value]}
-    if isinstance(value, dict):
-        return {"dict": [[encode(k, keep), encode(v, keep)] for k, v in value.items()]}
-    if isinstance(value, bytes | bytearray):
-        return {type(b"" if isinstance(value, bytes) else value).__name__: value.hex()}
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    if isinstance(value, range):
-        return {"range": [encode(n, keep) for n in (value.start, value.stop, value.step)]}
     if isinstance(value, Opaque):
         return {"opaque": value.handle}
-    if isinstance(value, Iterator):
-        return {"iterator": [encode(item, keep) for item in islice(value, _MAX_ITEMS)]}
+    for name, (kind, take_apart, _) in _KINDS.items():
+        if isinstance(value, kind):
+            return {name: encode(take_apart(value), keep)}
     return {"opaque": keep(value)}
 
 
@@ -94,42 +84,31 @@ def decode(data: Any, find: Callable[[int], Any] = Opaque) -> Any:
         raise Strange("not a value")
     ((name, part),) = data.items()
     try:
-        if name == "int":
-            return int(part, 16)
-        if name in _BUILDERS:
-            return _BUILDERS[name](decode(part, find))
-        if name == "dict":
-            return {decode(k, find): decode(v, find) for k, v in part}
-        if name in ("bytes", "bytearray"):
-            made = bytes.fromhex(part)
-            return made if name == "bytes" else bytearray(made)
-        if name == "complex":
-            return complex(*map(float, part))
-        if name == "range":
-            return range(*decode(part, find))
         if name == "opaque":
             return find(int(part))
+        if name in _KINDS:
+            return _KINDS[name][2](decode(part, find))
     except (TypeError, ValueError, OverflowError) as error:
         raise Strange(f"not a {name}") from error
     raise Strange("not a value")
 
 
-_SEQUENCES: dict[str, Any] = {
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "keys": type({}.keys()),
-    "values": type({}.values()),
-    "items": type({}.items()),
-}
-_BUILDERS: dict[str, Callable[[list[Any]], Any]] = {
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "keys": lambda items: dict.fromkeys(items).keys(),
-    "values": lambda items: dict(enumerate(items)).values(),
-    "items": lambda items: dict(items).items(),
-    "iterator": iter,
+_Kind = tuple[type, Callable[[Any], Any], Callable[[Any], Any]]
+_KINDS: dict[str, _Kind] = {  # type, its parts, a value from its parts
+    # In base 16: json writes at most 4,300 decimal digits.
+    "int": (int, lambda n: format(int(n), "x"), lambda digits: int(digits, 16)),
+    "tuple": (tuple, list, tuple),
+    "set": (set, list, set),
+    "frozenset": (frozenset, list, frozenset),
+    "keys": (type({}.keys()), list, lambda items: dict.fromkeys(items).keys()),
+    "values": (type({}.values()), list, lambda items: dict(enumerate(items)).values()),
+    "items": (type({}.items()), list, lambda items: dict(items).items()),
+    "dict": (dict, lambda value: [list(pair) for pair in value.items()], dict),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "bytearray": (bytearray, bytearray.hex, bytearray.fromhex),
+    "complex": (complex, lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
+    "range": (range, lambda r: [r.start, r.stop, r.step], lambda parts: range(*parts)),
+    "iterator": (Iterator, lambda value: list(islice(value, _MAX_ITEMS)), iter),
 }
 
 
