@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from multiprocessing import Pipe, reduction
 from multiprocessing.connection import Connection
 from typing import Any, BinaryIO, cast
 
@@ -19,8 +18,7 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.rewards.workers.board import SIZE, Board
-from r1jax.rewards.workers.unit import Status
-from r1jax.rewards.workers.worker import ORDER
+from r1jax.rewards.workers.unit import Status, Unit
 
 _RSS_SLACK = 128 << 20  # pages of libraries that a worker touches for the first time
 _CPU_SLACK = 0.05  # the worker's own, finer clock decides near the limit
@@ -48,9 +46,9 @@ class Worker:
     rss: int
     loaded: bytes = b""  # digest of the reward it holds
     tasks: int = 0
-    busy: Any = None  # the chunk it was given
+    busy: list[Unit] = field(default_factory=list)  # the chunk it was given
     since: float = field(default_factory=time.monotonic)
-    sizes: dict[int, int] = field(default_factory=dict)  # slot -> completions of that call
+    calls: dict[int, Unit] = field(default_factory=dict)  # by slot of their first completion
 
     def send(self, *message: Any) -> None:
         """Sends one message; BrokenPipeError where the worker is gone."""
@@ -61,13 +59,14 @@ class Worker:
         """The limit that the running call has broken, or None."""
         running = self.board.running()
         if running is None:
-            loading = not self.sizes and time.monotonic() - self.since > limits.load_seconds
+            loading = not self.calls and time.monotonic() - self.since > limits.load_seconds
             return Status.WALL if loading else None
         try:
             times, rss = self.process.cpu_times(), self.process.memory_info().rss
         except psutil.Error:
             return None  # it just died; the connection will say so
-        size = self.sizes.get(running.slot, 1)
+        call = self.calls.get(running.slot)
+        size = len(call.indices) if call else 1
         status = None
         if times.user + times.system - running.cpu > limits.cpu_seconds * size + _CPU_SLACK:
             status = Status.CPU
@@ -89,90 +88,92 @@ class LauncherEnded(RuntimeError):
 
 
 class Launcher:
-    """The forking process; it starts at once and imports the graders in the background."""
+    """The forking process; it starts at once and imports the graders in the background.
 
-    def __init__(self, graders: tuple[str, ...]) -> None:
-        if not hasattr(socket, "send_fds"):
+    Where it was killed from outside, the next order starts it anew.
+    """
+
+    def __init__(self) -> None:
+        if not hasattr(os, "fork"):
             raise UserError("reward workers need Linux or macOS; set --reward.workers 0 here")
-        self._socket, theirs = socket.socketpair()
+        self.graders = {"math"}
+        self._start()
+
+    def _start(self) -> None:
+        self._control, theirs = Pipe()
         command = (
             f"import sys; sys.path[:] = {json.dumps([str(path) for path in sys.path])}; "
             "from r1jax.rewards.workers.worker import serve; "
-            f"serve({theirs.fileno()}, {list(graders)!r})"
+            f"serve({theirs.fileno()}, {sorted(self.graders)!r})"
         )
         threads = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL")}
         # A reward that imports jax against all advice must not take the accelerator's memory, and
         # a tokenizer's library need not say in each worker that it found no PyTorch.
         own = {"JAX_PLATFORMS": "cpu", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
-        environment = os.environ | threads | own
         self._process = subprocess.Popen(
             [sys.executable, "-c", command],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env=os.environ | threads | own,
             start_new_session=True,
         )
         theirs.close()
 
     def fork(self, limits: Limits) -> Worker:
         """A fresh worker."""
-        ours, theirs = socket.socketpair()
+        connection, theirs = Pipe()
         with _shared_file() as file:
             file.truncate(SIZE)
             board = Board(file.fileno())
             board.clear(0)
-            files = [theirs.fileno(), file.fileno()]
-            pid = self._order(b"fork", limits.memory_mb, limits.cpu_seconds, files=files)
+            order = ("fork", limits.memory_mb, limits.cpu_seconds)
+            files = (theirs.fileno(), file.fileno())
+            try:
+                pid = self._order(*order, files=files)
+            except LauncherEnded:  # killed this instant: a second failure is a real one
+                pid = self._order(*order, files=files)
         theirs.close()
         process = psutil.Process(pid)
-        connection = Connection(ours.detach())
         return Worker(pid, connection, board, process, process.memory_info().rss)
 
     def kill(self, worker: Worker) -> None:
         """Ends a worker and whatever it started; with the forking process it ends by itself."""
         worker.close()
         try:
-            self._order(b"kill", worker.pid)
+            self._order("kill", worker.pid)
         except LauncherEnded:
             pass  # its workers went with it
 
-    def ended(self) -> bool:
-        """Whether the process is gone."""
-        return self._process.poll() is not None
-
     def warm(self, grader: str) -> None:
         """Imports what `grader` needs, for all workers forked from now on."""
-        self._order(b"warm", text=grader.encode())
+        self.graders.add(grader)
+        self._order("warm", grader)
 
     def close(self) -> None:
         """Ends the forking process, which ends its workers."""
-        self._socket.close()
+        self._control.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    def _order(
-        self,
-        order: bytes,
-        number: int = 0,
-        seconds: float = 0.0,
-        text: bytes = b"",
-        files: list[int] | None = None,
-    ) -> int:
-        message = ORDER.pack(order, number, seconds, text)
+    def _order(self, *order: Any, files: tuple[int, ...] = ()) -> int:
+        """Sends one order and the files that it needs; what the forking process answers."""
+        if self._process.poll() is not None:
+            self.close()
+            self._start()
         try:
-            socket.send_fds(self._socket, [message], files or [])
-            answer = self._socket.recv(8, socket.MSG_WAITALL)
-        except OSError:
-            answer = b""
+            self._control.send(order)
+            for file in files:
+                reduction.send_handle(self._control, file, self._process.pid)
+            return int(self._control.recv())
+        except (OSError, EOFError) as error:
+            self.close()
+            raise LauncherEnded("the process that starts reward workers has ended") from error
         except BaseException:  # Ctrl-C between order and answer: the next answer would be this one
             self.close()
             raise
-        if len(answer) < 8:
-            raise LauncherEnded("the process that starts reward workers has ended")
-        return int(struct.unpack("<q", answer)[0])
 
 
 def _shared_file() -> BinaryIO:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -15,13 +14,13 @@ import psutil
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.adapters import lifted
-from r1jax.rewards.workers.launch import Launcher, LauncherEnded, Limits, Worker
-from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Unit, Work, chunks, part, split
+from r1jax.rewards.workers.launch import Launcher, Limits, Worker
+from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Work, chunks, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
-from r1jax.rewards.workers.unit import Counts, Status, Tally, run_unit, widths
+from r1jax.rewards.workers.unit import Counts, Status, Tally, Unit, run_unit, widths
 
 
-class RewardPool:
+class RewardPool(AbstractContextManager["RewardPool"]):
     """Worker processes that judge completions; see `map`. A context manager.
 
     A call of the reward that uses more than `cpu_seconds` of CPU, or asks for more than
@@ -56,9 +55,8 @@ class RewardPool:
         self._closed = False
         self._unwanted = threading.Event()
         self._team: list[Worker] = []
-        self._warm = {"math"}
         self._tokenizer: tuple[Any, bytes] = (None, b"")
-        self._launcher = Launcher(tuple(self._warm)) if self.workers else None
+        self._launcher = Launcher() if self.workers else None
 
     def map(
         self,
@@ -80,24 +78,23 @@ class RewardPool:
                 f"{len(context.group_ids)} group ids"
             )
         reward.check(problems)
-        sizes = widths(reward, completions)
-        units = split(problems, context, reward.per_item, sizes)
-        if self.workers == 0 or reward.place != "worker":
-            tally = Tally.of(len(problems), sizes)
+        work = Work(name, problems, completions, context, widths(reward, completions))
+        units = split(problems, context, reward.per_item, work.widths)
+        if self._launcher is None or reward.place != "worker":
+            tally = Tally.of(len(problems), work.widths)
             for unit in units:
                 if self._unwanted.is_set():
                     raise BrokenOff
-                *own, groups = part(problems, completions, context, unit)
-                tally.take(
-                    unit.indices, *run_unit(reward, *own, replace(context, group_ids=groups))
-                )
+                *own, groups = work.part(unit)
+                outcomes = run_unit(reward, *own, replace(context, group_ids=groups))
+                tally.take(unit.indices, *outcomes)
         else:
             if not (reward.needs_tokens or reward.per_token):
-                completions = [replace(c, token_ids=()) for c in completions]
+                work = replace(work, completions=[replace(c, token_ids=()) for c in completions])
             with self._lock:
                 tokenizer = self._pickled(context.tokenizer) if reward.needs_tokenizer else b""
-                work = Work(name, dumps(reward), tokenizer, problems, completions, context, sizes)
-                tally = self._drive(work, units)
+                work = replace(work, reward=dumps(reward), tokenizer=tokenizer)
+                tally = self._drive(self._launcher, work, units)
         _check_lengths(name, tally)
         return tally.values(), tally.counts()
 
@@ -123,52 +120,21 @@ class RewardPool:
             if self._launcher is not None:
                 self._launcher.close()
 
-    def __enter__(self) -> RewardPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _drive(self, work: Work, units: list[Unit]) -> Tally:
-        for grader in sorted({p.grader for p in work.problems} - self._warm):
-            self._warm.add(grader)
-            self._alive().warm(grader)
-            if grader == "reasoning_gym":  # slow to import in each worker
-                while self._team:
-                    self._alive().kill(self._team.pop())
-        portions = chunks(units, self.workers)
-        team, size = self._team, self.workers
-        unwanted = self._unwanted.is_set
-        return Schedule(
-            work, portions, self.limits, team, size, self._fork, self._kill, unwanted
-        ).run()
-
-    def _alive(self) -> Launcher:
-        """The forking process; a new one where the old one was killed from outside."""
+    def _drive(self, launcher: Launcher, work: Work, units: list[Unit]) -> Tally:
         if self._closed:
             raise RuntimeError("the reward pool is closed")
-        if self._launcher is not None and self._launcher.ended():
-            self._launcher.close()
-            self._launcher = None
-        if self._launcher is None:
-            self._launcher = Launcher(tuple(sorted(self._warm)))
-        return self._launcher
-
-    def _fork(self) -> Worker:
-        try:
-            return self._alive().fork(self.limits)
-        except LauncherEnded:  # killed from outside this instant: a second failure is a real one
-            if self._launcher is not None:
-                self._launcher.close()
-            return self._alive().fork(self.limits)
-
-    def _kill(self, worker: Worker) -> None:
-        self._alive().kill(worker)
+        for grader in sorted({p.grader for p in work.problems} - launcher.graders):
+            launcher.warm(grader)
+            if grader == "reasoning_gym":  # slow to import in each worker
+                while self._team:
+                    launcher.kill(self._team.pop())
+        portions, unwanted = chunks(units, self.workers), self._unwanted.is_set
+        return Schedule(
+            work, portions, self.limits, self._team, self.workers, launcher, unwanted
+        ).run()
 
     def _pickled(self, tokenizer: Any) -> bytes:
         """The tokenizer's bytes, pickled once for a run rather than once for a batch."""

@@ -13,8 +13,8 @@ from multiprocessing.connection import wait
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.workers.board import CAPACITY, NUMBERS
-from r1jax.rewards.workers.launch import Limits, Worker
-from r1jax.rewards.workers.unit import Status, Tally
+from r1jax.rewards.workers.launch import Launcher, Limits, Worker
+from r1jax.rewards.workers.unit import Status, Tally, Unit
 
 POLL_SECONDS = 0.02
 _CHUNK = 256
@@ -25,53 +25,34 @@ class BrokenOff(Exception):
     """A call of a reward that nobody waits for any more."""
 
 
-@dataclass(frozen=True)
-class Unit:
-    """The completions of one call of the reward, by index in the batch."""
-
-    indices: tuple[int, ...]
-    attempt: int = 0
-    numbers: int = 0  # that it returns beside its outcomes: one for each token
-
-
 Chunk = list[Unit]
 
 
 @dataclass(frozen=True)
 class Work:
-    """A batch and the reward that judges it, ready to be sent."""
+    """A batch and the reward that judges it."""
 
     name: str
-    reward: bytes
-    tokenizer: bytes
     problems: Sequence[Problem]
     completions: Sequence[Completion]
     context: RewardContext
     widths: list[int] | None = None  # numbers of each completion, where tokens are judged
+    reward: bytes = b""  # as a worker needs it, and the tokenizer beside it
+    tokenizer: bytes = b""
 
     @property
     def digest(self) -> bytes:
         """What tells this reward (and tokenizer) from another."""
         return hashlib.sha256(self.reward + self.tokenizer).digest()
 
-    def units(self, chunk: Chunk) -> list[tuple[list[Problem], list[Completion], tuple[int, ...]]]:
-        """What a worker needs to judge `chunk`."""
-        return [part(self.problems, self.completions, self.context, unit) for unit in chunk]
-
-
-def part(
-    problems: Sequence[Problem],
-    completions: Sequence[Completion],
-    context: RewardContext,
-    unit: Unit,
-) -> tuple[list[Problem], list[Completion], tuple[int, ...]]:
-    """A unit's problems, completions and group ids."""
-    groups, own = context.group_ids, unit.indices
-    return (
-        [problems[i] for i in own],
-        [completions[i] for i in own],
-        tuple(groups[i] for i in own) if groups else (),
-    )
+    def part(self, unit: Unit) -> tuple[list[Problem], list[Completion], tuple[int, ...]]:
+        """A unit's problems, completions and group ids."""
+        groups, own = self.context.group_ids, unit.indices
+        return (
+            [self.problems[i] for i in own],
+            [self.completions[i] for i in own],
+            tuple(groups[i] for i in own) if groups else (),
+        )
 
 
 def split(
@@ -99,29 +80,25 @@ def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
     """
     size = max(1, min(_CHUNK, math.ceil(len(units) / (4 * workers))))
     portions: deque[Chunk] = deque()
-    for start in range(0, len(units), size):
-        chunk: Chunk = []
-        for unit in units[start : start + size]:
-            n, numbers = len(unit.indices), unit.numbers
-            if n > CAPACITY or numbers > NUMBERS:
-                raise UserError(
-                    f"a group of {n} completions with {numbers} tokens to judge is too large; at "
-                    f"most {CAPACITY} and {NUMBERS}"
-                )
-            full = sum(len(u.indices) for u in chunk) + n > CAPACITY
-            if full or sum(u.numbers for u in chunk) + numbers > NUMBERS:
-                portions.append(chunk)
-                chunk = []
-            chunk.append(unit)
-        portions.append(chunk)
+    answers = numbers = 0  # of the last portion
+    for unit in units:
+        n = len(unit.indices)
+        if n > CAPACITY or unit.numbers > NUMBERS:
+            raise UserError(
+                f"a group of {n} completions with {unit.numbers} tokens to judge is too large; at "
+                f"most {CAPACITY} and {NUMBERS}"
+            )
+        answers, numbers = answers + n, numbers + unit.numbers
+        full = answers > CAPACITY or numbers > NUMBERS
+        if not portions or full or len(portions[-1]) == size:
+            portions.append([])
+            answers, numbers = n, unit.numbers
+        portions[-1].append(unit)
     return portions
 
 
 class Schedule:
-    """Drives a team of workers through a batch. `fork` and `kill` come from the launcher.
-
-    Ends with `BrokenOff` once `unwanted` says so.
-    """
+    """Drives a team of workers through a batch; ends with `BrokenOff` once `unwanted` says so."""
 
     def __init__(
         self,
@@ -130,13 +107,11 @@ class Schedule:
         limits: Limits,
         team: list[Worker],
         size: int,
-        fork: Callable[[], Worker],
-        kill: Callable[[Worker], None],
+        launcher: Launcher,
         unwanted: Callable[[], bool],
     ) -> None:
-        self._unwanted = unwanted
         self._work, self._queue, self._limits = work, queue, limits
-        self._team, self._size, self._fork, self._kill = team, size, fork, kill
+        self._team, self._size, self._launcher, self._unwanted = team, size, launcher, unwanted
         self._tally = Tally.of(len(work.problems), work.widths)
         self._idle_deaths = 0
         self._watched = 0.0
@@ -156,22 +131,22 @@ class Schedule:
         return self._tally
 
     def _busy(self) -> list[Worker]:
-        return [worker for worker in self._team if worker.busy is not None]
+        return [worker for worker in self._team if worker.busy]
 
     def _end(self, worker: Worker) -> None:
         self._team.remove(worker)
-        self._kill(worker)
+        self._launcher.kill(worker)
 
     def _assign(self) -> None:
         """Gives each idle worker a chunk; there are never more workers than chunks to judge."""
         while self._queue:
-            idle = next((w for w in self._team if w.busy is None), None)
+            idle = next((w for w in self._team if not w.busy), None)
             if idle is None:
                 if len(self._team) >= self._size:
                     return
-                idle = self._fork()
+                idle = self._launcher.fork(self._limits)
                 self._team.append(idle)
-            idle.busy, idle.sizes = self._queue.popleft(), {}
+            idle.busy, idle.calls = self._queue.popleft(), {}
             if idle.loaded == self._work.digest:
                 self._send_chunk(idle)
             else:
@@ -179,13 +154,13 @@ class Schedule:
                 self._send(idle, "reward", self._work.reward, self._work.tokenizer)
 
     def _send_chunk(self, worker: Worker) -> None:
-        chunk: Chunk = worker.busy
         slot = 0
-        for unit in chunk:
-            worker.sizes[slot] = len(unit.indices)
+        for unit in worker.busy:
+            worker.calls[slot] = unit
             slot += len(unit.indices)
         worker.board.clear(slot)
-        self._send(worker, "chunk", self._work.context.step, self._work.units(chunk))
+        parts = [self._work.part(unit) for unit in worker.busy]
+        self._send(worker, "chunk", self._work.context.step, parts)
 
     def _send(self, worker: Worker, *message: object) -> None:
         try:
@@ -217,8 +192,8 @@ class Schedule:
         elif message == b"done":
             self._collect(worker)
             self._idle_deaths = 0
-            worker.tasks += sum(worker.sizes.values())
-            worker.busy = None
+            worker.tasks += sum(len(unit.indices) for unit in worker.busy)
+            worker.busy = []
             if worker.tasks >= self._limits.max_tasks:
                 self._end(worker)
         else:
@@ -231,7 +206,7 @@ class Schedule:
         outcomes = worker.board.outcomes(len(own), widths and [widths[i] for i in own])
         error = worker.board.error()
         pending: Chunk = []
-        for unit, slot in zip(worker.busy, worker.sizes, strict=True):
+        for slot, unit in worker.calls.items():
             if outcomes[slot][0] == Status.PENDING:
                 pending.append(unit)
                 continue
@@ -242,10 +217,9 @@ class Schedule:
     def _lose(self, worker: Worker, status: Status) -> None:
         """Ends a worker: the running call pays, the rest of its chunk goes to another."""
         running = worker.board.running()
-        judging = bool(worker.sizes)  # else it was still loading the reward
-        rest = self._collect(worker) if judging else list(worker.busy)
-        slots = dict(zip(worker.sizes, worker.busy, strict=True)) if judging else {}
-        culprit = slots.get(running.slot) if running is not None else None
+        # Without calls it was still loading the reward.
+        rest = self._collect(worker) if worker.calls else list(worker.busy)
+        culprit = worker.calls.get(running.slot) if running is not None else None
         self._end(worker)
         if culprit in rest:
             rest.remove(culprit)

@@ -44,14 +44,9 @@ def _layers(reward: Any) -> Iterator[Any]:
     """`reward` and the functions it wraps: lifted, partial, decorated or bound."""
     while reward is not None:
         yield reward
-        reward = next(
-            (
-                inner
-                for name in ("function", "func", "__wrapped__", "__func__")
-                if callable(inner := getattr(reward, name, None))
-            ),
-            None,
-        )
+        names = ("function", "func", "__wrapped__", "__func__")
+        inner = (getattr(reward, name, None) for name in names)
+        reward = next(filter(callable, inner), None)
 
 
 def _module(layer: Any) -> Any:
@@ -75,9 +70,7 @@ class WorkerContext(RewardContext):
     """The context inside a worker: the tokenizer is unpickled when it is first asked for."""
 
     def __init__(self, step: int, group_ids: tuple[int, ...], tokenizer: bytes) -> None:
-        own = {"step": step, "group_ids": group_ids, "_pickled": tokenizer}
-        for name, value in own.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(step=step, group_ids=group_ids, _pickled=tokenizer)
 
     @property
     def tokenizer(self) -> Any:  # type: ignore[override]

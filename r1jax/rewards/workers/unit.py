@@ -38,6 +38,15 @@ def widths(reward: BaseReward, completions: Sequence[Completion]) -> list[int] |
 
 
 @dataclass(frozen=True)
+class Unit:
+    """The completions of one call of the reward, by index in the batch."""
+
+    indices: tuple[int, ...]
+    attempt: int = 0
+    numbers: int = 0  # that it returns beside its outcomes: one for each token
+
+
+@dataclass(frozen=True)
 class Counts:
     """How many completions of a call lost their reward, by reason."""
 

@@ -7,17 +7,14 @@ replaced in milliseconds. It and its workers end when the trainer does.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import pickle
 import resource
-import select
 import signal
-import socket
-import struct
 import sys
 from itertools import accumulate
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -25,54 +22,49 @@ import psutil
 
 from r1jax.problem import RewardContext
 from r1jax.rewards.answers.graders import warm
+from r1jax.rewards.sandbox.kernel import end_with_parent
 from r1jax.rewards.workers.board import Board
 from r1jax.rewards.workers.sendable import WorkerContext, unpickled
 from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
 
-ORDER = struct.Struct("<8sqd40s")
-"""What the trainer sends: (order, number, number, grader name) with two files for a fork."""
-
-_PR_SET_PDEATHSIG = 1
-
 
 def serve(fd: int, graders: list[str]) -> None:
-    """The forking process: obeys orders on socket `fd` until the trainer is gone."""
+    """The forking process: obeys orders on the connection `fd` until the trainer is gone."""
     _reset_signals()
     warm(graders)
     gc.freeze()  # the workers' collections then leave the shared pages alone
-    control, trainer = socket.socket(fileno=fd), os.getppid()
+    control, trainer = Connection(fd), os.getppid()
     children: set[int] = set()
     while os.getppid() == trainer:
         _reap(children)
-        if not select.select([control], [], [], 1.0)[0]:
+        if not control.poll(1.0):
             continue
-        message, files, _, _ = socket.recv_fds(control, ORDER.size, 2)
-        if not message:
+        try:
+            order = control.recv()
+        except (EOFError, OSError):
             break
-        while len(message) < ORDER.size:
-            message += control.recv(ORDER.size - len(message))
-        control.sendall(_obey(message, files, control, children))
+        control.send(_obey(control, children, *order))
     for pid in list(children):
         _kill(pid, children)
 
 
-def _obey(message: bytes, files: list[int], control: socket.socket, children: set[int]) -> bytes:
-    """Carries out one order; the answer is 8 bytes: a process id, or 0."""
-    order, number, seconds, text = ORDER.unpack(message)
-    order, answer = order.rstrip(b"\0"), 0
-    if order == b"fork":
-        answer = _fork(files, control, memory_mb=number, cpu_seconds=seconds)
-        children.add(answer)
-        for file in files:
-            os.close(file)
-    elif order == b"kill":
-        _kill(number, children)
-    elif order == b"warm":
-        warm([text.rstrip(b"\0").decode()])
-    return struct.pack("<q", answer)
+def _obey(control: Connection, children: set[int], order: str, *arguments: Any) -> int:
+    """Carries out an order: fork (two files follow), kill or warm. The new process's id, or 0."""
+    if order == "kill":
+        _kill(*arguments, children)
+    elif order == "warm":
+        warm(arguments)
+    if order != "fork":
+        return 0
+    files = [reduction.recv_handle(control) for _ in range(2)]
+    pid = _fork(files, control, *arguments)
+    children.add(pid)
+    for file in files:
+        os.close(file)
+    return pid
 
 
-def _fork(files: list[int], control: socket.socket, memory_mb: int, cpu_seconds: float) -> int:
+def _fork(files: list[int], control: Connection, memory_mb: int, cpu_seconds: float) -> int:
     pid = os.fork()
     if pid:
         try:
@@ -98,7 +90,7 @@ def _fork(files: list[int], control: socket.socket, memory_mb: int, cpu_seconds:
 def _limit(memory_mb: int) -> None:
     """Bounds the address space above what is mapped now; no core files; ends with the parent."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent()
         limit = psutil.Process().memory_info().vms + (memory_mb << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -130,27 +122,14 @@ def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
         for problems, completions, group_ids in units:
             context: RewardContext = WorkerContext(step, group_ids, tokenizer)
             *starts, at = accumulate(widths(reward, completions) or (), initial=at)
-            _call(board, slot, starts, cpu_seconds, reward, problems, completions, context)
+            board.begin(slot)
+            outcomes, message = run_unit(reward, problems, completions, context)
+            # Over the CPU limit the result does not count, however late that is noticed.
+            if board.used_cpu() > cpu_seconds * len(completions):
+                outcomes, message = [(Status.CPU, 0.0)] * len(completions), ""
+            board.finish(slot, outcomes, message, starts)
             slot += len(completions)
         connection.send_bytes(b"done")
-
-
-def _call(
-    board: Board,
-    slot: int,
-    starts: list[int],
-    cpu_seconds: float,
-    reward: Any,
-    problems: Any,
-    completions: Any,
-    context: RewardContext,
-) -> None:
-    """One call; over the CPU limit its result does not count, however late that is noticed."""
-    board.begin(slot)
-    outcomes, message = run_unit(reward, problems, completions, context)
-    if board.used_cpu() > cpu_seconds * len(completions):
-        outcomes, message = [(Status.CPU, 0.0)] * len(completions), ""
-    board.finish(slot, outcomes, message, starts)
 
 
 def _reset_signals() -> None:
