@@ -47,7 +47,7 @@ from typing import Any
 
 from r1jax.errors import UserError
 from r1jax.rewards.sandbox.config import Calls, SandboxConfig, Streams, Tests, Verdict
-from r1jax.rewards.sandbox.wire import Strange, pack, receive
+from r1jax.rewards.sandbox.wire import Strange, receive, send
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
@@ -90,11 +90,13 @@ class _Box:
             env=_ENVIRONMENT,
             bufsize=0,
         )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to, self._back = self._process.stdin.fileno(), self._process.stdout.fileno()
         try:
             answer = self._answer(_START_SECONDS)
             if "unshared" in answer:
                 _map_users(self._process.pid)
-                self._write(b"m")
+                os.write(self._to, b"m")
                 answer = self._answer(_START_SECONDS)
             if "error" in answer:
                 raise _Ended(answer["error"])
@@ -105,8 +107,8 @@ class _Box:
     def run(self, order: dict[str, Any], tests: dict[str, Any]) -> dict[str, Any]:
         """The verdict on one program; _Ended where there is none."""
         try:
-            self._write(pack(order))
-            self._write(pack(tests))
+            send(self._to, order)
+            send(self._to, tests)
         except BrokenPipeError:
             raise _Ended("the sandbox has ended") from None
         return self._answer(order["wall_seconds"] + _GRACE_SECONDS)
@@ -117,20 +119,10 @@ class _Box:
 
     def close(self) -> None:
         """Ends the box and with it all that is inside."""
-        for file in (self._process.stdin, self._process.stdout):
-            if file is not None:
-                file.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _write(self, data: bytes) -> None:
-        assert self._process.stdin is not None
-        view = memoryview(data)
-        while view:
-            view = view[self._process.stdin.write(view) :]
+        with self._process:  # its pipes are closed, its end is waited for
+            self._process.kill()
 
     def _answer(self, seconds: float) -> dict[str, Any]:
-        assert self._process.stdout is not None
         end = time.monotonic() + seconds
 
         def read(fd: int, size: int) -> bytes:
@@ -139,7 +131,7 @@ class _Box:
             return os.read(fd, size)
 
         try:
-            found: dict[str, Any] = receive(self._process.stdout.fileno(), read)
+            found: dict[str, Any] = receive(self._back, read)
             return found
         except (EOFError, Strange):
             raise _Ended("the sandbox has ended") from None

@@ -15,7 +15,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.adapters import lifted
 from r1jax.rewards.workers.launch import Launcher, Limits, Worker
-from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Work, chunks, split
+from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Work, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
 from r1jax.rewards.workers.unit import Counts, Status, Tally, Unit, run_unit, widths
 
@@ -131,10 +131,8 @@ class RewardPool(AbstractContextManager["RewardPool"]):
             if grader == "reasoning_gym":  # slow to import in each worker
                 while self._team:
                     launcher.kill(self._team.pop())
-        portions, unwanted = chunks(units, self.workers), self._unwanted.is_set
-        return Schedule(
-            work, portions, self.limits, self._team, self.workers, launcher, unwanted
-        ).run()
+        team, unwanted = self._team, self._unwanted.is_set
+        return Schedule(work, units, self.limits, team, self.workers, launcher, unwanted).run()
 
     def _pickled(self, tokenizer: Any) -> bytes:
         """The tokenizer's bytes, pickled once for a run rather than once for a batch."""

@@ -103,14 +103,14 @@ class Schedule:
     def __init__(
         self,
         work: Work,
-        queue: deque[Chunk],
+        units: Sequence[Unit],
         limits: Limits,
         team: list[Worker],
         size: int,
         launcher: Launcher,
         unwanted: Callable[[], bool],
     ) -> None:
-        self._work, self._queue, self._limits = work, queue, limits
+        self._work, self._queue, self._limits = work, chunks(units, size), limits
         self._team, self._size, self._launcher, self._unwanted = team, size, launcher, unwanted
         self._tally = Tally.of(len(work.problems), work.widths)
         self._idle_deaths = 0
