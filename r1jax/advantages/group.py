@@ -55,7 +55,7 @@ def zero_std_frac(rewards: np.ndarray, group_ids: np.ndarray) -> float:
     """
     rewards = np.asarray(rewards, np.float64)
     group = np.unique(group_ids, return_inverse=True)[1]
-    return float(_flat_groups(rewards, group, ~np.isnan(rewards)).mean()) if len(group) else 0.0
+    return float(flat_groups(rewards, group, ~np.isnan(rewards)).mean()) if len(group) else 0.0
 
 
 def _scale(
@@ -93,11 +93,11 @@ def _deviations(
     count = np.bincount(group, judged)
     mean = np.bincount(group, values) / np.maximum(count, 1)
     # The mean of equal floats can differ from them in the last bit; a std would blow that up to 1.
-    flat = _flat_groups(rewards, group, judged)
+    flat = flat_groups(rewards, group, judged)
     return np.where(judged & ~flat[group], values - mean[group], 0.0), count
 
 
-def _flat_groups(rewards: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:
+def flat_groups(rewards: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """bool[groups], True where all judged rewards are one number, or there is none."""
     low = np.full(group.max(initial=-1) + 1, np.inf)
     high = -low

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from r1jax.advantages.group import flat_groups
+
 
 def mixed_groups(accuracy: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
     """bool[N], True for the members of groups that got some answers right and some wrong.
@@ -18,12 +20,7 @@ def mixed_groups(accuracy: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
     """
     accuracy = np.asarray(accuracy, np.float64)
     group = np.unique(group_ids, return_inverse=True)[1]
-    low = np.full(group.max(initial=-1) + 1, np.inf)
-    high = -low
-    judged = ~np.isnan(accuracy)
-    np.minimum.at(low, group[judged], accuracy[judged])
-    np.maximum.at(high, group[judged], accuracy[judged])
-    return (low < high)[group]
+    return ~flat_groups(accuracy, group, ~np.isnan(accuracy))[group]
 
 
 def first_groups(keep: np.ndarray, group_ids: np.ndarray, wanted: int) -> np.ndarray:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
+from jax.sharding import Mesh
 
 from r1jax.data.problems.sources import set_name
 from r1jax.errors import UserError
-from r1jax.rollout.policy import Policy
 from r1jax.stages.summary import digest
 from r1jax.training.rl.state import Files, Loop
 from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.supervised.examine import Pool
 from r1jax.training.supervised.loop import Course, updates_of
-from r1jax.training.weights import Parent
+from r1jax.training.update import fit_rows
 
+Config = TypeVar("Config", bound=CourseConfig)
 Note = Callable[[str], Any]
 
 HELD_OUT = "held out"  # name of the set split off the training data
@@ -53,20 +55,12 @@ def read_sets(
     return training, found
 
 
-def count_updates(config: CourseConfig, examples: Any, unit: str, note: Note) -> int:
-    """Optimizer updates in all, as the flags say or as many as the epochs take."""
+def completed(config: Config, examples: Pool, unit: str, mesh: Mesh, note: Note) -> Config:
+    """The flags with the updates in all worked out, and rows that the devices divide."""
     count = len(examples.lengths)
     updates = config.updates or updates_of(examples, config.batch, config.epochs)
     note(f"{count:,} {unit}s, {min(config.batch, count):,} per update -> {updates:,} updates")
-    return updates
-
-
-def identity(
-    config: CourseConfig, policy: Policy, parent: Parent | None, examples: Any
-) -> dict[str, Any]:
-    """What a checkpoint of a course must agree with: model and tokenizer, data, parent, LoRA."""
-    lora = {"lora": dataclasses.asdict(config.lora)} if config.lora.on else {}
-    return policy.identity | {"data": examples.digest, "parent": parent} | lora
+    return replace(fit_rows(config, mesh, note), updates=updates)
 
 
 def course_summary(course: Course, loop: Loop, files: Files) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from jax.sharding import Mesh
 
@@ -19,16 +19,16 @@ from r1jax.stages.opening import opened
 from r1jax.stages.reward_model import JudgedConfig, headline, read_data
 from r1jax.stages.supervised import with_stops
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl.reward_model import refuse_reward_model
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.loop import Course, begin, train
-from r1jax.training.update import fit_rows, make_functions, trained_rows
+from r1jax.training.update import make_functions, trained_rows
 from r1jax.training.weights import (
     Parent,
     export,
     find_parent,
     first_state,
     frozen_base,
+    identity,
     starting_weights,
 )
 
@@ -56,13 +56,11 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
             return
         mesh = make_mesh(config.mesh)
         parent = find_parent(config.parent, config.parent_step)
-        refuse_reward_model(parent)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         pairs, held_out = read_data(config, "pairwise", config.view, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
-        updates = courses.count_updates(config, pairs, "pair", run.note)
-        config = replace(fit_rows(config, mesh, run.note), updates=updates)
+        config = courses.completed(config, pairs, "pair", mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = trained_rows(c, lora)
         optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -71,11 +69,11 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         pairs, *others = with_reference(config, policy, mesh, parent, pairs, *held_out.values())
         course = Course(
             config, c, mesh, pairs, dict(zip(held_out, others, strict=True)),
-            identity=courses.identity(config, policy, parent, pairs),
+            identity=identity(config, policy, parent) | {"data": pairs.digest},
             functions=make_functions(c, mesh, config.train, dpo(config.loss), optimizer, lora=lora),
             examine=preference.dpo_examiner(c, mesh, config.train, config.loss, lora),
             base=frozen_base(config, policy, mesh, parent),
-            cut=preference.cut("pairwise"),
+            packing=preference.PAIRS,
         )  # fmt: skip
         state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
         loop = train(course, begin(course, state, files), files)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optax
 
 from r1jax.data.examples.encoding import Encoder
-from r1jax.data.examples.judged import Preferences, hold_out_prompts, load_preferences
+from r1jax.data.examples.judged import PACKINGS, Preferences, hold_out_prompts, load_preferences
 from r1jax.data.examples.preferences import (
     Feedback,
     PreferenceConfig,
@@ -21,22 +20,20 @@ from r1jax.data.examples.preferences import (
 )
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, pairwise, pointwise
-from r1jax.mesh import Mesh, make_mesh
+from r1jax.mesh import make_mesh
 from r1jax.models import scalar, table
-from r1jax.rollout.policy import Policy, load_policy
+from r1jax.rollout.policy import load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.courses import Note
 from r1jax.stages.opening import opened
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import make_optimizer
-from r1jax.training.rl.reward_model import Described, refuse_reward_model
+from r1jax.training.rl.reward_model import Described
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.loop import Course, begin, train
-from r1jax.training.update import abstract_state, fit_rows, init_state
-from r1jax.training.weights import Parent, drawn, find_parent, frozen_base, starting_weights
-from r1jax.types import TrainState
+from r1jax.training.weights import find_parent, first_state, frozen_base, identity
 
 
 @dataclass(frozen=True)
@@ -108,13 +105,11 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
             return
         mesh = make_mesh(config.mesh)
         parent = find_parent(config.parent, config.parent_step)
-        refuse_reward_model(parent)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, config.kind, config.view, encoder, run.note)
         unit = "pair" if config.kind == "pairwise" else "response"
-        updates = courses.count_updates(config, examples, unit, run.note)
-        config = replace(fit_rows(config, mesh, run.note), updates=updates)
+        config = courses.completed(config, examples, unit, mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = scalar.rows(c, lora)
         optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -122,16 +117,19 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
 
         files = run.files(config)
         base = frozen_base(config, policy, mesh, parent)
-        about = {"reward_model": dataclasses.asdict(described(config, examples))}
+        about = {
+            "data": examples.digest,
+            "reward_model": dataclasses.asdict(described(config, examples)),
+        }
         course = Course(
             config, c, mesh, examples, held_out,
-            identity=courses.identity(config, policy, parent, examples) | about,
+            identity=identity(config, policy, parent) | about,
             functions=preference.reward_functions(c, mesh, config.train, loss, optimizer, lora),
             examine=preference.reward_examiner(c, mesh, config.train, config.kind, lora),
             base=base and scalar.body(base),
-            cut=preference.cut(config.kind),
+            packing=PACKINGS[config.kind],
         )  # fmt: skip
-        state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
+        state = first_state(config, policy, mesh, parent, optimizer, files.fresh, scorer=True)
         loop = train(course, begin(course, state, files), files)
         summary = courses.course_summary(course, loop, files) | {"kind": config.kind}
         run.finish(summary, headline(summary))
@@ -169,29 +167,6 @@ def described(config: RewardModelConfig, examples: Preferences) -> Described:
         system=config.data.system,
         dtype=config.train.dtype,
     )
-
-
-def first_state(
-    config: RewardModelConfig,
-    policy: Policy,
-    mesh: Mesh,
-    parent: Parent | None,
-    optimizer: optax.GradientTransformation,
-    fresh: bool,
-) -> TrainState:
-    """The state before the first update: a head of zeros on the weights the run starts from.
-
-    Not `fresh`, it has shapes alone, which a checkpoint fills.
-    """
-    c, lora = policy.config, config.lora if config.lora.on else None
-    rows = scalar.rows(c, lora)
-    if not fresh:
-        return abstract_state(optimizer, rows, mesh)
-    if lora:
-        return init_state(optimizer, drawn(rows, mesh, config.seed), mesh)
-    body = scalar.body(starting_weights(policy, mesh, parent))
-    head = drawn(scalar.head_rows(c), mesh, config.seed)
-    return init_state(optimizer, {**body, **head}, mesh)
 
 
 def headline(summary: Mapping[str, Any]) -> str:

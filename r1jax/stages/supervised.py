@@ -25,12 +25,13 @@ from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.distill import TeacherConfig, make_share
 from r1jax.training.supervised.examine import loss_examiner, make_measure
 from r1jax.training.supervised.loop import Course, begin, train
-from r1jax.training.update import Functions, fit_rows, functions_of, make_functions, trained_rows
+from r1jax.training.update import Functions, functions_of, make_functions, trained_rows
 from r1jax.training.weights import (
     export,
     find_parent,
     first_state,
     frozen_base,
+    identity,
     starting_weights,
 )
 from r1jax.types import Params
@@ -68,8 +69,7 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         examples, held_out = read_data(config, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
         teacher = load_teacher(config.teacher, policy)
-        updates = courses.count_updates(config, examples, "example", run.note)
-        config = replace(fit_rows(config, mesh, run.note), updates=updates)
+        config = courses.completed(config, examples, "example", mesh, run.note)
         lora = config.lora if config.lora.on else None
         rows = trained_rows(policy.config, lora)
         optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -78,7 +78,7 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         files = run.files(config)
         course = Course(
             config, policy.config, mesh, examples, held_out,
-            identity=courses.identity(config, policy, parent, examples),
+            identity=identity(config, policy, parent) | {"data": examples.digest},
             functions=functions(config, policy, teacher, mesh, optimizer),
             examine=loss_examiner(measure, config.train, mesh),
             base=frozen_base(config, policy, mesh, parent),
@@ -118,7 +118,7 @@ def teacher_weights(config: SFTConfig, teacher: Policy | None, mesh: Mesh) -> Pa
     """Its own, or those of its checkpoint, in the type they are computed in."""
     if teacher is None:
         return None
-    parent = find_parent(config.teacher.parent, None)
+    parent = find_parent(config.teacher.parent, None, "--teacher.parent")
     return starting_weights(teacher, mesh, parent, config.train.dtype)
 
 

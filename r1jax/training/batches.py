@@ -42,6 +42,11 @@ class ComputeConfig:
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
     """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, width and most segments of a row of a micro-batch, as packing takes them."""
+        return self.rows, self.width, self.max_segments
+
 
 def over_completions(
     values: PerToken,
@@ -55,11 +60,10 @@ def over_completions(
 
     C is the longest completion; of a batch, `values` gives f32[B, T].
     """
-    shape = (compute.rows, compute.width, compute.max_segments)
     # Denominators are a loss's, and no loss is computed here.
-    batches = packing.pack(sequences, *shape, Denominators.of(sequences, 1))
+    batches = packing.pack(sequences, *compute.shape, Denominators.of(sequences, 1))
     found = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
-    return packing.unpack(found, sequences, *shape)
+    return packing.unpack(found, sequences, *compute.shape)
 
 
 def place_batch(batch: Batch, mesh: Mesh) -> Batch:
@@ -85,7 +89,7 @@ def abstract_batch(
             where = meshes.sharding(mesh, axes, shape)
         return jax.ShapeDtypeStruct(shape, dtype, sharding=where)
 
-    b, t, m = compute.rows, compute.width, compute.max_segments
+    b, t, m = compute.shape
     whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
     one = array(jnp.float32, b, t)
     totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))

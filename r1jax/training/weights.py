@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import find_step, load_params
-from r1jax.models import table
+from r1jax.checkpoint import find_step, load_params, read_meta
+from r1jax.errors import UserError
+from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.rollout.policy import Policy, load_weights, save_policy
 from r1jax.run import names
 from r1jax.run.directory import RunDirectory
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.update import abstract_state, cast, init_state, join, trained_rows
 from r1jax.types import Params, TrainState
 
@@ -26,11 +30,25 @@ Parent = dict[str, Any]
 """A checkpoint: its directory and step."""
 
 
-def find_parent(directory: str, step: int | None) -> Parent | None:
-    """The checkpoint a run starts from, its step settled; None where none is named."""
+def find_parent(directory: str, step: int | None, flag: str = "--parent") -> Parent | None:
+    """The checkpoint a run starts from, its step settled; None where none is named.
+
+    Raises UserError, naming `flag`, where it is a reward model's, which writes no text.
+    """
     if not directory:
         return None
-    return {"directory": str(Path(directory).absolute()), "step": find_step(directory, step)}
+    where, step = str(Path(directory).absolute()), find_step(directory, step)
+    if "reward_model" in read_meta(where, step):
+        raise UserError(f"{flag} {where}: holds a reward model; name the checkpoints of a policy")
+    return {"directory": where, "step": step}
+
+
+def identity(
+    config: CourseConfig | RLConfig, policy: Policy, parent: Parent | None
+) -> dict[str, Any]:
+    """What every checkpoint of a run must agree with: model and tokenizer, parent, LoRA."""
+    lora = {"lora": dataclasses.asdict(config.lora)} if config.lora.on else {}
+    return policy.identity | {"parent": parent} | lora
 
 
 def starting_weights(
@@ -51,27 +69,32 @@ def trained_weights(
 
 
 def first_state(
-    config: Any,
+    config: CourseConfig | RLConfig,
     policy: Policy,
     mesh: Mesh,
     parent: Parent | None,
     optimizer: optax.GradientTransformation,
     fresh: bool = True,
+    scorer: bool = False,
 ) -> TrainState:
     """A new optimizer with the weights a run starts from, or LoRA factors that change nothing yet.
 
-    `config` has the flags --lora and --seed. Not `fresh`, the state has shapes alone, which a
-    checkpoint fills: no weights are read.
+    Not `fresh`, the state has shapes alone, which a checkpoint fills: no weights are read. A reward
+    model (`scorer`) has a head of zeros beside them.
     """
-    lora = config.lora if config.lora.on else None
-    rows = trained_rows(policy.config, lora)
+    c, lora = policy.config, config.lora if config.lora.on else None
+    rows = scalar.rows(c, lora) if scorer else trained_rows(c, lora)
     if not fresh:
         return abstract_state(optimizer, rows, mesh)
     start = drawn(rows, mesh, config.seed) if lora else starting_weights(policy, mesh, parent)
+    if scorer and not lora:
+        start = {**scalar.body(start), **drawn(scalar.head_rows(c), mesh, config.seed)}
     return init_state(optimizer, start, mesh)
 
 
-def frozen_base(config: Any, policy: Policy, mesh: Mesh, parent: Parent | None) -> Params | None:
+def frozen_base(
+    config: CourseConfig | RLConfig, policy: Policy, mesh: Mesh, parent: Parent | None
+) -> Params | None:
     """The weights under LoRA's factors, in the type they are computed in; None without LoRA."""
     if not config.lora.on:
         return None

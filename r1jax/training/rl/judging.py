@@ -56,16 +56,6 @@ class Judged:
         return Judged(*lists, self.groups[index], self.judgement.take(index))
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Whole groups that were judged together, and the marks of the terms that need no device."""
-
-    problems: list[Problem]
-    generated: list[Generated]
-    completions: list[Completion]
-    marks: dict[str, Marks]
-
-
 class Judging:
     """Judges a rollout in a thread, group by group as they are finished; a context manager.
 
@@ -85,7 +75,9 @@ class Judging:
         self._last = threading.Event()  # no group comes after those that wait
         self._thread = ThreadPoolExecutor(1, "judging")
         self._calls: deque[Future[None]] = deque()  # one for each group, done or not
-        self._batches: list[_Batch] = []
+        # What was judged so far, and of each batch the marks of the terms that need no device.
+        self._judged: list[tuple[Problem, Generated, Completion]] = []
+        self._batches: list[dict[str, Marks]] = []
 
     def __enter__(self) -> Judging:
         return self
@@ -115,7 +107,14 @@ class Judging:
         for call in self._calls:
             call.result()
         began = time.perf_counter()
-        problems, generated, completions, early = _in_order(self._batches)
+        # In the order of prompts and, within a group, of samples.
+        order = sorted(range(len(self._judged)), key=lambda i: self._judged[i][1].prompt)
+        rows = [self._judged[i] for i in order]
+        problems, generated, completions = (list(own) for own in zip(*rows, strict=True))
+        early = {}
+        for name in self._batches[0]:
+            values, counts = joined([batch[name] for batch in self._batches])
+            early[name] = [values[i] for i in order], counts
         groups = np.asarray([g.prompt for g in generated])
         context = RewardContext(self._step, tuple(groups.tolist()), self._policy.tokenizer)
         judgement = judge(self._terms, problems, completions, context, self._pool, early)
@@ -135,25 +134,6 @@ class Judging:
         numbers = tuple(one.prompt for one in generated)
         context = RewardContext(self._step, numbers, self._policy.tokenizer)
         found = marks(self._early, problems, completions, context, self._pool)
-        self._batches.append(_Batch(problems, generated, completions, found))
+        self._judged += zip(problems, generated, completions, strict=True)
+        self._batches.append(found)
         self.seconds += time.perf_counter() - began
-
-
-def _in_order(
-    batches: Sequence[_Batch],
-) -> tuple[list[Problem], list[Generated], list[Completion], dict[str, Marks]]:
-    """Everything that was judged, in the order of prompts and, within a group, of samples."""
-    generated = [one for batch in batches for one in batch.generated]
-    order = sorted(range(len(generated)), key=lambda i: generated[i].prompt)
-    problems = [problem for batch in batches for problem in batch.problems]
-    completions = [completion for batch in batches for completion in batch.completions]
-    found = {}
-    for name in batches[0].marks:
-        values, counts = joined([batch.marks[name] for batch in batches])
-        found[name] = [values[i] for i in order], counts
-    return (
-        [problems[i] for i in order],
-        [generated[i] for i in order],
-        [completions[i] for i in order],
-        found,
-    )

@@ -8,7 +8,6 @@ packed into micro-batches of B rows of T tokens.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,14 +16,13 @@ from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.training.batches import over_completions
-from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.optimizer import schedule
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
+from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import Judged, Judging
 from r1jax.training.rl.setup import Parts, copy, initial_state
-from r1jax.training.rl.state import Files, Loop
+from r1jax.training.rl.state import Files, Loop, is_due
 from r1jax.training.update import update
 from r1jax.types import Batch, Params
 
@@ -166,17 +164,9 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     sequences, totals = in_the_loss(loop.scored, chosen, how, r.max_tokens)
     with loop.clock("update"):
         # Denominators are of the whole update: gradients of micro-batches simply add up.
-        batches = pack(sequences, t.rows, t.width, t.max_segments, totals)
+        batches = pack(sequences, *t.shape, totals)
         loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
-    seconds = loop.seconds["time/update"]
-    metrics["perf/train_tokens_per_s"] = sequences.totals.sum() / seconds
-    loop.tokens_seen += int(sequences.totals.sum())
-    loop.learnt_tokens_seen += int(sequences.lengths.sum())
-    metrics["data/tokens_seen"] = loop.tokens_seen
-    metrics["data/learnt_tokens_seen"] = loop.learnt_tokens_seen
-    mfu = utilisation(train_flops(parts.policy.config, sequences.totals, parts.lora), seconds)
-    if mfu is not None:
-        metrics["perf/mfu"] = mfu
+    metrics |= loop.learnt(sequences, parts.policy.config, parts.lora)
     if loop.done == 0:  # what the rollout says of itself stands in its first row
         metrics = loop.scored.metrics | metrics
     every = t.reference_every
@@ -203,21 +193,14 @@ def in_the_loss(
 
 def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
     """Writes the row of an update everywhere and moves the counters on."""
-    config = parts.config
-    rate = schedule(config.optimizer, config.updates)(loop.update - 1)
-    metrics = metrics | loop.seconds | {"lr": float(rate)}
-    loop.seconds = {}
-    files.run.metrics(loop.update, loop.rollout, metrics)
-    for sink in files.sinks:
-        sink.log(loop.update, metrics)
-    files.progress.update(loop.update, metrics)
-    warn_on_mismatch(config, loop, files, metrics)
+    files.row(loop, parts.config, metrics)
+    warn_on_mismatch(parts.config, loop, files, metrics)
     loop.done += 1
-    if loop.done == config.train.updates_per_rollout:  # used up: the next update samples anew
+    if loop.done == parts.config.train.updates_per_rollout:  # used up: the next update samples anew
         loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
 
 
-def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
+def warn_on_mismatch(config: RLConfig, loop: Loop, files: Files, metrics: dict[str, float]) -> None:
     """Says so when sampler and trainer disagree by more than their arithmetic explains.
 
     Of 8-bit weights and of tokens from earlier rollouts nothing is said: they differ by design, and
@@ -235,11 +218,6 @@ def warn_on_mismatch(config: Any, loop: Loop, files: Files, metrics: dict[str, f
             files.progress.note(
                 f"warning: sampler and trainer differ: logp_diff_{name} {value:.2g} > {limit}"
             )
-
-
-def is_due(update: int, every: int, last: int) -> bool:
-    """Every so many updates (0: none of them), and after the last."""
-    return update == last or bool(every and update % every == 0)
 
 
 def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:

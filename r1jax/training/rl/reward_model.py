@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.checkpoint import find_step, load_params, read_meta, restore_params
+from r1jax.checkpoint import find_step, read_meta, restore_params
 from r1jax.data.examples.conversations import wrapped
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import Feedback, View, seen
-from r1jax.data.packing import Denominators, Sequences, pack, unpack
+from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
-from r1jax.mesh import MeshConfig, make_mesh, replicated, row_devices
+from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
-from r1jax.rollout.policy import Policy, load_policy, load_weights
+from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.names import SAVED
-from r1jax.training.batches import place_batch
-from r1jax.types import Batch, Params
+from r1jax.training.batches import ComputeConfig, PerToken, over_completions
+from r1jax.training.supervised.preference import token_scores
+from r1jax.training.weights import starting_weights
+from r1jax.types import Params
 
 CELLS = 16_384  # tokens of a micro-batch on each device, or one row where that is longer
 SHORTEST = 64  # the narrowest row; widths are this times a power of two
@@ -97,10 +97,9 @@ class RewardModel(BaseReward):
         devices = row_devices(self._loaded.mesh)
         rows = max(1, CELLS // width) * devices
         rows = min(rows, -(-len(prompts) // devices) * devices)
-        batches = pack(sequences, rows, width, SEGMENTS, Denominators.of(sequences, 1))
+        compute = ComputeConfig(rows, width, SEGMENTS)
         run, params, mesh = self._loaded.run, self._loaded.params, self._loaded.mesh
-        values = [np.asarray(run(params, place_batch(batch, mesh))) for batch in batches]
-        return unpack(values, sequences, rows, width, SEGMENTS)[:, 0]
+        return over_completions(run, params, sequences, compute, mesh)[:, 0]
 
     def _asked(self, problem: Problem) -> bool:
         return self.only is None or str(problem.metadata.get(self.only[0])) == self.only[1]
@@ -135,13 +134,7 @@ class RewardModel(BaseReward):
         about, mesh = self.about, self._devices
         policy = load_policy(about.model, "plain", family=about.family)
         params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
-        c = policy.config
-
-        def values(params: Params, batch: Batch) -> jax.Array:
-            scores, _ = scalar.sequence_scores(params, c, batch, mesh=mesh)
-            return scalar.per_token(scores, batch.segment_ids)
-
-        run = jax.jit(values, out_shardings=replicated(mesh))
+        run = token_scores(policy.config, mesh, ComputeConfig(dtype=about.dtype, remat="none"))
         return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, mesh, run)
 
 
@@ -150,7 +143,7 @@ class _Loaded:
     encoder: Encoder
     params: Params
     mesh: Mesh
-    run: Any
+    run: PerToken
 
 
 def load_reward_model(
@@ -192,11 +185,7 @@ def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
     params = restore_params(model.directory, model.step, rows, mesh)
     if model.lora is None:
         return params
-    own = functools.partial(load_weights, policy, mesh)
-    if parent := model.parent:
-        below = load_params(parent["directory"], policy.config, mesh, parent["step"], own)
-    else:
-        below = own()
+    below = starting_weights(policy, mesh, model.parent)
     return scalar.join(params, scalar.body(below), model.lora)
 
 
@@ -231,12 +220,3 @@ def model_name(place: str) -> str:
     """What a reward model is logged as: the name of its run directory."""
     path = Path(place.partition("?")[0].partition("=")[0])
     return path.parent.name if path.name == SAVED else path.name
-
-
-def refuse_reward_model(parent: Mapping[str, Any] | None) -> None:
-    """Raises UserError where a parent's checkpoint is a reward model's, which writes no text."""
-    if parent and "reward_model" in read_meta(parent["directory"], parent["step"]):
-        raise UserError(
-            f"--parent {parent['directory']}: holds a reward model; name the checkpoints of a "
-            "policy"
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,7 +33,7 @@ from r1jax.training.update import (
     make_score,
     trained_rows,
 )
-from r1jax.training.weights import Parent, find_parent, first_state, frozen_base
+from r1jax.training.weights import Parent, find_parent, first_state, frozen_base, identity
 from r1jax.types import Batch, Params, TrainState
 
 
@@ -72,8 +71,7 @@ class Parts:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint of this run must agree with."""
-        found = self.policy.identity | {"parent": self.parent}
-        return found | {"lora": dataclasses.asdict(self.lora)} if self.lora else found
+        return identity(self.config, self.policy, self.parent)
 
     @property
     def needs_old(self) -> bool:

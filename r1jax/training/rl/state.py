@@ -12,14 +12,21 @@ import jax
 import numpy as np
 
 from r1jax.checkpoint import Checkpoints
+from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Progress
 from r1jax.run.sinks import Sink
+from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.optimizer import schedule
 from r1jax.training.rl.carry import Group
 from r1jax.training.rl.collect import Scored
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.supervised.config import CourseConfig
 from r1jax.types import Batch, Params, TrainState
 
 
@@ -29,7 +36,7 @@ class Loop:
 
     state: TrainState
     reference: Params | None
-    rollout: int = 1
+    rollout: int = 1  # 0 in supervised training, which has none
     taken: int = 0  # training problems taken from the stream
     scored: Scored | None = None  # the rollout being learnt from
     done: int = 0  # its updates already made
@@ -53,6 +60,26 @@ class Loop:
         spent = time.perf_counter() - began
         self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
 
+    def learnt(
+        self, sequences: Sequences, c: ModelConfig, lora: LoraConfig | None
+    ) -> dict[str, float]:
+        """Counts the tokens of the update just made; what its row says of tokens and speed."""
+        seconds, tokens = self.seconds["time/update"], int(sequences.totals.sum())
+        self.tokens_seen += tokens
+        self.learnt_tokens_seen += int(sequences.learnt.sum())
+        found = {
+            "perf/train_tokens_per_s": tokens / seconds,
+            "data/tokens_seen": self.tokens_seen,
+            "data/learnt_tokens_seen": self.learnt_tokens_seen,
+        }
+        mfu = utilisation(train_flops(c, sequences.totals, lora), seconds)
+        return found if mfu is None else found | {"perf/mfu": mfu}
+
+
+def is_due(update: int, every: int, last: int) -> bool:
+    """Every so many updates (0: none of them), and after the last."""
+    return update == last or bool(every and update % every == 0)
+
 
 @dataclass(frozen=True)
 class Files:
@@ -69,13 +96,23 @@ class Files:
         """Whether the run begins: no checkpoint has been written yet."""
         return self.checkpoints.latest() is None
 
+    def row(self, loop: Loop, config: CourseConfig | RLConfig, metrics: dict[str, float]) -> None:
+        """Writes the row of the update just made everywhere, with the seconds since the last."""
+        rate = schedule(config.optimizer, config.updates)(loop.update - 1)
+        metrics = metrics | loop.seconds | {"lr": float(rate)}
+        loop.seconds = {}
+        self.run.metrics(loop.update, loop.rollout, metrics)
+        for sink in self.sinks:
+            sink.log(loop.update, metrics)
+        self.progress.update(loop.update, metrics)
+
     def stop(self, update: int, times: int, batches: list[Batch], advice: str) -> NoReturn:
         """Ends a run whose updates came to nothing finite, and saves the batch that did it."""
         path = self.run.path / NONFINITE
         if self.run.write:
             named = [vars(b) | b.columns for b in batches]
-            arrays = {f"{k}/{i}": v for i, b in enumerate(named) for k, v in b.items()}
-            np.savez(path, **{k: v for k, v in arrays.items() if not k.startswith("columns/")})
+            np.savez(path, **{f"{k}/{i}": v for i, b in enumerate(named) for k, v in b.items()
+                              if k != "columns"})  # fmt: skip
         raise UserError(
             f"update {update}: loss or gradient was not finite {times} times in a row; the batch "
             f"is in {path}; {advice}"

@@ -22,8 +22,6 @@ from r1jax.types import Batch, Metrics, Params
 EVAL_CHUNK = 1024  # held-out examples that are packed together
 
 Measure = Callable[[Params, Batch, Params | None], Metrics]
-Cut = Callable[[Sequences, ComputeConfig], list[Batch]]
-"""How the sequences of one update become its micro-batches."""
 
 
 class Examined(NamedTuple):
@@ -47,12 +45,6 @@ class Pool(Protocol):
 
     def take(self, index: np.ndarray) -> Sequences:
         """The examples at `index`."""
-
-
-def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
-    """Micro-batches of sequences that may go anywhere, divided by what they hold together."""
-    totals = Denominators.of(sequences, max_tokens=1)
-    return pack(sequences, compute.rows, compute.width, compute.max_segments, totals)
 
 
 def make_measure(
@@ -80,7 +72,7 @@ def held_out_loss(
     n = len(examples.lengths)
     for start in range(0, n, EVAL_CHUNK):
         part = examples.take(np.arange(start, min(start + EVAL_CHUNK, n)))
-        for batch in cut(part, compute):
+        for batch in pack(part, *compute.shape, Denominators.of(part, max_tokens=1)):
             found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
             total, count = total + float(found.sum), count + float(found.count)
     nll = total / max(count, 1.0)

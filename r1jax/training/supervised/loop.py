@@ -12,15 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.checkpoint import Saved
-from r1jax.data.packing import Sequences
+from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.training.batches import ComputeConfig
-from r1jax.training.flops import train_flops, utilisation
-from r1jax.training.optimizer import schedule
-from r1jax.training.rl.state import Files, Loop
+from r1jax.training.rl.state import Files, Loop, is_due
 from r1jax.training.supervised.config import CourseConfig
-from r1jax.training.supervised.examine import Cut, Examine, Pool, cut
+from r1jax.training.supervised.examine import Examine, Pool
 from r1jax.training.update import Functions, update
 from r1jax.types import Batch, Params, TrainState
 
@@ -60,10 +58,11 @@ def learn(
     compute: ComputeConfig,
     mesh: Mesh,
     base: Params | None = None,
-    cut: Cut = cut,
+    packing: Packing = ONE_BY_ONE,
 ) -> tuple[TrainState, dict[str, float], list[Batch]]:
     """One optimizer update on `sequences`: the state, its metrics, its micro-batches."""
-    batches = cut(sequences, compute)
+    totals = Denominators.of(sequences, max_tokens=1)
+    batches = packing.pack(sequences, *compute.shape, totals)
     state, metrics = update(functions, state, batches, mesh, base)
     return state, metrics, batches
 
@@ -125,7 +124,7 @@ class Course:
     examine: Examine
     base: Params | None = None  # the frozen weights under LoRA's factors
     teacher: Params | None = None  # weights whose distributions are learnt
-    cut: Cut = cut
+    packing: Packing = ONE_BY_ONE  # of the sequences of an update
 
     @property
     def frozen(self) -> Params | None:
@@ -138,9 +137,9 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
     step = files.checkpoints.latest()
     if step is None:
         files.run.cut(-1, 0)
-        return Loop(state, None)
+        return Loop(state, None, rollout=0)
     got = files.checkpoints.restore(step, state, course.identity)
-    loop = Loop(got.state, None)
+    loop = Loop(got.state, None, rollout=0)
     loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
     files.run.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
@@ -155,21 +154,18 @@ def train(course: Course, loop: Loop, files: Files) -> Loop:
     while loop.update < config.updates:
         files.profiler.before(loop.update + 1)
         metrics, batches = advance(course, loop, files)
-        record(loop, files, metrics)
+        files.row(loop, config, metrics)
         files.profiler.after(loop.update)
         if int(loop.state.skipped) >= MAX_SKIPPED:
             files.stop(loop.update, MAX_SKIPPED, batches, "lower --optimizer.lr")
-        last = loop.update == config.updates
-        score = judge(course, loop, files) if last or _due(config.eval_every, loop) else None
-        if last or score is not None or _due(config.checkpoint.every, loop):
+        score = None
+        if is_due(loop.update, config.eval_every, config.updates):
+            score = judge(course, loop, files)
+        if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
             with loop.clock("checkpoint"):
                 files.checkpoints.save(saved(course, loop), score)
     files.checkpoints.wait()
     return loop
-
-
-def _due(every: int, loop: Loop) -> bool:
-    return bool(every) and loop.update % every == 0
 
 
 def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float], list[Batch]]:
@@ -179,30 +175,12 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
     with loop.clock("update"):
         part = course.examples.take(chosen(count, config.batch, config.seed, loop.update))
         loop.state, metrics, batches = learn(
-            course.functions, loop.state, part, config.train, course.mesh, course.frozen, course.cut
-        )
-    seconds = loop.seconds["time/update"]
-    loop.tokens_seen += int(part.totals.sum())
-    loop.learnt_tokens_seen += int(part.learnt.sum())
-    metrics |= {
-        "data/tokens_seen": loop.tokens_seen,
-        "data/learnt_tokens_seen": loop.learnt_tokens_seen,
-        "data/epoch": loop.update / updates_per_epoch(count, config.batch),
-        "perf/train_tokens_per_s": int(part.totals.sum()) / seconds,
-        "lr": float(schedule(config.optimizer, config.updates)(loop.update - 1)),
-    }
-    lora = config.lora if config.lora.on else None
-    mfu = utilisation(train_flops(course.model, part.totals, lora), seconds)
-    return metrics | ({} if mfu is None else {"perf/mfu": mfu}), batches
-
-
-def record(loop: Loop, files: Files, metrics: dict[str, float]) -> None:
-    """Writes the row of an update everywhere."""
-    metrics, loop.seconds = metrics | loop.seconds, {}
-    files.run.metrics(loop.update, 0, metrics)
-    for sink in files.sinks:
-        sink.log(loop.update, metrics)
-    files.progress.update(loop.update, metrics)
+            course.functions, loop.state, part, config.train, course.mesh, course.frozen,
+            course.packing,
+        )  # fmt: skip
+    metrics |= loop.learnt(part, course.model, config.lora if config.lora.on else None)
+    metrics["data/epoch"] = loop.update / updates_per_epoch(count, config.batch)
+    return metrics, batches
 
 
 def judge(course: Course, loop: Loop, files: Files) -> float | None:

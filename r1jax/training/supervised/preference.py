@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 
 from r1jax.data.examples.judged import PACKINGS, Preferences
 from r1jax.data.examples.preferences import Feedback
-from r1jax.data.packing import Denominators, Sequences
 from r1jax.evaluate.calibration import (
     auc,
     clustered_interval,
@@ -27,7 +26,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import Told, with_auxiliary
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, PerToken, over_completions
-from r1jax.training.supervised.examine import EVAL_CHUNK, Cut, Examine, Examined
+from r1jax.training.supervised.examine import EVAL_CHUNK, Examine, Examined
 from r1jax.training.update import Functions, functions_of, join, make_score
 from r1jax.types import Batch, Metrics, Params
 
@@ -46,6 +45,16 @@ def make_scores(
         )  # fmt: skip
 
     return run
+
+
+def token_scores(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> PerToken:
+    """Jitted: at every token of a batch the reward model's score of its segment, f32[B, T]."""
+    scores = make_scores(c, mesh, compute)
+
+    def run(params: Params, batch: Batch) -> jax.Array:
+        return scalar.per_token(scores(params, batch)[0], batch.segment_ids)
+
+    return jax.jit(run, out_shardings=replicated(mesh))
 
 
 def reward_functions(
@@ -67,18 +76,6 @@ def reward_functions(
     return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
 
 
-def cut(kind: Feedback) -> Cut:
-    """How an update's responses become micro-batches: those of a pair in one row."""
-
-    def cut(sequences: Sequences, compute: ComputeConfig) -> list[Batch]:
-        totals = Denominators.of(sequences, max_tokens=1)
-        return PACKINGS[kind].pack(
-            sequences, compute.rows, compute.width, compute.max_segments, totals
-        )
-
-    return cut
-
-
 def over_rows(rows: Preferences, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """`of(index)` of all rows, some at a time, end to end."""
     n = len(rows.lengths)
@@ -94,12 +91,7 @@ def reward_examiner(
     lora: LoraConfig | None = None,
 ) -> Examine:
     """Held-out accuracy and calibration of a reward model."""
-    scores = make_scores(c, mesh, compute)
-
-    def values(params: Params, batch: Batch) -> jax.Array:
-        return scalar.per_token(scores(params, batch)[0], batch.segment_ids)
-
-    run = jax.jit(values, out_shardings=replicated(mesh))
+    run = token_scores(c, mesh, compute)
 
     def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
         model = scalar.join(params, base, lora)
