@@ -92,7 +92,7 @@ class Checkpoints:
         `score` is that of an evaluation made after this update, None where there was none.
         """
         items: dict[str, Any] = {
-            "state": ocp.args.StandardSave(_as_dict(saved.state)),
+            "state": ocp.args.StandardSave(dict(vars(saved.state))),
             "meta": ocp.args.JsonSave(saved.meta),
         }
         if saved.reference is not None:
@@ -114,7 +114,7 @@ class Checkpoints:
         _check_same(meta, expected, self._manager.directory)
         items = self._manager.item_metadata(step)
         names = {name for name in ("reference", "pending") if items.get(name) is not None}
-        targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(_as_dict(like)))}
+        targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
         if "reference" in names:
             targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
         if "pending" in names:
@@ -178,9 +178,7 @@ def load_params(
 
 def read_meta(directory: str | Path, step: int) -> dict[str, Any]:
     """Counters and descriptions that the checkpoint of update `step` holds."""
-    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        restored = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    return restored["meta"]
+    return _restored(directory, step, meta=ocp.args.JsonRestore())["meta"]
 
 
 def restore_params(
@@ -188,22 +186,14 @@ def restore_params(
 ) -> Params:
     """Of a checkpoint only what was trained, shaped and laid out as the weight table says."""
     item = {"params": table.abstract(model, mesh)}
+    how = ocp.checkpoint_utils.construct_restore_args(item)
+    part = ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True)
+    return _restored(directory, step, state=part)["state"]["params"]
+
+
+def _restored(directory: str | Path, step: int, **items: Any) -> Any:
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        restored = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    item=item,
-                    restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-                    partial_restore=True,
-                )
-            ),
-        )
-    return restored["state"]["params"]
-
-
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+        return manager.restore(step, args=ocp.args.Composite(**items))
 
 
 def _abstract(tree: Any) -> Any:

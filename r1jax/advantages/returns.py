@@ -52,7 +52,9 @@ def rollout_advantages(
     values, judged = compared(rewards, group_ids), ~np.isnan(rewards)
     per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
     if token_rewards is not None:
-        earned = _within(token_rewards, lengths)
+        width = np.max(lengths, initial=0)  # C of the longest completion; what lies beyond is NaN
+        earned = np.asarray(token_rewards, np.float64)[:, :width]
+        earned = np.where(_inside(lengths, width), earned, np.nan)
         owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
         per_token = compared(earned.ravel(), owner).reshape(earned.shape)
         judged |= ~np.isnan(earned).all(axis=1)
@@ -110,12 +112,6 @@ def _kl(
     logps = (np.asarray(values, np.float64) for values in (old_logp, ref_logp))
     estimate = ESTIMATORS[config.kl_estimator](*logps)
     return np.where(_inside(lengths, old_logp.shape[1]), estimate, 0.0)
-
-
-def _within(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """f64[N, C] of `values`, C the longest completion, NaN beyond each completion's end."""
-    width = np.max(lengths, initial=0)
-    return np.where(_inside(lengths, width), np.asarray(values, np.float64)[:, :width], np.nan)
 
 
 def _inside(lengths: np.ndarray, width: int) -> np.ndarray:

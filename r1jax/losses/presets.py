@@ -33,14 +33,7 @@ _PLAIN = GRPO(
 
 PRESETS: dict[str, GRPO] = {
     # What a careful user would want today: unbiased in length and difficulty, no reference to hold.
-    "research": GRPO(
-        advantage_std="none",
-        reduction="constant",
-        clip_low=0.2,
-        clip_high=0.28,
-        beta=0.0,
-        importance_cap=2.0,
-    ),
+    "research": GRPO(),
     # As research: the embedded base on a laptop.
     "demo": GRPO(),
     # DeepSeek-R1, arXiv 2501.12948v2.

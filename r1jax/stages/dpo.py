@@ -21,7 +21,7 @@ from r1jax.stages.supervised import with_stops
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.loop import Course, begin, train
-from r1jax.training.update import make_functions, trained_rows
+from r1jax.training.update import make_functions, token_logp, trained_rows
 from r1jax.training.weights import (
     Parent,
     export,
@@ -95,6 +95,6 @@ def with_reference(
         return sets
     dtype = config.train.dtype if config.lora.on else "float32"
     reference = starting_weights(policy, mesh, parent, dtype)
-    logp = preference.token_logp(policy.config, mesh, config.train)
+    logp = token_logp(policy.config, mesh, config.train, temperature=1.0)
     known = (preference.with_reference(rows, logp, reference, config.train, mesh) for rows in sets)
     return tuple(known)

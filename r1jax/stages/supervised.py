@@ -23,7 +23,7 @@ from r1jax.stages.opening import opened
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.distill import TeacherConfig, make_share
-from r1jax.training.supervised.examine import loss_examiner, make_measure
+from r1jax.training.supervised.examine import loss_examiner
 from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.update import Functions, functions_of, make_functions, trained_rows
 from r1jax.training.weights import (
@@ -73,14 +73,13 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         lora = config.lora if config.lora.on else None
         rows = trained_rows(policy.config, lora)
         optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
-        measure = make_measure(policy.config, mesh, config.train, lora)
 
         files = run.files(config)
         course = Course(
             config, policy.config, mesh, examples, held_out,
             identity=identity(config, policy, parent) | {"data": examples.digest},
             functions=functions(config, policy, teacher, mesh, optimizer),
-            examine=loss_examiner(measure, config.train, mesh),
+            examine=loss_examiner(policy.config, mesh, config.train, lora),
             base=frozen_base(config, policy, mesh, parent),
             teacher=teacher_weights(config, teacher, mesh),
         )  # fmt: skip

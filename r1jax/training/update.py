@@ -19,7 +19,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
-from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
+from r1jax.training.batches import ComputeConfig, PerToken, abstract_batch, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
 from r1jax.types import (
@@ -92,6 +92,13 @@ def make_score_told(
         )  # fmt: skip
 
     return run
+
+
+def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
+    """Jitted log-probabilities f32[B, T] of the tokens of a batch, at `temperature`."""
+    score = make_score(c, mesh, compute, temperature)
+    where = meshes.replicated(mesh)
+    return jax.jit(lambda params, batch: score(params, batch).logp, out_shardings=where)
 
 
 def trained_rows(c: ModelConfig, lora: LoraConfig | None) -> table.Rows:

@@ -136,7 +136,7 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
     pairs, _ = dpo.read_data(config, "pairwise", config.view, encoder, lambda line: None)
     (known,) = dpo.with_reference(config, policy, mesh, None, pairs)
     part = known.take(np.arange(5))
-    logp = dpo.preference.token_logp(policy.config, mesh, config.train)
+    logp = dpo.token_logp(policy.config, mesh, config.train, temperature=1.0)
     alone = replace(config.train, max_segments=2)
     weights = load_weights(policy, mesh)
     apart = over_completions(logp, weights, part, alone, mesh, dpo.preference.PAIRS)

@@ -18,7 +18,7 @@ from r1jax.losses.sft import sft
 from r1jax.models import table
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.supervised.examine import held_out_loss, make_measure
+from r1jax.training.supervised.examine import loss_examiner
 from r1jax.training.supervised.loop import chosen, fit, updates_of
 from r1jax.training.update import init_state, make_functions, make_score
 
@@ -138,14 +138,14 @@ def test_fit_makes_the_updates_that_are_missing():
 def test_held_out_loss_is_the_mean_over_all_learnt_tokens(monkeypatch, masked):
     sequences, mesh = pairs(11, seed=2, masked=masked), mesh_of()
     params = placed(tiny_params(CONFIG), CONFIG, mesh)
-    measure = make_measure(CONFIG, mesh, COMPUTE)
+    examine = loss_examiner(CONFIG, mesh, COMPUTE)
     nll, _, count = one_by_one(params, sequences)
-    found = held_out_loss(measure, params, sequences, COMPUTE, mesh)
+    found = examine(params, sequences, None).record
     assert found["nll"] == pytest.approx(nll, rel=1e-6)
     assert found["perplexity"] == pytest.approx(np.exp(nll), rel=1e-5)
     assert (found["tokens"], found["examples"]) == (count, 11)
     monkeypatch.setattr("r1jax.training.supervised.examine.EVAL_CHUNK", 4)
-    again = held_out_loss(measure, params, sequences, COMPUTE, mesh)
+    again = examine(params, sequences, None).record
     assert again["nll"] == pytest.approx(found["nll"], rel=1e-6)
 
 

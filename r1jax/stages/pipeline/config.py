@@ -148,9 +148,6 @@ class R1Config(ModelFlags, PlaceFlags):
     @property
     def chosen(self) -> tuple[Name, ...]:
         """The stages to run."""
-        first, last = NAMES.index(self.from_), NAMES.index(self.to)
-        return tuple(
-            name
-            for place, name in enumerate(NAMES)
-            if (name in self.only if self.only else first <= place <= last)
-        )
+        if self.only:
+            return tuple(name for name in NAMES if name in self.only)
+        return NAMES[NAMES.index(self.from_) : NAMES.index(self.to) + 1]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -146,7 +145,9 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
     if stage.judged:
         display.note("judging the checkpoint")
         judge_model(pipeline, stage)
-        digest = judge(pipeline, stage)
+        digest = judge(
+            pipeline.assessor(stage), stage.path / names.JUDGED, stage.path / names.SAVED
+        )
     else:
         digest = reward_model_digest(pipeline, stage) if stage.parent else None
     if jax.process_index() == 0:
@@ -156,11 +157,13 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
     shown.done(stage.name, result(stage))
 
 
-def judge(pipeline: Pipeline, stage: Stage) -> str:
-    """Judges the checkpoint of a stage; the digest of its weights."""
-    assessor = pipeline.assessor(stage)
-    weights = assessor.weights(stage.path / names.SAVED)
-    write(stage.path / names.JUDGED, assessor.judge(weights))
+def judge(assessor: Assessor, path: Path, checkpoints: str | Path = "") -> str:
+    """Judges the newest of `checkpoints`, or the model itself, into `path`; its weights' digest."""
+    weights = assessor.weights(checkpoints)
+    judged = assessor.judge(weights)
+    if jax.process_index() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, judged)
     return weights_digest(weights)
 
 
@@ -180,10 +183,7 @@ def judge_model(pipeline: Pipeline, stage: Stage) -> None:
     name = stage.parent or names.BASE
     if name in read_lineage(pipeline.lineage):
         return
-    assessor = pipeline.assessor(stage)
-    weights = assessor.weights()
-    write(path, assessor.judge(weights))
-    digest = weights_digest(weights)
+    digest = judge(pipeline.assessor(stage), path)
     if jax.process_index() == 0:
         add_entry(pipeline.lineage, name, Entry(weights=digest))
     meshes.barrier(f"{name} judged")
@@ -209,13 +209,6 @@ def spend(path: Path, name: str, seconds: float) -> None:
     """Adds to the seconds of a stage: one that was interrupted took them in parts."""
     known = read_json(path) if path.exists() else {}
     write_json(path, known | {name: known.get(name, 0.0) + seconds})
-
-
-def write(path: Path, value: Any) -> None:
-    """Writes JSON in the first process."""
-    if jax.process_index() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, value)
 
 
 def result(stage: Stage) -> str:

@@ -9,28 +9,19 @@ from r1jax.training.rl.setup import Parts
 from r1jax.types import Params
 
 
-def held_out(parts: Parts, params: Params) -> list[Evaluation]:
-    """Samples and judges the evaluation sets, in their order."""
+def recorded(parts: Parts, params: Params, run: RunDirectory, update: int) -> list[Evaluation]:
+    """Samples and judges the evaluation sets with the weights after `update`, in their order.
+
+    What is found is written down, with texts of the first set.
+    """
     config = parts.config
     weights = parts.engine.prepare(params)
     sampler = make_sampler(parts.engine, parts.policy, weights, config.eval.max_tokens or None)
-    return [
-        evaluate(
-            problems,
-            sampler,
-            config.eval,
-            pool=parts.pool,
-            set_name=name,
-            seed=config.seed,
-            sandbox=config.sandbox,
-        )
+    how, seed, sandbox = config.eval, config.seed, config.sandbox
+    found = [
+        evaluate(problems, sampler, how, parts.pool, name, seed, sandbox=sandbox)
         for name, problems in parts.eval_sets.items()
     ]
-
-
-def recorded(parts: Parts, params: Params, run: RunDirectory, update: int) -> list[Evaluation]:
-    """What is found of the weights after `update`, written down, with texts of the first set."""
-    found = held_out(parts, params)
     for evaluation in found:
         texts = transcripts(evaluation) if evaluation is found[0] else ()
         run.evaluation(update, evaluation.record, texts)

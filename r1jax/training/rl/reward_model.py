@@ -81,10 +81,8 @@ class RewardModel(BaseReward):
         scores = self.scores(
             [problems[i].question for i in mine], [completions[i].text for i in mine]
         )
-        found: list[float | None] = [None] * len(problems)
-        for i, score in zip(mine, scores.tolist(), strict=True):
-            found[i] = score
-        return found
+        found = dict(zip(mine, scores.tolist(), strict=True))
+        return [found.get(i) for i in range(len(problems))]
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """f32[N], the score of each response (a pointwise model's is the log-odds of safe)."""

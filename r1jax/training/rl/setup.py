@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
-from r1jax.mesh import make_mesh, replicated
+from r1jax.mesh import make_mesh
 from r1jax.models import table
 from r1jax.models.decoding import quantized
 from r1jax.models.lora import LoraConfig
@@ -22,6 +22,7 @@ from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, Term
 from r1jax.rollout.engine import Engine
 from r1jax.rollout.policy import Policy, load_policy, make_engine
+from r1jax.training.batches import PerToken
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
@@ -30,11 +31,11 @@ from r1jax.training.update import (
     fit_rows,
     join,
     make_functions,
-    make_score,
+    token_logp,
     trained_rows,
 )
 from r1jax.training.weights import Parent, find_parent, first_state, frozen_base, identity
-from r1jax.types import Batch, Params, TrainState
+from r1jax.types import Params, TrainState
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Parts:
     pool: RewardPool
     optimizer: optax.GradientTransformation
     functions: Functions
-    logp: Callable[[Params, Batch], jax.Array]
+    logp: PerToken
     parent: Parent | None = None  # the checkpoint it starts from
     base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
 
@@ -111,7 +112,6 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         if config.user_loss
         else grpo(config.loss, on_policy)
     )
-    score = make_score(policy.config, mesh, config.train, r.temperature)
     reward = config.reward
     return Parts(
         config=config,
@@ -126,7 +126,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         functions=make_functions(
             policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
         ),
-        logp=jax.jit(lambda p, b: score(p, b).logp, out_shardings=replicated(mesh)),
+        logp=token_logp(policy.config, mesh, config.train, r.temperature),
         parent=find_parent(config.parent, config.parent_step),
     )
 

@@ -21,8 +21,6 @@ from r1jax.types import Batch, Metrics, Params
 
 EVAL_CHUNK = 1024  # held-out examples that are packed together
 
-Measure = Callable[[Params, Batch, Params | None], Metrics]
-
 
 class Examined(NamedTuple):
     """What a held-out set says of some parameters."""
@@ -47,44 +45,37 @@ class Pool(Protocol):
         """The examples at `index`."""
 
 
-def make_measure(
+def chunks(rows: Pool) -> list[np.ndarray]:
+    """Numbers of all examples, as many together as are packed together."""
+    n = len(rows.lengths)
+    return np.split(np.arange(n), range(EVAL_CHUNK, n, EVAL_CHUNK))
+
+
+def loss_examiner(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig, lora: LoraConfig | None = None
-) -> Measure:
-    """(params, batch, base) -> sums of the supervised metrics of a batch, without a gradient."""
+) -> Examine:
+    """Mean negative log-likelihood of all learnt tokens of a set, each token counting once."""
     score = make_score(c, mesh, compute, temperature=1.0)
 
-    def measure(params: Params, batch: Batch, base: Params | None) -> Metrics:
+    def sums(params: Params, batch: Batch, base: Params | None) -> Metrics:
         return sft(score(join(params, base, lora), batch), batch)[1]
 
-    return jax.jit(measure, out_shardings=replicated(mesh))
-
-
-def held_out_loss(
-    measure: Measure,
-    params: Params,
-    examples: Pool,
-    compute: ComputeConfig,
-    mesh: Mesh,
-    base: Params | None = None,
-) -> dict[str, float]:
-    """Mean negative log-likelihood of all learnt tokens of `examples`, each token counting once."""
-    total = count = 0.0
-    n = len(examples.lengths)
-    for start in range(0, n, EVAL_CHUNK):
-        part = examples.take(np.arange(start, min(start + EVAL_CHUNK, n)))
-        for batch in pack(part, *compute.shape, Denominators.of(part, max_tokens=1)):
-            found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
-            total, count = total + float(found.sum), count + float(found.count)
-    nll = total / max(count, 1.0)
-    perplexity = math.exp(nll) if nll < 100 else math.inf
-    return {"nll": nll, "perplexity": perplexity, "tokens": int(count), "examples": n}
-
-
-def loss_examiner(measure: Measure, compute: ComputeConfig, mesh: Mesh) -> Examine:
-    """Judges a held-out set by its loss."""
+    measure = jax.jit(sums, out_shardings=replicated(mesh))
 
     def examine(params: Params, examples: Pool, base: Params | None) -> Examined:
-        found = held_out_loss(measure, params, examples, compute, mesh, base)
-        return Examined(found, -found["nll"], f"{found['nll']:.4f} nats per token")
+        total = count = 0.0
+        for index in chunks(examples):
+            part = examples.take(index)
+            for batch in pack(part, *compute.shape, Denominators.of(part, max_tokens=1)):
+                found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
+                total, count = total + float(found.sum), count + float(found.count)
+        nll = total / max(count, 1.0)
+        record = {
+            "nll": nll,
+            "perplexity": math.exp(nll) if nll < 100 else math.inf,
+            "tokens": int(count),
+            "examples": len(examples.lengths),
+        }
+        return Examined(record, -nll, f"{nll:.4f} nats per token")
 
     return examine

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.checkpoint import Saved
-from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
+from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, pack
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.training.batches import ComputeConfig
@@ -51,22 +51,6 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def learn(
-    functions: Functions,
-    state: TrainState,
-    sequences: Sequences,
-    compute: ComputeConfig,
-    mesh: Mesh,
-    base: Params | None = None,
-    packing: Packing = ONE_BY_ONE,
-) -> tuple[TrainState, dict[str, float], list[Batch]]:
-    """One optimizer update on `sequences`: the state, its metrics, its micro-batches."""
-    totals = Denominators.of(sequences, max_tokens=1)
-    batches = packing.pack(sequences, *compute.shape, totals)
-    state, metrics = update(functions, state, batches, mesh, base)
-    return state, metrics, batches
-
-
 def fit(
     functions: Functions,
     state: TrainState,
@@ -100,7 +84,8 @@ def fit(
     metrics: dict[str, float] = {}
     for step in range(int(state.update), updates):
         part = examples.take(chosen(count, batch, seed, step))
-        state, metrics, _ = learn(functions, state, part, compute, mesh, base)
+        batches = pack(part, *compute.shape, Denominators.of(part, max_tokens=1))
+        state, metrics = update(functions, state, batches, mesh, base)
         each(step + 1, metrics)
         if int(state.skipped) >= MAX_SKIPPED:
             raise UserError(
@@ -174,10 +159,11 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
     files.progress.phase("update")
     with loop.clock("update"):
         part = course.examples.take(chosen(count, config.batch, config.seed, loop.update))
-        loop.state, metrics, batches = learn(
-            course.functions, loop.state, part, config.train, course.mesh, course.frozen,
-            course.packing,
-        )  # fmt: skip
+        totals = Denominators.of(part, max_tokens=1)
+        batches = course.packing.pack(part, *config.train.shape, totals)
+        loop.state, metrics = update(
+            course.functions, loop.state, batches, course.mesh, course.frozen
+        )
     metrics |= loop.learnt(part, course.model, config.lora if config.lora.on else None)
     metrics["data/epoch"] = loop.update / updates_per_epoch(count, config.batch)
     return metrics, batches

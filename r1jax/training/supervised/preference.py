@@ -26,8 +26,8 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import Told, with_auxiliary
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, PerToken, over_completions
-from r1jax.training.supervised.examine import EVAL_CHUNK, Examine, Examined
-from r1jax.training.update import Functions, functions_of, join, make_score
+from r1jax.training.supervised.examine import Examine, Examined, chunks
+from r1jax.training.update import Functions, functions_of, join, token_logp
 from r1jax.types import Batch, Metrics, Params
 
 PAIRS = PACKINGS["pairwise"]
@@ -76,13 +76,6 @@ def reward_functions(
     return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
 
 
-def over_rows(rows: Preferences, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """`of(index)` of all rows, some at a time, end to end."""
-    n = len(rows.lengths)
-    chunks = [np.arange(i, min(i + EVAL_CHUNK, n)) for i in range(0, n, EVAL_CHUNK)]
-    return np.concatenate([of(index) for index in chunks])
-
-
 def reward_examiner(
     c: ModelConfig,
     mesh: Mesh,
@@ -100,8 +93,8 @@ def reward_examiner(
             found = over_completions(run, model, rows.take(index), compute, mesh, PACKINGS[kind])
             return found[:, 0]
 
-        found = over_rows(rows, first).astype(np.float64)
-        return EXAMINED[kind](found, rows)
+        found = np.concatenate([first(index) for index in chunks(rows)])
+        return EXAMINED[kind](found.astype(np.float64), rows)
 
     return examine
 
@@ -160,7 +153,7 @@ def dpo_examiner(
     With the loss `ipo` log-probabilities are per token here, too. The held-out rows must hold the
     reference's, unless it is left out.
     """
-    logp = token_logp(c, mesh, compute)
+    logp = token_logp(c, mesh, compute, temperature=1.0)
 
     def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
         model = join(params, base, lora)
@@ -173,7 +166,7 @@ def dpo_examiner(
             ratio = ratio / some.lengths if config.kind == "ipo" else ratio
             return np.stack([config.beta * ratio, own.sum(1)], axis=1)
 
-        found = over_rows(rows, ratios)
+        found = np.concatenate([ratios(index) for index in chunks(rows)])
         return _examine_dpo(found[:, 0], found[:, 1], rows, config.beta)
 
     return examine
@@ -198,12 +191,6 @@ def _examine_dpo(reward: np.ndarray, logp: np.ndarray, rows: Preferences, beta: 
     return Examined(record, -record["loss"], line)
 
 
-def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> PerToken:
-    """Jitted log-probabilities f32[B, T] of the tokens of a batch, at temperature 1."""
-    score = make_score(c, mesh, compute, temperature=1.0)
-    return jax.jit(lambda params, batch: score(params, batch).logp, out_shardings=replicated(mesh))
-
-
 def with_reference(
     rows: Preferences,
     logp: PerToken,
@@ -213,15 +200,10 @@ def with_reference(
 ) -> Preferences:
     """The pairs with the reference's log-probability of every learnt token, computed once."""
     flat = np.zeros(len(rows.examples.tokens), np.float32)
-
-    def fill(index: np.ndarray) -> np.ndarray:
-        some = rows.take(index)
-        found = over_completions(logp, reference, some, compute, mesh, PAIRS)
+    for index in chunks(rows):
+        found = over_completions(logp, reference, rows.take(index), compute, mesh, PAIRS)
         for values, span in zip(found, rows.spans(rows.sequences(index)), strict=True):
             flat[span] = values[: span.stop - span.start]
-        return index
-
-    over_rows(rows, fill)
     return replace(rows, ref_logp=flat)
 
 
