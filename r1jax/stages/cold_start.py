@@ -125,8 +125,8 @@ def run(config: ColdStartConfig, display: Display | None = None) -> None:
             policy, generate, origin = make_generator(config, place)
             rewriter = chosen_rewriter(config)
             problems = distinct_problems(config, run.note)
-            steps = make_steps(config, place, policy, generate, make_rewriter(rewriter, place))
-            harvest(steps, problems, place.streams, config.batch, run.note)
+            steps = make_steps(config, place, policy, make_rewriter(rewriter, place))
+            harvest(steps, generate, problems, place.streams, config.batch, run.note)
             origin = {"source": config.source, "rewriter": rewriter} | origin
         finish(place, f"Cold start: {config.source}", origin, config.export)
 
@@ -252,7 +252,7 @@ def import_review(config: ColdStartConfig, place: Place) -> dict[str, Any]:
     policy = load_policy(
         config.model, config.data.template, config.data.system, config.data.prefill, config.family
     )
-    steps = make_steps(config, place, policy, lambda problems: [[] for _ in problems], None)
+    steps = make_steps(config, place, policy)
     groups = read_review(config.review)
     if place.writes:
         room = Room(config.balance.easy_share, place.streams.prompts)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from jax.sharding import Mesh
 
+from r1jax.data.examples.conversations import ConversationConfig
+from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.data.problems.sources import set_name
 from r1jax.errors import UserError
 from r1jax.stages.summary import digest
@@ -25,7 +27,7 @@ HELD_OUT = "held out"  # name of the set split off the training data
 
 
 def read_sets(
-    data: Any,
+    data: ConversationConfig | PreferenceConfig,
     read: Callable[[Sequence[str]], Any],
     hold_out: Callable[[Any, int, int], tuple[Any, Any]],
     seed: int,

@@ -29,7 +29,9 @@ from r1jax.run.names import PROFILE, REPORT
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Alone, Display
 from r1jax.run.sinks import open_sinks
+from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.state import Files
+from r1jax.training.supervised.config import CourseConfig
 
 T = TypeVar("T")
 
@@ -70,7 +72,7 @@ class Run:
         """Enters `thing`, which is left as the run is closed, whatever happens."""
         return self.held.enter_context(thing)
 
-    def files(self, config: Any) -> Files:
+    def files(self, config: CourseConfig | RLConfig) -> Files:
         """Checkpoints, sinks, progress and profiler, as the flags of a training run ask for them.
 
         `config` is complete: it has the number of updates.

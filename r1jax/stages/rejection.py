@@ -109,22 +109,17 @@ def run(config: RejectionConfig, display: Display | None = None) -> None:
         place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
         policy, generate, origin = local_model(config)
         problems = distinct_problems(config, run.note)
-        steps = make_steps(config, place, policy, generate, None)
-        harvest(steps, problems, place.streams, config.batch, run.note)
+        steps = make_steps(config, place, policy)
+        harvest(steps, generate, problems, place.streams, config.batch, run.note)
         finish(place, "Rejection sampling", origin, config.export)
 
 
 def make_steps(
-    config: RejectionConfig,
-    place: Place,
-    policy: Policy,
-    generate: Generator,
-    rewrite: Rewriter | None,
+    config: RejectionConfig, place: Place, policy: Policy, rewrite: Rewriter | None = None
 ) -> Steps:
     """What is done with every batch, from the flags."""
     tokenizer = policy.tokenizer
     return Steps(
-        generate=generate,
         judge=make_judge(config, place),
         rewrite=rewrite,
         filters=make_filters(config.filters),

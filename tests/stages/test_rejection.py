@@ -383,7 +383,7 @@ def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
 
 def test_settling_writes_what_was_decided(tmp_path):
     steps = Steps(
-        lambda problems: [], lambda p, c: [], None, make_filters(FilterConfig()),
+        lambda p, c: [], None, make_filters(FilterConfig()),
         BalanceConfig(per_prompt=1), lambda p, text, anew: {"completion": text}, len,
     )  # fmt: skip
     streams = Streams(tmp_path, fresh=True)

@@ -67,7 +67,6 @@ class Sample:
 class Steps:
     """What is done with every batch; `layout` gives the columns that training reads."""
 
-    generate: Generator
     judge: Judge
     rewrite: Rewriter | None
     filters: Sequence[Filter]
@@ -97,6 +96,7 @@ class Room:
 
 def harvest(
     steps: Steps,
+    generate: Generator,
     problems: Sequence[Problem],
     streams: Streams,
     batch: int,
@@ -109,7 +109,7 @@ def harvest(
     room = Room(steps.balance.easy_share, streams.prompts)
     for start in range(len(streams.prompts), len(problems), batch):
         part = problems[start : start + batch]
-        drawn = steps.generate(part)
+        drawn = generate(part)
         if jax.process_index() > 0:
             continue
         samples = judged(steps, part, drawn)

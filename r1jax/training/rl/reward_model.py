@@ -92,12 +92,12 @@ class RewardModel(BaseReward):
         width = SHORTEST
         while width < sequences.totals.max():
             width *= 2
-        devices = row_devices(self._loaded.mesh)
+        devices = row_devices(self._devices)
         rows = max(1, CELLS // width) * devices
         rows = min(rows, -(-len(prompts) // devices) * devices)
         compute = ComputeConfig(rows, width, SEGMENTS)
-        run, params, mesh = self._loaded.run, self._loaded.params, self._loaded.mesh
-        return over_completions(run, params, sequences, compute, mesh)[:, 0]
+        run, params = self._loaded.run, self._loaded.params
+        return over_completions(run, params, sequences, compute, self._devices)[:, 0]
 
     def _asked(self, problem: Problem) -> bool:
         return self.only is None or str(problem.metadata.get(self.only[0])) == self.only[1]
@@ -123,7 +123,7 @@ class RewardModel(BaseReward):
         policy = load_policy(self.about.model, "plain", family=self.about.family)
         return table.abstract(scalar.rows(policy.config, None), self._devices, self.about.dtype)
 
-    @property
+    @cached_property
     def _devices(self) -> Mesh:
         return self.mesh or make_mesh(MeshConfig(data=1, fsdp=len(meshes.available())))
 
@@ -133,14 +133,13 @@ class RewardModel(BaseReward):
         policy = load_policy(about.model, "plain", family=about.family)
         params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
         run = token_scores(policy.config, mesh, ComputeConfig(dtype=about.dtype, remat="none"))
-        return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, mesh, run)
+        return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, run)
 
 
 @dataclass(frozen=True)
 class _Loaded:
     encoder: Encoder
     params: Params
-    mesh: Mesh
     run: PerToken
 
 

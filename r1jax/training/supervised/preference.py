@@ -87,14 +87,12 @@ def reward_examiner(
     run = token_scores(c, mesh, compute)
 
     def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
-        model = scalar.join(params, base, lora)
-
-        def first(index: np.ndarray) -> np.ndarray:  # every token of a response has its score
-            found = over_completions(run, model, rows.take(index), compute, mesh, PACKINGS[kind])
-            return found[:, 0]
-
-        found = np.concatenate([first(index) for index in chunks(rows)])
-        return EXAMINED[kind](found.astype(np.float64), rows)
+        model, packing = scalar.join(params, base, lora), PACKINGS[kind]
+        found = [
+            over_completions(run, model, rows.take(index), compute, mesh, packing)[:, 0]
+            for index in chunks(rows)
+        ]  # every token of a response has its score
+        return EXAMINED[kind](np.concatenate(found).astype(np.float64), rows)
 
     return examine
 
