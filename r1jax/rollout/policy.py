@@ -190,9 +190,17 @@ def make_engine(
 
 
 def make_sampler(
-    engine: Engine, policy: Policy, weights: Params, max_tokens: int | None = None
+    engine: Engine,
+    policy: Policy,
+    weights: Params,
+    max_tokens: int | None = None,
+    rollout: int = 0,
 ) -> Callable[[Sequence[Problem], int, Sampling, int], list[list[Completion]]]:
-    """The sampler that `r1jax.evaluate.measures` wants, over weights from `engine.prepare`."""
+    """The sampler that `r1jax.evaluate.measures` wants, over weights from `engine.prepare`.
+
+    All its samples are of one `rollout`: a text depends on its problem, not on what it is asked
+    with.
+    """
 
     def sample(
         problems: Sequence[Problem], samples: int, sampling: Sampling, seed: int
@@ -200,7 +208,7 @@ def make_sampler(
         prompts = [Prompt(policy.prompt(p), p.number, samples) for p in problems]
         found: dict[int, dict[int, Completion]] = defaultdict(dict)
         for generated in engine.generate(
-            weights, prompts, sampling, seed=seed, rollout=0, max_tokens=max_tokens
+            weights, prompts, sampling, seed=seed, rollout=rollout, max_tokens=max_tokens
         ):
             found[generated.prompt][generated.sample] = policy.completion(generated)
         return [[found[i][j] for j in range(samples)] for i in range(len(problems))]

@@ -249,9 +249,8 @@ def import_review(config: ColdStartConfig, place: Place) -> dict[str, Any]:
 
     Returns where the samples come from.
     """
-    policy = load_policy(
-        config.model, config.data.template, config.data.system, config.data.prefill, config.family
-    )
+    d = config.data
+    policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
     steps = make_steps(config, place, policy)
     groups = read_review(config.review)
     if place.writes:

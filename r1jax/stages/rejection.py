@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,11 +14,11 @@ from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
-from r1jax.problem import Completion, Problem
+from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
-from r1jax.rollout.policy import Policy, load_policy, make_engine
+from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import Flags, RunFlags
 from r1jax.run.names import DATASHEET
@@ -36,7 +36,6 @@ from r1jax.stages.harvest.samples import (
     training_layout,
 )
 from r1jax.stages.opening import opened
-from r1jax.training.rl import collect
 from r1jax.training.weights import find_parent, starting_weights
 
 RULES = "rules"
@@ -168,22 +167,12 @@ def local_model(
     engine = make_engine(policy, mesh, config.rollout, stop_strings=stop, dtype=config.dtype)
     weights = engine.prepare(starting_weights(policy, mesh, parent))
     sampling = Sampling(config.temperature, config.top_p)
-
-    def generate(problems: Sequence[Problem]) -> list[list[Completion]]:
-        # One rollout number for all batches: a text then depends on its problem, not on its batch.
-        found = collect.generate(
-            engine, asked, weights, problems, config.samples, sampling, config.seed, rollout=1
-        )
-        texts: list[list[Completion]] = [[] for _ in problems]
-        for generated in found:
-            texts[generated.prompt].append(asked.completion(generated))
-        return texts
-
+    sampler = make_sampler(engine, asked, weights, rollout=1)
     step = {"parent_step": parent["step"]} if parent else {}
     origin = {"model": config.model, "parent": config.parent, **step, "samples": config.samples,
               "temperature": config.temperature, "top_p": config.top_p,
               "seed": config.seed}  # fmt: skip
-    return policy, generate, origin
+    return policy, lambda problems: sampler(problems, config.samples, sampling, config.seed), origin
 
 
 def make_judge(config: RejectionConfig, place: Place) -> Judge:
