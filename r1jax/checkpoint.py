@@ -113,15 +113,12 @@ class Checkpoints:
         meta = meta["meta"]
         _check_same(meta, expected, self._manager.directory)
         items = self._manager.item_metadata(step)
-        names = {name for name in ("reference", "pending") if items.get(name) is not None}
         targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
-        if "reference" in names:
+        if items.get("reference") is not None:
             targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
-        if "pending" in names:
-            tree = items["pending"].tree  # of shapes and types
-            targets["pending"] = ocp.args.StandardRestore(
-                jax.tree.map(lambda x: np.empty(x.shape, x.dtype), tree)
-            )
+        if items.get("pending") is not None:  # its tree is one of shapes and types
+            host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
+            targets["pending"] = ocp.args.StandardRestore(host)
         got = self._manager.restore(step, args=ocp.args.Composite(**targets))
         pending = jax.tree.map(np.asarray, got.get("pending") or {})
         return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta)
