@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.data.examples.conversations import ConversationConfig
-from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.data.problems.sources import set_name
 from r1jax.errors import UserError
 from r1jax.stages.summary import digest
@@ -20,14 +18,13 @@ from r1jax.training.supervised.examine import Pool
 from r1jax.training.supervised.loop import Course, updates_of
 from r1jax.training.update import fit_rows
 
-Config = TypeVar("Config", bound=CourseConfig)
 Note = Callable[[str], Any]
 
 HELD_OUT = "held out"  # name of the set split off the training data
 
 
 def read_sets(
-    data: ConversationConfig | PreferenceConfig,
+    data: Any,
     read: Callable[[Sequence[str]], Any],
     hold_out: Callable[[Any, int, int], tuple[Any, Any]],
     seed: int,
@@ -57,7 +54,7 @@ def read_sets(
     return training, found
 
 
-def completed(config: Config, examples: Pool, unit: str, mesh: Mesh, note: Note) -> Config:
+def completed(config: CourseConfig, examples: Pool, unit: str, mesh: Mesh, note: Note) -> Any:
     """The flags with the updates in all worked out, and rows that the devices divide."""
     count = len(examples.lengths)
     updates = config.updates or updates_of(examples, config.batch, config.epochs)
