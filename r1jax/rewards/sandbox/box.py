@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 
-from r1jax.rewards.sandbox import kernel
+from r1jax.rewards.sandbox import linux
 from r1jax.rewards.sandbox.judge import judge
 from r1jax.rewards.sandbox.wire import send
 
@@ -40,7 +40,7 @@ def main(isolated: bool) -> None:
             send(1, {"error": " ".join(str(error).split())})
             return
     elif sys.platform == "linux":
-        kernel.adopt_orphans()
+        linux.adopt_orphans()
     os.environ.clear()
     os.environ |= {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     for name in _SHARED:
@@ -56,8 +56,8 @@ def main(isolated: bool) -> None:
 
 def _build() -> None:
     """New namespaces, then a process 1 inside; this one stays outside and waits for its end."""
-    flags = kernel.NEWUSER | kernel.NEWNS | kernel.NEWPID | kernel.NEWNET
-    kernel.unshare(flags | kernel.NEWIPC | kernel.NEWUTS)
+    flags = linux.NEWUSER | linux.NEWNS | linux.NEWPID | linux.NEWNET
+    linux.unshare(flags | linux.NEWIPC | linux.NEWUTS)
     send(1, {"unshared": True})
     if os.read(0, 1) != b"m":
         raise OSError(errno.EPERM, "the map of users was refused")
@@ -67,9 +67,9 @@ def _build() -> None:
             os.close(fd)
         os.waitpid(first, 0)
         os._exit(0)
-    kernel.end_with_parent()
+    linux.end_with_parent()
     os.setsid()
-    kernel.make_root()
+    linux.make_root()
 
 
 def _pending() -> bool:
@@ -117,7 +117,7 @@ def _end_all(isolated: bool) -> None:
             except ProcessLookupError:
                 pass  # none is left
         else:
-            for pid in kernel.children():
+            for pid in linux.children():
                 os.kill(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)

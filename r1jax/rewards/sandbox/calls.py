@@ -8,7 +8,7 @@ import os
 import struct
 import sys
 
-from r1jax.rewards.sandbox.kernel import call, no_new_rights
+from r1jax.rewards.sandbox.linux import call, no_new_rights
 
 # name -> number on (x86_64, aarch64); None where there is no such call.
 DENIED: dict[str, tuple[int | None, int | None]] = {

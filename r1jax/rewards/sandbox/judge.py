@@ -16,7 +16,7 @@ import time
 import traceback
 from typing import Any
 
-from r1jax.rewards.sandbox import calls, kernel, program
+from r1jax.rewards.sandbox import calls, linux, program
 from r1jax.rewards.sandbox.wire import Strange, decode, encode, pack, receive, send
 
 _GRACE_SECONDS = 0.5
@@ -41,15 +41,15 @@ def judge(source: int, verdict: int, isolated: bool, others: int, directory: str
             os.chdir(directory)
             os.environ |= {"HOME": directory, "TMPDIR": directory}
         else:
-            kernel.make_directory(order["file_mb"])
-            kernel.unshare(kernel.NEWPID)
-            kernel.drop_rights()
-            kernel.end_with_parent()
+            linux.make_directory(order["file_mb"])
+            linux.unshare(linux.NEWPID)
+            linux.drop_rights()
+            linux.end_with_parent()
         remote = Remote(order, isolated)
         tests = receive(source)
         signal.setitimer(signal.ITIMER_REAL, order["wall_seconds"] + _GRACE_SECONDS)
         _confine(isolated)
-        kernel.set_limits(
+        linux.set_limits(
             order["cpu_seconds"] + 1, order["memory_mb"] + 256, order["file_mb"], 1 << 12
         )
         send(verdict, run(remote, tests, order["streams"], order["share"]))
@@ -81,7 +81,7 @@ class Remote:
             os.close(self._to)
             os.close(self._back)
             if isolated:
-                kernel.end_with_parent()
+                linux.end_with_parent()
             program.serve(ask, tell, order, lambda: _confine(isolated))
         os.close(ask)
         os.close(tell)

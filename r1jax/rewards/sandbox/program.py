@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from r1jax.rewards.sandbox.kernel import set_limits
+from r1jax.rewards.sandbox.linux import set_limits
 from r1jax.rewards.sandbox.wire import decode, encode, receive, send
 
 POLL_SECONDS = 0.05

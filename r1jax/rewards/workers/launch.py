@@ -18,21 +18,8 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.rewards.workers.board import SIZE, Board
+from r1jax.rewards.workers.limits import Limits
 from r1jax.rewards.workers.unit import Status, Unit
-
-_RSS_SLACK = 128 << 20  # pages of libraries that a worker touches for the first time
-_CPU_SLACK = 0.05  # the worker's own, finer clock decides near the limit
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one answer may cost; a whole-list call gets `cpu` and `wall` times its completions."""
-
-    cpu_seconds: float = 2.0
-    wall_seconds: float = 10.0
-    memory_mb: int = 1024
-    max_tasks: int = 5000  # completions after which a worker is replaced
-    load_seconds: float = 120.0  # wall clock for unpickling a reward, its imports included
 
 
 @dataclass
@@ -61,19 +48,8 @@ class Worker:
         if running is None:
             loading = not self.calls and time.monotonic() - self.since > limits.load_seconds
             return Status.WALL if loading else None
-        try:
-            times, rss = self.process.cpu_times(), self.process.memory_info().rss
-        except psutil.Error:
-            return None  # it just died; the connection will say so
         call = self.calls.get(running.slot)
-        size = len(call.indices) if call else 1
-        status = None
-        if times.user + times.system - running.cpu > limits.cpu_seconds * size + _CPU_SLACK:
-            status = Status.CPU
-        elif rss - self.rss > (limits.memory_mb << 20) + _RSS_SLACK:
-            status = Status.MEMORY
-        elif time.monotonic() - running.wall > limits.wall_seconds * size:
-            status = Status.WALL
+        status = limits.broken(self.process, self.rss, running, len(call.indices) if call else 1)
         # Only the call that was measured is to blame, not one that began meanwhile.
         return status if self.board.running() == running else None
 

@@ -14,7 +14,8 @@ import psutil
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.adapters import lifted
-from r1jax.rewards.workers.launch import Launcher, Limits, Worker
+from r1jax.rewards.workers.launch import Launcher, Worker
+from r1jax.rewards.workers.limits import Limits
 from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Work, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
 from r1jax.rewards.workers.unit import Counts, Status, Tally, Unit, run_unit, widths

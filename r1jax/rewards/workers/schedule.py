@@ -13,7 +13,8 @@ from multiprocessing.connection import wait
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.workers.board import CAPACITY, NUMBERS
-from r1jax.rewards.workers.launch import Launcher, Limits, Worker
+from r1jax.rewards.workers.launch import Launcher, Worker
+from r1jax.rewards.workers.limits import Limits
 from r1jax.rewards.workers.unit import Status, Tally, Unit
 
 POLL_SECONDS = 0.02

@@ -22,7 +22,7 @@ import psutil
 
 from r1jax.problem import RewardContext
 from r1jax.rewards.answers.graders import warm
-from r1jax.rewards.sandbox.kernel import end_with_parent
+from r1jax.rewards.sandbox.linux import end_with_parent
 from r1jax.rewards.workers.board import Board
 from r1jax.rewards.workers.sendable import WorkerContext, unpickled
 from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
