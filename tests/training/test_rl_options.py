@@ -134,7 +134,9 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
 @pytest.mark.usefixtures("unpainted")
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
     flops = []
-    monkeypatch.setattr(rl, "train_flops", lambda *args: flops.append(args) or 1.0)
+    monkeypatch.setattr(
+        "r1jax.training.rl.state.train_flops", lambda *args: flops.append(args) or 1.0
+    )
     config = tiny_run(model, tmp_path / "run", LORA | {"updates": 3, "export": True})
     zero.run(config)
     assert [lora for _, _, lora in flops] == [config.lora] * 3  # frozen weights cost less
