@@ -138,13 +138,13 @@ def find_step(directory: str | Path, step: int | None = None) -> int:
         raise UserError(f"{directory}: no such directory of checkpoints")
     with ocp.CheckpointManager(Path(directory).absolute()) as manager:
         newest, steps = manager.latest_step(), manager.all_steps()
-    found = newest if step is None else step
-    if found is None or found not in steps:
+    chosen = newest if step is None else step
+    if chosen is None or chosen not in steps:
         raise UserError(
             f"{directory}: no checkpoint {step if step is not None else ''} there; "
             f"found updates {steps or 'none'}"
         )
-    return found
+    return chosen
 
 
 def load_params(
@@ -199,14 +199,14 @@ def _abstract(tree: Any) -> Any:
 
 def _check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:
     for name, value in json.loads(json.dumps(expected)).items():  # meta was JSON: lists, no tuples
-        found = meta.get(name)
-        if found == value:
+        saved = meta.get(name)
+        if saved == value:
             continue
-        if isinstance(found, Mapping) and isinstance(value, Mapping):
-            keys = [k for k in {*found, *value} if found.get(k) != value.get(k)]
-            shown = "; ".join(f"{k}: {found.get(k)} -> {value.get(k)}" for k in sorted(keys))
+        if isinstance(saved, Mapping) and isinstance(value, Mapping):
+            keys = [k for k in {*saved, *value} if saved.get(k) != value.get(k)]
+            shown = "; ".join(f"{k}: {saved.get(k)} -> {value.get(k)}" for k in sorted(keys))
         else:
-            shown = f"{found} -> {value}"
+            shown = f"{saved} -> {value}"
         raise UserError(
             f"{where}: saved with another {name} ({shown}); use the same one or --overwrite"
         )

@@ -134,10 +134,10 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
         return f(jax.tree.map(functools.partial(_spread, names), weight), *arrays)
 
     def run(weight: Any, *arrays: jax.Array) -> Any:
-        own = PartitionSpec(names)
-        specs = (PartitionSpec(), *(own for _ in arrays))
+        sharded = PartitionSpec(names)
+        specs = (PartitionSpec(), *(sharded for _ in arrays))
         mapped = jax.shard_map(
-            local, mesh=mesh, in_specs=specs, out_specs=own, axis_names=set(names)
+            local, mesh=mesh, in_specs=specs, out_specs=sharded, axis_names=set(names)
         )
         return mapped(weight, *arrays)
 
@@ -165,10 +165,10 @@ def on_own_rows(f: Callable[..., Any], mesh: Mesh, axes: tuple[str, ...]) -> Cal
     """
 
     def run(weights: Any, rows: Any, *others: Any) -> Any:
-        whole, own = PartitionSpec(), PartitionSpec(axes)
-        specs = (whole, own, *(whole for _ in others))
+        whole, sharded = PartitionSpec(), PartitionSpec(axes)
+        specs = (whole, sharded, *(whole for _ in others))
         mapped = jax.shard_map(
-            f, mesh=mesh, in_specs=specs, out_specs=(whole, own), check_vma=False
+            f, mesh=mesh, in_specs=specs, out_specs=(whole, sharded), check_vma=False
         )
         return mapped(weights, rows, *others)
 
@@ -191,7 +191,7 @@ def by_device(
 
     def run(*arrays: jax.Array) -> Any:
         specs = tuple(spec(mesh, axes, x.shape) for axes, x in zip(inside, arrays, strict=True))
-        like = {tuple(axes): own for axes, own in zip(inside, specs, strict=True)}
+        like = {tuple(axes): layout for axes, layout in zip(inside, specs, strict=True)}
         results = tuple(like[tuple(axes)] for axes in outside)
         return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=results, check_vma=False)(
             *arrays

@@ -187,9 +187,9 @@ def _diagnose(default: Any, argv: Sequence[str], flags: dict[str, Any], said: st
 
 def _as_given(said: str, argv: Sequence[str], flags: dict[str, Any]) -> str:
     """A mistake with its flag as it was given: a stage's settings do not know the stage's name."""
-    own = said.split(maxsplit=1)[0].rstrip(":,")
-    given = [flag for flag in map(_flag_of, argv) if flag.endswith(f".{own.removeprefix('--')}")]
-    return said if own in flags or not given else given[-1] + said.removeprefix(own)
+    named = said.split(maxsplit=1)[0].rstrip(":,")
+    given = [flag for flag in map(_flag_of, argv) if flag.endswith(f".{named.removeprefix('--')}")]
+    return said if named in flags or not given else given[-1] + said.removeprefix(named)
 
 
 def _expected(kind: Any, flag: str) -> str:

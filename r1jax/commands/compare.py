@@ -75,8 +75,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def read_result(path: Path, metrics: Sequence[str]) -> dict[str, Any]:
     """State, updates made, held-out pass@1 at the first and last evaluation, chosen metrics."""
-    found = path / "metrics.jsonl"
-    last = (read_jsonl(found) if found.exists() else [])[-1:] or [{}]
+    metrics_file = path / "metrics.jsonl"
+    last = (read_jsonl(metrics_file) if metrics_file.exists() else [])[-1:] or [{}]
     judged = read_json(path / "eval.json") if (path / "eval.json").exists() else []
     first_set = [e for e in judged if e.get("set") == judged[0].get("set")]
     scores = [e["pass_at_1"] for e in first_set if "pass_at_1" in e]

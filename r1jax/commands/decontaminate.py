@@ -57,19 +57,19 @@ def main(config: Config) -> None:
         for name, text, _ in questions(path, config.column)
     }
     rows = list(questions(config.train, config.column))
-    found = overlaps(((name, text) for name, text, _ in rows), evaluation, config.n, config.share)
-    dropped = {match.train for match in found}
+    matches = overlaps(((name, text) for name, text, _ in rows), evaluation, config.n, config.share)
+    dropped = {match.train for match in matches}
     kept = [row for name, _, row in rows if name not in dropped]
     out = Path(config.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in kept)
     report = out.with_suffix(".report.json")
-    report.write_text(json.dumps(digest(config, len(rows), len(kept), found), indent=2) + "\n")
+    report.write_text(json.dumps(digest(config, len(rows), len(kept), matches), indent=2) + "\n")
     print(
         f"{config.train}: {len(rows) - len(kept)} of {len(rows)} rows overlap "
-        f"{len({m.eval for m in found})} of {len(evaluation)} evaluation rows; {len(kept)} kept in "
-        f"{out}\n{report}"
+        f"{len({m.eval for m in matches})} of {len(evaluation)} evaluation rows; {len(kept)} kept "
+        f"in {out}\n{report}"
     )
 
 

@@ -66,11 +66,11 @@ def main(config: Config) -> None:
     with RewardPool(workers=config.workers, **limits.room) as pool:
         for name, problems in sets.items():
             started = time.time()
-            found = evaluate(
+            evaluation = evaluate(
                 problems, sampler, config.eval, pool, name, config.seed, sandbox=limits
             )
-            records.append(found.record | {"seconds": time.time() - started})
-            rows += completions_rows(found)
+            records.append(evaluation.record | {"seconds": time.time() - started})
+            rows += completions_rows(evaluation)
             show(records[-1])
     if config.out:
         write(Path(config.out), records, rows)

@@ -154,8 +154,8 @@ class Endpoint:
         for error in ended:
             if error and not isinstance(error, _Stopped):
                 raise error
-        found = {key: future.result() for key, future in waiting.items()}
-        replies = [found[key] for key in keys]
+        by_key = {key: future.result() for key, future in waiting.items()}
+        replies = [by_key[key] for key in keys]
         self._count(
             replies=len(replies),
             prompt_tokens=sum(r.prompt_tokens for r in replies),
@@ -248,5 +248,5 @@ def _read(raw: bytes) -> Reply:
 
 def _thought(message: Mapping[str, Any]) -> str:
     """The reasoning under either of the names that servers use."""
-    found = message.get("reasoning_content") or message.get("reasoning") or ""
-    return found.strip() if isinstance(found, str) else ""
+    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
+    return reasoning.strip() if isinstance(reasoning, str) else ""

@@ -62,8 +62,8 @@ def parse_verdict(text: str) -> bool | None:
 
     Read by the key alone, because formulas in the analysis often break the JSON around it.
     """
-    found = _VERDICT.findall(text)
-    return found[-1].lower() == "correct" if found else None
+    verdicts = _VERDICT.findall(text)
+    return verdicts[-1].lower() == "correct" if verdicts else None
 
 
 def rewrite_messages(question: str, source: str) -> tuple[Message, ...]:

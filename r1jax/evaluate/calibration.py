@@ -20,10 +20,10 @@ def reliability(
     at = np.clip(np.searchsorted(edges, probability, side="right") - 1, 0, bins - 1)
     rows = []
     for i in np.unique(at):
-        own = at == i
+        in_bin = at == i
         rows.append({
-            "low": float(edges[i]), "high": float(edges[i + 1]), "count": int(own.sum()),
-            "stated": float(probability[own].mean()), "happened": float(outcome[own].mean()),
+            "low": float(edges[i]), "high": float(edges[i + 1]), "count": int(in_bin.sum()),
+            "stated": float(probability[in_bin].mean()), "happened": float(outcome[in_bin].mean()),
         })  # fmt: skip
     return rows
 
@@ -59,18 +59,18 @@ def clustered_interval(
     Cases of one cluster (responses to one prompt) are drawn together, since they are not
     independent. None where the statistic is not defined in some resample.
     """
-    _, own = np.unique(clusters, return_inverse=True)
-    order = np.argsort(own, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(own))[:-1])
+    _, cluster_of = np.unique(clusters, return_inverse=True)
+    order = np.argsort(cluster_of, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(cluster_of))[:-1])
     rng = np.random.default_rng(seed)
     n = len(members)
-    found = np.asarray(
+    values = np.asarray(
         [
             statistic(np.concatenate([members[k] for k in rng.integers(n, size=n)]))
             for _ in range(resamples)
         ]
     )
-    if np.isnan(found).any():
+    if np.isnan(values).any():
         return None
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return [float(low), float(high)]

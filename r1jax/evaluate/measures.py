@@ -216,7 +216,10 @@ def completions_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 def transcripts(evaluation: Evaluation, count: int = 12) -> list[dict[str, Any]]:
     """The first sample of each of the first problems, and whether it is right."""
     pairs = list(zip(evaluation.problems, evaluation.judged, strict=True))[:count]
-    return [transcript(problem, own[0].completion.text, own[0].lenient) for problem, own in pairs]
+    return [
+        transcript(problem, samples[0].completion.text, samples[0].lenient)
+        for problem, samples in pairs
+    ]
 
 
 def transcript(problem: Problem, text: str, correct: bool | None) -> dict[str, Any]:
@@ -242,10 +245,12 @@ def _table(
     k = len(judged[0])
     shown = ("pass_at_1", "pass_at_1_strict", f"cons_at_{k}", "format", "length_mean", "truncated",
              "language_consistency")  # fmt: skip
-    found = {value: measures(*zip(*group, strict=True)) for value, group in sorted(groups.items())}
+    by_value = {
+        value: measures(*zip(*group, strict=True)) for value, group in sorted(groups.items())
+    }
     return {
         value: {"problems": len(groups[value])} | {key: numbers[key] for key in shown}
-        for value, numbers in found.items()
+        for value, numbers in by_value.items()
     }
 
 

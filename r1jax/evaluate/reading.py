@@ -87,8 +87,8 @@ def judge(
     answers = {
         (i, answer): None
         for i, samples in enumerate(read)
-        for _, *found in samples
-        for answer in found
+        for _, *pair in samples
+        for answer in pair
         if answer is not None
     }
     graded = grader([(problems[i], answer) for i, answer in answers])
@@ -128,8 +128,8 @@ def _answers(problem: Problem, completion: Completion) -> tuple[str | None, str 
     """(lenient answer, strict answer); a completion that was cut has neither."""
     if completion.finish_reason == "length":
         return None, None
-    found = (extract(completion.text, policy, problem) for policy in ("last", "answer_tag"))
-    lenient, strict = (answer.strip() or None if answer else None for answer in found)
+    extracted = (extract(completion.text, policy, problem) for policy in ("last", "answer_tag"))
+    lenient, strict = (answer.strip() or None if answer else None for answer in extracted)
     return lenient, strict
 
 

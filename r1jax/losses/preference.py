@@ -104,8 +104,8 @@ def dpo(config: DPOConfig) -> Loss:
     """
 
     def loss(stats: Stats, batch: Batch) -> tuple[jax.Array, Metrics]:
-        own = _sums(stats.logp, batch)
-        ratio = own if config.reference_free else own - _sums(batch.ref_logp, batch)
+        logp = _sums(stats.logp, batch)  # f32[B, M]: of whole responses
+        ratio = logp if config.reference_free else logp - _sums(batch.ref_logp, batch)
         if config.kind == "ipo":
             ratio = ratio / jnp.maximum(batch.lengths, 1)
         chosen, rejected = sides(ratio)
@@ -113,7 +113,7 @@ def dpo(config: DPOConfig) -> Loss:
         metrics = _pair_metrics(config.beta * chosen, config.beta * rejected, batch)
         there = batch.lengths > 0
         for name, values, some in zip(
-            ("chosen", "rejected"), sides(own), sides(there), strict=True
+            ("chosen", "rejected"), sides(logp), sides(there), strict=True
         ):
             metrics[f"preference/logp_{name}"] = _mean(values, some)
         return _mean_over_pairs(each, batch), jax.lax.stop_gradient(metrics)
@@ -138,8 +138,8 @@ def sides(values: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _sums(values: jax.Array, batch: Batch) -> jax.Array:
     """f32[B, M], the sum of `values` over the scored tokens of each segment."""
-    own = segment_members(batch.segment_ids, batch.lengths.shape[1])
-    return jnp.sum(jnp.where(own, masked(values, batch)[..., None], 0.0), axis=1)
+    members = segment_members(batch.segment_ids, batch.lengths.shape[1])  # bool[B, T, M]
+    return jnp.sum(jnp.where(members, masked(values, batch)[..., None], 0.0), axis=1)
 
 
 def _mean_over_pairs(each: jax.Array, batch: Batch) -> jax.Array:

@@ -71,8 +71,8 @@ def forward_told(
 
     told = []
     for stack, records in zip(params["stacks"], kinds.of_stacks(c), strict=True):
-        x, own = run(x, stack, *records)
-        told.append(own)
+        x, stack_told = run(x, stack, *records)
+        told.append(stack_told)
     return rms_norm(x, params["norm"], c.rms_eps), tuple(told)
 
 
@@ -116,23 +116,23 @@ def unstack(
         kinds.eight_bit(c, cast)
     whole = mesh is None or not cuts_columns(mesh)
 
-    def one(layer: Layer, attention: kinds.Attention, ffn: kinds.FeedForward) -> Layer:
-        both = attention.matrices, ffn.matrices
-        side_by_side = both[0].joined | both[1].joined if whole else {}
+    def one_layer(layer: Layer, attention: kinds.Attention, ffn: kinds.FeedForward) -> Layer:
+        matrices = attention.matrices, ffn.matrices
+        side_by_side = matrices[0].joined | matrices[1].joined if whole else {}
         apart, layer = layer, joined(layer, side_by_side)
         if weights == "float8":
-            reach = both[0].reach(apart) | both[1].reach(apart)
+            reach = matrices[0].reach(apart) | matrices[1].reach(apart)
             met = {new: reach[parts[0]] for new, parts in side_by_side.items() if parts[0] in reach}
             return quantized(layer, reach | met)
-        few_rows = both[0].few_rows | both[1].few_rows
+        few_rows = matrices[0].few_rows | matrices[1].few_rows
         return laid_out(layer, few_rows) if whole and wanted(mesh) else layer
 
-    both = zip(cast["stacks"], c.stacks, strict=True)
+    stacks = zip(cast["stacks"], c.stacks, strict=True)
     apart = [
-        jax.tree.map(lambda w, i=i: w[i], layers) for layers, s in both for i in range(s.layers)
+        jax.tree.map(lambda w, i=i: w[i], layers) for layers, s in stacks for i in range(s.layers)
     ]
     pairs = zip(apart, kinds.of_layers(c), strict=True)
-    return {**cast, "stacks": tuple(one(layer, *records) for layer, records in pairs)}
+    return {**cast, "stacks": tuple(one_layer(layer, *records) for layer, records in pairs)}
 
 
 def prefill(
@@ -176,12 +176,14 @@ def decode_step(
     assert tokens.shape == positions.shape == (cache.slots,), (tokens.shape, cache.slots)
     tables = rope_tables(c, positions)
     x = constrain(weights["embed"][tokens], mesh, "slots", None)  # [S, d_model]
-    left = []
+    layer_caches = []
     layers = zip(weights["stacks"], cache.layers, kinds.of_layers(c), strict=True)
-    for layer, own, (attention, ffn) in layers:
-        mixed, own = attention.step(c, layer, x, tables, own, positions, prefix, mesh)
+    for layer, layer_cache, (attention, ffn) in layers:
+        mixed, layer_cache = attention.step(
+            c, layer, x, tables, layer_cache, positions, prefix, mesh
+        )
         x = x + mixed
         x = constrain(x + ffn.run(c, layer, x, None, mesh)[0], mesh, "slots", None)
-        left.append(own)
+        layer_caches.append(layer_cache)
     hidden = rms_norm(x, weights["norm"], c.rms_eps)
-    return logits(weights, hidden), Cache(tuple(left))
+    return logits(weights, hidden), Cache(tuple(layer_caches))

@@ -56,8 +56,8 @@ def divergence(
         weights: tuple[jax.Array, jax.Array], own: jax.Array, other: jax.Array
     ) -> jax.Array:
         student, teacher = weights
-        found = _pieces(how, student, cut_time(own, chunk), teacher, cut_time(other, chunk))
-        return joined_time(found, t)
+        pieces = _pieces(how, student, cut_time(own, chunk), teacher, cut_time(other, chunk))
+        return joined_time(pieces, t)
 
     run = over_rows(all_pieces, mesh, hidden.shape[0])
     weights = head.astype(hidden.dtype), teacher_head.astype(teacher_hidden.dtype)

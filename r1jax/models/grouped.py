@@ -20,7 +20,7 @@ from r1jax.models.row import Kept, Matrices, Row, matrix, output_std
 def rows(c: ModelConfig) -> dict[str, Row]:
     """A layer's weights: the norm in front, four projections, biases and norms of heads if any."""
     std, d, q, kv = c.init_std, c.d_model, c.q_dim, c.kv_dim
-    found = {
+    weights = {
         "attn_norm": Row((d,), (None,), "input_layernorm.weight"),
         "wq": matrix(d, q, ("embed", "heads"), "self_attn.q_proj", std),
         "wk": matrix(d, kv, ("embed", "kv_heads"), "self_attn.k_proj", std),
@@ -28,13 +28,13 @@ def rows(c: ModelConfig) -> dict[str, Row]:
         "wo": matrix(q, d, ("heads", "embed"), "self_attn.o_proj", output_std(std, c.n_layers)),
     }
     if c.attention_bias:
-        found["bq"] = Row((q,), ("heads",), "self_attn.q_proj.bias", 0.0)
-        found["bk"] = Row((kv,), ("kv_heads",), "self_attn.k_proj.bias", 0.0)
-        found["bv"] = Row((kv,), ("kv_heads",), "self_attn.v_proj.bias", 0.0)
+        weights["bq"] = Row((q,), ("heads",), "self_attn.q_proj.bias", 0.0)
+        weights["bk"] = Row((kv,), ("kv_heads",), "self_attn.k_proj.bias", 0.0)
+        weights["bv"] = Row((kv,), ("kv_heads",), "self_attn.v_proj.bias", 0.0)
     if c.qk_norm:
-        found["q_norm"] = Row((c.head_dim,), (None,), "self_attn.q_norm.weight")
-        found["k_norm"] = Row((c.head_dim,), (None,), "self_attn.k_norm.weight")
-    return found
+        weights["q_norm"] = Row((c.head_dim,), (None,), "self_attn.q_norm.weight")
+        weights["k_norm"] = Row((c.head_dim,), (None,), "self_attn.k_norm.weight")
+    return weights
 
 
 def kept(c: ModelConfig) -> dict[str, Kept]:

@@ -62,14 +62,14 @@ def of_stacks(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
 
 def of_layers(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
     """The records of each layer."""
-    both = zip(of_stacks(c), c.stacks, strict=True)
-    return [records for records, stack in both for _ in range(stack.layers)]
+    stacks = zip(of_stacks(c), c.stacks, strict=True)
+    return [records for records, stack in stacks for _ in range(stack.layers)]
 
 
 def targets() -> tuple[str, ...]:
     """Names of all matrices of all kinds: what LoRA may be asked for."""
-    both = (*ATTENTION.values(), *FEED_FORWARD.values())
-    return tuple(dict.fromkeys(name for kind in both for name in kind.matrices.targets))
+    all_kinds = (*ATTENTION.values(), *FEED_FORWARD.values())
+    return tuple(dict.fromkeys(name for kind in all_kinds for name in kind.matrices.targets))
 
 
 def eight_bit(c: ModelConfig, tree: Any) -> list[Any]:
@@ -77,7 +77,7 @@ def eight_bit(c: ModelConfig, tree: Any) -> list[Any]:
 
     Raises UserError where what enters a kind's matrices has no known bound.
     """
-    found = []
+    matrices = []
     for stack, records, layers in zip(c.stacks, of_stacks(c), tree["stacks"], strict=True):
         for name, kind in zip((stack.attention, stack.ffn), records, strict=True):
             if kind.matrices.reach is None:
@@ -85,8 +85,8 @@ def eight_bit(c: ModelConfig, tree: Any) -> list[Any]:
                     f"--rollout.weights float8: no bound is known for what enters the matrices of "
                     f"{name} layers; use same"
                 )
-            found += [layers[matrix] for matrix in kind.matrices.targets]
-    return found
+            matrices += [layers[matrix] for matrix in kind.matrices.targets]
+    return matrices
 
 
 def with_auxiliary(
@@ -97,9 +97,9 @@ def with_auxiliary(
     A kind's stacks are taken together, as one of all their layers.
     """
     for name, kind in FEED_FORWARD.items():
-        own = [t for t, stack in zip(told, c.stacks, strict=True) if stack.ffn == name]
-        if kind.share is not None and own:
-            all_layers = jax.tree.map(lambda *x: jnp.concatenate(x), *own)
+        of_kind = [t for t, stack in zip(told, c.stacks, strict=True) if stack.ffn == name]
+        if kind.share is not None and of_kind:
+            all_layers = jax.tree.map(lambda *x: jnp.concatenate(x), *of_kind)
             added, shown = kind.share(c, all_layers, batch)
             share, metrics = share + added, metrics | jax.lax.stop_gradient(shown)
     return share, metrics

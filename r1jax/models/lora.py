@@ -96,8 +96,8 @@ def rows(c: ModelConfig, config: LoraConfig) -> Params:
 def attach(base: Params, factors: Params, config: LoraConfig) -> Params:
     """The base with its matrices joined to their factors: parameters any model function takes."""
     stacks = tuple(
-        stack | {n: Lora(stack[n], f["a"], f["b"], config.scale) for n, f in own.items()}
-        for stack, own in zip(base["stacks"], factors["stacks"], strict=True)
+        stack | {n: Lora(stack[n], f["a"], f["b"], config.scale) for n, f in stack_factors.items()}
+        for stack, stack_factors in zip(base["stacks"], factors["stacks"], strict=True)
     )
     return {**base, "stacks": stacks}
 

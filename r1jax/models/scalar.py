@@ -80,11 +80,11 @@ def at_last_token(values: jax.Array, segment_ids: jax.Array, max_segments: int) 
     """f[B, M], what `values` f[B, T] hold at the last token of each segment; 0 without one."""
     following = jnp.pad(segment_ids[:, 1:], ((0, 0), (0, 1)))
     last = segment_ids != following
-    own = segment_members(segment_ids, max_segments) & last[..., None]
-    return jnp.sum(jnp.where(own, values[..., None], 0.0), axis=1)
+    at_last = segment_members(segment_ids, max_segments) & last[..., None]  # bool[B, T, M]
+    return jnp.sum(jnp.where(at_last, values[..., None], 0.0), axis=1)
 
 
 def per_token(scores: jax.Array, segment_ids: jax.Array) -> jax.Array:
     """f[B, T]: at every token the score f[B, M] of its segment, 0 in the padding."""
-    own = segment_members(segment_ids, scores.shape[1])
-    return jnp.sum(jnp.where(own, scores[:, None, :], 0.0), axis=-1)
+    member = segment_members(segment_ids, scores.shape[1])  # bool[B, T, M]
+    return jnp.sum(jnp.where(member, scores[:, None, :], 0.0), axis=-1)

@@ -19,7 +19,7 @@ from r1jax.types import Params
 
 
 def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
-    own = ATTENTION[stack.attention].rows(c), FEED_FORWARD[stack.ffn].rows(c)
+    attention, ffn = ATTENTION[stack.attention].rows(c), FEED_FORWARD[stack.ffn].rows(c)
     return {
         name: replace(
             row,
@@ -29,7 +29,7 @@ def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
             stacked=True,
             first=first,
         )
-        for name, row in (own[0] | own[1]).items()
+        for name, row in (attention | ffn).items()
     }
 
 

@@ -29,9 +29,9 @@ class Curves:
 
     def chart(self, metrics: Rows) -> Chart | None:
         """None where no metric has a value."""
-        found = [(label, points) for key, label in self.keys.items()
-                 if (points := series(metrics, key))]  # fmt: skip
-        drawn = [Line(label if len(found) > 1 else "", points, "~") for label, points in found]
+        curves = [(label, points) for key, label in self.keys.items()
+                  if (points := series(metrics, key))]  # fmt: skip
+        drawn = [Line(label if len(curves) > 1 else "", points, "~") for label, points in curves]
         span = (0, None) if self.share else (None, None)
         return lines(self.name, self.title, self.caption, self.unit, drawn, span=span,
                      share=self.share, log=self.log)  # fmt: skip
@@ -108,11 +108,11 @@ def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
     )  # fmt: skip
     if likelihood:  # which is the loss
         rest = [chart for chart in rest if chart is None or chart.name != "loss"]
-    found = [
+    candidates = [
         _accuracy(evaluations), likelihood, length, _rewards(metrics).chart(metrics), *rest,
         _phases(metrics),
     ]  # fmt: skip
-    return [chart for chart in found if chart is not None]
+    return [chart for chart in candidates if chart is not None]
 
 
 def series(rows: Rows, key: str) -> list[tuple[int, float]]:

@@ -81,12 +81,12 @@ def write(path: Path, template: str, **context: Any) -> Path:
 @functools.cache
 def _templates() -> jinja2.Environment:
     """Where a name is not given, filling fails: a template cannot silently leave a hole."""
-    found = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("r1jax", "assets/report"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    found.filters["pieces"] = pieces
-    return found
+    templates.filters["pieces"] = pieces
+    return templates
 
 
 def pictures(charts: Iterable[Chart], folder: Path) -> list[Figure]:

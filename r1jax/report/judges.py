@@ -37,7 +37,7 @@ def charts(metrics: Sequence[Record], evaluations: Sequence[Record]) -> list[Cha
     judged = [row for row in evaluations if row.get("accuracy") is not None]
     drawn = {key: learnt_and_held_out(metrics, f"preference/{key}", judged, key)
              for key in ("accuracy", "margin")}  # fmt: skip
-    found = [
+    candidates = [
         lines("judged", "Judged right",
               "Share of the pairs, or responses, that are judged right; the band is the 95 % "
               "interval of what is held out.", "accuracy", drawn["accuracy"], share=True),
@@ -45,7 +45,7 @@ def charts(metrics: Sequence[Record], evaluations: Sequence[Record]) -> list[Cha
               "rewards of a policy.", "margin", drawn["margin"]),
         _diagram(judged),
     ]  # fmt: skip
-    return [chart for chart in found if chart is not None]
+    return [chart for chart in candidates if chart is not None]
 
 
 def calibration(after: Record) -> Table:

@@ -70,11 +70,11 @@ def _sample(row: Record) -> Card:
 
 def pieces(text: str) -> list[tuple[str, str]]:
     """(kind, piece) of a completion, where kind is "tag", "thought" or, of what is said, ""."""
-    found, thinking = [], False
+    parts, thinking = [], False
     for piece in _TAG.split(text.strip()):
         if _TAG.fullmatch(piece):
             thinking = piece == "<think>"
-            found.append(("tag", piece))
+            parts.append(("tag", piece))
         elif piece:
-            found.append(("thought" if thinking else "", piece))
-    return found
+            parts.append(("thought" if thinking else "", piece))
+    return parts

@@ -29,14 +29,16 @@ def parted(
     the score lies more than 2 standard errors above 0 and that of the accuracy as far below.
     Windows that overlap are joined. Fewer rollouts than a window never part.
     """
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for first in range(len(score) - window + 1):
         part = slice(first, first + window)
         if slope(score[part]) > CERTAIN and slope(accuracy[part]) < -CERTAIN:
             last = first + window - 1
-            joins = found and first <= found[-1][1]
-            found[-1:] = [(found[-1][0], last)] if joins else [*found[-1:], (first, last)]
-    return found
+            joins = stretches and first <= stretches[-1][1]
+            stretches[-1:] = (
+                [(stretches[-1][0], last)] if joins else [*stretches[-1:], (first, last)]
+            )
+    return stretches
 
 
 def slope(values: Sequence[float]) -> float:
@@ -72,23 +74,23 @@ def series(metrics: Rows, name: str) -> tuple[list[int], list[float], list[float
 
 def charts(metrics: Rows, config: Mapping[str, Any]) -> list[Chart]:
     """Rule accuracy and score of each reward model, on two scales."""
-    found = (_chart(name, *series(metrics, name)) for name in model_names(config))
-    return [chart for chart in found if chart is not None]
+    candidates = (_chart(name, *series(metrics, name)) for name in model_names(config))
+    return [chart for chart in candidates if chart is not None]
 
 
 def warnings(metrics: Rows, config: Mapping[str, Any]) -> list[str]:
     """One sentence for every stretch over which a reward model and the rules part."""
-    found = []
+    sentences = []
     for name in model_names(config):
         updates, accuracy, score = series(metrics, name)
         for first, last in parted(accuracy, score):
-            found.append(
+            sentences.append(
                 f"updates {updates[first]} to {updates[last]}: the score of reward model {name} "
                 f"rises ({score[first]:.3f} to {score[last]:.3f}) while rule accuracy falls "
                 f"({accuracy[first]:.3f} to {accuracy[last]:.3f}); the policy may be exploiting "
                 "the model: stop earlier, or lower its weight"
             )
-    return found
+    return sentences
 
 
 def _chart(

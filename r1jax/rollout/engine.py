@@ -132,12 +132,12 @@ class Engine:
         `limit`) below 1 or above the configured one.
         """
         ending = AllBut(int(leave * sum(p.samples for p in prompts)))
-        found = self.advance(
+        ended = self.advance(
             weights, prompts, sampling, ending,
             seed=seed, rollout=rollout, max_tokens=max_tokens,
         )  # fmt: skip
-        for one in found:
-            yield one if one.finish_reason else replace(one, finish_reason="length")
+        for drawn in ended:
+            yield drawn if drawn.finish_reason else replace(drawn, finish_reason="length")
 
     def advance(
         self,
@@ -217,8 +217,8 @@ class Engine:
         for row, prefix in enumerate(call.prefixes):
             lengths[row] = len(prefix)
             prefixes[row, : len(prefix)] = prefix
-        for at, (row, own, request) in enumerate(call.entering):
-            slot[at], source[at], limit[at] = own, row, request.limit
+        for at, (row, slot_index, request) in enumerate(call.entering):
+            slot[at], source[at], limit[at] = slot_index, row, request.limit
             problem[at], sample[at], count[at] = request.problem, request.sample, request.count
             began[at] = rollout if request.rollout is None else request.rollout
         put = self._whole

@@ -83,10 +83,10 @@ def _lengths(config: EngineConfig) -> list[int]:
             f"do not fit; at least {config.max_prompt + 1}, or 0 to have it chosen"
         )
     unit = math.gcd(first, 128)
-    found = [config.max_prompt + config.max_tokens]
-    while first <= (half := -(-found[-1] // (2 * unit)) * unit) < found[-1]:
-        found.append(half)
-    return found[::-1]
+    lengths = [config.max_prompt + config.max_tokens]
+    while first <= (half := -(-lengths[-1] // (2 * unit)) * unit) < lengths[-1]:
+        lengths.append(half)
+    return lengths[::-1]
 
 
 def _slots(config: EngineConfig, length: int, shards: int) -> int:

@@ -206,11 +206,11 @@ def make_sampler(
         problems: Sequence[Problem], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         prompts = [Prompt(policy.prompt(p), p.number, samples) for p in problems]
-        found: dict[int, dict[int, Completion]] = defaultdict(dict)
+        completions: dict[int, dict[int, Completion]] = defaultdict(dict)
         for generated in engine.generate(
             weights, prompts, sampling, seed=seed, rollout=rollout, max_tokens=max_tokens
         ):
-            found[generated.prompt][generated.sample] = policy.completion(generated)
-        return [[found[i][j] for j in range(samples)] for i in range(len(problems))]
+            completions[generated.prompt][generated.sample] = policy.completion(generated)
+        return [[completions[i][j] for j in range(samples)] for i in range(len(problems))]
 
     return sample

@@ -117,9 +117,9 @@ def requests(
     _check_limit(f"max_tokens {limit}", limit, config)
     groups = []
     for index, p in enumerate(prompts):
-        own = limit if p.limit is None else p.limit
-        _check_limit(f"a prompt's limit {own}", own, config)
-        whole = [_begin(p, index, p.first_sample + i, own) for i in range(p.samples)]
+        prompt_limit = limit if p.limit is None else p.limit
+        _check_limit(f"a prompt's limit {prompt_limit}", prompt_limit, config)
+        whole = [_begin(p, index, p.first_sample + i, prompt_limit) for i in range(p.samples)]
         groups += [whole[i : i + slots] for i in range(0, p.samples, slots)]
     return groups
 

@@ -33,6 +33,10 @@ class Schedule:
     Once what is left fits the last and smallest shape, it is finished there. The `ending` says when
     requests need not be finished at all. One that comes with more text than the first shape holds
     waits from the beginning.
+
+    A round of `Engine.advance` asks `target` (then `climb`) and `refill`; the device decodes up to
+    `enough_free`, and ends texts at their stop tokens and limits without asking; then `see`,
+    `release` and `park` book what it left, and `rest` says whether the call is over.
     """
 
     def __init__(
@@ -42,14 +46,18 @@ class Schedule:
         groups: Iterable[list[Request]],
         ending: Ending | None = None,
     ) -> None:
+        # The rung is the index of the shape in use.
         self._config, self._shapes, self._rung = config, tuple(shapes), 0
         self._widths = widths(config, self._shapes)
         groups = list(groups)
-        self._widest = max(map(len, groups), default=1)
+        self._widest = max(map(len, groups), default=1)  # requests of the largest group
         self._ending = ending or AllBut()
+        # Groups share one prefix each: those that wait for free slots, first come first, and those
+        # that are parked, since only the longer slots of a later shape hold them.
         self._waiting: deque[list[Request]] = deque()
         self._parked: list[list[Request]] = []
         self._line_up(groups)
+        # Who holds each slot, by its row on the device; None: it is free.
         self._owner: list[Request | None] = [None] * self.shape.slots
 
     @property
@@ -72,11 +80,14 @@ class Schedule:
 
     def enough_free(self) -> int:
         """Free slots at which decoding pauses: room for the next group, or for another shape."""
+        # The device stops at this number by itself, so that the host need not look at every step.
         slots, parked = self.shape.slots, len(self._parked)
         until_end = self._owner.count(None) + self._missing()
         if self._waiting:
+            # A prefill costs the same for few as for many, so it waits for a share of the slots.
             room = max(int(slots * self._config.refill), len(self._waiting[0]), 1)
             return min(room, until_end)
+        # Nothing waits: the least at which `target` changes the shape; slots + 1 is never reached.
         last = slots - self._shapes[-1].slots + parked if self._spares() else slots + 1
         if parked:
             last = min(last, slots - self._shapes[self._rung + 1].slots)
@@ -84,6 +95,7 @@ class Schedule:
 
     def rows(self, width: int) -> int:
         """Prefixes per prefill of a width: `prefill`, fewer where they exceed the prompts' size."""
+        # Rows x width, and so memory, stays that of a call of prompts, as far as one row allows.
         config = self._config
         return max(1, min(config.prefill, config.prefill * config.max_prompt // width))
 
@@ -108,6 +120,7 @@ class Schedule:
         call, passed = Prefill(self._width(self._waiting[0])), []
         while self._waiting and free and len(call.prefixes) < self.rows(call.width):
             group = self._waiting.popleft()
+            # A group enters whole, since its samples go on from one row; or it keeps its place.
             if len(group) > len(free) or self._width(group) != call.width:
                 passed.append(group)
                 continue
@@ -123,7 +136,7 @@ class Schedule:
         return next(width for width in self._widths if width >= group[0].length)
 
     def see(self, count: np.ndarray) -> None:
-        """Books the tokens drawn so far in each slot."""
+        """Books the tokens drawn so far in each slot, `count` i32[slots]."""
         for slot, request in self.held():
             request.count = int(count[slot])
 
@@ -135,6 +148,7 @@ class Schedule:
         """The slot's request gives it up until the next shape, keeping what was drawn."""
         request = self._owner[slot]
         request.kept = drawn
+        # Alone, whatever group it came with: nothing else has its prefix any more.
         self._parked.append([request])
         self._owner[slot] = None
 
@@ -158,6 +172,7 @@ class Schedule:
             return len(self._shapes) - 1
         if not (self._parked or self.full()):
             return None
+        # There is a next shape, since the last one holds the longest text allowed.
         if self._shapes[after].slots == self.shape.slots:
             return after
         fits = not self._waiting and held <= self._shapes[after].slots
@@ -175,6 +190,7 @@ class Schedule:
             return None
         occupied = [slot for slot, _ in self.held()]
         free = [slot for slot, request in enumerate(self._owner) if request is None]
+        # Old numbers of the slots that stay; `target` has seen that all occupied ones fit.
         rows = (occupied + free)[: after.slots]
         self._owner = [self._owner[slot] for slot in rows]
         return np.asarray(rows, np.int32)
@@ -182,9 +198,10 @@ class Schedule:
     def _line_up(self, groups: Sequence[list[Request]]) -> None:
         """Puts groups in front of those that wait; what the shape cannot hold is parked."""
         fits = [group[0].length < self.shape.length for group in groups]
-        both = list(zip(groups, fits, strict=True))
-        self._waiting.extendleft(group for group, fit in reversed(both) if fit)
-        self._parked += [group for group, fit in both if not fit]
+        pairs = list(zip(groups, fits, strict=True))
+        # extendleft turns the order round, hence reversed.
+        self._waiting.extendleft(group for group, fit in reversed(pairs) if fit)
+        self._parked += [group for group, fit in pairs if not fit]
 
     def _spares(self) -> bool:
         """Whether the last shape has fewer slots and holds no more cache than the one in use."""

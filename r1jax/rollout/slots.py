@@ -214,10 +214,10 @@ def resize(
 def resize_books(slots: Slots, rows: jax.Array | None, columns: int, mesh: Mesh) -> Slots:
     """All but the cache, reduced to `rows` (None: all), with room for `columns` tokens."""
 
-    one = lambda x: _spread(x if rows is None else x[rows], mesh)  # noqa: E731
+    pick = lambda x: _spread(x if rows is None else x[rows], mesh)  # noqa: E731
     wide = lambda x: resize(x, rows, columns, (), mesh)  # noqa: E731
     tokens, logp, log_mass = map(wide, (slots.tokens, slots.logp, slots.log_mass))
-    kept = jax.tree.map(one, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
+    kept = jax.tree.map(pick, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
     if rows is not None:  # the leaders have moved, or gone
         kept = kept.replace(prefix=kept.prefix._replace(leader=jnp.zeros_like(kept.count)))
     return kept.replace(tokens=tokens, logp=logp, log_mass=log_mass)

@@ -120,10 +120,10 @@ def thoughts(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
         held += text
         while True:
             tags = ("</think>", "<answer>") if thinking else ("<think>",)
-            found = [(held.find(tag), tag) for tag in tags if tag in held]
-            if not found:
+            matches = [(held.find(tag), tag) for tag in tags if tag in held]
+            if not matches:
                 break
-            at, tag = min(found)
+            at, tag = min(matches)
             end = at + len(tag) if tag == "</think>" else at
             if held[:end]:
                 yield held[:end], thinking

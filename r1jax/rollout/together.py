@@ -33,10 +33,10 @@ def prefill(
     axes = own_rows(mesh, prompts.shape[0])
 
     def local(weights: Params, prefixes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-        found = decoder.prefill(weights, c, *prefixes, mesh)
+        results = decoder.prefill(weights, c, *prefixes, mesh)
         if axes:
-            found = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), found)
-        return found, None
+            results = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), results)
+        return results, None
 
     return on_own_rows(local, mesh, axes)(weights, (prompts, lengths))[0]
 
@@ -68,8 +68,8 @@ def enter(
         return alone.enter(slots, entering, logits, sampling, stop_ids, mesh)
 
     def local(entering: Admission, slots: Slots, logits: jax.Array) -> tuple[None, Slots]:
-        own = _own(entering, slots.active.shape[0], axes)
-        return None, alone.enter(slots, own, logits, sampling, stop_ids, mesh)
+        local_entries = _own(entering, slots.active.shape[0], axes)
+        return None, alone.enter(slots, local_entries, logits, sampling, stop_ids, mesh)
 
     return on_own_rows(local, mesh, axes)(entering, slots, logits)[1]
 
@@ -101,8 +101,9 @@ def decode(
 
         def look(before: jax.Array, more: jax.Array, slots: Slots) -> Any:
             """(steps taken, whether to go on): one message each way, for its wait is what costs."""
-            own = jnp.stack([more, jnp.sum(slots.active), alone.any_full(slots)])
-            steps_of, active, full = jax.lax.all_gather(own, axes).T
+            # i32[3] of each device, gathered to [devices, 3] on all.
+            message = jnp.stack([more, jnp.sum(slots.active), alone.any_full(slots)])
+            steps_of, active, full = jax.lax.all_gather(message, axes).T
             taken, active = before + jnp.max(steps_of), jnp.sum(active)
             goes_on = (active > 0) & (size - active < enough_free) & ~jnp.any(full)
             return taken, (taken < steps) & goes_on

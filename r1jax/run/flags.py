@@ -85,8 +85,8 @@ class RunFlags(ModelFlags, PlaceFlags):
 def part(kind: type[Part], whole: Any) -> Part:
     """The flags of the dataclass `kind` out of a config that has them and more, nested ones too."""
     usual = kind()
-    own = {f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name, value in own.items():
+    values = {f.name: getattr(whole, f.name) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
         if dataclasses.is_dataclass(value):
-            own[name] = part(type(getattr(usual, name)), value)
-    return kind(**own)
+            values[name] = part(type(getattr(usual, name)), value)
+    return kind(**values)

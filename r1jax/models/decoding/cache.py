@@ -42,7 +42,9 @@ def each(f: Callable[..., Any], c: ModelConfig, *caches: Cache) -> Cache:
     """A cache of `f(kept, *arrays)` for every array of a model's caches."""
 
     def layer(kept: dict[str, Kept], i: int) -> dict[str, Any]:
-        return {name: f(one, *(x.layers[i][name] for x in caches)) for name, one in kept.items()}
+        return {
+            name: f(record, *(x.layers[i][name] for x in caches)) for name, record in kept.items()
+        }
 
     kinds = (attention.kept(c) for attention, _ in of_layers(c))
     return Cache(tuple(layer(kept, i) for i, kept in enumerate(kinds)))

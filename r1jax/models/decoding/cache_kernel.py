@@ -22,8 +22,8 @@ def splits_of(slots: int, kv_heads: int, length: int) -> int:
 
     Enough to fill the chip, as far as each has 1,024 tokens of a full cache, and at most 16.
     """
-    wanted = min(FULL // (slots * kv_heads), length // 1024, 16) if length > 2048 else 1
-    return 1 << max(wanted, 1).bit_length() - 1
+    enough = min(FULL // (slots * kv_heads), length // 1024, 16) if length > 2048 else 1
+    return 1 << max(enough, 1).bit_length() - 1
 
 
 def attend(
@@ -52,8 +52,8 @@ def attend(
     heads, length = kv_heads * group, k_cache.shape[1]
     # Where the three are parts of one array, XLA takes that array itself and copies nothing.
     joined = jnp.concatenate([q.reshape(s, heads, h), k, v], axis=1)
-    own = jnp.arange(s, dtype=leader.dtype)
-    leader = jnp.where((own + leader >= 0) & (own + leader < s), own + leader, own)
+    slots = jnp.arange(s, dtype=leader.dtype)
+    leader = jnp.where((slots + leader >= 0) & (slots + leader < s), slots + leader, slots)
     query = pl.BlockSpec((None, group, h), lambda i, j, _: (i, j, 0))
     key, value = (
         pl.BlockSpec((None, None, h), lambda i, j, _, n=n: (i, n + j, 0))
@@ -68,7 +68,7 @@ def attend(
     # Longer reads hide more of the memory's latency, shorter ones let more programs run at once.
     program = functools.partial(_program, block=32 if length <= 2048 else 64, splits=splits)
     caches = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (k_cache, v_cache)]
-    k_cache, v_cache, *found = pl.pallas_call(
+    k_cache, v_cache, *parts = pl.pallas_call(
         program,
         grid=(s, kv_heads, splits),
         in_specs=[query, key, value, angles, angles, read, read, number, number, number],
@@ -79,7 +79,8 @@ def attend(
         interpret=interpret,
         name="cache_attention",
     )(joined, joined, joined, cos, sin, k_cache, v_cache, positions, leader, prefix)
-    out = found[0][0] if splits == 1 else _whole(*found).astype(q.dtype)
+    # [splits, S, kv_heads, group, h] and, of several parts, their tops and totals without h.
+    out = parts[0][0] if splits == 1 else _whole(*parts).astype(q.dtype)
     return out, k_cache, v_cache
 
 

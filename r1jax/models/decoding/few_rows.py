@@ -58,9 +58,9 @@ def wanted(mesh: Mesh | None) -> bool:
 
 def joined(layer: Layer, parts: Mapping[str, tuple[str, ...]]) -> Layer:
     """The layer with matrices and biases side by side, {new name: names}, as far as it has them."""
-    found = {n: p for n, p in parts.items() if all(one in layer for one in p)}
-    gone = {one for names in found.values() for one in names}
-    new = {n: jnp.concatenate([layer[one] for one in p], axis=-1) for n, p in found.items()}
+    present = {n: p for n, p in parts.items() if all(weight in layer for weight in p)}
+    gone = {weight for names in present.values() for weight in names}
+    new = {n: jnp.concatenate([layer[weight] for weight in p], axis=-1) for n, p in present.items()}
     return {name: w for name, w in layer.items() if name not in gone} | new
 
 

@@ -68,8 +68,8 @@ def source_dtype(directory: str | Path) -> np.dtype:
     Exported in it, weights that were loaded and never changed are the files' bit for bit.
     """
     with opened(Path(directory)) as stored:
-        found = {DTYPES[x.dtype] for name, x in stored.items() if not name.endswith(IGNORED)}
-    return np.dtype(functools.reduce(jnp.promote_types, found))
+        dtypes = {DTYPES[x.dtype] for name, x in stored.items() if not name.endswith(IGNORED)}
+    return np.dtype(functools.reduce(jnp.promote_types, dtypes))
 
 
 @dataclass(frozen=True)

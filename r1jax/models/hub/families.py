@@ -78,7 +78,7 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
     family = str(raw.get("model_type"))
     # Of a family r1jax knows, the class follows from the name.
     classes = [] if family in ARCHITECTURES else raw.get("architectures") or []
-    found = dict(
+    shared = dict(
         family=family,
         architecture=classes[0] if classes else "",
         vocab_size=_read(raw, "vocab_size", int),
@@ -97,7 +97,7 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
         eos_ids=token_ids(raw.get("eos_token_id")),
         init_std=_read(raw, "initializer_range", float, 0.02),
     )
-    return ModelConfig(**(found | fields))
+    return ModelConfig(**(shared | fields))
 
 
 def checked(config: Any) -> ModelConfig:

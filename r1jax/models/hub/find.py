@@ -49,7 +49,7 @@ def _embedded(which: str) -> Path:
     assets = Path(str(files("r1jax") / "assets"))
     there = sorted(path.parent.name for path in assets.glob("*/config.json"))
     if which not in there:
-        known = ", ".join(f"{EMBEDDED}:{one}" for one in there)
+        known = ", ".join(f"{EMBEDDED}:{name}" for name in there)
         raise UserError(
             f"--model {EMBEDDED}:{which}: no such model in the package; there are {known}"
         )

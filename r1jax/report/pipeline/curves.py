@@ -60,8 +60,8 @@ ACROSS = (
 
 def charts(courses: Sequence[Course]) -> list[Chart]:
     """Accuracy, length and language over the updates of all courses; only those with data."""
-    found = [across(kind, [c for c in courses if c.updates]) for kind in ACROSS]
-    return [chart for chart in found if chart is not None]
+    candidates = [across(kind, [c for c in courses if c.updates]) for kind in ACROSS]
+    return [chart for chart in candidates if chart is not None]
 
 
 def across(kind: Curves, courses: Sequence[Course]) -> Chart | None:

@@ -63,8 +63,8 @@ def sources(entries: Mapping[str, Record], name: str) -> set[str]:
     Files that no stage made have none.
     """
     entry, made = entries.get(name, {}), makers(entries)
-    found = {made[digest] for digest in entry.get("data", {}).values() if digest in made}
-    return (found | set(entry.get("used", {}))) - {entry.get("parent")}
+    stages = {made[digest] for digest in entry.get("data", {}).values() if digest in made}
+    return (stages | set(entry.get("used", {}))) - {entry.get("parent")}
 
 
 def picture(entries: Mapping[str, Record]) -> dict[str, Any]:

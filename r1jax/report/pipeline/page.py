@@ -46,7 +46,7 @@ def write_pipeline_report(path: str | Path) -> Path:
     drawn = [*filter(None, [stage_chart(run.checkpoints)]), *charts(courses)]
     last = stages.get("general_rl")
     watched = (last.rows(names.METRICS), last.json(names.CONFIG)) if last else ([], {})
-    sheets, told = data(stages)
+    sheets, sentences = data(stages)
     return write(
         run.files.path / names.REPORT,
         "pipeline.html",
@@ -60,7 +60,7 @@ def write_pipeline_report(path: str | Path) -> Path:
         students=students(run),
         figures=pictures(drawn, plots),
         data=sheets,
-        told=told,
+        told=sentences,
         judges=judges(run),
         warnings=watch.warnings(*watched),
         watched=pictures(watch.charts(*watched), plots),
@@ -81,12 +81,12 @@ def _facts(run: Recorded) -> list[str]:
 
 
 def _headline(run: Recorded) -> list[Fact]:
-    found, facts = run.checkpoints, []
-    last = list(found)[-1] if found else "Base"
+    checkpoints, facts = run.checkpoints, []
+    last = list(checkpoints)[-1] if checkpoints else "Base"
     if last != "Base":
-        base = found.get("Base", {})
-        facts += changed("pass_at_1", f"held-out pass@1, base and {last}", base, found[last])
-    zero, end = (found.get(name, {}) for name in ("Zero", "R1"))
+        base = checkpoints.get("Base", {})
+        facts += changed("pass_at_1", f"held-out pass@1, base and {last}", base, checkpoints[last])
+    zero, end = (checkpoints.get(name, {}) for name in ("Zero", "R1"))
     facts += changed("language_consistency", "language consistency, Zero and R1", zero, end)
     known = run.summary.get("students") or {}
     if known:
@@ -114,12 +114,14 @@ def _followed(run: Recorded) -> list[Story]:
         name: {item["question"]: item for item in judged.get("transcripts") or []}
         for name, judged in run.sides.items()
     }
-    found = []
+    stories = []
     for question in chosen(sides):
-        told = {name: own[question] for name, own in sides.items() if question in own}
-        cards = [Card(name, item["text"], item["correct"]) for name, item in told.items()]
-        found.append(story(next(iter(told.values())), cards, "a general prompt"))
-    return found
+        answered = {
+            name: answers[question] for name, answers in sides.items() if question in answers
+        }
+        cards = [Card(name, item["text"], item["correct"]) for name, item in answered.items()]
+        stories.append(story(next(iter(answered.values())), cards, "a general prompt"))
+    return stories
 
 
 def chosen(sides: Mapping[str, Mapping[str, Record]]) -> list[str]:

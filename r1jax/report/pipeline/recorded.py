@@ -56,10 +56,10 @@ class Recorded:
     @property
     def sides(self) -> dict[str, Record]:
         """judged.json of the base and of the paper's checkpoints by name; those there are."""
-        found = {"Base": self.base} | {
+        by_name = {"Base": self.base} | {
             label: self.judged(name) for name, label in CHECKPOINTS.items()
         }
-        return {name: judged for name, judged in found.items() if judged}
+        return {name: judged for name, judged in by_name.items() if judged}
 
     @property
     def checkpoints(self) -> dict[str, Record]:
@@ -71,9 +71,9 @@ class Recorded:
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, judging included where that was measured."""
         spent = self.summary.get("seconds") or self.files.json(SECONDS)
-        found = {}
+        seconds = {}
         for name, stage in self.stages.items():
             took = spent.get(name, stage.json(SUMMARY).get("wall_seconds"))
             if took is not None:
-                found[name] = took
-        return found
+                seconds[name] = took
+        return seconds

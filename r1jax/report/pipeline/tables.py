@@ -82,7 +82,7 @@ def students(run: Recorded) -> Table:
 
 def data(stages: Mapping[str, Files]) -> tuple[Table, list[str]]:
     """What was sampled, what was kept of it, and in sentences why the rest was not."""
-    lines, told = [], []
+    lines, sentences = [], []
     for name, title in SAMPLED.items():
         sheet = stages[name].json("datasheet.json") if name in stages else {}
         if not sheet:
@@ -94,13 +94,13 @@ def data(stages: Mapping[str, Files]) -> tuple[Table, list[str]]:
         top = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS]
         listed = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in top)
         languages = ", ".join(f"{n:,} {code}" for code, n in sheet["languages"].items())
-        told.append(f"{title}: left out {listed or 'nothing'}. Kept thoughts: {languages}.")
+        sentences.append(f"{title}: left out {listed or 'nothing'}. Kept thoughts: {languages}.")
     if "general_data" in stages:
         files = sorted(stages["general_data"].path.glob("*.jsonl"))
         counts = [f"{file.stem} {len(read_jsonl(file)):,}" for file in files]
-        told.append(f"General data: {', '.join(counts)} rows.")
+        sentences.append(f"General data: {', '.join(counts)} rows.")
     heads = ["", "prompts", "drawn", "right and whole", "kept", "pass rate"]
-    return Table(heads, lines), told
+    return Table(heads, lines), sentences
 
 
 def judges(run: Recorded) -> Table:
