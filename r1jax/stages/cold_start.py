@@ -151,17 +151,17 @@ def read_examples(config: ColdStartConfig) -> list[tuple[str, str]]:
     if not config.examples:
         return list(EXAMPLES)
     unit, rows = open_rows(config.examples)
-    found = []
+    examples = []
     for number, row in rows:
         pair = (row.get("question"), row.get("completion"))
         if not all(isinstance(text, str) and text for text in pair):
             raise UserError(
                 f"{config.examples}, {unit} {number}: expected text in question and completion"
             )
-        found.append(pair)
-    if not found:
+        examples.append(pair)
+    if not examples:
         raise UserError(f"{config.examples}: is empty; expected an example per {unit}")
-    return found
+    return examples
 
 
 def make_generator(
@@ -196,13 +196,13 @@ def endpoint_generator(
             for problem in problems
             for i in range(n)
         ]
-        found = [
+        completions = [
             Completion.parse(
                 reply.whole, finish_reason="length" if reply.finish_reason == "length" else "stop"
             )
             for reply in endpoint.chat(requests)
         ]
-        return [found[i * n : (i + 1) * n] for i in range(len(problems))]
+        return [completions[i * n : (i + 1) * n] for i in range(len(problems))]
 
     return generate
 

@@ -45,13 +45,13 @@ def read_sets(
         note(f"{len(held.lengths):,} {unit}s held out")
         return training, {HELD_OUT: held}
     names = [set_name(source) for source in data.eval]
-    found = {}
+    sets = {}
     for name, source in zip(names, data.eval, strict=True):
         held = read((source,))
-        found[name if names.count(name) == 1 else source] = held
-        if both := int(np.isin(held.keys, training.keys).sum()):
-            note(f"warning: {source}: {both:,} {unit}s share their prompt with a training {unit}")
-    return training, found
+        sets[name if names.count(name) == 1 else source] = held
+        if shared := int(np.isin(held.keys, training.keys).sum()):
+            note(f"warning: {source}: {shared:,} {unit}s share their prompt with a training {unit}")
+    return training, sets
 
 
 def completed(config: CourseConfig, examples: Pool, unit: str, mesh: Mesh, note: Note) -> Any:

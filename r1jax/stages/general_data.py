@@ -42,18 +42,18 @@ def run(config: GeneralDataConfig, display: Display | None = None) -> None:
         if run.finished or not run.directory.write:
             return
         seed, noise = config.seed, config.noise
-        rows = {
+        files = {
             SFT: world.sft_rows(config.sft, seed, config.template),
             # A reward model puts the template around the prompt itself, as it does in RL.
             HELPFULNESS: world.helpful_pairs(config.helpfulness, seed, noise, template=""),
             SAFETY: world.safety_rows(config.safety, seed, noise, template=""),
         }
         tests = world.held_out_rows(TESTED, seed, template="")
-        rows |= {TESTS[HELPFULNESS]: tests["pairs"] if config.helpfulness else []}
-        rows |= {TESTS[SAFETY]: tests["labelled"] if config.safety else []}
-        for name, own in rows.items():
+        files |= {TESTS[HELPFULNESS]: tests["pairs"] if config.helpfulness else []}
+        files |= {TESTS[SAFETY]: tests["labelled"] if config.safety else []}
+        for name, rows in files.items():
             (run.path / name).unlink(missing_ok=True)
-            if own:
-                write_jsonl(run.path / name, own)
-        said = ", ".join(f"{len(own):,} rows in {name}" for name, own in rows.items())
-        run.finish({"rows": {name: len(own) for name, own in rows.items()}}, said)
+            if rows:
+                write_jsonl(run.path / name, rows)
+        said = ", ".join(f"{len(rows):,} rows in {name}" for name, rows in files.items())
+        run.finish({"rows": {name: len(rows) for name, rows in files.items()}}, said)

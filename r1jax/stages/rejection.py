@@ -136,16 +136,16 @@ def distinct_problems(config: RejectionConfig, note: Callable[[str], Any]) -> li
     stream = ProblemStream(config.data)
     for report in stream.reports:
         note(str(report))
-    found: dict[str, Problem] = {}
+    by_id: dict[str, Problem] = {}
     position = fruitless = 0
-    while len(found) < config.prompts and fruitless < max(FRUITLESS, 2 * len(found)):
+    while len(by_id) < config.prompts and fruitless < max(FRUITLESS, 2 * len(by_id)):
         (problem,) = stream.take(position, 1)
         position += 1
-        fruitless = fruitless + 1 if problem.id in found else 0
-        found.setdefault(problem.id, problem)
-    if len(found) < config.prompts:
-        note(f"--prompts {config.prompts:,}: the sources hold {len(found):,} different problems")
-    problems = list(found.values())
+        fruitless = fruitless + 1 if problem.id in by_id else 0
+        by_id.setdefault(problem.id, problem)
+    if len(by_id) < config.prompts:
+        note(f"--prompts {config.prompts:,}: the sources hold {len(by_id):,} different problems")
+    problems = list(by_id.values())
     if config.judge == RULES:
         accuracy(config.answer, sandbox=config.sandbox).check(problems)
     return problems
@@ -181,8 +181,8 @@ def make_judge(config: RejectionConfig, place: Place) -> Judge:
         return rule_judge(accuracy(config.answer, sandbox=config.sandbox), place.pool)
     if config.judge == ENDPOINT:
         return endpoint_judge(place.ask("--judge"))
-    own = load_function(config.judge, "--judge", ("problem", "completion"))
+    user_judge = load_function(config.judge, "--judge", ("problem", "completion"))
     return lambda problems, completions: [
-        verdict if (verdict := own(p, c)) is None else bool(verdict)
+        verdict if (verdict := user_judge(p, c)) is None else bool(verdict)
         for p, c in zip(problems, completions, strict=True)
     ]

@@ -17,8 +17,8 @@ def digest(directory: RunDirectory, updates: int) -> dict[str, Any]:
     Where a set knows its problems one by one, the gain is their paired difference. Without a set
     both sides are empty, as they are in every process but the first, which alone has the files.
     """
-    found = directory.evaluations() if directory.write else []
-    before, after = ({e["set"]: e for e in found if e["update"] == at} for at in (0, updates))
+    records = directory.evaluations() if directory.write else []
+    before, after = ({e["set"]: e for e in records if e["update"] == at} for at in (0, updates))
     sets = {name: _sides(before.get(name, {}), after[name]) for name in after}
     first = sets.pop(next(iter(sets))) if sets else _sides({}, {})
     return {**first, "sets": sets, "updates": updates}
@@ -51,8 +51,8 @@ def gained(summary: Record) -> str:
 
 def transcripts(directory: RunDirectory, updates: int) -> list[dict[str, Any]]:
     """Samples of the same problems before and after, side by side."""
-    found = directory.transcripts() if directory.write else []
-    before, after = ([row for row in found if row["update"] == at] for at in (0, updates))
+    rows = directory.transcripts() if directory.write else []
+    before, after = ([row for row in rows if row["update"] == at] for at in (0, updates))
     asked, said = ("question", "answer", "family", "language"), ("text", "correct")
     return [
         {name: old[name] for name in asked}

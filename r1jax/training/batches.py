@@ -62,8 +62,8 @@ def over_completions(
     """
     # Denominators are a loss's, and no loss is computed here.
     batches = packing.pack(sequences, *compute.shape, Denominators.of(sequences, 1))
-    found = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
-    return packing.unpack(found, sequences, *compute.shape)
+    packed = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
+    return packing.unpack(packed, sequences, *compute.shape)
 
 
 def place_batch(batch: Batch, mesh: Mesh) -> Batch:
@@ -91,12 +91,12 @@ def abstract_batch(
 
     b, t, m = compute.shape
     whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
-    one = array(jnp.float32, b, t)
+    per_token = array(jnp.float32, b, t)
     totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
     return Batch(
         **whole,
-        mask=one,
-        columns=dict.fromkeys(columns, one),
+        mask=per_token,
+        columns=dict.fromkeys(columns, per_token),
         lengths=array(jnp.float32, b, m),
         **totals,
     )

@@ -52,9 +52,9 @@ def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
 class Accumulator:
     """What micro-batches have added up to so far."""
 
-    grads: Params
-    share: jax.Array
-    metrics: Metrics
+    grads: Params  # in the shapes of what is trained
+    share: jax.Array  # f32[], of the update's loss
+    metrics: Metrics  # unfinished: sums with their counts, maxima, histograms
 
 
 class Functions(NamedTuple):
@@ -128,6 +128,7 @@ def make_functions(
     run_score = make_score_told(c, mesh, compute, temperature)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
+        # i32[B, T] tokens -> f32[B, T] log-probabilities -> f32[], divided by the update's totals.
         stats, told = run_score(join(params, base, lora), batch)
         return kinds.with_auxiliary(c, told, batch, *loss(stats, batch))
 
@@ -151,6 +152,7 @@ def functions_of(
     def accumulate(
         params: Params, so_far: Accumulator, batch: Batch, base: Params | None = None
     ) -> Accumulator:
+        # Added, not averaged: a share is divided by totals of the whole update already.
         (value, metrics), grads = jax.value_and_grad(share, has_aux=True)(params, base, batch)
         return Accumulator(
             grads=jax.tree.map(jnp.add, so_far.grads, grads),
@@ -161,6 +163,7 @@ def functions_of(
     @functools.cache
     def asked() -> tuple[tuple[str, ...], Metrics]:
         """The columns that `share` reads, found by tracing it, and the shapes of its metrics."""
+        # A loss of the user's tells which columns it reads only by reading them.
         names = COLUMNS
         while True:
             batch = abstract_batch(compute, columns=names)
@@ -179,6 +182,7 @@ def functions_of(
 
     whole = meshes.replicated(mesh)
     state = jax.tree.map(lambda x: x.sharding, abstract_state(optimizer, rows, mesh))
+    # Gradients lie where their weights lie, so that the optimizer's step moves none of them.
     where = Accumulator(
         grads=table.shardings(rows, mesh),
         share=whole,
@@ -198,10 +202,11 @@ def apply(
     optimizer: optax.GradientTransformation, state: TrainState, total: Accumulator
 ) -> tuple[TrainState, Metrics]:
     """One optimizer step; a non-finite loss or gradient leaves weights and moments as they were."""
-    norm = optax.global_norm(total.grads)
+    norm = optax.global_norm(total.grads)  # f32[], before the optimizer clips it
     finite = jnp.isfinite(total.share) & jnp.isfinite(norm)
     changes, opt_state = optimizer.update(total.grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
+    # Chosen on the devices: a branch on the host would have to wait for them.
     keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
     one = jnp.ones(())
     metrics = total.metrics | {
@@ -250,8 +255,8 @@ def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainStat
     is_params = lambda x: jax.tree.structure(x) == like  # noqa: E731
 
     def layout(x: Any) -> Any:
-        own = functools.partial(moment_sharding, whole=whole)
-        return jax.tree.map(own, x, params) if is_params(x) else whole
+        sharding_of = functools.partial(moment_sharding, whole=whole)
+        return jax.tree.map(sharding_of, x, params) if is_params(x) else whole
 
     return jax.tree.map(layout, shapes, is_leaf=is_params)
 
@@ -269,8 +274,8 @@ def update(
     """
     kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
-    total = functions.start()
-    for batch in batches:
+    total = functions.start()  # zeros in the shapes of what is trained
+    for batch in batches:  # i32[B, T] tokens, f32[B, T] columns, all at the same weights
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
     state, metrics = functions.apply(state, total)
     return state, finish(jax.device_get(metrics))

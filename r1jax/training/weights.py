@@ -64,8 +64,8 @@ def trained_weights(
     policy: Policy, mesh: Mesh, checkpoint: str = "", step: int | None = None
 ) -> Params:
     """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
-    own = functools.partial(load_weights, policy, mesh)
-    return load_params(checkpoint, policy.config, mesh, step, own) if checkpoint else own()
+    load = functools.partial(load_weights, policy, mesh)
+    return load_params(checkpoint, policy.config, mesh, step, load) if checkpoint else load()
 
 
 def first_state(

@@ -59,7 +59,7 @@ def read_review(path: str) -> list[tuple[Problem, list[Row]]]:
             name, row["question"], str(row.get("gold") or ""), str(row.get("grader") or "math")
         )
         groups.setdefault(name, (problem, []))[1].append(row)
-    if not any(row.get("accept") for _, own in groups.values() for row in own):
+    if not any(row.get("accept") for _, group in groups.values() for row in group):
         raise UserError(f"{path}: no row has accept set to true; review it first")
     return list(groups.values())
 

@@ -112,9 +112,9 @@ def harvest(
         drawn = generate(part)
         if jax.process_index() > 0:
             continue
-        samples = judged(steps, part, drawn)
-        for problem, own in zip(part, samples, strict=True):
-            settle(steps, problem, own, streams, room)
+        by_problem = judged(steps, part, drawn)
+        for problem, samples in zip(part, by_problem, strict=True):
+            settle(steps, problem, samples, streams, room)
         kept = sum(p["kept"] for p in streams.prompts)
         note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
 
@@ -123,14 +123,14 @@ def judged(
     steps: Steps, problems: Sequence[Problem], drawn: Sequence[Sequence[Completion]]
 ) -> list[list[Sample]]:
     """The samples of each problem, judged, and rewritten where they are right."""
-    asked = [p for p, own in zip(problems, drawn, strict=True) for _ in own]
-    completions = [completion for own in drawn for completion in own]
+    asked = [p for p, group in zip(problems, drawn, strict=True) for _ in group]
+    completions = [completion for group in drawn for completion in group]
     right = steps.judge(asked, completions)
     samples = [Sample(*fields) for fields in zip(asked, completions, right, strict=True)]
     if steps.rewrite:
         samples = rewritten(steps.rewrite, steps.judge, samples)
-    found = iter(samples)
-    return [[next(found) for _ in own] for own in drawn]
+    in_order = iter(samples)
+    return [[next(in_order) for _ in group] for group in drawn]
 
 
 def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> list[Sample]:
@@ -138,7 +138,7 @@ def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> lis
     places = [i for i, s in enumerate(samples) if s.right and _whole(s)]
     texts = rewrite([(samples[i].problem.question, samples[i].completion.text) for i in places])
     result = list(samples)
-    told: list[int] = []
+    changed: list[int] = []
     for i, text in zip(places, texts, strict=True):
         source = samples[i].completion.text
         if text is None:
@@ -146,9 +146,9 @@ def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> lis
         else:
             new = Completion.parse(text)
             result[i] = replace(samples[i], source=source, anew=True, completion=new)
-            told.append(i)
-    again = judge([result[i].problem for i in told], [result[i].completion for i in told])
-    for i, right in zip(told, again, strict=True):
+            changed.append(i)
+    again = judge([result[i].problem for i in changed], [result[i].completion for i in changed])
+    for i, right in zip(changed, again, strict=True):
         if not right:
             result[i] = replace(result[i], reason="rewritten_wrong")
     return result

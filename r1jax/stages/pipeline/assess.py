@@ -48,21 +48,23 @@ class Assessor:
         how, seed, sandbox = self.config.eval, self.config.seed, self.config.sandbox
         prepared = self.engine.prepare(weights)
         sampler = make_sampler(self.engine, self.policy, prepared, how.max_tokens or None)
-        found = evaluate(self.problems, sampler, how, self.pool, "held out", seed, sandbox=sandbox)
+        evaluation = evaluate(
+            self.problems, sampler, how, self.pool, "held out", seed, sandbox=sandbox
+        )
         general, replies = None, []
         if self.general:
             drawn = sampler(self.general, GENERAL_SAMPLES, how.sampling, seed)
             asked = [problem for problem in self.general for _ in range(GENERAL_SAMPLES)]
-            general = judge_general(asked, [one.text for own in drawn for one in own])
+            general = judge_general(asked, [c.text for group in drawn for c in group])
             replies = [
-                transcript(problem, own[0].text, None)
-                for problem, own in zip(self.general, drawn, strict=True)
+                transcript(problem, group[0].text, None)
+                for problem, group in zip(self.general, drawn, strict=True)
             ]
         return to_json(
             {
-                "record": found.record,
+                "record": evaluation.record,
                 "general": general,
-                "transcripts": transcripts(found, TRANSCRIPTS) + replies[:TRANSCRIPTS],
+                "transcripts": transcripts(evaluation, TRANSCRIPTS) + replies[:TRANSCRIPTS],
             }
         )
 
@@ -78,7 +80,7 @@ def make_assessor(
     general: list[Problem] = []
     if sources:
         asked = replace(d, eval=sources, eval_count=GENERAL_PROBLEMS)
-        general = [problem for own in load_eval_sets(asked).values() for problem in own]
+        general = [problem for eval_set in load_eval_sets(asked).values() for problem in eval_set]
     # One limit for every stage, that of the one that may write the most.
     shapes = max(
         (config.zero.rollout, config.reasoning_rl.rollout, config.general_rl.rollout),

@@ -36,15 +36,15 @@ class Entry:
 
 def weights_digest(params: Params) -> str:
     """SHA-256 of every weight's path, shape, type and bytes; every process calls it."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(params):
         whole = leaf
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             whole = multihost_utils.process_allgather(leaf, tiled=True)
         x = np.asarray(whole)
-        found.update(f"{jax.tree_util.keystr(path)} {x.shape} {x.dtype}\n".encode())
-        found.update(np.ascontiguousarray(x).view(np.uint8).reshape(-1).data)
-    return found.hexdigest()
+        digest.update(f"{jax.tree_util.keystr(path)} {x.shape} {x.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(x).view(np.uint8).reshape(-1).data)
+    return digest.hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
@@ -89,7 +89,7 @@ def drop_entries(path: str | Path, names: Collection[str]) -> None:
 def outdated(lineage: Mapping[str, Entry], name: str) -> list[str]:
     """What `name` was made from, near or far, that has been made anew since: weights and files."""
     entry = lineage[name]
-    makers = {file: other for other, found in lineage.items() for file in found.made}
+    makers = {file: maker for maker, record in lineage.items() for file in record.made}
     weights = [k for k, v in entry.used.items() if k in lineage and lineage[k].weights != v]
     files = [k for k, v in entry.data.items() if k in makers and lineage[makers[k]].made[k] != v]
     sources = [k for k in entry.used if k in lineage] + [
@@ -101,8 +101,8 @@ def outdated(lineage: Mapping[str, Entry], name: str) -> list[str]:
 
 def ancestors(lineage: Mapping[str, Entry], name: str) -> list[str]:
     """The entries that `name` descends from by its weights, nearest first, up to a base."""
-    found: list[str] = []
+    parents: list[str] = []
     while (parent := lineage[name].parent) is not None:
-        found.append(parent)
+        parents.append(parent)
         name = parent
-    return found
+    return parents

@@ -215,8 +215,8 @@ def _final(places: _Places) -> Stage:
         for name, weight in models.items()
     )
     stage = replace(stage, reward=replace(stage.reward, model=(*stage.reward.model, *named)))
-    found = _policy(places, "general_rl", "general_sft", stage, **late)
-    return replace(found, asks=tuple(models))
+    planned = _policy(places, "general_rl", "general_sft", stage, **late)
+    return replace(planned, asks=tuple(models))
 
 
 def _student(places: _Places, student: str, samples: tuple[str, ...]) -> Stage:

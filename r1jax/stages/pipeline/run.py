@@ -227,6 +227,6 @@ def close(pipeline: Pipeline, seconds: float) -> None:
     """The summary, once all stages are there; the report of those that are."""
     known = read_lineage(pipeline.lineage)
     if all(s.name in known and not outdated(known, s.name) for s in pipeline.stages):
-        found = summary(pipeline.config, pipeline.stages, seconds)
-        write_json(pipeline.path / names.SUMMARY, {"schema": SCHEMA, **found})
+        contents = summary(pipeline.config, pipeline.stages, seconds)
+        write_json(pipeline.path / names.SUMMARY, {"schema": SCHEMA, **contents})
     print(write_pipeline_report(pipeline.path))

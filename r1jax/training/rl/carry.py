@@ -113,11 +113,11 @@ def advance(
     owner = [i for i, prompts in enumerate(asked) for _ in prompts]
     due = frozenset(i for i in owner if rollout - groups[i].rollout >= config.carry)
     wanted = config.prompts - sum(group.whole for group in groups)
-    found = engine.advance(
+    completions = engine.advance(
         weights, [prompt for prompts in asked for prompt in prompts], config.sampling,
         WholeGroups(owner, wanted, due), seed=seed, rollout=rollout,
     )  # fmt: skip
-    news = {(owner[c.prompt], c.sample): c for c in found}
+    news = {(owner[c.prompt], c.sample): c for c in completions}
     now = [
         replace(g, completions=tuple(news.get((i, c.sample), c) for c in g.completions))
         for i, g in enumerate(groups)
@@ -193,8 +193,8 @@ def from_arrays(
         asked = policy.prompt(problem)
         completions = []
         for sample, length, reason, _, _ in book.tolist():
-            own = drawn.cut(at, at + length)
-            completions.append(Generated(*own.arrays, 0, sample, _REASONS[reason], asked))
+            piece = drawn.cut(at, at + length)
+            completions.append(Generated(*piece.arrays, 0, sample, _REASONS[reason], asked))
             at += length
         groups.append(Group(problem, place, rollout, tuple(completions), book[:, 3], book[:, 4]))
     return tuple(groups)

@@ -66,7 +66,7 @@ def make_terms(
     config: RewardConfig, max_tokens: int, seed: int, sandbox: SandboxConfig | None = None
 ) -> list[Term]:
     """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`."""
-    own = {
+    makers = {
         "accuracy": lambda: accuracy(config.answer, sandbox=sandbox),
         "code": lambda: code(share=True, sandbox=sandbox),
         "format": lambda: strict_format,
@@ -79,8 +79,8 @@ def make_terms(
         "random": lambda: random_reward(seed),
     }
     # Made only where they count: a term that is off has no say in what else is allowed.
-    weights = {name: getattr(config, name) for name in own}
-    terms = [Term(name, own[name](), weight) for name, weight in weights.items() if weight]
+    weights = {name: getattr(config, name) for name in makers}
+    terms = [Term(name, makers[name](), weight) for name, weight in weights.items() if weight]
     terms += [Term(*named_reward(text)) for text in config.user]
     terms += [Term(*named_reward_model(text)) for text in config.model]
     if not terms:
@@ -113,26 +113,31 @@ def generate(
         first = seen[problem.number]
         prompts.append(Prompt(policy.prompt(problem), problem.number, group, first))
         seen[problem.number] += group
-    found: list[list[Generated]] = [[] for _ in problems]
-    for one in engine.generate(weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave):
-        own = found[one.prompt]
-        own.append(one)
-        if len(own) == group:
-            own.sort(key=lambda g: g.sample)
+    # Completions come in the order in which they end; a list for each problem, sorted once it is
+    # whole, so that its order depends on no timing.
+    by_problem: list[list[Generated]] = [[] for _ in problems]
+    for completion in engine.generate(
+        weights, prompts, sampling, seed=seed, rollout=rollout, leave=leave
+    ):
+        completions = by_problem[completion.prompt]
+        completions.append(completion)
+        if len(completions) == group:
+            completions.sort(key=lambda g: g.sample)
             if whole:
-                whole(problems[one.prompt], own)
-    return [one for own in found for one in own]
+                whole(problems[completion.prompt], completions)
+    return [completion for completions in by_problem for completion in completions]
 
 
 def mixed_count(drawn: Judged) -> int:
     """Groups that hold both right and wrong answers, by raw accuracy."""
-    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)  # bool[N]
     return len(np.unique(drawn.groups[mixed]))
 
 
 def mixed_first(drawn: Judged, groups: int) -> Judged:
     """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
     mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    # i64[K], whole groups. Always as many, so that updates keep their size.
     chosen = first_groups(mixed, drawn.groups, groups)
     missing = groups - len(np.unique(drawn.groups[chosen]))
     if missing > 0:
@@ -143,6 +148,7 @@ def mixed_first(drawn: Judged, groups: int) -> Judged:
 def to_sequences(generated: Sequence[Generated]) -> Sequences:
     """Each prompt with its completion behind it, i32[N, L], and the column `sampler_logp`."""
     n = len(generated)
+    # i64[N] each; L and C are the longest of what there is, not the limits of the engine.
     prompt_lengths = np.asarray([len(g.prompt_tokens) for g in generated], np.int64)
     lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
     tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
@@ -160,7 +166,7 @@ def rollout_metrics(drawn: Judged) -> dict[str, float]:
     completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
     lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
     metrics: dict[str, float] = {"reward/mean": float(judgement.earned.mean())}
-    for name, part in judgement.parts.items():
+    for name, part in judgement.parts.items():  # f32[N], NaN where the term was left out
         if not np.isnan(part).all():
             metrics[f"reward/{name}"] = float(np.nanmean(part))
         metrics[f"reward_lost/{name}"] = float(judgement.lost[name])

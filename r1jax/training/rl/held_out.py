@@ -18,11 +18,11 @@ def recorded(parts: Parts, params: Params, run: RunDirectory, update: int) -> li
     weights = parts.engine.prepare(params)
     sampler = make_sampler(parts.engine, parts.policy, weights, config.eval.max_tokens or None)
     how, seed, sandbox = config.eval, config.seed, config.sandbox
-    found = [
+    evaluations = [
         evaluate(problems, sampler, how, parts.pool, name, seed, sandbox=sandbox)
         for name, problems in parts.eval_sets.items()
     ]
-    for evaluation in found:
-        texts = transcripts(evaluation) if evaluation is found[0] else ()
+    for evaluation in evaluations:
+        texts = transcripts(evaluation) if evaluation is evaluations[0] else ()
         run.evaluation(update, evaluation.record, texts)
-    return found
+    return evaluations

@@ -39,26 +39,26 @@ class Judgement:
     @property
     def earned(self) -> np.ndarray:
         """f32[N], the total and what the tokens earned."""
-        return sum((np.nansum(own, axis=1) for own in self.tokens.values()), self.total)
+        return sum((np.nansum(rewards, axis=1) for rewards in self.tokens.values()), self.total)
 
     def take(self, index: np.ndarray) -> Judgement:
         """The rewards at `index`; what was lost stays counted."""
         parts, tokens = (
-            {name: values[index] for name, values in own.items()}
-            for own in (self.parts, self.tokens)
+            {name: values[index] for name, values in by_term.items()}
+            for by_term in (self.parts, self.tokens)
         )
         return Judgement(self.total[index], parts, self.lost, tokens)
 
     def joined(self, later: Judgement) -> Judgement:
         """These rewards and those of a later round."""
         tokens = {}
-        for name, own in self.tokens.items():
-            both = own, later.tokens[name]
-            width = max(x.shape[1] for x in both)
-            wide = [
-                np.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=np.nan) for x in both
+        for name, earlier in self.tokens.items():
+            rounds = earlier, later.tokens[name]
+            width = max(x.shape[1] for x in rounds)
+            padded = [
+                np.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=np.nan) for x in rounds
             ]
-            tokens[name] = np.concatenate(wide)
+            tokens[name] = np.concatenate(padded)
         return Judgement(
             np.concatenate([self.total, later.total]),
             {name: np.concatenate([x, later.parts[name]]) for name, x in self.parts.items()},
@@ -83,7 +83,7 @@ def judge(
     names, n = [term.name for term in terms], len(completions)
     of_tokens = [term for term in terms if term.reward.per_token]
     longest = max((len(c.token_ids) for c in completions), default=0)
-    table = np.zeros((len(terms) + 1, n), np.float32)  # the total and each term's part
+    table = np.zeros((len(terms) + 1, n), np.float32)  # the total, then each term's part
     tokens = np.full((len(of_tokens), n, longest), np.nan, np.float32)
     lost = np.zeros(len(terms), np.int32)
     everywhere = [term for term in terms if term.reward.place == "devices"]
@@ -93,8 +93,8 @@ def judge(
     if jax.process_index() == 0:
         judged |= early or {}
         total, parts, counts = score(terms, problems, completions, context, pool, judged)
-        for term, rows in zip(of_tokens, tokens, strict=True):
-            parts[term.name] = _fill(rows, parts[term.name], term.weight)
+        for term, rewards in zip(of_tokens, tokens, strict=True):
+            parts[term.name] = _fill(rewards, parts[term.name], term.weight)
         rows = [[np.nan if v is None else v for v in parts[name]] for name in names]
         table = np.asarray([total, *rows], np.float32)
         lost = np.asarray([counts[name].lost for name in names], np.int32)
@@ -104,7 +104,7 @@ def judge(
         np.asarray(table[0]),
         dict(zip(names, np.asarray(table[1:]), strict=True)),
         dict(zip(names, np.asarray(lost).tolist(), strict=True)),
-        {term.name: np.asarray(own) for term, own in zip(of_tokens, tokens, strict=True)},
+        {term.name: np.asarray(rewards) for term, rewards in zip(of_tokens, tokens, strict=True)},
     )
 
 
@@ -115,7 +115,7 @@ def _fill(
     sums: list[float | None] = [None] * len(values)
     for i, value in enumerate(values):
         if value is not None:
-            own = np.asarray(value, np.float64)
-            rows[i, : len(own)] = weight * own
-            sums[i] = float(np.nansum(own))
+            rewards = np.asarray(value, np.float64)  # one for each token of a completion
+            rows[i, : len(rewards)] = weight * rewards
+            sums[i] = float(np.nansum(rewards))
     return sums

@@ -51,9 +51,9 @@ class Judged:
 
     def take(self, index: np.ndarray) -> Judged:
         """The completions at `index`, in its order."""
-        own = (self.problems, self.generated, self.completions)
-        lists = ([items[i] for i in index] for items in own)
-        return Judged(*lists, self.groups[index], self.judgement.take(index))
+        lists = (self.problems, self.generated, self.completions)
+        taken = ([items[i] for i in index] for items in lists)
+        return Judged(*taken, self.groups[index], self.judgement.take(index))
 
 
 class Judging:
@@ -110,7 +110,7 @@ class Judging:
         # In the order of prompts and, within a group, of samples.
         order = sorted(range(len(self._judged)), key=lambda i: self._judged[i][1].prompt)
         rows = [self._judged[i] for i in order]
-        problems, generated, completions = (list(own) for own in zip(*rows, strict=True))
+        problems, generated, completions = (list(column) for column in zip(*rows, strict=True))
         early = {}
         for name in self._batches[0]:
             values, counts = joined([batch[name] for batch in self._batches])
@@ -129,11 +129,11 @@ class Judging:
         began = time.perf_counter()
         groups = [self._waiting.popleft() for _ in range(len(self._waiting))]
         problems = [problem for problem, group in groups for _ in group]
-        generated = [one for _, group in groups for one in group]
-        completions = [self._policy.completion(one) for one in generated]
-        numbers = tuple(one.prompt for one in generated)
+        generated = [g for _, group in groups for g in group]
+        completions = [self._policy.completion(g) for g in generated]
+        numbers = tuple(g.prompt for g in generated)
         context = RewardContext(self._step, numbers, self._policy.tokenizer)
-        found = marks(self._early, problems, completions, context, self._pool)
+        marks_by_term = marks(self._early, problems, completions, context, self._pool)
         self._judged += zip(problems, generated, completions, strict=True)
-        self._batches.append(found)
+        self._batches.append(marks_by_term)
         self.seconds += time.perf_counter() - began

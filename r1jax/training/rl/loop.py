@@ -58,9 +58,10 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     """Samples groups from the policy, with their rewards, and computes their advantages."""
     config = parts.config
-    drawn, told = draw_groups(parts, loop, files)  # N completions with their rewards, f32[N]
+    # N completions with their rewards, f32[N].
+    drawn, sampling_metrics = draw_groups(parts, loop, files)
     files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
-    metrics = collect.rollout_metrics(drawn) | told
+    metrics = collect.rollout_metrics(drawn) | sampling_metrics
     tokens = sum(len(g.tokens) for g in drawn.generated)
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
     if config.rollout.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
@@ -108,9 +109,9 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Judged, dict[st
                 ages = complete(parts, loop, weights, drawn, judging)
             files.progress.phase("rewards")
             with loop.clock("reward"):
-                found = judging.finish()
+                this_round = judging.finish()
         seconds += judging.seconds
-        drawn = found if drawn is None else drawn.joined(found)
+        drawn = this_round if drawn is None else drawn.joined(this_round)
         rounds += 1
         enough = rounds < r.max_rounds and collect.mixed_count(drawn) >= r.prompts
     return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages
@@ -147,12 +148,12 @@ def complete(
 
 def scorers(parts: Parts, loop: Loop) -> dict[str, Params]:
     """The models whose log-probabilities the loss needs, by the column that these fill."""
-    found = {}
+    models = {}
     if parts.needs_old:  # with one update per rollout the update itself is at the old policy
-        found["old_logp"] = parts.model(loop.state.params)
+        models["old_logp"] = parts.model(loop.state.params)
     if parts.needs_reference:
-        found["ref_logp"] = parts.model(loop.reference)
-    return found
+        models["ref_logp"] = parts.model(loop.reference)
+    return models
 
 
 def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
@@ -224,8 +225,8 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     """Evaluates the policy on every held-out set; returns pass@1 of the first."""
     files.progress.phase("evaluation")
     with loop.clock("eval"):
-        found = recorded(parts, parts.model(loop.state.params), files.run, loop.update)
-    score = found[0].record["pass_at_1"]
+        evaluations = recorded(parts, parts.model(loop.state.params), files.run, loop.update)
+    score = evaluations[0].record["pass_at_1"]
     files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
     return score
 
@@ -252,13 +253,15 @@ def begin(parts: Parts, files: Files) -> Loop:
         files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
         state = initial_state(parts)
         return Loop(state, copy(state.params) if parts.needs_reference else None)
-    got = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
-    pending = got.pending.get("scored")
-    scored = Scored.from_arrays(pending, got.meta["rollout_metrics"]) if pending else None
-    loop = Loop(got.state, got.reference, got.meta["rollout"], got.meta["taken"], scored,
-                got.meta["done"])  # fmt: skip
-    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
-    loop.carried = carry.from_arrays(got.pending.get("carried", {}), parts.stream, parts.policy)
+    restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
+    pending = restored.pending.get("scored")
+    scored = Scored.from_arrays(pending, restored.meta["rollout_metrics"]) if pending else None
+    loop = Loop(restored.state, restored.reference, restored.meta["rollout"],
+                restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
+    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.carried = carry.from_arrays(
+        restored.pending.get("carried", {}), parts.stream, parts.policy
+    )
     files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

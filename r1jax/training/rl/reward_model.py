@@ -81,8 +81,8 @@ class RewardModel(BaseReward):
         scores = self.scores(
             [problems[i].question for i in mine], [completions[i].text for i in mine]
         )
-        found = dict(zip(mine, scores.tolist(), strict=True))
-        return [found.get(i) for i in range(len(problems))]
+        score_of = dict(zip(mine, scores.tolist(), strict=True))
+        return [score_of.get(i) for i in range(len(problems))]
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """f32[N], the score of each response (a pointwise model's is the log-odds of safe)."""
@@ -109,12 +109,12 @@ class RewardModel(BaseReward):
             for prompt, response in zip(prompts, responses, strict=True)
         ]
         places = [(f"{self.directory}, completion {i}", text) for i, text in enumerate(texts, 1)]
-        found = [own[0] for own in self._loaded.encoder.encode(places)]
-        totals = np.asarray([len(tokens) for tokens, _ in found])
-        tokens = np.zeros((len(found), totals.max()), np.int32)
-        for row, (ids, _) in zip(tokens, found, strict=True):
+        examples = [sequences[0] for sequences in self._loaded.encoder.encode(places)]
+        totals = np.asarray([len(tokens) for tokens, _ in examples])
+        tokens = np.zeros((len(examples), totals.max()), np.int32)
+        for row, (ids, _) in zip(tokens, examples, strict=True):
             row[: len(ids)] = ids
-        before = np.asarray([learn.index(True) for _, learn in found])
+        before = np.asarray([learn.index(True) for _, learn in examples])
         return Sequences(tokens, before, totals - before)
 
     @property

@@ -67,13 +67,13 @@ class Loop:
         seconds, tokens = self.seconds["time/update"], int(sequences.totals.sum())
         self.tokens_seen += tokens
         self.learnt_tokens_seen += int(sequences.learnt.sum())
-        found = {
+        metrics = {
             "perf/train_tokens_per_s": tokens / seconds,
             "data/tokens_seen": self.tokens_seen,
             "data/learnt_tokens_seen": self.learnt_tokens_seen,
         }
         mfu = utilisation(train_flops(c, sequences.totals, lora), seconds)
-        return found if mfu is None else found | {"perf/mfu": mfu}
+        return metrics if mfu is None else metrics | {"perf/mfu": mfu}
 
 
 def is_due(update: int, every: int, last: int) -> bool:

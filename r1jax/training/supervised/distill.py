@@ -73,17 +73,20 @@ def make_share(
         )  # fmt: skip
 
     def share(params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
-        own = cast(join(params, frozen["base"], lora), compute.dtype)
-        other = cast(frozen["teacher"], compute.dtype)
-        hidden, told = run(own, student, batch)
-        seen = jax.lax.stop_gradient(run(other, teacher, batch)[0])
+        student_params = cast(join(params, frozen["base"], lora), compute.dtype)
+        teacher_params = cast(frozen["teacher"], compute.dtype)
+        # Hidden states [B, T, d]; the teacher's d may be another.
+        hidden, told = run(student_params, student, batch)
+        teacher_hidden = jax.lax.stop_gradient(run(teacher_params, teacher, batch)[0])
         kl = divergence(
-            hidden[:, :-1], decoder.head(own)[:, :size], seen[:, :-1],
-            decoder.head(other)[:, :size], kind=config.kind, temperature=config.temperature,
+            hidden[:, :-1], decoder.head(student_params)[:, :size],
+            teacher_hidden[:, :-1], decoder.head(teacher_params)[:, :size],
+            kind=config.kind, temperature=config.temperature,
             top_k=config.top_k, chunk=compute.chunk, mesh=mesh,
         )  # fmt: skip
+        # f32[B, T - 1] of the positions that predict -> f32[B, T] of the tokens predicted.
         kl = masked(aligned(kl, batch), batch)
-        stats = score_hidden(own, hidden, batch, 1.0, chunk=compute.chunk, mesh=mesh)
+        stats = score_hidden(student_params, hidden, batch, 1.0, chunk=compute.chunk, mesh=mesh)
         nll, metrics = sft(stats, batch)
         metrics |= {"distill/kl": Mean(masked_sum(kl, batch), jnp.sum(batch.mask))}
         value = config.weight * token_mean(kl, batch)

@@ -67,8 +67,8 @@ def loss_examiner(
         for index in chunks(examples):
             part = examples.take(index)
             for batch in pack(part, *compute.shape, Denominators.of(part, max_tokens=1)):
-                found = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
-                total, count = total + float(found.sum), count + float(found.count)
+                mean = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
+                total, count = total + float(mean.sum), count + float(mean.count)
         nll = total / max(count, 1.0)
         record = {
             "nll": nll,

@@ -123,9 +123,9 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
     if step is None:
         files.run.cut(-1, 0)
         return Loop(state, None, rollout=0)
-    got = files.checkpoints.restore(step, state, course.identity)
-    loop = Loop(got.state, None, rollout=0)
-    loop.tokens_seen, loop.learnt_tokens_seen = got.meta["seen"]
+    restored = files.checkpoints.restore(step, state, course.identity)
+    loop = Loop(restored.state, None, rollout=0)
+    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
     files.run.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
@@ -175,10 +175,10 @@ def judge(course: Course, loop: Loop, files: Files) -> float | None:
     for name, examples in course.held_out.items():
         files.progress.phase("evaluation")
         with loop.clock("eval"):
-            found = course.examine(loop.state.params, examples, course.base)
-        files.run.evaluation(loop.update, {"set": name, **found.record})
-        files.progress.note(f"update {loop.update}: {name}: {found.line}")
-        scores.append(found.score)
+            examined = course.examine(loop.state.params, examples, course.base)
+        files.run.evaluation(loop.update, {"set": name, **examined.record})
+        files.progress.note(f"update {loop.update}: {name}: {examined.line}")
+        scores.append(examined.score)
     return scores[0] if scores and math.isfinite(scores[0]) else None
 
 

@@ -69,8 +69,8 @@ def reward_functions(
     scores = make_scores(c, mesh, compute)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
-        found, told = scores(scalar.join(params, base, lora), batch)
-        return with_auxiliary(c, told, batch, *loss(found, batch))
+        segment_scores, told = scores(scalar.join(params, base, lora), batch)
+        return with_auxiliary(c, told, batch, *loss(segment_scores, batch))
 
     frozen = scalar.body(table.abstract(c)) if lora else None
     return functions_of(share, scalar.rows(c, lora), mesh, compute, optimizer, frozen)
@@ -88,11 +88,11 @@ def reward_examiner(
 
     def examine(params: Params, rows: Preferences, base: Params | None) -> Examined:
         model, packing = scalar.join(params, base, lora), PACKINGS[kind]
-        found = [
+        scores = [
             over_completions(run, model, rows.take(index), compute, mesh, packing)[:, 0]
             for index in chunks(rows)
         ]  # every token of a response has its score
-        return EXAMINED[kind](np.concatenate(found).astype(np.float64), rows)
+        return EXAMINED[kind](np.concatenate(scores).astype(np.float64), rows)
 
     return examine
 
@@ -157,15 +157,17 @@ def dpo_examiner(
         model = join(params, base, lora)
 
         def ratios(index: np.ndarray) -> np.ndarray:
-            some = rows.take(index)
-            own = over_completions(logp, model, some, compute, mesh, PAIRS).astype(np.float64)
-            ref = 0 if config.reference_free else some.columns["ref_logp"].sum(1, np.float64)
-            ratio = own.sum(1) - ref
-            ratio = ratio / some.lengths if config.kind == "ipo" else ratio
-            return np.stack([config.beta * ratio, own.sum(1)], axis=1)
+            part = rows.take(index)
+            # f64[n, C]: the sums over responses are large, and their differences small.
+            trained = over_completions(logp, model, part, compute, mesh, PAIRS).astype(np.float64)
+            ref = 0 if config.reference_free else part.columns["ref_logp"].sum(1, np.float64)
+            ratio = trained.sum(1) - ref
+            ratio = ratio / part.lengths if config.kind == "ipo" else ratio
+            return np.stack([config.beta * ratio, trained.sum(1)], axis=1)
 
-        found = np.concatenate([ratios(index) for index in chunks(rows)])
-        return _examine_dpo(found[:, 0], found[:, 1], rows, config.beta)
+        # f64[N, 2], implicit reward and log-probability of each response.
+        columns = np.concatenate([ratios(index) for index in chunks(rows)])
+        return _examine_dpo(columns[:, 0], columns[:, 1], rows, config.beta)
 
     return examine
 
@@ -199,8 +201,9 @@ def with_reference(
     """The pairs with the reference's log-probability of every learnt token, computed once."""
     flat = np.zeros(len(rows.examples.tokens), np.float32)
     for index in chunks(rows):
-        found = over_completions(logp, reference, rows.take(index), compute, mesh, PAIRS)
-        for values, span in zip(found, rows.spans(rows.sequences(index)), strict=True):
+        padded = over_completions(logp, reference, rows.take(index), compute, mesh, PAIRS)
+        # f32[n, C] -> end to end, as the examples' tokens lie.
+        for values, span in zip(padded, rows.spans(rows.sequences(index)), strict=True):
             flat[span] = values[: span.stop - span.start]
     return replace(rows, ref_logp=flat)
 
