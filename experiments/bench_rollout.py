@@ -92,9 +92,9 @@ def main(config: Config) -> None:
         results.append(measure(setup, load, trace=config.kernels > 0))
         rows.append(row(load, results[-1], roofline(setup, load, ceilings)))
         print(f"{load.name}, groups of {load.group}: {results[-1].rate:,.0f} tok/s", flush=True)
-        if found := results[-1].kernels:
-            show_kernels(load, found, config.kernels)
-            rows[-1] |= {"kinds": shares(found), "kernels": top(found, config.kernels)}
+        if kernels := results[-1].kernels:
+            show_kernels(load, kernels, config.kernels)
+            rows[-1] |= {"kinds": shares(kernels), "kernels": top(kernels, config.kernels)}
     if config.requests:
         rows[0]["of equal lengths"] = results[0].rate / results[1].rate
     rates = f"{ceilings.flops_per_s / 1e12:.3g} TFLOP/s, {ceilings.bytes_per_s / 1e12:.3g} TB/s"

@@ -71,14 +71,14 @@ class Config(ShapeFlags):
     @property
     def run(self) -> RLConfig:
         """The run whose steps are measured."""
-        own = {
+        sections = {
             name: getattr(self, name)
             for name in ("seed", "rollout", "reward", "sandbox", "loss", "optimizer", "train",
                          "lora", "mesh")
         }  # fmt: skip
         data = DataConfig(**vars(self.data), eval_count=1)
         updates = (self.steps + self.warmup) * self.train.updates_per_rollout
-        return RLConfig(**own, data=data, model=self.model, updates=updates, memory="off")
+        return RLConfig(**sections, data=data, model=self.model, updates=updates, memory="off")
 
 
 def main(config: Config) -> None:
@@ -106,11 +106,11 @@ def told(one: Step) -> Step:
 
 def summary(before: list[Step], steps: list[Step], compiled: Compiled) -> dict[str, Any]:
     """The row of rates; the file also gets the phases, every step's seconds and what compiled."""
-    found = rates(steps)
-    return found | {
+    row = rates(steps)
+    return row | {
         "outside %": phase_rows(steps)[-2]["share %"],
         "peak GB": peak_gb(),
-        "compile s": before[0].whole - found["s per step"],
+        "compile s": before[0].whole - row["s per step"],
         "compiled after warm-up": compiled.count,
         "reward": steps[-1].metrics["reward/mean"],
         "loss": steps[-1].metrics["loss"],

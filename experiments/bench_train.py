@@ -90,8 +90,8 @@ def main(config: Config) -> None:
     for case in cases:
         first = None
         for label, mesh in meshes.items():
-            own = replace(case, rows=case.rows * mesh.size) if config.rows_each else case
-            row = row_of(config, c, own, label, mesh, matrix_rate)
+            mesh_case = replace(case, rows=case.rows * mesh.size) if config.rows_each else case
+            row = row_of(config, c, mesh_case, label, mesh, matrix_rate)
             if config.scaling and "ms" in row:
                 first = first or row["tok/s"]
                 row |= {"mesh": label, "speed-up": row["tok/s"] / first}
@@ -172,9 +172,9 @@ def row_of(
             flush=True,
         )
         if config.kernels:
-            found = kernels(trainer.whole)
-            row |= {f"{kind} %": 100 * share for kind, share in shares(found).items()}
-            emit(f"{case.name}, longest kernels of an update", top(found, config.kernels), "")
+            traced = kernels(trainer.whole)
+            row |= {f"{kind} %": 100 * share for kind, share in shares(traced).items()}
+            emit(f"{case.name}, longest kernels of an update", top(traced, config.kernels), "")
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

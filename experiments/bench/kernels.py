@@ -43,7 +43,7 @@ class Kernel:
     def kind(self) -> str:
         """Matrix product, attention, copy and so on; `OTHER` where no pattern fits."""
         low = self.name.lower()
-        return next((kind for kind, said in KINDS.items() if re.search(said, low)), OTHER)
+        return next((kind for kind, pattern in KINDS.items() if re.search(pattern, low)), OTHER)
 
 
 def kernels(run: Callable[[], Any]) -> list[Kernel]:
@@ -83,8 +83,8 @@ def summed(events: Sequence[Mapping[str, Any]]) -> list[Kernel]:
     for event in events:
         if event.get("ph") == "X" and on_device(event):
             runs[event["name"]].append(event["dur"] * 1e-6)
-    found = [Kernel(name, len(seconds), sum(seconds)) for name, seconds in runs.items()]
-    return sorted(found, key=lambda kernel: -kernel.seconds)
+    totals = [Kernel(name, len(seconds), sum(seconds)) for name, seconds in runs.items()]
+    return sorted(totals, key=lambda kernel: -kernel.seconds)
 
 
 def top(found: Sequence[Kernel], n: int) -> list[dict[str, Any]]:

@@ -36,10 +36,10 @@ class Load:
 
 def parse_case(case: str) -> tuple[int, int]:
     """(slots, tokens) of `SLOTSxTOKENS`; UserError where it is none."""
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", case)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", case)
+    if not match:
         raise UserError(f"--cases {case}: expected SLOTSxTOKENS, as in 256x1024")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def fixed(slots: int, tokens: int, prompt: int, group: int, vocab: int, seed: int) -> Load:

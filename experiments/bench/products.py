@@ -64,12 +64,12 @@ def compared(
     hidden = jax.random.normal(keys[1], (rows, width, c.d_model)).astype(dtype)
     targets = jax.random.randint(keys[2], (rows, width), 0, c.vocab_size)
     of_stats = Stats(*(jax.random.normal(key, (rows, width)) for key in keys[3:]))
-    given = {
+    arguments = {
         stats_and_gradients: (params, hidden, targets, of_stats),
         bare_products: (params, hidden),
     }
     ms, bytes_between = [], []
-    for run, arrays in given.items():
+    for run, arrays in arguments.items():
         program = jax.jit(run, static_argnames="chunk").lower(*arrays, chunk=chunk).compile()
         ms.append(1e3 * median(timed(lambda p=program, a=arrays: p(*a), repeats)))
         bytes_between.append(int(program.memory_analysis().temp_size_in_bytes))

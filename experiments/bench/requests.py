@@ -63,8 +63,8 @@ def read_requests(path: str | Path, vocab: int) -> list[Request]:
 
 def _request(line: str, where: str, vocab: int) -> Request:
     try:
-        found = json.loads(line)
-        request = Request(found["id"], tuple(found["prompt"]), found["max_tokens"])
+        fields = json.loads(line)
+        request = Request(fields["id"], tuple(fields["prompt"]), fields["max_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{where}: expected an object with id, prompt and max_tokens") from error
     whole = (*request.prompt, request.max_tokens)

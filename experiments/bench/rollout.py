@@ -87,15 +87,15 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
     runs: list[Run] = []
 
     def rollout() -> None:
-        found = list(
+        completions = list(
             engine.generate(weights, load.prompts, Sampling(), seed=setup.seed, rollout=len(runs))
         )
-        stopped = sum(g.finish_reason == "stop" for g in found)
-        tokens = sum(len(g.tokens) for g in found)
+        stopped = sum(g.finish_reason == "stop" for g in completions)
+        tokens = sum(len(g.tokens) for g in completions)
         # Entering a slot draws a token too, by prefill.
-        decoded = tokens - len(found) - engine.evictions
+        decoded = tokens - len(completions) - engine.evictions
         filled = decoded / max(engine.slot_steps, 1)
-        runs.append(Run(len(found), stopped, tokens, engine.steps_taken, filled))
+        runs.append(Run(len(completions), stopped, tokens, engine.steps_taken, filled))
 
     with Compiled() as warm:
         prepare = functools.partial(engine.prepare, setup.params, weights=setup.weights)

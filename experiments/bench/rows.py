@@ -43,13 +43,13 @@ def cases_of(names: Sequence[str], layouts: Sequence[RowFilling] = ()) -> list[C
     """
     cases = []
     for name in names:
-        found = re.fullmatch(r"(\d+)x(\d+)", name)
-        rows, width = map(int, found.groups()) if found else (0, 0)
+        match = re.fullmatch(r"(\d+)x(\d+)", name)
+        rows, width = map(int, match.groups()) if match else (0, 0)
         if rows < 1 or width < 8:
             raise UserError(f"--cases {name}: expected ROWSxWIDTH, at least 1x8, such as 16x1024")
-        own: tuple[RowFilling, ...] = ("packed",) if width > SHORT else ("single",)
-        own = tuple(layouts) or (("packed", "single") if rows == 1 else own)
-        cases += [Case(rows, width, layout) for layout in own]
+        fillings: tuple[RowFilling, ...] = ("packed",) if width > SHORT else ("single",)
+        fillings = tuple(layouts) or (("packed", "single") if rows == 1 else fillings)
+        cases += [Case(rows, width, layout) for layout in fillings]
     return cases
 
 

@@ -123,11 +123,11 @@ def step(parts: Parts, loop: Loop, files: Files) -> Step:
     loop.scored = new_rollout(parts, loop, files)
     sequences, batches, metrics = loop.scored.sequences, [], {}
     while loop.scored is not None:
-        found, own = learn(parts, loop)
-        metrics |= found
-        batches += own
+        update_metrics, update_batches = learn(parts, loop)
+        metrics |= update_metrics
+        batches += update_batches
         phases.update({k.removeprefix("time/"): v for k, v in loop.seconds.items()})
-        record(parts, loop, files, found)
+        record(parts, loop, files, update_metrics)
     whole = time.perf_counter() - began
     return Step(
         phases=dict(phases),

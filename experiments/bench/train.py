@@ -161,8 +161,8 @@ def _parts(trainer: Trainer, repeats: int) -> tuple[float, float]:
 
 def _attention(trainer: Trainer) -> str:
     """The kernel that was compiled, and the one that was asked for where it is another."""
-    compute, found = trainer.compute, trainer.attention
+    compute, compiled = trainer.compute, trainer.attention
     asked = compute.kernel
     if asked == "auto":
         asked = choose_kernel(trainer.mesh, jnp.dtype(compute.dtype), trainer.model.head_dim)
-    return found if found == asked else f"{found} (asked: {asked})"
+    return compiled if compiled == asked else f"{compiled} (asked: {asked})"

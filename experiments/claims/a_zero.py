@@ -41,23 +41,23 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Accuracy and lengths of the held-out set; modes and what growth owes to them."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     sides = {"base": summary(config, pair.named("zero")).get("before", {})}
     sides |= {arm: summary(config, pair.named(what)).get("after", {}) for what, arm in ARMS.items()}
     for arm, record in sides.items():
-        found[f"pass@1/{arm}"] = number(record, "pass_at_1")
+        measured[f"pass@1/{arm}"] = number(record, "pass_at_1")
         for key, name in (("", ""), ("_correct", ", right"), ("_wrong", ", wrong")):
-            found[f"tokens{name}/{arm}"] = number(record, f"length_mean{key}")
+            measured[f"tokens{name}/{arm}"] = number(record, f"length_mean{key}")
     base = samples(config, f"judge-base-b{pair.base}")
     held_out = next(iter(load_eval_sets(config.zero.data).values())) if base else ()
     families = {problem.id: problem.metadata["family"] for problem in held_out}
     for mode, (share, _) in profile(base, families).items() if base else ():
-        found[f"{mode}, %/base"] = 100 * share
+        measured[f"{mode}, %/base"] = 100 * share
     for what, arm in ARMS.items():
         rows = samples(config, pair.named(f"judge-{what}"))
         if base and rows:
-            found |= growth(base, rows, families, arm)
-    return found
+            measured |= growth(base, rows, families, arm)
+    return measured
 
 
 def growth(
@@ -68,7 +68,7 @@ def growth(
 ) -> Numbers:
     """Shares of modes, and the growth from shares and within modes, right and wrong apart."""
     shares = profile(rows, families)
-    found: dict[str, float | None] = {f"{m}, %/{arm}": 100 * shares[m][0] for m in MODES}
+    measured: dict[str, float | None] = {f"{m}, %/{arm}": 100 * shares[m][0] for m in MODES}
     kinds = {"": (True, False), ", right": (True,), ", wrong": (False,)}
     for name, wanted in kinds.items():
         before, after = (
@@ -76,16 +76,16 @@ def growth(
             for side in (base, rows)
         )
         if any(share for share, _ in before.values()) and any(s for s, _ in after.values()):
-            found[f"growth by modes{name}/{arm}"], found[f"growth within modes{name}/{arm}"] = (
-                split_growth(before, after)
-            )
-    return found
+            by_modes, within = split_growth(before, after)
+            measured[f"growth by modes{name}/{arm}"] = by_modes
+            measured[f"growth within modes{name}/{arm}"] = within
+    return measured
 
 
 def samples(config: Config, name: str) -> list[dict[str, Any]]:
     """The completions of a finished evaluation."""
-    made = judged(config, name)
-    return read_jsonl(runs.file(config, name, "completions.jsonl")) if made else []
+    record = judged(config, name)
+    return read_jsonl(runs.file(config, name, "completions.jsonl")) if record else []
 
 
 CLAIM = Claim(

@@ -21,13 +21,13 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 def measure(config: Config, pair: Pair) -> Numbers:
     """pass@1 and the majority vote before and after."""
     done = summary(config, pair.named("zero"))
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     for side, arm in (("before", "base"), ("after", "R1-Zero")):
         record = done.get(side, {})
-        one, many = number(record, "pass_at_1"), majority(record)
-        found |= {f"pass@1/{arm}": one, f"cons@16/{arm}": many}
-        found[f"vote gains/{arm}"] = minus(many, one)
-    return found
+        single, vote = number(record, "pass_at_1"), majority(record)
+        measured |= {f"pass@1/{arm}": single, f"cons@16/{arm}": vote}
+        measured[f"vote gains/{arm}"] = minus(vote, single)
+    return measured
 
 
 CLAIM = Claim(

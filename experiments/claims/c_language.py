@@ -41,18 +41,18 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Consistency, words per thought, accuracy."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     for what, arm in ARMS.items():
         done = summary(config, pair.named(what))
         sides = {arm: done.get("after", {})}
         if not arm.endswith("rewarded"):
             sides = {f"{arm} base": done.get("before", {})} | sides
         for side, record in sides.items():
-            found |= numbers(record, side, MEASURES)
+            measured |= numbers(record, side, MEASURES)
     for arm in ("1:1", "4:1"):
-        with_it, without = (found[f"words/{side}"] for side in (f"{arm} rewarded", arm))
-        found[f"words change, %/{arm} rewarded"] = change(with_it, without)
-    return found
+        with_it, without = (measured[f"words/{side}"] for side in (f"{arm} rewarded", arm))
+        measured[f"words change, %/{arm} rewarded"] = change(with_it, without)
+    return measured
 
 
 def _of(share: str) -> tuple[Comparison, ...]:

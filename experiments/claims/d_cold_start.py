@@ -34,7 +34,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     """Data from the pair's R1-Zero, supervised training on three kinds of it, then RL."""
     model, zero = config.bases[pair.base], pair.named("zero")
     data, others = pair.named("cold-data"), pair.named("cold-others")
-    found = [
+    planned = [
         runs.zero(config, pair),
         runs.cold_start(config, data, pair, zero),
         runs.corpus_traces(config, others, pair, data),
@@ -43,26 +43,28 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         source, tuned = pair.named(folder), pair.named(f"sft-{what}")
         path = str(runs.file(config, source, file))
         parent = runs.weights(config, tuned)
-        found += [
+        planned += [
             runs.tuning(config, tuned, pair, model, path, (source,), **SFT),
             runs.learning(config, pair.named(f"rl-{what}"), pair, model, (tuned,), parent=parent),
         ]
-    return found
+    return planned
 
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Updates to 90 % of R1-Zero's final accuracy; held-out accuracy before and after RL."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     plain = accuracies(config, pair.named("zero"))
     target = 0.9 * sum(plain[-LAST:]) / len(plain[-LAST:]) if plain else None
     for what, arm in ARMS.items():
         name = pair.named("zero" if what == "zero" else f"rl-{what}")
         curve, done = accuracies(config, name), summary(config, name)
-        found[f"updates/{arm}"] = None if target is None else updates_to(curve, target)
+        measured[f"updates/{arm}"] = None if target is None else updates_to(curve, target)
         for side, when in (("before", "before RL"), ("after", "after RL")):
-            found[f"pass@1 {when}/{arm}"] = number(done, side, "pass_at_1")
-            found[f"consistency {when}/{arm}"] = number(done, side, "language_consistency")
-    return found | {"examples/cold start": number(summary(config, pair.named("cold-data")), "kept")}
+            measured[f"pass@1 {when}/{arm}"] = number(done, side, "pass_at_1")
+            measured[f"consistency {when}/{arm}"] = number(done, side, "language_consistency")
+    return measured | {
+        "examples/cold start": number(summary(config, pair.named("cold-data")), "kept")
+    }
 
 
 def accuracies(config: Config, name: str) -> list[float]:

@@ -46,14 +46,14 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 def measure(config: Config, pair: Pair) -> Numbers:
     """Every stage on the same problems."""
     done = summary(config, pair.named("r1")).get("stages", {})
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     for stage in STAGES:
         record = done.get(stage, {})
-        found |= numbers(record, stage, MEASURES)
+        measured |= numbers(record, stage, MEASURES)
         for key in ("helpfulness", "unsafe_compliance", "safe_refusal"):
             value = number(record, "general", key)
-            found[f"{key.replace('_', ' ')}/{stage}"] = None if value is None else 100 * value
-    return found
+            measured[f"{key.replace('_', ' ')}/{stage}"] = None if value is None else 100 * value
+    return measured
 
 
 def _kept(measure: str, new: str, old: str, loss: float) -> Comparison:

@@ -46,7 +46,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         path = str(runs.file(config, source, file))
         return runs.tuning(config, name, pair, student, path, (source,), **SFT)
 
-    own = replace(OwnSFT(), train=config.sft.train, **SFT)
+    sft = replace(OwnSFT(), train=config.sft.train, **SFT)
     count = config.zero.data.eval_count
     return [
         runs.zero(config, pair),
@@ -55,7 +55,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         tune(tuned, samples, "kept.jsonl"),
         rl("distil-rl", RATES["middle"], (tuned,), parent=runs.weights(config, tuned)),
         *(rl(f"student-{name}", rate) for name, rate in RATES.items()),
-        runs.own_samples(config, named("student-own"), pair, student, sft=own),
+        runs.own_samples(config, named("student-own"), pair, student, sft=sft),
         tune(named("student-corpus"), others, "corpus.jsonl"),
         runs.judging(config, named("judge-student-corpus"), student, named("student-corpus"),
                      count, config.zero.eval.samples),
@@ -79,13 +79,15 @@ def measure(config: Config, pair: Pair) -> Numbers:
         "distilled, then RL": after_distilling.get("after", {}),
         "long RL": summary(config, named("student-long")).get("after", {}),
     }
-    found = {f"pass@1/{arm}": number(record, "pass_at_1") for arm, record in records.items()}
-    found["learning rate, 1e-5/RL"] = 1e5 * RATES[best] * config.zero.optimizer.lr if best else None
+    measured = {f"pass@1/{arm}": number(record, "pass_at_1") for arm, record in records.items()}
+    measured["learning rate, 1e-5/RL"] = (
+        1e5 * RATES[best] * config.zero.optimizer.lr if best else None
+    )
     if rl:
         models = config.students[pair.base], config.bases[pair.base]
         small, large = map(parameters, models)
-        found["parameters, % of the teacher's/student"] = 100 * small / large
-    return found | at_equal_cost(config, pair, best)
+        measured["parameters, % of the teacher's/student"] = 100 * small / large
+    return measured | at_equal_cost(config, pair, best)
 
 
 def best_rate(config: Config, base: int) -> str | None:
@@ -115,25 +117,26 @@ def at_equal_cost(config: Config, pair: Pair, best: str | None) -> Numbers:
     teacher, first = training(config, named("zero")), training(config, named("distil-rl"))
     if not (tuned and teaching and teacher and first):
         return {}
-    own = TRAIN * small * tuned["tokens_seen"]
+    student_cost = TRAIN * small * tuned["tokens_seen"]
     each = tokens(teacher)[-1] / (len(teacher) * config.zero.rollout.prompts
                                   * config.zero.rollout.group)  # fmt: skip
-    charged = own + (TRAIN + SAMPLE) * large * tokens(teacher)[-1]
+    charged = student_cost + (TRAIN + SAMPLE) * large * tokens(teacher)[-1]
     charged += SAMPLE * large * teaching["samples"] * each
-    found: dict[str, float | None] = {
-        "10^12 operations/distilled": own / 1e12,
+    measured: dict[str, float | None] = {
+        "10^12 operations/distilled": student_cost / 1e12,
         "10^12 operations/distilled, teacher charged": charged / 1e12,
         "training accuracy/distilled": 100 * first[0]["reward/accuracy"],
     }
     short = training(config, named(f"student-{best}")) if best else []
     for arm, rows, cost in (
-        ("RL", short, own), ("long RL", training(config, named("student-long")), charged),
-    ):  # fmt: skip
+        ("RL", short, student_cost),
+        ("long RL", training(config, named("student-long")), charged),
+    ):
         if rows:
             spent, accuracy = reached(rows, (TRAIN + SAMPLE) * small, cost)
-            found[f"10^12 operations/{arm}"] = spent / 1e12
-            found[f"training accuracy/{arm}"] = accuracy
-    return found
+            measured[f"10^12 operations/{arm}"] = spent / 1e12
+            measured[f"training accuracy/{arm}"] = accuracy
+    return measured
 
 
 def tokens(rows: list[dict[str, Any]]) -> list[int]:

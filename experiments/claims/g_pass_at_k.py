@@ -28,15 +28,15 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """pass@k and the vote of all samples."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     curves = {}
     for arm, name in (("base", f"judge-base-b{pair.base}"), ("R1-Zero", pair.named("judge-zero"))):
         record = judged(config, name)
         curves[arm] = {int(k): 100 * v for k, v in record.get("pass_at", {}).items()}
-        found |= {f"{arm}/{k}": value for k, value in curves[arm].items()}
-        found[f"{arm}/maj {LARGEST}"] = majority(record)
-    found["base as good from k on/crossing"] = crossing(curves["base"], curves["R1-Zero"])
-    return found
+        measured |= {f"{arm}/{k}": value for k, value in curves[arm].items()}
+        measured[f"{arm}/maj {LARGEST}"] = majority(record)
+    measured["base as good from k on/crossing"] = crossing(curves["base"], curves["R1-Zero"])
+    return measured
 
 
 def crossing(base: dict[int, float], zero: dict[int, float]) -> float | None:

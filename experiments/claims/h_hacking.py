@@ -27,7 +27,7 @@ SIZES = ("few", "some", "many")
 
 def steps(config: Config, pair: Pair) -> list[Step]:
     """Pairs, proxies, and RL against each."""
-    found = []
+    planned = []
     model = config.general_base(pair.base)
     shapes = {
         "rollout": replace(config.zero.rollout, max_prompt=PROMPT),
@@ -35,13 +35,13 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     }
     for size, count, epochs in zip(SIZES, config.pairs, EPOCHS, strict=True):
         data, proxy = f"pairs-{size}-s{pair.seed}", pair.named(f"proxy-{size}")
-        made = pairs.Config(run=runs.place(config, data), count=count, seed=pair.seed)
+        pairs_config = pairs.Config(run=runs.place(config, data), count=count, seed=pair.seed)
         rewarded = config.zero.reward.only(
             user=("experiments.claims.gold:gold=0",),
             model=(f"{runs.place(config, proxy)}=1.0",),
         )
-        found += [
-            Step(Job(data, "experiments.claims.pairs", made, pairs.Config())),
+        planned += [
+            Step(Job(data, "experiments.claims.pairs", pairs_config, pairs.Config())),
             proxy_step(config, proxy, pair, data, epochs, model),
             runs.learning(
                 config, pair.named(f"hack-{size}"), pair, model, (proxy,), reward=rewarded,
@@ -50,7 +50,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
                 data=replace(config.zero.data, seed=pair.seed, train=("general:helpful",)),
             ),
         ]  # fmt: skip
-    return found
+    return planned
 
 
 def proxy_step(config: Config, name: str, pair: Pair, data: str, epochs: int, model: str) -> Step:
@@ -69,17 +69,17 @@ def proxy_step(config: Config, name: str, pair: Pair, data: str, epochs: int, mo
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Proxy and gold at the start, at gold's peak and at the end; the proxy's held-out accuracy."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     for size, count in zip(SIZES, config.pairs, strict=True):
         arm, proxy = f"{count:,} pairs", pair.named(f"proxy-{size}")
         accuracy = number(summary(config, proxy), "after", "accuracy")
-        found[f"proxy's accuracy/{arm}"] = None if accuracy is None else 100 * accuracy
+        measured[f"proxy's accuracy/{arm}"] = None if accuracy is None else 100 * accuracy
         rows = training(config, pair.named(f"hack-{size}"))
         if rows:
-            found |= watch(
+            measured |= watch(
                 [row[f"reward/{proxy}"] for row in rows], [row["reward/gold"] for row in rows], arm
             )
-    return found
+    return measured
 
 
 def watch(proxy: list[float], gold: list[float], arm: str) -> Numbers:

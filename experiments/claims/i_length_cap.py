@@ -50,14 +50,14 @@ def measure(config: Config, pair: Pair) -> Numbers:
         "raised": summary(config, pair.named("cap-raised")).get("after", {}),
         "full throughout": summary(config, pair.named("zero")).get("after", {}),
     }
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     for arm, record in records.items():
-        found |= numbers(record, arm, MEASURES)
+        measured |= numbers(record, arm, MEASURES)
     for arm, name in (("kept", "cap-kept"), ("raised", "cap-raised")):
         rows = training(config, pair.named(name))
-        found[f"tokens in training, first 5/{arm}"] = last(rows[:5], "completion/length_mean")
-        found[f"tokens in training, last 5/{arm}"] = last(rows, "completion/length_mean")
-    return found
+        measured[f"tokens in training, first 5/{arm}"] = last(rows[:5], "completion/length_mean")
+        measured[f"tokens in training, last 5/{arm}"] = last(rows, "completion/length_mean")
+    return measured
 
 
 CLAIM = Claim(

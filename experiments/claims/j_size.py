@@ -20,16 +20,18 @@ from r1jax.errors import UserError
 
 def of_pair(config: Config, pair: Pair) -> dict[int, str]:
     """The bases of all sizes that go with a pair, by parameters: those of one seed of training."""
-    found: dict[int, dict[int, str]] = {}
+    by_size: dict[int, dict[int, str]] = {}
     for model in config.sizes:
-        found.setdefault(parameters(model), {})[base_seed(model)] = model
-    ragged = [count for count, own in found.items() if len(own) != len(config.bases)]
+        by_size.setdefault(parameters(model), {})[base_seed(model)] = model
+    ragged = [count for count, by_seed in by_size.items() if len(by_seed) != len(config.bases)]
     if ragged:
         raise UserError(
-            f"--sizes: {len(found[ragged[0]])} bases of {ragged[0]:,} parameters with different "
+            f"--sizes: {len(by_size[ragged[0]])} bases of {ragged[0]:,} parameters with different "
             f"seeds (see card.json); each size needs {len(config.bases)}, as many as --bases"
         )
-    return {count: own[sorted(own)[pair.base]] for count, own in sorted(found.items())}
+    return {
+        count: by_seed[sorted(by_seed)[pair.base]] for count, by_seed in sorted(by_size.items())
+    }
 
 
 def run_name(config: Config, pair: Pair, count: int, model: str) -> str:
@@ -51,17 +53,17 @@ def steps(config: Config, pair: Pair) -> list[Step]:
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Accuracy before and after by size; the slope of the gain."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     points = []
     for count, model in of_pair(config, pair).items():
         done, arm = summary(config, run_name(config, pair, count, model)), f"{count / 1e6:.2f}M"
         before, after = (number(done, side, "pass_at_1") for side in ("before", "after"))
         gain = minus(after, before)
-        found |= {f"before/{arm}": before, f"after/{arm}": after, f"gain/{arm}": gain}
+        measured |= {f"before/{arm}": before, f"after/{arm}": after, f"gain/{arm}": gain}
         if gain is not None:
             points.append((math.log2(count), gain))
     whole = len(points) > 1 and len(points) == len(of_pair(config, pair))
-    return found | {"slope/of the gain": slope(points) if whole else None}
+    return measured | {"slope/of the gain": slope(points) if whole else None}
 
 
 def slope(points: list[tuple[float, float]]) -> float:

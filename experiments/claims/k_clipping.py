@@ -49,19 +49,19 @@ def name_of(arm: str) -> str:
 
 def measure(config: Config, pair: Pair) -> Numbers:
     """Accuracy, and of the last updates entropy and the share of clipped tokens."""
-    found: dict[str, float | None] = {}
+    measured: dict[str, float | None] = {}
     arms = {arm: name_of(arm) for arm in CLIPS} | {"no std": "zero", "std": "std"}
     for arm, what in arms.items():
         name = pair.named(what)
         done = summary(config, name)
         rows = read_jsonl(runs.file(config, name, "metrics.jsonl")) if done else []
         key = arm.replace("/", "-")
-        found[f"pass@1/{key}"] = number(done, "after", "pass_at_1")
-        found[f"tokens/{key}"] = number(done, "after", "length_mean")
-        found[f"entropy/{key}"] = last_of(rows, "policy/entropy", 3 * PARTS)
+        measured[f"pass@1/{key}"] = number(done, "after", "pass_at_1")
+        measured[f"tokens/{key}"] = number(done, "after", "length_mean")
+        measured[f"entropy/{key}"] = last_of(rows, "policy/entropy", 3 * PARTS)
         clipped = last_of(rows, "policy/clip_frac", 3 * PARTS)
-        found[f"clipped, %/{key}"] = None if clipped is None else 100 * clipped
-    return found
+        measured[f"clipped, %/{key}"] = None if clipped is None else 100 * clipped
+    return measured
 
 
 CLAIM = Claim(

@@ -45,8 +45,8 @@ def profile(
         lengths[mode_of(row["text"], families[row["id"]])].append(row["length"])
     count = max(1, len(rows))
     return {
-        mode: (len(own) / count, sum(own) / len(own) if own else 0.0)
-        for mode, own in lengths.items()
+        mode: (len(of_mode) / count, sum(of_mode) / len(of_mode) if of_mode else 0.0)
+        for mode, of_mode in lengths.items()
     }
 
 

@@ -127,13 +127,13 @@ def section(record: Mapping[str, Any], images: str) -> list[str]:
 
 def arms(record: Mapping[str, Any]) -> str:
     """Means over pairs by arm and measure, the more of which go down the page."""
-    found = table(record["pairs"])
-    names = list(dict.fromkeys(arm for values in found.values() for arm in values))
+    measures = table(record["pairs"])
+    names = list(dict.fromkeys(arm for values in measures.values() for arm in values))
     mean = lambda values: number(sum(values) / len(values)) if values else ""  # noqa: E731
-    if len(names) >= len(found):
-        rows = [(arm, *(mean(values.get(arm)) for values in found.values())) for arm in names]
-        return markdown_table(("mean over pairs", *found), rows)
-    rows = [(name, *(mean(values.get(arm)) for arm in names)) for name, values in found.items()]
+    if len(names) >= len(measures):
+        rows = [(arm, *(mean(values.get(arm)) for values in measures.values())) for arm in names]
+        return markdown_table(("mean over pairs", *measures), rows)
+    rows = [(name, *(mean(values.get(arm)) for arm in names)) for name, values in measures.items()]
     return markdown_table(("mean over pairs", *names), rows)
 
 

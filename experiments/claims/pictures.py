@@ -14,14 +14,14 @@ Pairs = Sequence[Mapping[str, Any]]
 
 def table(pairs: Pairs) -> dict[str, dict[str, list[float]]]:
     """The values of all pairs by measure and arm, in the order in which these first occur."""
-    found: dict[str, dict[str, list[float]]] = {}
+    by_measure: dict[str, dict[str, list[float]]] = {}
     for pair in pairs:
         for key, value in pair["numbers"].items():
             measure, _, arm = key.rpartition("/")
-            values = found.setdefault(measure, {}).setdefault(arm, [])
+            values = by_measure.setdefault(measure, {}).setdefault(arm, [])
             if value is not None:
                 values.append(value)
-    return found
+    return by_measure
 
 
 def chart(record: Mapping[str, Any]) -> Chart | None:
@@ -31,12 +31,12 @@ def chart(record: Mapping[str, Any]) -> Chart | None:
     arms = list(dict.fromkeys(arm for measure in measures for arm in values[measure]))
     drawn = []
     for color, measure in enumerate(measures):
-        found = {place: values[measure][arm] for place, arm in enumerate(arms)
-                 if values[measure].get(arm)}  # fmt: skip
+        points = {place: values[measure][arm] for place, arm in enumerate(arms)
+                  if values[measure].get(arm)}  # fmt: skip
         label = measure if len(measures) > 1 else ""
         drawn += [Line("", _heights(pair, measure, arms), color=color, thin=True)
                   for pair in record["pairs"]]  # fmt: skip
-        drawn.append(spread(label, found, "o-", color))
+        drawn.append(spread(label, points, "o-", color))
     caption = "Thin: one base with one seed. Thick: their mean, with its 95 % interval."
     name = f"claims_{record['letter']}"
     return lines(name, picture["title"], caption, picture["unit"], drawn, places=arms)

@@ -78,8 +78,8 @@ def smoothed(values: Sequence[float], window: int) -> list[float]:
 
 def last(rows: Sequence[Mapping[str, Any]], key: str, count: int = 5) -> float | None:
     """Mean of the last `count` rows that have the number."""
-    found = [row[key] for row in rows if row.get(key) is not None][-count:]
-    return sum(found) / len(found) if found else None
+    values = [row[key] for row in rows if row.get(key) is not None][-count:]
+    return sum(values) / len(values) if values else None
 
 
 @functools.cache

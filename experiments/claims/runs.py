@@ -215,8 +215,8 @@ def judging(
 ) -> Step:
     """An evaluation of a base or of the run `of` it, on a few problems with many samples."""
     run = replace(config.zero, model=model)
-    how = replace(config.zero.eval, samples=samples or config.judge_samples, greedy=False)
-    judged = jobs.judging(run, problems or config.judge_problems, how)
+    eval_config = replace(config.zero.eval, samples=samples or config.judge_samples, greedy=False)
+    judged = jobs.judging(run, problems or config.judge_problems, eval_config)
     checkpoint = weights(config, of) if of else ""
     job = jobs.evaluation(name, judged, Path(config.out), checkpoint=checkpoint)
     return Step(job, (of,) if of else ())

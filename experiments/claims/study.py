@@ -96,14 +96,14 @@ def check(config: Config, chosen: Sequence[Claim]) -> None:
 
 def plan(config: Config, chosen: Sequence[Claim]) -> list[Step]:
     """The runs of all claims, those that several share once, in the order of the claims."""
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     for claim in chosen:
         for pair in config.pairings:
             for step in claim.steps(config, pair):
-                known = found.setdefault(step.job.name, step)
+                known = steps.setdefault(step.job.name, step)
                 if known != step:
                     raise ValueError(f"claim {claim.letter}: {step.job.name} is two different runs")
-    return list(found.values())
+    return list(steps.values())
 
 
 def collected(config: Config, claim: Claim) -> dict[str, Any]:

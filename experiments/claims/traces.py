@@ -48,8 +48,8 @@ def main(config: Config) -> None:
     with opened(config, page=SUMMARY) as run:
         if run.finished:
             return
-        found = itertools.islice(right_traces(config.seed, config.template), len(kept))
-        write_jsonl(run.path / "corpus.jsonl", found)
+        traces = itertools.islice(right_traces(config.seed, config.template), len(kept))
+        write_jsonl(run.path / "corpus.jsonl", traces)
         if "source" in kept[0]:  # what they were before they were rewritten
             before = ({"prompt": row["prompt"], "completion": row["source"]} for row in kept)
             write_jsonl(run.path / "unrewritten.jsonl", before)

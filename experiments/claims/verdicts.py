@@ -41,11 +41,11 @@ def verdict(comparison: Comparison, values: Sequence[float]) -> Verdict:
 
 def overall(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
     """The claim's verdict from (role, verdict) of its comparisons."""
-    found = list(verdicts)
-    deciding = [v for role, v in found if role == "decides"]
+    judged = list(verdicts)
+    deciding = [v for role, v in judged if role == "decides"]
     if all(v == "not run" for v in deciding):
         return "not run"
-    if any(role == "condition" and v != "supported" for role, v in found):
+    if any(role == "condition" and v != "supported" for role, v in judged):
         return "inconclusive"
     if "contradicted" in deciding:
         return "contradicted"
@@ -54,13 +54,13 @@ def overall(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
 
 def differences(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> list[float | None]:
     """plus - minus of each pair; None where one of them was not measured."""
-    found = []
+    values = []
     for pair in pairs:
         numbers: Numbers = pair["numbers"]
         plus = numbers.get(comparison.plus)
         minus = numbers.get(comparison.minus) if comparison.minus else 0.0
-        found.append(None if plus is None or minus is None else plus - minus)
-    return found
+        values.append(None if plus is None or minus is None else plus - minus)
+    return values
 
 
 def collate(claim: Claim, pairs: Sequence[Mapping[str, Any]], planned: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def row(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> dict[str,
         "n": len(values),
         "mean": _round(_mean(values)),
         "interval": None if interval is None else [_round(end) for end in interval],
-        "by_base": {str(base): _round(_mean(found)) for base, found in of_base.items()},
+        "by_base": {str(base): _round(_mean(diffs)) for base, diffs in of_base.items()},
         "verdict": verdict(comparison, values),
     }
 

@@ -67,8 +67,8 @@ class Job:
         An evaluation with other flags is made again.
         """
         if isinstance(self.config, evaluate.Config):
-            known = out / self.name / FLAGS
-            return known.exists() and read_json(known) == to_json(self.config)
+            path = out / self.name / FLAGS
+            return path.exists() and read_json(path) == to_json(self.config)
         return inspect(self.config.run, self.config, ignore=FREE) == "finished"
 
     @property

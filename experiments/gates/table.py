@@ -53,11 +53,11 @@ def collate(
 def row(summary: Mapping[str, Any]) -> dict[str, float | None]:
     """The numbers of one run; the harder set is the second one, where there is one."""
     before, unknown = summary["before"], {"pass_at_1": None}
-    found = summary | {
+    record = summary | {
         "before": before | {"cons": before[f"cons_at_{before['samples']}"]},
         "harder": next(iter(summary["sets"].values()), {"before": unknown, "after": unknown}),
     }
-    return {key: reduce(operator.getitem, place, found) for key, (_, place) in COLUMNS.items()}
+    return {key: reduce(operator.getitem, place, record) for key, (_, place) in COLUMNS.items()}
 
 
 def mean(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -73,13 +73,13 @@ def verdicts(
 ) -> list[dict[str, Any]]:
     """Every criterion with its limit, what was found, and whether it holds (None: not run)."""
 
-    found = average or {}
+    means = average or {}
     gain, form = (min((r[key] for r in seeds), default=None) for key in ("gain", "format"))
-    after, vote = found.get("after"), found.get("cons_before")
+    after, vote = means.get("after"), means.get("cons_before")
     random, alone = (gain_of(rows, name) for name in ("random", "format"))
     at_least, at_most = operator.ge, operator.le
     return [
-        rule("lower bound of the gain, mean over seeds, at least", found.get("low"), LOWER,
+        rule("lower bound of the gain, mean over seeds, at least", means.get("low"), LOWER,
              at_least),
         rule("smallest gain of a seed, at least", gain, EACH, at_least),
         rule("mean pass@1 after, above the base's majority vote", after, vote),

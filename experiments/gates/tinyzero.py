@@ -131,12 +131,12 @@ def curves(run: Path) -> dict[str, list[tuple[float, float]]]:
     """(update, value) of held-out pass@1 and length, and of the tries in training."""
     records = read_json(run / "eval.json")
     records = [record for record in records if record["set"] == records[0]["set"]]
-    found = {
+    points = {
         key: [(record["update"], record[key]) for record in records]
         for key in ("pass_at_1", "length_mean")
     }
     samples = run / "samples.jsonl"
-    return found | {"tries": tries_in_training(read_jsonl(samples)) if samples.exists() else []}
+    return points | {"tries": tries_in_training(read_jsonl(samples)) if samples.exists() else []}
 
 
 def tries_in_training(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -146,11 +146,11 @@ def tries_in_training(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
         counted.setdefault(row["update"], []).append(count_tries(row["text"]))
     updates = sorted(counted)
     size = max(1, -(-len(updates) // BINS))
-    found = []
+    points = []
     for i in range(0, len(updates), size):
         values = [n for update in updates[i : i + size] for n in counted[update]]
-        found.append((updates[i], sum(values) / len(values)))
-    return found
+        points.append((updates[i], sum(values) / len(values)))
+    return points
 
 
 def main(config: Config) -> None:

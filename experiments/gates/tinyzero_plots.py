@@ -22,11 +22,13 @@ NAMES = {"random": "random reward"}
 
 def charts(curves: Mapping[str, Mapping[str, Points]]) -> list[Chart]:
     """One picture for each measure that any run has; `curves` are points by run and measure."""
-    found = []
+    pictures = []
     for key, (name, title, unit, share) in PICTURES.items():
-        of = {run: measures[key] for run, measures in curves.items() if measures.get(key)}
-        found.append(lines(name, title, CAPTION, unit, drawn(of), span=(0, None), share=share))
-    return [chart for chart in found if chart is not None]
+        by_run = {run: measures[key] for run, measures in curves.items() if measures.get(key)}
+        pictures.append(
+            lines(name, title, CAPTION, unit, drawn(by_run), span=(0, None), share=share)
+        )
+    return [chart for chart in pictures if chart is not None]
 
 
 def drawn(of: Mapping[str, Points]) -> Iterator[Line]:
@@ -49,5 +51,5 @@ def shared(seeds: Sequence[Points]) -> dict[int, list[float]]:
 
 def spread(label: str, values: Mapping[int, Sequence[float]], style: str, color: int) -> Line:
     """The mean of the values at each x, with its 95 % interval where they are two or more."""
-    ends = [(x, *found) for x, of in values.items() if (found := t_interval(of))]
-    return Line(label, [(x, fmean(of)) for x, of in values.items()], style, color, ends)
+    ends = [(x, *bounds) for x, numbers in values.items() if (bounds := t_interval(numbers))]
+    return Line(label, [(x, fmean(numbers)) for x, numbers in values.items()], style, color, ends)

@@ -49,7 +49,7 @@ def row(
     (empty where that was not judged).
     """
     before, after, gain = summary["before"], summary["after"], summary["gain"]
-    found = {
+    numbers = {
         "before": before["pass_at_1"],
         "after": after["pass_at_1"],
         "gain": gain["pass_at_1"],
@@ -64,10 +64,10 @@ def row(
         "seconds": summary["wall_seconds"],
     }
     for name in ("reward", "tagged", "tries"):
-        found |= {f"{name}_before": base.get(name), name: last.get(name)}
+        numbers |= {f"{name}_before": base.get(name), name: last.get(name)}
     for name, change in (("reward", "reward_gain"), ("tries", "tries_change")):
-        found[change] = last[name] - base[name] if name in last and name in base else None
-    return found
+        numbers[change] = last[name] - base[name] if name in last and name in base else None
+    return numbers
 
 
 def collate(
@@ -82,7 +82,7 @@ def collate(
     """
     base = judged.get("base", {})
     rows = {name: row(s, base, judged.get(name, {})) for name, s in summaries.items()}
-    seeds = [found for name, found in rows.items() if name.startswith("seed")]
+    seeds = [numbers for name, numbers in rows.items() if name.startswith("seed")]
     intervals = {key: interval(seeds, key) for key in CHANGES}
     pass_at = {f"{name} {when}": summary[when]["pass_at"]
                for name, summary in summaries.items() for when in ("before", "after")
@@ -100,8 +100,8 @@ def collate(
 def interval(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, float] | None:
     """Mean over seeds and its 95 % interval; None where a seed lacks the number or is alone."""
     values = [r[key] for r in rows]
-    found = None if None in values else t_interval(values)
-    return found and {"mean": sum(values) / len(values), "low": found[0], "high": found[1]}
+    bounds = None if None in values else t_interval(values)
+    return bounds and {"mean": sum(values) / len(values), "low": bounds[0], "high": bounds[1]}
 
 
 def verdicts(
@@ -145,7 +145,7 @@ def markdown(gate: Mapping[str, Any]) -> str:
 def _intervals(gate: Mapping[str, Any]) -> str:
     rows = []
     for key, text in CHANGES.items():
-        found = gate["intervals"][key] or {}
-        numbers = (shown(found.get(name), key, PLAIN) for name in ("mean", "low", "high"))
+        values = gate["intervals"][key] or {}
+        numbers = (shown(values.get(name), key, PLAIN) for name in ("mean", "low", "high"))
         rows.append([text, *numbers])
     return markdown_table(["over seeds", "mean", "95 % from", "to"], rows)

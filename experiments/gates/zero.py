@@ -70,8 +70,8 @@ def curves(config: Config) -> list[Job]:
     if not config.curve_problems:
         return []
     out = Path(config.out)
-    how = EvalConfig(samples=config.curve_samples, greedy=False)
-    common = processes.judging(config.demo, config.curve_problems, how)
+    eval_config = EvalConfig(samples=config.curve_samples, greedy=False)
+    common = processes.judging(config.demo, config.curve_problems, eval_config)
     where = {"curve-base": ""} | {
         f"curve-seed{i}": str(out / f"seed{i}" / "checkpoints") for i in range(config.seeds)
     }

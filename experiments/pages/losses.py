@@ -59,22 +59,25 @@ def logps() -> dict[str, np.ndarray]:
 
 def advantages(config: GRPO) -> np.ndarray:
     """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them."""
-    by = logps()
-    return rollout_advantages(config, REWARDS, GROUPS, LENGTHS, by["old_logp"], by["ref_logp"])
+    by_policy = logps()
+    return rollout_advantages(
+        config, REWARDS, GROUPS, LENGTHS, by_policy["old_logp"], by_policy["ref_logp"]
+    )
 
 
 def batch_of(config: GRPO) -> Batch:
     """The update as the loss sees it, one completion per row, in float64."""
-    by, given = logps(), advantages(config)
+    by_policy, given = logps(), advantages(config)
     kept = LENGTHS if config.truncated == "keep" else without_truncated(LENGTHS, TRUNCATED)
     counted = kept if config.truncated == "drop" else LENGTHS
-    shape, own = by["logp"].shape, given.reshape(len(kept), -1)
+    # An advantage of each completion, [N, 1], or of each token, [N, MAX_TOKENS].
+    shape, by_row = by_policy["logp"].shape, given.reshape(len(kept), -1)
     return Batch(
         tokens=np.zeros(shape, np.int32),
         positions=np.zeros(shape, np.int32),
         segment_ids=np.ones(shape, np.int32),
         mask=(np.arange(MAX_TOKENS) < kept[:, None]).astype(float),
-        columns=by | {"advantages": np.broadcast_to(own, shape).astype(float)},
+        columns=by_policy | {"advantages": np.broadcast_to(by_row, shape).astype(float)},
         lengths=kept[:, None].astype(float),
         n_tokens=float(counted.sum()),
         n_sequences=float(np.count_nonzero(counted)),

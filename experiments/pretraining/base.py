@@ -56,8 +56,8 @@ def corpus_of(config: Config) -> tuple[Any, Any]:
         return tinyzero_corpus, None
     shares = world.Shares(habit=config.habit)
     families = {"sum": shares, "countdown": shares, "word": shares}
-    how = {"mixing": config.mixing, "general": config.general, "chinese_share": config.chinese}
-    return world, world.Mix(**families, **how)
+    options = {"mixing": config.mixing, "general": config.general, "chinese_share": config.chinese}
+    return world, world.Mix(**families, **options)
 
 
 def documents(config: Config, start: int, count: int) -> Iterator[Document]:
@@ -83,11 +83,11 @@ def encode(config: Config, tokenizer_path: str, start: int, count: int) -> tuple
     """Tokens of documents as one flat array, their lengths, and their prompts' lengths."""
     tokenizer = load_tokenizer(tokenizer_path)
     chosen = list(documents(config, start, count))
-    how = {"add_special_tokens": False, "verbose": False}
-    prompts = tokenizer([d.prompt for d in chosen], **how)["input_ids"]
-    rest = tokenizer([d.completion for d in chosen], **how)["input_ids"]
+    options = {"add_special_tokens": False, "verbose": False}
+    prompts = tokenizer([d.prompt for d in chosen], **options)["input_ids"]
+    completions = tokenizer([d.completion for d in chosen], **options)["input_ids"]
     eos = tokenizer.eos_token_id
-    ids = [p + r + [eos] for p, r in zip(prompts, rest, strict=True)]
+    ids = [p + r + [eos] for p, r in zip(prompts, completions, strict=True)]
     flat = np.fromiter((t for doc in ids for t in doc), np.int16)
     return flat, np.array([len(doc) for doc in ids]), np.array([len(p) for p in prompts])
 
@@ -112,9 +112,9 @@ def read_corpus(config: Config, tokenizer_path: str) -> Sequences:
     lengths = np.concatenate([part[1] for part in parts])
     tokens = np.zeros((len(lengths), lengths.max()), np.int16)
     tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate([p[0] for p in parts])
-    given = np.concatenate([part[2] for part in parts])
-    given = given if config.corpus == "countdown" else np.ones_like(lengths)
-    return Sequences(tokens, given, lengths - given)
+    prompt_lengths = np.concatenate([part[2] for part in parts])
+    prompt_lengths = prompt_lengths if config.corpus == "countdown" else np.ones_like(lengths)
+    return Sequences(tokens, prompt_lengths, lengths - prompt_lengths)
 
 
 def make_tokenizer(config: Config, out: Path) -> None:

@@ -22,8 +22,8 @@ def sentences(text: str) -> Iterator[str]:
 
 def identified(text: str, languages: tuple[str, ...]) -> str | None:
     """Which of `languages` a sentence is in; None where the identifier is not sure."""
-    found, probability = _identifier(languages).classify(text)
-    return found if probability >= SURE else None
+    language, probability = _identifier(languages).classify(text)
+    return language if probability >= SURE else None
 
 
 def require() -> None:

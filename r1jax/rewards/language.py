@@ -64,14 +64,14 @@ _NAMES = frozenset(f"{_UNITS} {_FUNCTIONS}".split())
 
 def count_words(text: str) -> Counter[str]:
     """Words of a text by script (see the module)."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for run in _RUNS.finditer(_NEUTRAL.sub(" ", text)):
         script, word = run.lastgroup or "", run.group()
         if script == "han":
-            found[script] += -(-len(word) // 2)
+            counts[script] += -(-len(word) // 2)
         elif len(word) > 1 and word.lower() not in _NAMES:
-            found[script] += 1
-    return found
+            counts[script] += 1
+    return counts
 
 
 def language_of(question: str) -> str:
@@ -136,8 +136,8 @@ class LanguageConsistency(BaseReward):
             return 0.0
         if not words:
             return 1.0
-        own = sum(counts[s] for s in _LANGUAGES[target])
-        return (own - self._foreign(_thought(completion), target)) / words
+        in_script = sum(counts[s] for s in _LANGUAGES[target])
+        return (in_script - self._foreign(_thought(completion), target)) / words
 
     def _target(self, problem: Problem) -> str:
         if self.target != QUESTION:
@@ -145,23 +145,23 @@ class LanguageConsistency(BaseReward):
         known = problem.metadata.get("language")
         if known in _LANGUAGES:
             return str(known)
-        found = language_of(problem.question)
+        language = language_of(problem.question)
         if self.identifier == "script":
-            return found
-        return identified(_plain(problem.question), _neighbours(found)) or found
+            return language
+        return identified(_plain(problem.question), _neighbours(language)) or language
 
     def _foreign(self, text: str, target: str) -> int:
         """Words in the target's script that stand in sentences of another of its languages."""
         neighbours = _neighbours(target)
         if self.identifier == "script" or len(neighbours) == 1:
             return 0
-        found = 0
+        foreign = 0
         for sentence in sentences(_NEUTRAL.sub(" ", text)):
             counts = count_words(sentence)
             words = sum(counts[s] for s in _LANGUAGES[target])
             if words >= FEWEST_IDENTIFIED:
-                found += words * (identified(_plain(sentence), neighbours) not in (target, None))
-        return found
+                foreign += words * (identified(_plain(sentence), neighbours) not in (target, None))
+        return foreign
 
 
 language_consistency = LanguageConsistency  # as a term of the reward says it

@@ -36,8 +36,8 @@ def accuracy(problem: Problem, completion: Completion, *, gold: Gold = "answer")
     if not expected:
         return None
     try:
-        found = _parse_answer(completion.text, boxed="all")
-        return float(math_verify().verify(expected, found, timeout_seconds=None))
+        answer = _parse_answer(completion.text, boxed="all")
+        return float(math_verify().verify(expected, answer, timeout_seconds=None))
     except MemoryError:
         raise
     except Exception:  # the published rule: what cannot be verified is left out of the sum
@@ -204,8 +204,8 @@ def _right(problem: Problem, completion: Completion, gold: Gold) -> bool | None:
     expected = _parse(_gold_text(problem, gold), latex_only=True)
     if not expected:
         return None
-    found = _parse_answer(completion.text, boxed=True)
-    return bool(math_verify().verify(found, expected, timeout_seconds=None))
+    answer = _parse_answer(completion.text, boxed=True)
+    return bool(math_verify().verify(answer, expected, timeout_seconds=None))
 
 
 def _parse(text: str, latex_only: bool) -> list[Any]:

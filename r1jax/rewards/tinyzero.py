@@ -84,15 +84,15 @@ def multiply(problem: Problem, completion: Completion, *, format_score: float = 
 
 def last_answer(text: str) -> str | None:
     """The content of the last <answer>...</answer> that opens and closes on one line, stripped."""
-    found = None
+    answer = None
     for line in text.split("\n"):
         at = 0
         while (start := line.find("<answer>", at)) >= 0:
             end = line.find("</answer>", start + 8)
             if end < 0:
                 break
-            found, at = line[start + 8 : end].strip(), end + 9
-    return found
+            answer, at = line[start + 8 : end].strip(), end + 9
+    return answer
 
 
 def _value_of(equation: str) -> Any:

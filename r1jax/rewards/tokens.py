@@ -22,12 +22,12 @@ def with_offsets(completion: Completion, tokenizer: Any) -> Completion:
     ids, text, decode = list(completion.token_ids), completion.text, tokenizer.decode
     if len(completion.offsets) == len(ids):
         return completion
-    shown, said = len(ids), decode(ids)
-    if not text.endswith(said):  # without its stop token
-        shown, said = shown - 1, decode(ids[:-1])
-    if not text.endswith(said):
+    shown, decoded = len(ids), decode(ids)
+    if not text.endswith(decoded):  # without its stop token
+        shown, decoded = shown - 1, decode(ids[:-1])
+    if not text.endswith(decoded):
         raise ValueError("the token ids do not spell the completion's text")
-    ends, end = [], len(text) - len(said)  # what was prefilled belongs to no token
+    ends, end = [], len(text) - len(decoded)  # what was prefilled belongs to no token
     begin = end
     window = done = 0  # the tokens decoded again, and those whose text is settled
     for n in range(1, shown + 1):

@@ -47,10 +47,10 @@ def solves(answer: str, numbers: Sequence[Any], target: Any, use: str = "all") -
     expression is accepted where it is true.
     """
     first, *stated = plain(unwrap(answer)).split("=", 4)
-    found = evaluate(first)
-    if found is None:
+    evaluated = evaluate(first)
+    if evaluated is None:
         return False
-    value, used = found
+    value, used = evaluated
     if value != Fraction(str(target)):
         return False
     for claim in stated:

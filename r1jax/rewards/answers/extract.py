@@ -53,9 +53,9 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
         return boxed(text)
     if policy == "last":
         return last(text, kind(problem) if problem else "number")
-    for found in (answer_tag(text), boxed(text)):
-        if found is not None:
-            return found
+    for answer in (answer_tag(text), boxed(text)):
+        if answer is not None:
+            return answer
     return last(text, kind(problem) if problem else "number")
 
 

@@ -126,8 +126,8 @@ def _evaluator(function: Any, owner: type, seen: frozenset[Any] = frozenset()) -
             return name
         called = getattr(owner, name, None) or function.__globals__.get(name)
         inside = getattr(called, "__module__", "") or ""
-        if inside.startswith("reasoning_gym") and (found := _evaluator(called, owner, seen)):
-            return found
+        if inside.startswith("reasoning_gym") and (evaluator := _evaluator(called, owner, seen)):
+            return evaluator
     return None
 
 

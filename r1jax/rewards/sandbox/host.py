@@ -131,8 +131,8 @@ class _Box:
             return os.read(fd, size)
 
         try:
-            found: dict[str, Any] = receive(self._back, read)
-            return found
+            answer: dict[str, Any] = receive(self._back, read)
+            return answer
         except (EOFError, Strange):
             raise _Ended("the sandbox has ended") from None
 
@@ -217,11 +217,11 @@ def _run(
 
 def _map_users(pid: int) -> None:
     """Gives the box's namespace its users: root outside becomes nobody, anyone else stays."""
-    own, group = os.geteuid(), os.getegid()
-    if own == 0:
+    user, group = os.geteuid(), os.getegid()
+    if user == 0:
         users = groups = "0 0 1\n1000 65534 1\n"
     else:
-        users, groups = f"1000 {own} 1\n", f"1000 {group} 1\n"
+        users, groups = f"1000 {user} 1\n", f"1000 {group} 1\n"
         Path(f"/proc/{pid}/setgroups").write_text("deny")
     Path(f"/proc/{pid}/gid_map").write_text(groups)
     Path(f"/proc/{pid}/uid_map").write_text(users)

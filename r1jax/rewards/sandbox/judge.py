@@ -107,14 +107,14 @@ class Remote:
 
     def _answer(self) -> dict[str, Any]:
         try:
-            found = receive(self._back, self._read)
+            answer = receive(self._back, self._read)
         except EOFError:
             raise Over(self._death()) from None
         except Strange:
             raise Over("output") from None
-        if type(found) is not dict:
+        if type(answer) is not dict:
             raise Over("output")
-        return found
+        return answer
 
     def _read(self, fd: int, size: int) -> bytes:
         self._wait(fd, select.POLLIN)
@@ -141,8 +141,8 @@ class Function:
         self._remote, self.__name__ = remote, name
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        given = [encode(part, _refuse) for part in (list(arguments), keywords)]
-        answer = self._remote.ask({"name": self.__name__, "given": given})
+        encoded = [encode(part, _refuse) for part in (list(arguments), keywords)]
+        answer = self._remote.ask({"name": self.__name__, "given": encoded})
         if answer.keys() == {"raise"}:
             raise _error(answer["raise"])
         if answer.keys() != {"value"}:

@@ -123,7 +123,7 @@ def no_new_rights() -> None:
 
 def set_limits(cpu_seconds: float, memory_mb: int, file_mb: int, processes: int) -> None:
     """Limits of this process, which it cannot raise; those that were lower stay."""
-    wanted = {
+    limits = {
         resource.RLIMIT_CPU: math.ceil(cpu_seconds) + 1,
         resource.RLIMIT_AS: memory_mb << 20,
         resource.RLIMIT_FSIZE: file_mb << 20,
@@ -131,8 +131,8 @@ def set_limits(cpu_seconds: float, memory_mb: int, file_mb: int, processes: int)
         resource.RLIMIT_CORE: 0,
     }
     if sys.platform == "linux":
-        wanted |= {resource.RLIMIT_NPROC: processes, resource.RLIMIT_MSGQUEUE: 0}
-    for limit, value in wanted.items():
+        limits |= {resource.RLIMIT_NPROC: processes, resource.RLIMIT_MSGQUEUE: 0}
+    for limit, value in limits.items():
         hard = resource.getrlimit(limit)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
@@ -146,23 +146,23 @@ def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -
 def _read_only(path: str, recursive: bool) -> None:
     attributes = _MountAttr(_ATTR_RDONLY | _ATTR_NOSUID)
     flags = _AT_RECURSIVE if recursive else 0
-    given = path.encode(), flags, ctypes.byref(attributes), ctypes.sizeof(attributes)
-    call("syscall", _MOUNT_SETATTR, _AT_FDCWD, *given, what="mount_setattr (Linux 5.12)")
+    arguments = path.encode(), flags, ctypes.byref(attributes), ctypes.sizeof(attributes)
+    call("syscall", _MOUNT_SETATTR, _AT_FDCWD, *arguments, what="mount_setattr (Linux 5.12)")
 
 
 def _library_paths() -> tuple[dict[str, str], list[str]]:
     """(links among the library directories, directories), none inside another."""
-    own = (os.path.dirname(os.__file__), f"{sys.base_prefix}/lib")
+    python_dirs = (os.path.dirname(os.__file__), f"{sys.base_prefix}/lib")
     links = {p: os.readlink(p) for p in _LIBRARIES if os.path.islink(p)}
-    found = {os.path.realpath(p) for p in (*_LIBRARIES, *own) if os.path.isdir(p)}
-    inside = {p for p in found for q in found if p != q and p.startswith(q + "/")}
-    return links, sorted(found - inside)
+    directories = {os.path.realpath(p) for p in (*_LIBRARIES, *python_dirs) if os.path.isdir(p)}
+    inside = {p for p in directories for q in directories if p != q and p.startswith(q + "/")}
+    return links, sorted(directories - inside)
 
 
 def _installed_packages() -> set[str]:
     """Where packages lie that a program must not read: they may hold the answers of a data set."""
-    own = os.path.dirname(os.path.realpath(os.__file__))
-    places = {f"{own}/site-packages", f"{own}/dist-packages"}
+    stdlib = os.path.dirname(os.path.realpath(os.__file__))
+    places = {f"{stdlib}/site-packages", f"{stdlib}/dist-packages"}
     for root in (os.path.realpath(sys.base_prefix) + "/lib", *_LIBRARIES):
         for name in ("site-packages", "dist-packages"):
             places |= set(glob.glob(f"{root}/python*/{name}"))

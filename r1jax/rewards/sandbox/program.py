@@ -127,7 +127,7 @@ def _named(error: BaseException) -> list[str]:
 def _serve_streams(ask: int, tell: int, code: types.CodeType, left: float, limit: Limit) -> None:
     send(tell, {"ready": True})
     while True:
-        given = receive(ask)["input"]
+        text = receive(ask)["input"]
         child_in, ours_in = os.pipe()
         ours_out, child_out = os.pipe()
         pid = os.fork()
@@ -138,7 +138,7 @@ def _serve_streams(ask: int, tell: int, code: types.CodeType, left: float, limit
             _run(code, left, limit)
         os.close(child_in)
         os.close(child_out)
-        data = given.encode("utf-8", "replace")
+        data = text.encode("utf-8", "replace")
         output, reason = _talk(pid, ours_in, ours_out, data, left)
         os.close(ours_out)
         if reason:

@@ -88,13 +88,13 @@ class Board:
         """Parent: the first `n` slots; with `widths` numbers for each token of a completion."""
         end = _OUTCOMES_AT + n * _OUTCOME.size
         pairs = _OUTCOME.iter_unpack(self._map[_OUTCOMES_AT:end])
-        found: list[Outcome] = [(Status(status), value) for value, status in pairs]
+        outcomes: list[Outcome] = [(Status(status), value) for value, status in pairs]
         at = _NUMBERS_AT
         for i, width in enumerate(widths or ()):
-            if found[i][0] == Status.VALUE:
-                found[i] = Status.VALUE, struct.unpack_from(f"<{width}d", self._map, at)
+            if outcomes[i][0] == Status.VALUE:
+                outcomes[i] = Status.VALUE, struct.unpack_from(f"<{width}d", self._map, at)
             at += width * 8
-        return found
+        return outcomes
 
     def error(self) -> tuple[int, str] | None:
         """Parent: (slot, message) of the chunk's first error."""

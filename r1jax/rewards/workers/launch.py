@@ -85,12 +85,12 @@ class Launcher:
         threads = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL")}
         # A reward that imports jax against all advice must not take the accelerator's memory, and
         # a tokenizer's library need not say in each worker that it found no PyTorch.
-        own = {"JAX_PLATFORMS": "cpu", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
+        settings = {"JAX_PLATFORMS": "cpu", "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", command],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env=os.environ | threads | own,
+            env=os.environ | threads | settings,
             start_new_session=True,
         )
         theirs.close()

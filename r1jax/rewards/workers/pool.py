@@ -86,8 +86,8 @@ class RewardPool(AbstractContextManager["RewardPool"]):
             for unit in units:
                 if self._unwanted.is_set():
                     raise BrokenOff
-                *own, groups = work.part(unit)
-                outcomes = run_unit(reward, *own, replace(context, group_ids=groups))
+                *inputs, groups = work.part(unit)
+                outcomes = run_unit(reward, *inputs, replace(context, group_ids=groups))
                 tally.take(unit.indices, *outcomes)
         else:
             if not (reward.needs_tokens or reward.per_token):

@@ -48,11 +48,11 @@ class Work:
 
     def part(self, unit: Unit) -> tuple[list[Problem], list[Completion], tuple[int, ...]]:
         """A unit's problems, completions and group ids."""
-        groups, own = self.context.group_ids, unit.indices
+        groups, indices = self.context.group_ids, unit.indices
         return (
-            [self.problems[i] for i in own],
-            [self.completions[i] for i in own],
-            tuple(groups[i] for i in own) if groups else (),
+            [self.problems[i] for i in indices],
+            [self.completions[i] for i in indices],
+            tuple(groups[i] for i in indices) if groups else (),
         )
 
 
@@ -71,7 +71,9 @@ def split(
     for i, key in enumerate(range(len(problems)) if per_item else keys):
         groups.setdefault(key, []).append(i)
     sizes = widths or [0] * len(problems)
-    return [Unit(tuple(own), numbers=sum(sizes[i] for i in own)) for own in groups.values()]
+    return [
+        Unit(tuple(indices), numbers=sum(sizes[i] for i in indices)) for indices in groups.values()
+    ]
 
 
 def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
@@ -203,16 +205,16 @@ class Schedule:
 
     def _collect(self, worker: Worker) -> Chunk:
         """Takes over what the worker has judged; returns the units that it has not."""
-        own, widths = [i for unit in worker.busy for i in unit.indices], self._work.widths
-        outcomes = worker.board.outcomes(len(own), widths and [widths[i] for i in own])
+        indices, widths = [i for unit in worker.busy for i in unit.indices], self._work.widths
+        outcomes = worker.board.outcomes(len(indices), widths and [widths[i] for i in indices])
         error = worker.board.error()
         pending: Chunk = []
         for slot, unit in worker.calls.items():
             if outcomes[slot][0] == Status.PENDING:
                 pending.append(unit)
                 continue
-            said = error[1] if error is not None and error[0] == slot else ""
-            self._tally.take(unit.indices, outcomes[slot : slot + len(unit.indices)], said)
+            message = error[1] if error is not None and error[0] == slot else ""
+            self._tally.take(unit.indices, outcomes[slot : slot + len(unit.indices)], message)
         return pending
 
     def _lose(self, worker: Worker, status: Status) -> None:

@@ -87,11 +87,11 @@ class Tally:
 
     def values(self) -> list[Value]:
         """The rewards: a value, None where left out, 0.0 where lost: of tokens, at the last one."""
-        found: list[Value] = [None if s == Status.NONE else v for s, v in self.outcomes]
+        rewards: list[Value] = [None if s == Status.NONE else v for s, v in self.outcomes]
         for i, width in enumerate(self.widths or ()):
             if self.outcomes[i][0] not in (Status.NONE, Status.VALUE):
-                found[i] = (*(math.nan,) * (width - 1), 0.0)[:width]
-        return found
+                rewards[i] = (*(math.nan,) * (width - 1), 0.0)[:width]
+        return rewards
 
     def counts(self) -> Counts:
         """Lost completions by reason, and the first message."""
@@ -123,14 +123,14 @@ def run_unit(
             message = f"returned {len(values)} values for {n} completions; {_EACH}"
             return [(Status.LENGTH, 0.0)] * n, message
         sizes = widths(reward, completions) or [None] * n
-        found = [_outcome(value, size) for value, size in zip(values, sizes, strict=True)]
+        judged = [_outcome(value, size) for value, size in zip(values, sizes, strict=True)]
     except MemoryError:
         return [(Status.MEMORY, 0.0)] * n, "MemoryError"
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # sys.exit and timeouts too cost one answer, like any error
         return [(Status.ERROR, 0.0)] * n, describe(error)
-    return [outcome for outcome, _ in found], next((text for _, text in found if text), "")
+    return [outcome for outcome, _ in judged], next((text for _, text in judged if text), "")
 
 
 def describe(error: BaseException) -> str:
@@ -154,12 +154,12 @@ def _outcome(value: Any, size: int | None) -> tuple[Outcome, str]:
     if value is None:
         return (Status.NONE, 0.0), ""
     if size is not None and not (hasattr(value, "__len__") and len(value) == size):
-        given = f"{len(value)} numbers" if hasattr(value, "__len__") else repr(value)[:50]
-        return (Status.LENGTH, 0.0), f"returned {given} for {size} tokens; {_EACH_TOKEN}"
-    given = [float(v) for v in ((value,) if size is None else value) if v is not None]
-    bad = [number for number in given if not math.isfinite(number)]
+        returned = f"{len(value)} numbers" if hasattr(value, "__len__") else repr(value)[:50]
+        return (Status.LENGTH, 0.0), f"returned {returned} for {size} tokens; {_EACH_TOKEN}"
+    numbers = [float(v) for v in ((value,) if size is None else value) if v is not None]
+    bad = [number for number in numbers if not math.isfinite(number)]
     if bad:
         return (Status.ERROR, 0.0), f"ValueError: the reward returned {bad[0]}"
     if size is None:
-        return (Status.VALUE, given[0]), ""
+        return (Status.VALUE, numbers[0]), ""
     return (Status.VALUE, tuple(math.nan if v is None else float(v) for v in value)), ""
