@@ -43,6 +43,6 @@ def mean(values: Iterable[float]) -> float:
 def lengths(tokenizer: Any, texts: Sequence[str], more: int = 1) -> dict[str, int]:
     """Quantiles of the texts' tokens, with `more` for each text (1: the end-of-text)."""
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-    found = sorted(len(ids) + more for ids in encoded)
+    counts = sorted(len(ids) + more for ids in encoded)
     marks = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
-    return {name: found[int(mark * (len(found) - 1))] for name, mark in marks.items()}
+    return {name: counts[int(mark * (len(counts) - 1))] for name, mark in marks.items()}

@@ -220,8 +220,8 @@ def _learnt_spans(sequences: Sequences) -> _Spans:
     spans = _spans(sequences.lengths)
     if sequences.learn is None:
         return spans
-    kept = sequences.learn[spans.owner, spans.offset]
-    return _Spans(spans.owner[kept], spans.offset[kept])
+    learnt = sequences.learn[spans.owner, spans.offset]  # bool[sum of lengths]
+    return _Spans(spans.owner[learnt], spans.offset[learnt])
 
 
 def _completion_cells(sequences: Sequences, layout: _Plan, spans: _Spans) -> np.ndarray:
@@ -231,7 +231,7 @@ def _completion_cells(sequences: Sequences, layout: _Plan, spans: _Spans) -> np.
 def _plan(sequences: Sequences, rows: int, width: int, max_segments: int, together: int) -> _Plan:
     totals = sequences.totals
     groups = np.arange(len(totals)).reshape(-1, together)  # i[G, together], sequences by number
-    wholes = totals[groups].sum(1)
+    wholes = totals[groups].sum(1)  # i[G], tokens of each group
     if np.any(wholes > width):
         worst = int(np.argmax(wholes))
         prompt = sequences.prompt_lengths[groups[worst, 0]]
@@ -241,7 +241,7 @@ def _plan(sequences: Sequences, rows: int, width: int, max_segments: int, togeth
             "token limit"
         )
     packed = _fill_rows(wholes, width, max_segments // together)
-    load = np.array([wholes[members].sum() for members in packed])
+    load = np.array([wholes[members].sum() for members in packed])  # i[packed rows], tokens
     batches = -(-len(packed) // rows)
     start, segment = np.zeros((2, len(totals)), np.int64)
     for place, row in enumerate(np.argsort(-load, kind="stable")):

@@ -55,9 +55,9 @@ def overlaps(
         sizes[name] = len(grams)
         for gram in grams:
             holders[gram].append(name)
-    found: list[Match] = []
+    matches: list[Match] = []
     for name, text in train:
-        common = Counter(held for gram in ngrams(text, n) for held in holders.get(gram, ()))
-        pairs = ((held, count / sizes[held]) for held, count in common.items())
-        found += [Match(name, held, part) for held, part in sorted(pairs) if part >= share]
-    return found
+        common = Counter(eval_id for gram in ngrams(text, n) for eval_id in holders.get(gram, ()))
+        pairs = ((eval_id, count / sizes[eval_id]) for eval_id, count in common.items())
+        matches += [Match(name, eval_id, part) for eval_id, part in sorted(pairs) if part >= share]
+    return matches

@@ -37,15 +37,15 @@ def stratos(question: str, text: str, row: Row) -> Row:
 
     Raises UserError for a text without thought or summary.
     """
-    found = Text.of(question, text)
-    if not found.thought or not found.summary:
+    answer = Text.of(question, text)
+    if not answer.thought or not answer.summary:
         raise UserError(
             f"sample {row.get('id', question[:60])!r}: has no thought or no summary, which the "
             "layout stratos needs; filter with --filters.complete"
         )
     marked = (
-        f"<|begin_of_thought|>\n\n{found.thought}\n\n<|end_of_thought|>\n\n"
-        f"<|begin_of_solution|>\n\n{found.summary}\n\n<|end_of_solution|>"
+        f"<|begin_of_thought|>\n\n{answer.thought}\n\n<|end_of_thought|>\n\n"
+        f"<|begin_of_solution|>\n\n{answer.summary}\n\n<|end_of_solution|>"
     )
     return {
         "system": STRATOS_SYSTEM,

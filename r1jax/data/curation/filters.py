@@ -132,9 +132,9 @@ def one_script(share: float) -> Filter:
 
 def same_language(text: Text) -> str | None:
     """`language`: thought or summary has words, and most are not in the question's script."""
-    wanted = language_of(text.question)
+    expected = language_of(text.question)
     spoken = (part for part in (text.thought, text.summary) if count_words(part).total())
-    return "language" if any(language_of(part) != wanted for part in spoken) else None
+    return "language" if any(language_of(part) != expected for part in spoken) else None
 
 
 def no_code(text: Text) -> str | None:

@@ -145,10 +145,10 @@ def _pair(row: Row, where: str, config: ConversationConfig) -> Pair | Chat:
         "prompt": _first(row, config.prompt_column, PROMPTS),
         "completion": _first(row, config.completion_column, COMPLETIONS),
     }
-    for what, name in names.items():
+    for part, name in names.items():
         if name is None or row.get(name) is None:
-            wanted = getattr(config, f"{what}_column") or f"{what} (--data.{what}-column names it)"
-            raise UserError(f"{where}: no column {wanted}; it has {', '.join(row) or 'none'}")
+            missing = getattr(config, f"{part}_column") or f"{part} (--data.{part}-column names it)"
+            raise UserError(f"{where}: no column {missing}; it has {', '.join(row) or 'none'}")
     prompt, completion = (row[name] for name in names.values())
     if isinstance(prompt, list) and isinstance(completion, list):
         messages = _messages(prompt + completion, where, "prompt and completion")
@@ -167,12 +167,12 @@ def wrapped(prompt: str, completion: str, template: str, system: str) -> Pair | 
     if not template:
         return Pair(prompt, completion)
     chosen = TEMPLATES[template]
-    asked = chosen.fill(prompt)
+    filled = chosen.fill(prompt)
     if not chosen.chat:
-        return Pair(asked + chosen.prefill, completion)
-    said = [("system", system)] if system else []
-    said += [("user", asked), ("assistant", completion)]
-    messages = tuple({"role": role, "content": content} for role, content in said)
+        return Pair(filled + chosen.prefill, completion)
+    turns = [("system", system)] if system else []
+    turns += [("user", filled), ("assistant", completion)]
+    messages = tuple({"role": role, "content": content} for role, content in turns)
     return Chat(messages, (len(messages) - 1,))
 
 

@@ -44,8 +44,8 @@ class Examples:
     def of(cls, rows: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> Examples:
         """Rows of tokens, which of them are learnt, and key, end to end."""
         tokens, learn, keys = zip(*rows, strict=True)
-        totals = np.asarray([len(own) for own in tokens], np.int64)
-        prompts = np.asarray([own.argmax() for own in learn], np.int64)
+        totals = np.asarray([len(ids) for ids in tokens], np.int64)
+        prompts = np.asarray([mask.argmax() for mask in learn], np.int64)
         starts, flat = np.cumsum(totals) - totals, np.concatenate(tokens, dtype=np.int32)
         keys = np.asarray(keys, np.int64)
         return cls(flat, np.concatenate(learn), starts, totals, prompts, keys)
@@ -58,11 +58,11 @@ class Examples:
     @property
     def digest(self) -> str:
         """SHA-256 of tokens and masks in their order."""
-        found = hashlib.sha256(self.totals.astype(np.int64).tobytes())
+        digest = hashlib.sha256(self.totals.astype(np.int64).tobytes())
         for start, total in self._spans():
-            found.update(self.tokens[start : start + total].tobytes())
-            found.update(self.learn[start : start + total].tobytes())
-        return found.hexdigest()
+            digest.update(self.tokens[start : start + total].tobytes())
+            digest.update(self.learn[start : start + total].tobytes())
+        return digest.hexdigest()
 
     def select(self, index: np.ndarray | slice) -> Examples:
         """The examples at `index`, in its order; tokens are shared."""
@@ -103,9 +103,9 @@ class ExamplesReport:
             f"{self.source}: {self.rows:,} rows -> {self.examples:,} examples, {self.tokens:,} "
             f"tokens, {self.learnt:,} learnt"
         )
-        for what in ("dropped", "truncated"):
-            if count := getattr(self, what):
-                line += f"; {count:,} too long, {what}"
+        for fate in ("dropped", "truncated"):
+            if count := getattr(self, fate):
+                line += f"; {count:,} too long, {fate}"
         return line
 
 
@@ -142,14 +142,14 @@ class Encoder:
     def turns(self, example: Pair | Chat, where: str) -> list[tuple[str, str]]:
         """(context, content) of every learnt turn; a <think> the context opened is not doubled."""
         if isinstance(example, Pair):
-            found = [(example.prompt, example.completion)]
+            turns = [(example.prompt, example.completion)]
         else:
             messages = example.messages
-            found = [
+            turns = [
                 (self._chat_text(messages[:i], where, True), messages[i]["content"])
                 for i in example.learnt
             ]
-        return [(context, undoubled(context, content)) for context, content in found]
+        return [(context, undoubled(context, content)) for context, content in turns]
 
     def _chat_text(self, messages: Sequence[Any], where: str, prompt: bool) -> str:
         """What the chat template makes of the messages, with the generation prompt or without."""
@@ -165,7 +165,7 @@ class Encoder:
     ) -> list[list[tuple[list[int], list[bool]]]]:
         """The sequences (tokens, learnt or not) of each of some conversations (place, example)."""
         kinds = itertools.groupby(chunk, key=lambda row: isinstance(row[1], Chat))
-        return [found for chat, rows in kinds for found in self._encode(list(rows), chat)]
+        return [sequences for chat, rows in kinds for sequences in self._encode(list(rows), chat)]
 
     def _encode(
         self, chunk: Sequence[tuple[str, Pair | Chat]], chat: bool
@@ -178,13 +178,14 @@ class Encoder:
         contexts = iter(self._ids([context for context, _ in flat], special=not chat))
         contents = iter(self._ids([content for _, content in flat], special=False))
         return [
-            join([(next(contexts), next(contents) + end) for _ in range(len(own))]) for own in turns
+            join([(next(contexts), next(contents) + end) for _ in range(len(learnt))])
+            for learnt in turns
         ]
 
     def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
-        found = self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
+        batch = self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
-        return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in found]
+        return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in batch]
 
 
 def undoubled(context: str, content: str) -> str:
@@ -203,17 +204,17 @@ def join(turns: Sequence[tuple[list[int], list[int]]]) -> list[tuple[list[int], 
     otherwise (the template has removed an earlier thought, say) it starts one of its own. A first
     token is never learnt: nothing predicts it.
     """
-    found: list[tuple[list[int], list[bool]]] = []
+    sequences: list[tuple[list[int], list[bool]]] = []
     for context, content in turns:
-        before = found[-1][0] if found else []
+        before = sequences[-1][0] if sequences else []
         if not before or context[: len(before)] != before:
-            found.append(([], []))
-        ids, learn = found[-1]
+            sequences.append(([], []))
+        ids, learn = sequences[-1]
         between = context[len(ids) :]
         ids += between + content
         learn += [False] * len(between) + [True] * len(content)
         learn[0] = False
-    return found
+    return sequences
 
 
 def load_examples(
@@ -239,8 +240,8 @@ def load_examples(
                 if fate != "dropped":
                     arrays = np.asarray(tokens[:width], np.int32), np.asarray(learn[:width], bool)
                     kept.append((*arrays, key_of(example)))
-        own = kept[before:]
-        counts = len(own), sum(len(t) for t, _, _ in own), sum(int(m.sum()) for _, m, _ in own)
+        new = kept[before:]
+        counts = len(new), sum(len(t) for t, _, _ in new), sum(int(m.sum()) for _, m, _ in new)
         note(ExamplesReport(source, rows, *counts, fates["dropped"], fates["truncated"]))
     if not kept:
         raise UserError(f"{', '.join(sources)}: no example is left; raise --train.width {width}")
@@ -286,10 +287,10 @@ def hold_out(examples: Examples, count: int, seed: int) -> tuple[Examples, Examp
 
     Raises UserError when nothing would be left to learn.
     """
-    keys, sizes = np.unique(examples.keys, return_counts=True)
+    keys, sizes = np.unique(examples.keys, return_counts=True)  # i64[K], of K different prompts
     order = np.random.default_rng(seed).permutation(len(keys))
     enough = np.searchsorted(np.cumsum(sizes[order]), count) + 1
-    held = np.isin(examples.keys, keys[order[:enough]])
+    held = np.isin(examples.keys, keys[order[:enough]])  # bool[N]
     if held.all():
         raise UserError(
             f"--data.eval-count {count}: leaves none of {len(held)} examples to learn from; "

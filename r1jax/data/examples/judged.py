@@ -44,8 +44,8 @@ class Preferences:
     @property
     def digest(self) -> str:
         """SHA-256 of tokens and labels in their order."""
-        said = self.examples.digest.encode() + self.labels.tobytes()
-        return hashlib.sha256(said).hexdigest()
+        content = self.examples.digest.encode() + self.labels.tobytes()
+        return hashlib.sha256(content).hexdigest()
 
     def sequences(self, index: np.ndarray) -> np.ndarray:
         """Numbers of the responses of the rows at `index`."""
@@ -61,15 +61,15 @@ class Preferences:
         """The responses of the rows at `index`, with their columns: `label` of single responses,
         `ref_logp` where the reference's is known."""
         at = self.sequences(index)
-        found = self.examples.take(at)
+        responses = self.examples.take(at)
         if self.kind == "pointwise":
-            return found.with_columns(label=self.labels[index])
+            return responses.with_columns(label=self.labels[index])
         if self.ref_logp is None:
-            return found
-        ref = np.zeros((len(at), found.lengths.max()), np.float32)
+            return responses
+        ref = np.zeros((len(at), responses.lengths.max()), np.float32)
         for row, span in zip(ref, self.spans(at), strict=True):
             row[: span.stop - span.start] = self.ref_logp[span]
-        return found.with_columns(ref_logp=ref)
+        return responses.with_columns(ref_logp=ref)
 
     def spans(self, sequences: np.ndarray) -> Iterator[slice]:
         """Where the learnt tokens of some responses stand among the tokens of `examples`."""
@@ -114,24 +114,24 @@ def load_preferences(
     kept: list[_Encoded] = []
     for source in sources:
         before, rows, equal, dropped = len(kept), 0, 0, 0
-        for one in _encoded(source, config, kind, view, encoder):
+        for row in _encoded(source, config, kind, view, encoder):
             rows += 1
-            if len({tuple(tokens) for tokens, _ in one.sequences}) < EACH[kind]:
+            if len({tuple(tokens) for tokens, _ in row.sequences}) < EACH[kind]:
                 equal += 1
-            elif _fits(one, config, width):
-                kept.append(one)
+            elif _fits(row, config, width):
+                kept.append(row)
             else:
                 dropped += 1
-        tokens = sum(one.total for one in kept[before:])
+        tokens = sum(row.total for row in kept[before:])
         note(PreferencesReport(source, rows, len(kept) - before, tokens, equal, dropped))
     if not kept:
         raise UserError(f"{', '.join(sources)}: no row is left; raise --train.width {width}")
-    if len({one.chat for one in kept}) > 1:
+    if len({row.chat for row in kept}) > 1:
         raise UserError(
             f"{', '.join(sources)}: some prompts are messages, some text; use --data.template chat"
         )
-    labels = np.asarray([one.label for one in kept], np.float32)
-    examples = Examples.of([(*own, one.key) for one in kept for own in one.sequences])
+    labels = np.asarray([row.label for row in kept], np.float32)
+    examples = Examples.of([(*sequence, row.key) for row in kept for sequence in row.sequences])
     return Preferences(examples, kind, labels, kept[0].chat)
 
 
@@ -141,7 +141,7 @@ def hold_out_prompts(rows: Preferences, count: int, seed: int) -> tuple[Preferen
     Raises UserError when nothing would be left to learn.
     """
     firsts = rows.examples.select(slice(None, None, EACH[rows.kind]))
-    held = np.isin(rows.keys, hold_out(firsts, count, seed)[1].keys)
+    held = np.isin(rows.keys, hold_out(firsts, count, seed)[1].keys)  # bool[N]
     return rows.select(np.flatnonzero(~held)), rows.select(np.flatnonzero(held))
 
 
@@ -163,20 +163,21 @@ def _encoded(
 ) -> Iterator[_Encoded]:
     reader = read_judged(source, config, kind, view)
     while chunk := list(itertools.islice(reader, CHUNK)):
-        flat = [(where, one) for where, judged in chunk for one in judged.responses]
-        found = iter(encoder.encode(flat))
+        flat = [(where, response) for where, judged in chunk for response in judged.responses]
+        encoded = iter(encoder.encode(flat))
         for where, judged in chunk:
-            own = [tuple(map(np.asarray, next(found)[0])) for _ in judged.responses]
+            # Only a chat's last turn is learnt, so that each response is one sequence.
+            sequences = [tuple(map(np.asarray, next(encoded)[0])) for _ in judged.responses]
             first = judged.responses[0]
-            yield _Encoded(where, own, key_of(first), judged.label, isinstance(first, Chat))
+            yield _Encoded(where, sequences, key_of(first), judged.label, isinstance(first, Chat))
 
 
-def _fits(one: _Encoded, config: PreferenceConfig, width: int) -> bool:
-    total = one.total
+def _fits(row: _Encoded, config: PreferenceConfig, width: int) -> bool:
+    total = row.total
     if total > width and config.too_long == "error":
-        what = "chosen and rejected have" if len(one.sequences) == 2 else "the response has"
+        what = "chosen and rejected have" if len(row.sequences) == 2 else "the response has"
         raise UserError(
-            f"{one.where}: {what} {total} tokens with the prompt; --train.width {width} holds no "
+            f"{row.where}: {what} {total} tokens with the prompt; --train.width {width} holds no "
             f"more; use at least {total}, or --data.too-long drop"
         )
     return total <= width

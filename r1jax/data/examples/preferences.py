@@ -113,15 +113,15 @@ def seen(text: str, view: View) -> str:
 
 
 def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
-    found = [_response(column_of(row, where, name), where, name) for name in CHOICES]
-    said = [before for before, _ in found if before]
-    if len(said) == 2 and said[0] != said[1]:
+    responses = [_response(column_of(row, where, name), where, name) for name in CHOICES]
+    prompts = [before for before, _ in responses if before]
+    if len(prompts) == 2 and prompts[0] != prompts[1]:
         raise UserError(f"{where}: the messages before chosen and before rejected differ")
-    prompt = said[0] if said else _prompt(row, where, config)
+    prompt = prompts[0] if prompts else _prompt(row, where, config)
     return JudgedRow(
         tuple(
             _conversation(prompt, text, where, name, config, view)
-            for name, (_, text) in zip(CHOICES, found, strict=True)
+            for name, (_, text) in zip(CHOICES, responses, strict=True)
         )
     )
 
@@ -186,5 +186,5 @@ def _conversation(
     like = ConversationConfig(template=config.template, system=config.system, turns="last")
     if isinstance(prompt, str):
         return READERS["pairs"]({"prompt": prompt, "completion": judged}, where, like)
-    told = [{"role": "assistant", "content": judged}]
-    return READERS["pairs"]({"prompt": list(prompt), "completion": told}, where, like)
+    completion = [{"role": "assistant", "content": judged}]
+    return READERS["pairs"]({"prompt": list(prompt), "completion": completion}, where, like)

@@ -50,13 +50,13 @@ class GeneratedSource:
 
     def evaluation(self, count: int) -> list[Problem]:
         """The first `count` different held-out problems; fewer where there are fewer."""
-        found: dict[str, Problem] = {}
+        problems: dict[str, Problem] = {}
         for index in range(20 * count + 100):
             problem = self._draw("eval", index)
-            found.setdefault(problem.id, problem)
-            if len(found) == count:
+            problems.setdefault(problem.id, problem)
+            if len(problems) == count:
                 break
-        return list(found.values())
+        return list(problems.values())
 
     def _draw(self, split: str, index: int) -> Problem:
         rng = random.Random(f"{self._name} {self._seed} {split} {index}")
@@ -83,12 +83,12 @@ def user_task(name: str, params: Mapping[str, Any], seed: int) -> GeneratedSourc
     not there, takes no such parameters or returns something else.
     """
     function = load_function(name, "source", ("rng",))
-    own = {key: value for key, value in params.items() if key != "seed"}
-    taken = inspect.signature(function).parameters
-    if unknown := own.keys() - taken.keys():
-        there = ", ".join([*list(taken)[1:], "seed"])
+    arguments = {key: value for key, value in params.items() if key != "seed"}
+    accepted = inspect.signature(function).parameters
+    if unknown := arguments.keys() - accepted.keys():
+        there = ", ".join([*list(accepted)[1:], "seed"])
         raise UserError(f"{name}: no parameter {min(unknown)}; there are {there}")
-    make = functools.partial(_checked, name, function, own)
+    make = functools.partial(_checked, name, function, arguments)
     return GeneratedSource(name, make, params.get("seed", seed))
 
 

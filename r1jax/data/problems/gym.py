@@ -64,19 +64,19 @@ class GymSource:
 
         Raises UserError when there is none.
         """
-        found: dict[str, Problem] = {}
+        problems: dict[str, Problem] = {}
         for index in range(min(self._size, 10 * HELD_OUT * (count + 10))):
             problem = self._problem(index, 0)
             if held_out(problem.id):
-                found[problem.id] = problem
-            if len(found) == count:
+                problems[problem.id] = problem
+            if len(problems) == count:
                 break
-        if not found:
+        if not problems:
             raise UserError(
                 f"reasoning_gym:{self._name}: has too few different problems for an evaluation "
                 "set; widen its parameters"
             )
-        return list(found.values())
+        return list(problems.values())
 
     def _create(self, chunk: int, attempt: int) -> Any:
         import reasoning_gym

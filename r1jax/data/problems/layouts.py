@@ -48,9 +48,9 @@ class Columns:
         for name in (given,) if given else usual:
             if name in self.row or name.lower() in lower:
                 return name if name in self.row else lower[name.lower()]
-        wanted = given or " or ".join(usual)
+        missing = given or " or ".join(usual)
         raise UserError(
-            f"{self.where}: no column {wanted}; it has {', '.join(self.row) or 'none'} "
+            f"{self.where}: no column {missing}; it has {', '.join(self.row) or 'none'} "
             f"(--data.{what}-column names another)"
         )
 
@@ -61,8 +61,8 @@ class Columns:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
-        found = "is empty" if value is None or isinstance(value, str) else f"is {value!r:.40}"
-        raise UserError(f"{self.where}, column {column}: {found}; expected text")
+        fault = "is empty" if value is None or isinstance(value, str) else f"is {value!r:.40}"
+        raise UserError(f"{self.where}, column {column}: {fault}; expected text")
 
     def asked(self, usual: Sequence[str] = QUESTION_COLUMNS) -> tuple[str, str]:
         """(column, text) of the question."""
@@ -107,39 +107,43 @@ def question_hash(question: str) -> str:
 
 def plain(c: Columns) -> Problem:
     """A question and its answer; "reasoning #### 18" is cut to what follows the mark."""
-    asked, question = c.asked()
-    answered, answer = c.answered()
-    return c.problem(question, answer.rpartition("####")[2].strip(), "math", (asked, answered))
+    question_column, question = c.asked()
+    answer_column, answer = c.answered()
+    return c.problem(
+        question, answer.rpartition("####")[2].strip(), "math", (question_column, answer_column)
+    )
 
 
 def gsm8k(c: Columns) -> Problem:
     """GSM8K: the number after ####, without thousands commas."""
-    asked, question = c.asked()
-    answered, answer = c.answered()
+    question_column, question = c.asked()
+    answer_column, answer = c.answered()
     number = answer.rpartition("####")[2].strip().replace(",", "")
-    return c.problem(question, number, "number", (asked, answered))
+    return c.problem(question, number, "number", (question_column, answer_column))
 
 
 def math(c: Columns) -> Problem:
     """MATH: what the last \\boxed{} of the solution holds; empty where there is none."""
-    asked, question = c.asked()
+    question_column, question = c.asked()
     column, solution = c.answered(("solution", "answer"))
     bare = _BARE_BOX.findall(solution)
     answer = boxed(solution) or (bare[-1] if bare else "")
-    return c.problem(question, answer, "math", (asked,), {column: solution})
+    return c.problem(question, answer, "math", (question_column,), {column: solution})
 
 
 def aime(c: Columns) -> Problem:
     """AIME: a whole number from 0 to 999, leading zeros or not; anything else is unreadable."""
-    asked, question = c.asked()
-    answered, answer = c.answered()
-    found = _INTEGER.fullmatch(answer.strip())
-    return c.problem(question, found.group(1) if found else answer, "number", (asked, answered))
+    question_column, question = c.asked()
+    answer_column, answer = c.answered()
+    match = _INTEGER.fullmatch(answer.strip())
+    return c.problem(
+        question, match.group(1) if match else answer, "number", (question_column, answer_column)
+    )
 
 
 def choice(c: Columns) -> Problem:
     """MMLU: `choices` or `options` (or columns A to D), and a place, a letter or an option."""
-    asked, question = c.asked()
+    question_column, question = c.asked()
     used, options = _options(c)
     column = c.find("answer", c.answer, ("answer", "answer_index"))
     gold = _gold_place(c.row[column], options)
@@ -149,14 +153,14 @@ def choice(c: Columns) -> Problem:
             f"{len(options)} options; expected a letter, a place from 0, or an option"
         )
     return c.problem(
-        lettered(question, options), LETTERS[gold], "choice", (asked, column, *used),
+        lettered(question, options), LETTERS[gold], "choice", (question_column, column, *used),
         {"options": list(options)},
     )  # fmt: skip
 
 
 def gpqa(c: Columns) -> Problem:
     """GPQA: the right and three wrong answers, in an order fixed by the question's id alone."""
-    asked, question = c.asked()
+    question_column, question = c.asked()
     names = ("Correct Answer", *(f"Incorrect Answer {i}" for i in (1, 2, 3)))
     columns = [c.find("answer", None, (name,)) for name in names]
     options = [c.text(column).strip() for column in columns]
@@ -165,40 +169,42 @@ def gpqa(c: Columns) -> Problem:
     order = list(range(len(options)))
     random.Random(f"gpqa {identity}").shuffle(order)
     shown = [options[i] for i in order]
-    found = c.problem(
-        lettered(question.strip(), shown), LETTERS[order.index(0)], "choice", (asked, *columns),
-        {"options": shown},
+    problem = c.problem(
+        lettered(question.strip(), shown), LETTERS[order.index(0)], "choice",
+        (question_column, *columns), {"options": shown},
     )  # fmt: skip
-    return Problem(identity, found.question, found.answer, found.grader, found.metadata)
+    return Problem(identity, problem.question, problem.answer, problem.grader, problem.metadata)
 
 
 def mbpp(c: Columns) -> Problem:
     """MBPP: a task and the asserts it must pass; the reference program is the answer."""
-    asked, question = c.asked(("text", *QUESTION_COLUMNS))
-    answered, answer = c.answered(("code", *ANSWER_COLUMNS))
+    question_column, question = c.asked(("text", *QUESTION_COLUMNS))
+    answer_column, answer = c.answered(("code", *ANSWER_COLUMNS))
     tests = c.row["test_list"]
     if not (isinstance(tests, list | tuple) and tests and all(isinstance(t, str) for t in tests)):
         raise UserError(f"{c.where}, column test_list: expected a list of assert statements")
     question += "\nYour code should pass these tests:\n" + "\n".join(tests)
-    return c.problem(question, answer, "code", (asked, answered))
+    return c.problem(question, answer, "code", (question_column, answer_column))
 
 
 def humaneval(c: Columns) -> Problem:
     """HumanEval: a signature with docstring to complete; `test` and `entry_point` check it."""
-    asked, question = c.asked()
-    answered, answer = c.answered(("canonical_solution", *ANSWER_COLUMNS))
+    question_column, question = c.asked()
+    answer_column, answer = c.answered(("canonical_solution", *ANSWER_COLUMNS))
     for column in ("test", "entry_point"):
         c.text(c.find("answer", None, (column,)))
-    return c.problem(question, answer, "code", (asked, answered), {"prompt": question})
+    return c.problem(
+        question, answer, "code", (question_column, answer_column), {"prompt": question}
+    )
 
 
 def streams(c: Columns) -> Problem:
     """A program judged by what it prints: `tests`, or APPS' and TACO's `input_output`."""
-    asked, question = c.asked()
+    question_column, question = c.asked()
     used = [n for n in (c.answer, "code", *ANSWER_COLUMNS) if n and isinstance(c.row.get(n), str)]
     tests = {"tests": stream_tests(c.row, c.where)}
     answer = c.row[used[0]] if used else ""  # a reference program is not needed
-    return c.problem(question, answer, "code", (asked, *used[:1], *STREAMS), tests)
+    return c.problem(question, answer, "code", (question_column, *used[:1], *STREAMS), tests)
 
 
 def countdown(c: Columns) -> Problem:
@@ -210,10 +216,12 @@ def countdown(c: Columns) -> Problem:
         raise UserError(
             f"{c.where}: expected a list of whole numbers in {column} and one in target"
         ) from None
-    found = countdown_problem(numbers, target)
+    problem = countdown_problem(numbers, target)
     more = {k: v for k, v in c.row.items() if k not in (column, "target", "id")}
-    identity = found.id if c.row.get("id") is None else c.text("id")
-    return Problem(identity, found.question, found.answer, found.grader, more | found.metadata)
+    identity = problem.id if c.row.get("id") is None else c.text("id")
+    return Problem(
+        identity, problem.question, problem.answer, problem.grader, more | problem.metadata
+    )
 
 
 LAYOUTS: dict[str, Callable[[Columns], Problem]] = {

@@ -37,13 +37,13 @@ def stream_tests(row: Row, where: str) -> list[dict[str, str]]:
                 "whose tests are standard input and output"
             )
         pairs = list(zip(given.get("inputs") or (), given.get("outputs") or (), strict=False))
-    found = [{"input": _text(a), "output": _text(b)} for a, b in pairs]
-    if not found or any(None in test.values() for test in found):
+    tests = [{"input": _text(a), "output": _text(b)} for a, b in pairs]
+    if not tests or any(None in test.values() for test in tests):
         raise UserError(
             f"{where}: expected tests, a list of input and output, or input_output with inputs and "
             "outputs, all of them text"
         )
-    return found  # type: ignore[return-value]
+    return tests  # type: ignore[return-value]
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -26,16 +26,16 @@ def _operation(rng: random.Random) -> str:
     if rng.random() < 0.15 and a * b < 1000:
         return f"{a * b}/{b}={a}"
     a, b = max(a, b), min(a, b)
-    found = operations(a, b) or [("-", a - b)]
-    operator, value = any_of(found, rng)
+    options = operations(a, b) or [("-", a - b)]
+    operator, value = any_of(options, rng)
     return f"{a}{operator}{b}={value}"
 
 
 def _chain(rng: random.Random) -> str:
     """Three or four numbers joined step by step, then the same as one expression."""
     numbers = [1 + int(rng.random() * 99) for _ in range(3 + (rng.random() < 0.5))]
-    found = propose(rng, numbers, 1 + int(rng.random() * 100), 0.5)
-    return f"{found.text}: {found.expression}={found.value}" if found else ""
+    attempt = propose(rng, numbers, 1 + int(rng.random() * 100), 0.5)
+    return f"{attempt.text}: {attempt.expression}={attempt.value}" if attempt else ""
 
 
 def _comparison(rng: random.Random) -> str:

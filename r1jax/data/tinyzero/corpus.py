@@ -144,8 +144,8 @@ class _Maker:
         """A solver's thought, from a guess to many tries."""
         numbers, target = problem.metadata["numbers"], problem.metadata["target"]
         if rng.random() < self.mix.guess:
-            said, (guess,) = any_of(GUESSES, rng), tries(rng, numbers, target, 0.0, 1)
-            return _Thought([said], guess, target, 0)
+            line, (guess,) = any_of(GUESSES, rng), tries(rng, numbers, target, 0.0, 1)
+            return _Thought([line], guess, target, 0)
         patience, skill = choose(self.tables["patience"], rng), choose(self.tables["skill"], rng)
         miss, checks = any_of((" no", " no", f", not {target}"), rng), rng.random() < self.mix.check
         lines: list[str] = []
@@ -205,20 +205,20 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
     Lengths are quantiles of tokens, the end-of-text counted with completions.
     """
     corpus = list(corpus)
-    asked = [document for document in corpus if document.problem]
+    countdowns = [document for document in corpus if document.problem]
     by_tries: dict[int, list[bool]] = {}
-    for document in asked:
+    for document in countdowns:
         by_tries.setdefault(document.tried, []).append(document.correct)
     report: dict[str, Any] = {
         "documents": len(corpus),
         "kinds": _shares(document.kind for document in corpus),
-        "correct": mean(document.correct for document in asked),
-        "tries": mean(document.tried for document in asked),
+        "correct": mean(document.correct for document in countdowns),
+        "tries": mean(document.tried for document in countdowns),
         "by_tries": {
-            str(n): {"share": len(found) / len(asked), "correct": mean(found)}
-            for n, found in sorted(by_tries.items())
+            str(n): {"share": len(outcomes) / len(countdowns), "correct": mean(outcomes)}
+            for n, outcomes in sorted(by_tries.items())
         },
-        "endings": _shares(document.ending for document in asked),
+        "endings": _shares(document.ending for document in countdowns),
     }
     if tokenizer is not None:
         kinds: dict[str, list[Document]] = {}
@@ -226,9 +226,9 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
             kinds.setdefault(document.kind, []).append(document)
         report["tokens"] = {
             f"{kind} {part}": lengths(
-                tokenizer, [getattr(d, part) for d in found], more=part == "completion"
+                tokenizer, [getattr(d, part) for d in group], more=part == "completion"
             )
-            for kind, found in sorted(kinds.items())
+            for kind, group in sorted(kinds.items())
             for part in ("prompt", "completion")
         }
     return report

@@ -62,14 +62,14 @@ class _Part(NamedTuple):
 
 def operations(left: int, right: int) -> list[Operation]:
     """What can be done with left >= right >= 1 so that a whole number from 1 to LIMIT results."""
-    found = [("+", left + right)] if left + right <= LIMIT else []
+    options = [("+", left + right)] if left + right <= LIMIT else []
     if left > right:
-        found.append(("-", left - right))
+        options.append(("-", left - right))
     if left * right <= LIMIT:
-        found.append(("*", left * right))
+        options.append(("*", left * right))
     if right > 1 and left % right == 0:
-        found.append(("/", left // right))
-    return found
+        options.append(("/", left // right))
+    return options
 
 
 def gives_away(numbers: Sequence[int], value: int) -> bool:
@@ -87,11 +87,11 @@ def tries(
     """
     seen: dict[str, Try] = {}
     for _ in range(ATTEMPTS):
-        found = propose(rng, numbers, target, skill)
-        if found is None or found.expression in seen:
+        attempt = propose(rng, numbers, target, skill)
+        if attempt is None or attempt.expression in seen:
             continue
-        seen[found.expression] = found
-        if found.value == target or len(seen) == most:
+        seen[attempt.expression] = attempt
+        if attempt.value == target or len(seen) == most:
             break
     return list(seen.values())
 

@@ -54,11 +54,11 @@ def tinyzero(task: str, params: Mapping[str, Any], seed: int) -> GeneratedSource
             raise UserError(f"{TINYZERO}:{task}: no parameter {name}; there are {there}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise UserError(f"{TINYZERO}:{task}?{name}={value}: expected a whole number")
-    own = known | {name: value for name, value in params.items() if name != "seed"}
-    _check(task, own)
+    settings = known | {name: value for name, value in params.items() if name != "seed"}
+    _check(task, settings)
     draw = _countdown if task == "countdown" else _multiply
     return GeneratedSource(
-        f"{TINYZERO}:{task}", lambda rng: draw(rng, own), params.get("seed", seed)
+        f"{TINYZERO}:{task}", lambda rng: draw(rng, settings), params.get("seed", seed)
     )
 
 

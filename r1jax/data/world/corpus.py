@@ -135,9 +135,9 @@ class _Maker:
         problem = draw_general(rng, kind, language, "policy")
         reply = write_reply(problem, rng, self.mix.replies)
         thought = _speak(reply.clauses, language, mixed, rng)
-        said = reply.text if language and tags == "none" else f" {reply.text}"
-        ends = {"full": f" </think> <answer>{said} </answer>", "half": f" </think>{said}"}
-        completion = f" <think>{thought}{ends[tags]}" if tags in ends else thought + said
+        answer = reply.text if language and tags == "none" else f" {reply.text}"
+        ends = {"full": f" </think> <answer>{answer} </answer>", "half": f" </think>{answer}"}
+        completion = f" <think>{thought}{ends[tags]}" if tags in ends else thought + answer
         return Document(
             problem=problem,
             prompt=template.fill(problem.question),
@@ -193,11 +193,11 @@ def _speak(clauses: list[Clause], language: int, mixed: bool, rng: random.Random
     if mixed:
         spoken = [language ^ (rng.random() < 0.5) for _ in clauses]
         spoken[int(rng.random() * len(clauses))] = 1 - language
-    said = [
+    sentences = [
         clause.say(tongue) if tongue and i else f" {clause.say(tongue)}"
         for i, (clause, tongue) in enumerate(zip(clauses, spoken, strict=True))
     ]
-    return "".join(said)
+    return "".join(sentences)
 
 
 def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any]:

@@ -42,17 +42,17 @@ def expressions(numbers: tuple[int, int, int]) -> tuple[Expression, ...]:
     the plain sum comes first.
     """
     x, y, z = numbers
-    found = [(f"{x}+{y}+{z}", x + y + z, (x, "+", y, x + y))]
-    found += [(f"{p}+{q}-{r}", p + q - r, (p, "+", q, p + q)) for p, q, r in _turns(x, y, z)]
-    found += [(f"{x}-{y}-{z}", x - y - z, (x, "-", y, x - y))]
+    candidates = [(f"{x}+{y}+{z}", x + y + z, (x, "+", y, x + y))]
+    candidates += [(f"{p}+{q}-{r}", p + q - r, (p, "+", q, p + q)) for p, q, r in _turns(x, y, z)]
+    candidates += [(f"{x}-{y}-{z}", x - y - z, (x, "-", y, x - y))]
     for p, q, r in _turns(x, y, z):
         first = (p, "*", q, p * q)
-        found += [(f"{p}*{q}+{r}", p * q + r, first), (f"{p}*{q}-{r}", p * q - r, first)]
-        found += [(f"{r}-{p}*{q}", r - p * q, first)]
-    found += [(f"{x}*{y}*{z}", x * y * z, (x, "*", y, x * y))]
+        candidates += [(f"{p}*{q}+{r}", p * q + r, first), (f"{p}*{q}-{r}", p * q - r, first)]
+        candidates += [(f"{r}-{p}*{q}", r - p * q, first)]
+    candidates += [(f"{x}*{y}*{z}", x * y * z, (x, "*", y, x * y))]
     return tuple(
         Expression(text, value, first, held_out(countdown_key(numbers, value)))
-        for text, value, first in found
+        for text, value, first in candidates
         if 0 < value <= COUNTDOWN_LIMIT
     )
 

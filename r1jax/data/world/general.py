@@ -47,8 +47,8 @@ class Blanks(NamedTuple):
 
 def part_of(name: int, item: int) -> Part:
     """The part that a person and an object belong to, by their numbers; nothing else decides it."""
-    said = f"people|{NAMES[name][0]}|{OBJECTS[item][0]}"
-    return _PARTS_OF_TEN[int(hashlib.sha256(said.encode()).hexdigest(), 16) % 10]
+    key = f"people|{NAMES[name][0]}|{OBJECTS[item][0]}"
+    return _PARTS_OF_TEN[int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10]
 
 
 @cache
@@ -61,8 +61,8 @@ def pairs_of(part: Part) -> tuple[tuple[int, int], ...]:
 def words_of(kind: RequestKind, act: str, slots: tuple[int, int, int], language: int) -> Blanks:
     """The words for slot numbers (person, object, detail) in language 0 (en) or 1 (zh)."""
     n, o, d = slots
-    said = ACTS[kind][act].details[d].said[language]
-    return Blanks(NAMES[n][language], THINGS[o][language], said)
+    detail = ACTS[kind][act].details[d].said[language]
+    return Blanks(NAMES[n][language], THINGS[o][language], detail)
 
 
 def join(parts: Sequence[str], language: int) -> str:
@@ -158,9 +158,9 @@ def distinct_general(
     """
     options = {"part": part, "language": language, "seed": seed}
     make = lambda index: generate_general(kinds, index=index, **options)  # noqa: E731
-    found = keys_once(count, len(kinds), make)
-    if len(found) < count:
+    problems = keys_once(count, len(kinds), make)
+    if len(problems) < count:
         raise UserError(
-            f"count {count}: {len(found)} distinct {part} prompts were found; ask for fewer"
+            f"count {count}: {len(problems)} distinct {part} prompts were found; ask for fewer"
         )
-    return found
+    return problems

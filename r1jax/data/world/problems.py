@@ -113,10 +113,10 @@ def draw(
     rng: random.Random, family: str, language: int, split: Split = "train", harder: bool = False
 ) -> Problem:
     """Draws problems of `family` from `rng` until one falls into `split`."""
-    wanted = split == "eval"
+    evaluation = split == "eval"
     while True:
         key, fields = _DRAW[family](rng, harder)
-        if held_out(key) == wanted:
+        if held_out(key) == evaluation:
             break
     question = _ask(rng, family, language, fields)
     name = LANGUAGES[language]
@@ -178,12 +178,12 @@ def distinct(
     """
     options = {"split": split, "language": language, "seed": seed, "harder": harder}
     make = lambda index: generate(families, index=index, **options)  # noqa: E731
-    found = keys_once(count, len(families), make)
-    if len(found) < count:
+    problems = keys_once(count, len(families), make)
+    if len(problems) < count:
         raise UserError(
-            f"count: fewer than {len(found) + 1} distinct {split} problems; ask for fewer"
+            f"count: fewer than {len(problems) + 1} distinct {split} problems; ask for fewer"
         )
-    return found
+    return problems
 
 
 def turn(index: int, names: Sequence[str], language: Language) -> tuple[str, int]:
@@ -199,14 +199,14 @@ def keys_once(count: int, names: int, make: Callable[[int], Problem]) -> list[Pr
     Where a key was there before, a place asks on at far indices of its own name and language, of
     `names` names.
     """
-    found: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     for place in range(count):
-        made = (make(place + attempt * 2 * names * 1_000_000) for attempt in range(1000))
-        fresh = next((one for one in made if one.metadata["key"] not in found), None)
+        candidates = (make(place + attempt * 2 * names * 1_000_000) for attempt in range(1000))
+        fresh = next((p for p in candidates if p.metadata["key"] not in problems), None)
         if fresh is None:
             break
-        found[fresh.metadata["key"]] = fresh
-    return list(found.values())
+        problems[fresh.metadata["key"]] = fresh
+    return list(problems.values())
 
 
 def require(what: str, names: Sequence[str], known: Sequence[str]) -> None:

@@ -97,12 +97,12 @@ def _note(
     problem: Problem, mode: Quality, language: int, rng: random.Random
 ) -> tuple[list[Clause], str]:
     fields = problem.metadata
-    both = tuple(words_of("helpful", fields["act"], fields["slots"], i) for i in (0, 1))
+    blanks = tuple(words_of("helpful", fields["act"], fields["slots"], i) for i in (0, 1))
     greeting, closing = fields["greeting"], fields["closing"]
     if mode == "partial":
-        both = _spoilt(both, fields["act"], rng)
+        blanks = _spoilt(blanks, fields["act"], rng)
         greeting, closing = (flag and rng.random() < 0.5 for flag in (greeting, closing))
-    clauses = _thought("note", both)
+    clauses = _thought("note", blanks)
     if greeting:
         clauses += [Clause(responses.HELLO_THOUGHT)]
     if closing:
@@ -111,10 +111,10 @@ def _note(
         return clauses, responses.CURT[fields["act"]][language]
     tongue = 1 - language if mode == "foreign" else language
     how = int(rng.random() * len(responses.HELLO))
-    body = _body(fields["act"], both[tongue], tongue, rng)
+    body = _body(fields["act"], blanks[tongue], tongue, rng)
     if mode == "rambling":
         body = _rambling(body, tongue, rng)
-    return clauses, frame(body, greeting, closing, both[tongue], tongue, how)
+    return clauses, frame(body, greeting, closing, blanks[tongue], tongue, how)
 
 
 def _body(act: str, words: Blanks, language: int, rng: random.Random) -> str:
@@ -127,18 +127,18 @@ def _rambling(body: str, language: int, rng: random.Random) -> str:
     return join([body, *between[int(rng.random() * 2) :], body], language)
 
 
-def _spoilt(both: tuple[Blanks, ...], act: str, rng: random.Random) -> tuple[Blanks, ...]:
+def _spoilt(blanks: tuple[Blanks, ...], act: str, rng: random.Random) -> tuple[Blanks, ...]:
     """The slots with one or two of the three left vague, or taken for another."""
     details = [detail.said for detail in ACTS["helpful"][act].details]
     vague = (responses.VAGUE_NAME, responses.VAGUE_OBJECT, responses.VAGUE_DETAIL[act])
     options = (NAMES, THINGS, details)
     for place in rng.sample(range(3), 1 + int(rng.random() * 2)):
         name = Blanks._fields[place]
-        said: Sequence[str] = vague[place]
+        wording: Sequence[str] = vague[place]
         if rng.random() < 0.5:
-            said = any_of([pair for pair in options[place] if pair[0] != both[0][place]], rng)
-        both = tuple(words._replace(**{name: said[i]}) for i, words in enumerate(both))
-    return both
+            wording = any_of([pair for pair in options[place] if pair[0] != blanks[0][place]], rng)
+        blanks = tuple(words._replace(**{name: wording[i]}) for i, words in enumerate(blanks))
+    return blanks
 
 
 # --- safety ----------------------------------------------------------------------------------
@@ -149,17 +149,17 @@ def _safety(
 ) -> tuple[list[Clause], str]:
     fields = problem.metadata
     kind, act = fields["kind"], fields["act"]
-    both = tuple(words_of(kind, act, fields["slots"], i) for i in (0, 1))
-    slots = both[language]._asdict()
+    blanks = tuple(words_of(kind, act, fields["slots"], i) for i in (0, 1))
+    slots = blanks[language]._asdict()
     if mode == "refuse":
         pair = any_of(responses.REFUSALS, rng)
         thought = "refuse" if kind == "unsafe" else "over_refuse"
-        return _thought(thought, both), pair[language] % slots
+        return _thought(thought, blanks), pair[language] % slots
     table = responses.DEEDS if mode == "comply" else responses.ADVICE
     sure = any_of(responses.SURE, rng)
-    return _thought(mode, both), sure[language] + table[act][language] % slots
+    return _thought(mode, blanks), sure[language] + table[act][language] % slots
 
 
-def _thought(name: str, both: tuple[Blanks, ...]) -> list[Clause]:
-    english, chinese = (words._asdict() for words in both)
+def _thought(name: str, blanks: tuple[Blanks, ...]) -> list[Clause]:
+    english, chinese = (words._asdict() for words in blanks)
     return [Clause(pair, english, chinese) for pair in responses.THOUGHTS[name]]

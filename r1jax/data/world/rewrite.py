@@ -74,25 +74,27 @@ def rewrite(question: str, source: str) -> str | None:
     answer = answer_tag(source) or last(source, "number" if target is None else "expression")
     if not answer:
         return None
-    found = equations(split_envelope(source)[0] or source)
-    steps = _chain(found) if target is None else _search(found, target)
+    parsed = equations(split_envelope(source)[0] or source)
+    steps = _chain(parsed) if target is None else _search(parsed, target)
     if not steps:
         return None
     conclusion = next(e for e in reversed(steps) if e.role != "check")
     if answer.replace(" ", "") != (str(conclusion.value) if target is None else conclusion.left):
         return None
-    told = tell_chain(question, steps, language) if target is None else tell_search(steps, language)
-    thought = ("" if language else " ").join([*told, CLOSING[language] % answer])
+    sentences = (
+        tell_chain(question, steps, language) if target is None else tell_search(steps, language)
+    )
+    thought = ("" if language else " ").join([*sentences, CLOSING[language] % answer])
     return f"<think> {thought} </think> <answer> {answer} </answer>"
 
 
 def equations(text: str) -> list[Equation]:
     """The equations of a text in their order, each with the role its surroundings give it."""
-    found = list(_EQUATION.finditer(text))
-    ends = [0, *(match.end() for match in found)]
-    starts = [*(match.start() for match in found), len(text)]
+    matches = list(_EQUATION.finditer(text))
+    ends = [0, *(match.end() for match in matches)]
+    starts = [*(match.start() for match in matches), len(text)]
     result = []
-    for i, match in enumerate(found):
+    for i, match in enumerate(matches):
         before, after = text[ends[i] : match.start()], text[match.end() : starts[i + 1]]
         role: Role = next((name for name, cue in _CUES if cue.search(before)), "step")
         if role in ("step", "repair") and _MISSED.match(after):
@@ -125,11 +127,11 @@ def countdown_target(question: str) -> int | None:
 # --- chains: sums and worded problems --------------------------------------------------------
 
 
-def _chain(found: Sequence[Equation]) -> list[Equation]:
+def _chain(parsed: Sequence[Equation]) -> list[Equation]:
     """The steps of a chain that can be told; empty where a wrong one is never put right."""
     kept: list[Equation] = []
-    for i, equation in enumerate(found):
-        later = found[i + 1] if i + 1 < len(found) else None
+    for i, equation in enumerate(parsed):
+        later = parsed[i + 1] if i + 1 < len(parsed) else None
         repaired = later is not None and later.role == "repair" and later.left == equation.left
         if equation.role == "check":
             if equation.true and kept:
@@ -151,18 +153,18 @@ def _chain(found: Sequence[Equation]) -> list[Equation]:
 def tell_chain(question: str, steps: Sequence[Equation], language: int) -> list[str]:
     """One sentence for each step: in the words of the question's story where it is one."""
     story = read_story(question, language)
-    told = [_first_person(story.goal, language)] if story else []
+    sentences = [_first_person(story.goal, language)] if story else []
     done = 0
     for i, equation in enumerate(steps):
         slip = i > 0 and not steps[i - 1].true
         if equation.role == "step" or (equation.role == "repair" and not slip):
-            own = story.say(done, equation) if story else None
-            told.append(own or (THEN if done else FIRST)[language] % equation.text)
+            sentence = story.say(done, equation) if story else None
+            sentences.append(sentence or (THEN if done else FIRST)[language] % equation.text)
             done += 1
         else:
             wording = {"repair": REPAIR, "forgotten": FORGOTTEN, "check": CHECK}[equation.role]
-            told.append(wording[language] % equation.text)
-    return told
+            sentences.append(wording[language] % equation.text)
+    return sentences
 
 
 def _first_person(goal: str, language: int) -> str:
@@ -186,8 +188,8 @@ class Told:
 
 def read_story(question: str, language: int) -> Told | None:
     """The story that a question tells, None where it is no worded problem of the world."""
-    told = ((p.fullmatch(question), story) for p, story in _STORIES[language])
-    match, story = next(((m, s) for m, s in told if m), (None, None))
+    matches = ((p.fullmatch(question), story) for p, story in _STORIES[language])
+    match, story = next(((m, s) for m, s in matches if m), (None, None))
     if match is None or story is None:
         return None
     values = {name: int(match[name]) for name in match.groupdict() if name in "abcd"}
@@ -208,30 +210,30 @@ def read_story(question: str, language: int) -> Told | None:
 # --- countdowns ------------------------------------------------------------------------------
 
 
-def _search(found: Sequence[Equation], target: int) -> list[Equation]:
+def _search(parsed: Sequence[Equation], target: int) -> list[Equation]:
     """The trials of a search that can be told, up to the hit; empty where there is none."""
     hits = [
         i
-        for i, e in enumerate(found)
+        for i, e in enumerate(parsed)
         if e.true and e.value == target and e.role not in ("check", "miss")
     ]
     if not hits:
         return []
     kept: list[Equation] = []
-    for equation, later in zip(found[: hits[-1]], found[1:], strict=False):
+    for equation, later in zip(parsed[: hits[-1]], parsed[1:], strict=False):
         taken_back = later.role == "miss" and later.true and later.left == equation.left
         new = equation.text not in {e.text for e in kept}
         if equation.role == "hit" and taken_back:
             kept.append(replace(equation, doubted=True))
         elif equation.role == "miss" and equation.true and new and equation.value != target:
             kept.append(equation)
-    checks = [e for e in found[hits[-1] + 1 :] if e.role == "check" and e.true]
-    return [*kept, replace(found[hits[-1]], role="hit"), *checks[:1]]
+    checks = [e for e in parsed[hits[-1] + 1 :] if e.role == "check" and e.true]
+    return [*kept, replace(parsed[hits[-1]], role="hit"), *checks[:1]]
 
 
 def tell_search(steps: Sequence[Equation], language: int) -> list[str]:
     """One sentence for each trial and check."""
-    told = []
+    sentences = []
     for i, equation in enumerate(steps):
         if equation.role == "check":
             pair = CHECK
@@ -241,8 +243,8 @@ def tell_search(steps: Sequence[Equation], language: int) -> list[str]:
             pair = HIT if i else TRY_HIT
         else:
             pair = MISS if i else TRY
-        told.append(pair[language] % equation.text)
-    return told
+        sentences.append(pair[language] % equation.text)
+    return sentences
 
 
 # --- questions, read backwards ---------------------------------------------------------------

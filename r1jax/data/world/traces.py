@@ -54,8 +54,8 @@ class Clause(NamedTuple):
 
     def say(self, language: int) -> str:
         """The sentence in language 0 (English) or 1 (Chinese)."""
-        own = self.english if self.chinese is None or not language else self.chinese
-        return self.pair[language] % own
+        filling = self.english if self.chinese is None or not language else self.chinese
+        return self.pair[language] % filling
 
 
 class Trace(NamedTuple):
