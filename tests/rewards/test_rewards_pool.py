@@ -12,6 +12,7 @@ import pytest
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy, per_answer, per_completion
+from r1jax.rewards.workers.launch import Worker
 from r1jax.rewards.workers.schedule import Unit, chunks, split
 
 CONTEXT = RewardContext()
@@ -30,14 +31,16 @@ def pool():
         yield pool
 
 
-def test_thousands_of_cheap_answers_take_well_under_a_second(pool):
+def test_thousands_of_cheap_answers_travel_in_few_messages(pool, monkeypatch):
+    """What makes them quick; `experiments.bench_step` measures the seconds."""
     problems, completions = batch([i if i % 3 else -1 for i in range(4096)])
     pool.map(accuracy(), problems[:8], completions[:8], CONTEXT)
-    start = time.monotonic()
+    sent, send = [], Worker.send
+    monkeypatch.setattr(Worker, "send", lambda worker, *m: (sent.append(m), send(worker, *m))[1])
     values, counts = pool.map(accuracy(), problems, completions, CONTEXT)
-    assert time.monotonic() - start < 2.0
     assert values == [float(i % 3 > 0) for i in range(4096)]
     assert counts.lost == 0
+    assert len(sent) <= 4096 / 32
 
 
 def test_the_pool_starts_without_waiting():

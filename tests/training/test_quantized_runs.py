@@ -82,9 +82,9 @@ def test_8_bits_surprise_nobody(weights, warned):
 def test_the_memory_plan_counts_what_is_held(weights, dtype):
     c = tiny_config("qwen2", d_model=1024, d_ff=2048, n_heads=16, head_dim=64, vocab_size=4096)
     whole = table.abstract(c)
-    unstack = functools.partial(decoder.unstack, dtype=dtype, weights=weights)
+    unstack = functools.partial(decoder.unstack, c=c, dtype=dtype, weights=weights)
     want = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(jax.eval_shape(unstack, whole)))
-    planned = memory.decoding_weights(whole, jnp.dtype(dtype).itemsize, weights)
+    planned = memory.decoding_weights(c, whole, jnp.dtype(dtype).itemsize, weights)
     assert planned == pytest.approx(want, rel=0.005) and (weights != "same" or planned == want)
 
 
