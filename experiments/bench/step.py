@@ -52,7 +52,7 @@ class Lines(Progress):
 
     def phase(self, name: str) -> None:
         """Prints a line."""
-        print(f"{self._clock() - self._began:7.1f} s  {name}", flush=True)
+        print(f"{self.clock() - self._began:7.1f} s  {name}", flush=True)
 
 
 class Plain(Alone):

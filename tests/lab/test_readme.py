@@ -183,7 +183,7 @@ def test_model_data_reward_and_loss_together(examples):
         " --data.eval problems.jsonl --reward.user my_reward:close=0.5 my_reward:brief=0.1"
         " --reward.workers 1 --user-loss my_loss:reinforce --eval.samples 2 --eval.every 0"
         " --rollout.prompts 2 --rollout.group 4 --rollout.slots 8 --rollout.max-prompt 64"
-        " --rollout.max-tokens 32 --train.rows 8 --train.width 128 --mesh.data 8"
+        " --rollout.max-tokens 32 --train.rows 8 --train.width 128 --mesh.data 1"
     )
     assert cli.run(zero.main, PRESETS["demo"], flags.split()) == 0
     row = json.loads(Path("runs/mine/metrics.jsonl").read_text())

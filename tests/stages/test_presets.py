@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from runs import save_model, tiny_run
+from tiny import only
 
 import experiments
 from experiments.gates.jobs import flags
@@ -132,10 +133,11 @@ def test_memory_plan_needs_no_weights(model, tmp_path, monkeypatch, capsys):
         if file.suffix == ".json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     argv = ["--preset", "demo", "--model", str(tmp_path), "--mesh.data", "8", "--train.rows", "8"]
-    assert run("memory_plan", argv, monkeypatch)[0] == 0
-    whole = capsys.readouterr().out
-    assert "peak" in whole and "fits " in whole
-    assert run("memory_plan", [*argv, "--device-gb", "0.001"], monkeypatch)[0] == 2
+    with only(8):
+        assert run("memory_plan", argv, monkeypatch)[0] == 0
+        whole = capsys.readouterr().out
+        assert "peak" in whole and "fits " in whole
+        assert run("memory_plan", [*argv, "--device-gb", "0.001"], monkeypatch)[0] == 2
     assert " GB exceed 0.00; lower --train.rows" in capsys.readouterr().err
 
 
