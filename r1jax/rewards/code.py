@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.answers.extract import program
 from r1jax.rewards.base import BaseReward
+from r1jax.rewards.fences import program
 from r1jax.rewards.sandbox import (
     Calls,
     SandboxConfig,
@@ -33,7 +33,7 @@ class CodeReward(BaseReward):
     """Reward 1.0 where the program passes all tests, else 0.0; with `share`, the share it passes.
 
     The program is the last fenced block of the answer, of the text behind the thought, or that text
-    itself (`extract.program`). Problems of another grader get None; a completion cut at the token
+    itself (`fences.program`). Problems of another grader get None; a completion cut at the token
     limit gets 0.0. DeepSeek-R1, section 2.2.2: a compiler and predefined test cases.
     """
 

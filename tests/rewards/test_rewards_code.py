@@ -13,8 +13,9 @@ from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig, evaluate
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy, check_gold, code, grade, score
-from r1jax.rewards.answers.extract import extract, program
+from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.code import code_answer, find_tests, readings, verdict_on
+from r1jax.rewards.fences import program
 from r1jax.rewards.sandbox import Calls, Streams, host
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RewardConfig

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.numeric import bare_number, last_number, plain
+from r1jax.rewards.fences import program
 
 Policy = Literal["answer_tag", "boxed", "last", "auto"]
 Kind = Literal["number", "expression", "choice", "text"]
@@ -23,7 +24,6 @@ _BRACES = re.compile(r"\\[{}]|[{}]")
 _BOXED = re.compile(r"\\f?boxed ?(?=\{)")
 _RUN = re.compile(r"[0-9+\-*/().= \t]+")
 _OPERATION = re.compile(r"[0-9)][ \t]{0,9}[-+*/][ \t]{0,9}[-(0-9.]")
-_FENCE = re.compile(r"^[ \t]{0,3}```[^\n`]*(?:\n|$)", re.MULTILINE)
 _BULLET = re.compile(r"[-*+] +|[0-9]{1,3}[.)] +(?=[-(0-9])")
 _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
@@ -118,23 +118,6 @@ def last_expression(text: str) -> str | None:
             if _OPERATION.search(part):
                 return part
     return None
-
-
-def program(text: str) -> str:
-    """The program in `text`: the last fenced block of the answer, else the answer itself.
-
-    The answer is the last closed <answer> block, else what follows the thought, else everything. A
-    block that is not closed reaches to the end.
-    """
-    answer = answer_tag(text)
-    if answer is None:
-        answer = text.rpartition("</think>")[2]
-    fences = [match.end() for match in _FENCE.finditer(answer)]
-    if not fences:
-        return answer
-    start = fences[-2] if len(fences) % 2 == 0 else fences[-1]
-    end = answer.find("\n```", start - 1)
-    return answer[start:] if end < 0 else answer[start : end + 1]
 
 
 def unwrap(answer: str) -> str:
