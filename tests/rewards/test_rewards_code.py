@@ -65,24 +65,62 @@ def test_the_reference_passes_and_nonsense_does_not(problem):
     assert check_gold(problem) is None
 
 
+DOCUMENTED = 'def f(x):\n    """Adds.\n\n    ```\n    f(1)\n    ```\n    """\n    return x + 1\n'
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
         ("x = 1", "x = 1"),
+        ("\ufeffx = 1", "x = 1"),
         ("<think>y</think>\nx = 1", "\nx = 1"),
         ("<think>```\ny\n```</think><answer>x = 1</answer>", "x = 1"),
+        ("<think><answer>y</answer></think>x = 1", "x = 1"),
         ("see\n```python\nx = 1\n```\nand\n```py\nx = 2\n```\nthere", "x = 2\n"),
         ("```\nx = 1\n```", "x = 1\n"),
         ("```python\n    return 1\n```", "    return 1\n"),
         ("so:\n```python\nx = 1\ny = 2", "x = 1\ny = 2"),
         ("```python\n```", ""),
+        ("```python\n\ufeffx = 1\n```", "x = 1\n"),
         ("<answer>\n```python\nx = 1\n```\n</answer> ```z```", "x = 1\n"),
         ("<think>t</think>a\n```python\ns = '```'\n```", "s = '```'\n"),
+        # What is no program, before it or behind it.
+        ("```python\nx = 1\n```\nOutput:\n```\n1\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\n```output\n1\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\nRun it:\n```bash\npython a.py\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\n```text\nx = 2\n```", "x = 1\n"),
+        ("```Python3\nx = 1\n```\n```\nx = 2\n```", "x = 1\n"),
+        ("```{.python .numbered}\nx = 1\n```\n```pycon\n>>> x\n```", "x = 1\n"),
+        ("```\nx = 1\n```\nprints\n```\n1\n```", "x = 1\n"),
+        ("```\nx = 1\n```\nin the shell\n```\n>>> x = 2\n```", "x = 1\n"),
+        ("```code\nx = 1\n```\n```cpp\nint x = 2;\n```", "x = 1\n"),
+        ("```output\nprint(1)\n```", ""),
+        # Fences of every form.
+        ("````python\ns = '''\n```\n'''\n````\nend", "s = '''\n```\n'''\n"),
+        ("~~~python\nx = 1\n~~~\n~~~\n1\n~~~", "x = 1\n"),
+        ("1. this:\n      ```python\n      if x:\n          y\n      ```\nend", "if x:\n    y\n"),
+        ("```python\nx = 1\n``` which is it", "x = 1\n"),
+        ("```python\nx = 1\n\nbetter\n```python\nx = 2\n```", "x = 2\n"),
+        ("```python\r\nx = 1\r\n```\r\n", "x = 1\r\n"),
+        # A fence in a docstring.
+        (DOCUMENTED, DOCUMENTED),
+        (f"```python\n{DOCUMENTED}```\n", DOCUMENTED),
+        # A program in several blocks, and a draft that is given up.
+        (
+            "```python\ndef g(): return 1\n```\nand\n```python\nprint(g())\n```",
+            "def g(): return 1\n\nprint(g())\n",
+        ),
+        ("```python\ndef g(): 1\n```\nno:\n```python\ndef g(): 2\nh(g())\n```",
+         "def g(): 2\nh(g())\n"),
+        ("```python\ndef run(): 1\nrun()\n```\n```python\nclass A:\n  def run(self): 2\n```",
+         "class A:\n  def run(self): 2\n"),
     ],
-)
-def test_the_program_is_the_last_block_of_the_answer(text, expected):
+)  # fmt: skip
+def test_the_program_is_the_last_block_of_python(text, expected):
     assert program(text) == expected
     assert extract(text, "auto", DOUBLE) == extract(text, "last", DOUBLE) == expected
+    if "\n```" not in expected:
+        assert program(expected) == expected  # once found, it is found again
 
 
 def test_the_strict_policy_wants_the_answer_block():
