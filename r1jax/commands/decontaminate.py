@@ -10,9 +10,8 @@ dropped where it holds at least half of an evaluation question's 10-grams of low
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from r1jax.data.curation.decontaminate import Match, overlaps
 from r1jax.data.problems.layouts import Columns
 from r1jax.data.rows import open_rows
 from r1jax.errors import UserError
+from r1jax.run.directory import write_json, write_jsonl
 
 RULE = (
     "words are runs of a-z and 0-9 of the lower-cased question; share = common n-grams / n-grams "
@@ -51,21 +51,25 @@ def main(config: Config) -> None:
     """Compares, writes the clean file and the report, prints a summary."""
     if not (config.train and config.eval and config.out):
         raise UserError("--train, --eval and --out: name a training file, evaluation files, output")
+    out = Path(config.out)
+    if out.suffix != ".jsonl" or out.is_dir():
+        raise UserError(f"--out {out}: expected the name of a file that ends in .jsonl")
+    rows = list(questions(config.train, config.column))
     evaluation = {
-        f"{Path(path).name}#{name}": text
-        for path in config.eval
+        f"{short}#{name}": text
+        for path, short in zip(config.eval, short_names(config.eval), strict=True)
         for name, text, _ in questions(path, config.column)
     }
-    rows = list(questions(config.train, config.column))
     matches = overlaps(((name, text) for name, text, _ in rows), evaluation, config.n, config.share)
     dropped = {match.train for match in matches}
     kept = [row for name, _, row in rows if name not in dropped]
-    out = Path(config.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in kept)
     report = out.with_suffix(".report.json")
-    report.write_text(json.dumps(digest(config, len(rows), len(kept), matches), indent=2) + "\n")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, digest(config, len(rows), len(kept), matches))
+        write_jsonl(out, kept)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
     print(
         f"{config.train}: {len(rows) - len(kept)} of {len(rows)} rows overlap "
         f"{len({m.eval for m in matches})} of {len(evaluation)} evaluation rows; {len(kept)} kept "
@@ -73,13 +77,23 @@ def main(config: Config) -> None:
     )
 
 
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The files' names without their folders; whole paths where two files have the same name."""
+    names = Counter(Path(path).name for path in {*paths})
+    return [Path(path).name if names[Path(path).name] == 1 else path for path in paths]
+
+
 def questions(path: str, column: str | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(id, question, row) of every row; the id is the row's number where it has none."""
+    """(id, question, row) of every row; its number where it has no id of its own."""
     unit, rows = open_rows(path)
+    seen: set[str] = set()
     for number, row in rows:
         columns = Columns(row, f"{path}, {unit} {number}", question=column)
         asked = ("question", "problem", "prompt", "text")
-        yield str(row.get("id") or f"{unit}-{number}"), columns.asked(asked)[1], dict(row)
+        name = str(row.get("id") or f"{unit}-{number}")
+        name = f"{name} ({unit}-{number})" if name in seen else name
+        seen.add(name)
+        yield name, columns.asked(asked)[1], dict(row)
 
 
 def digest(config: Config, rows: int, kept: int, found: list[Match]) -> dict[str, Any]:

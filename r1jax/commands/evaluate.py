@@ -10,7 +10,6 @@ an accelerator, a minute on a laptop CPU.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
+from r1jax.run.directory import write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
 from r1jax.training.weights import trained_weights
 
@@ -97,9 +97,8 @@ def show(record: Mapping[str, Any]) -> None:
 def write(out: Path, records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Leaves eval.json and completions.jsonl in `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "eval.json").write_text(json.dumps(records, indent=2) + "\n")
-    with (out / "completions.jsonl").open("w") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_jsonl(out / "completions.jsonl", rows)
+    write_json(out / "eval.json", records)
     print(f"{out}/eval.json")
 
 

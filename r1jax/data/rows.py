@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,10 @@ from r1jax.errors import UserError
 
 Row = Mapping[str, Any]
 HUB = "hf"
+DEEPEST = 64  # objects and lists inside one another; what reads and writes rows goes down by calls
+
+_HALF = re.compile("[\ud800-\udfff]")
+_MAY_BE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def open_rows(source: str) -> tuple[str, Iterator[tuple[int, Row]]]:
@@ -31,20 +38,84 @@ def open_rows(source: str) -> tuple[str, Iterator[tuple[int, Row]]]:
     return unit, _kept(rows, wanted, name) if wanted else rows
 
 
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text in UTF-8, NaN taken as null.
+
+    Raises ValueError, its reason in one line, for what is no JSON and for what nothing can work
+    with later: half a character (a lone surrogate), an infinite number, and too deep a nesting.
+    """
+    text = text if isinstance(text, str) else text.decode("utf-8")
+    try:
+        value = json.loads(text, parse_constant=_constant)
+    except RecursionError:
+        raise ValueError(_DEEP) from None
+    if text.count("[") + text.count("{") > DEEPEST or _MAY_BE_HALF.search(text):
+        _check(value)
+    return value
+
+
+_DEEP = f"lists and objects lie more than {DEEPEST} deep in one another"
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(f"{name} is no number of JSON's")
+
+
+def _check(value: Any) -> None:
+    """Raises ValueError for half a character in any text, and for too deep a nesting."""
+    level, depth = [value], 0
+    while level:
+        for text in level:
+            if isinstance(text, str) and (half := half_character(text)):
+                raise ValueError(
+                    f"holds half a character, {half}, without its other half; write the whole one "
+                    "or take it out"
+                )
+        inside = [
+            (*v.keys(), *v.values()) if isinstance(v, dict) else v
+            for v in level
+            if isinstance(v, dict | list)
+        ]
+        if (depth := depth + bool(inside)) > DEEPEST:
+            raise ValueError(_DEEP)
+        level = [item for items in inside for item in items]
+
+
+def half_character(text: str) -> str:
+    """The first lone surrogate of a text, as \\ud83d; empty where there is none.
+
+    No encoder of text takes one: not UTF-8, so neither a tokenizer nor a file.
+    """
+    half = _HALF.search(text)
+    return f"\\u{ord(half.group()):04x}" if half else ""
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a cell holds nothing: null, no text, or NaN, which tables have for null."""
+    blank = value is None or isinstance(value, str) and not value.strip()
+    return blank or isinstance(value, float) and math.isnan(value)
+
+
 def _kept(
     rows: Iterator[tuple[int, Row]], wanted: Mapping[str, list[str]], name: str
 ) -> Iterator[tuple[int, Row]]:
+    number = some = 0
     for number, row in rows:
         for column in wanted:
             if column not in row:
                 raise UserError(f"{name}, row {number}: no column {column} to choose rows by")
         if all(str(row[column]) in values for column, values in wanted.items()):
+            some = number
             yield number, row
+    if number and not some:
+        values = " and ".join(f"{column} {' or '.join(v)}" for column, v in wanted.items())
+        raise UserError(f"{name}: none of its rows has {values}")
 
 
 def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
     readers: dict[str, tuple[str, Callable[[Path], Iterator[tuple[int, Row]]]]] = {
-        ".jsonl": ("line", _jsonl),
+        ".jsonl": ("line", jsonl_rows),
         ".parquet": ("row", _parquet),
     }
     if path.suffix not in readers:
@@ -59,15 +130,19 @@ def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
     return unit, reader(path)
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+def jsonl_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """(line, row) of a JSONL file; UserError naming a line that is no object."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = read_json(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: {error}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: expected an object {{...}} per line")
             yield number, row
@@ -84,7 +159,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a readable parquet file ({reason})") from None
 

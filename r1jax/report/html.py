@@ -16,6 +16,7 @@ import jinja2
 
 from r1jax.report.chart import DARK, LIGHT, Chart
 from r1jax.report.transcripts import pieces
+from r1jax.run.directory import write_text
 
 NONE = "–"  # stands where there is no value
 
@@ -74,7 +75,7 @@ class Figure(NamedTuple):
 
 def write(path: Path, template: str, **context: Any) -> Path:
     """Fills a template of `assets/report` and leaves it at `path`."""
-    path.write_text(_templates().get_template(template).render(context), encoding="utf-8")
+    write_text(path, _templates().get_template(template).render(context))
     return path
 
 

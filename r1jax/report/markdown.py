@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1jax.run.directory import write_json, write_text
 from r1jax.run.names import DATASHEET
 
 _NUMBER = re.compile(r"[-+−]?(\d[\d,]*)?(\.\d+)?(e[-+]?\d+)?( ?%)?|–")
@@ -38,9 +38,8 @@ def readable(value: Any) -> str:
 
 def write_datasheet(path: Path, sheet: Mapping[str, Any]) -> None:
     """Leaves a sheet of data.curation as datasheet.json and datasheet.md in `path`."""
-    text = json.dumps(sheet, indent=2, ensure_ascii=False) + "\n"
-    (path / "datasheet.json").write_text(text, encoding="utf-8")
-    (path / DATASHEET).write_text(datasheet_page(sheet), encoding="utf-8")
+    write_json(path / "datasheet.json", sheet)
+    write_text(path / DATASHEET, datasheet_page(sheet))
 
 
 def datasheet_page(sheet: Mapping[str, Any]) -> str:

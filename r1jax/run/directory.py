@@ -145,7 +145,7 @@ class RunDirectory:
 
     def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if self.write and rows:
-            with (self.path / name).open("a", encoding="utf-8") as file:
+            with (self.path / name).open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write("".join(_line(row) for row in rows))
 
 
@@ -249,21 +249,23 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces `path` in one step: a reader, or a crash, sees the old file or the new one."""
-    _replace(path, json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replaces `path` in one step by a line for each row."""
-    _replace(path, "".join(map(_line, rows)))
+    write_text(path, "".join(map(_line, rows)))
 
 
 def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(to_json(row), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` in one step by a text; half a character (a lone surrogate) by its escape."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import types
 
@@ -15,7 +16,8 @@ from r1jax.rewards.sandbox import SandboxConfig
 
 
 def write(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_text(text.replace("Infinity", "1e999"))
     return str(path)
 
 
@@ -140,6 +142,10 @@ def test_programs_load_with_their_tests(tmp_path):
     assert (problem.metadata["entry_point"], problem.grader) == ("g", "code")
 
 
+HUGE = {
+    "question": "?", "answer": "3", "grader": "countdown", "numbers": [1, 2],
+    "target": "1e99999999",
+}  # fmt: skip
 ANYWHERE = SandboxConfig(unsafe=True)  # these programs do no harm
 
 
@@ -174,6 +180,8 @@ def test_countdown_rows_get_tinyzeros_question(tmp_path):
         "Using the numbers [44, 19, 35], create an equation that equals 98. You can use basic"
     )
     assert grade(problem, "44 + 19 + 35") == 1.0
+    same = only(write(tmp_path / "b.jsonl", {"target": "98", "nums": [44.0, " 19", 35]}))
+    assert same == problem
 
 
 def test_a_part_of_a_file_by_the_values_of_a_column(tmp_path):
@@ -202,6 +210,24 @@ def test_a_part_of_a_file_by_the_values_of_a_column(tmp_path):
         ({"question": "?", "tests": [{"input": "1", "output": 2}]}, {}, "all of them text"),
         ({"question": "?", "input_output": {"fn_name": "f"}}, {}, "call a function (fn_name)"),
         ({"nums": "x", "target": 1}, {}, "expected a list of whole numbers in nums"),
+        ({"nums": [1, 2.5], "target": 1}, {}, "expected a list of whole numbers in nums"),
+        ({"nums": [1, 2], "target": True}, {}, "and one in target"),
+        ({"nums": [1, 2], "target": math.nan}, {}, "and one in target"),
+        ({"nums": [1, 2], "target": "1e99999999"}, {}, "and one in target"),
+        ({"nums": [1, 1e300], "target": "1e-99999999"}, {}, "and one in target"),
+        (HUGE, {}, 'metadata needs "numbers" (a list of numbers) and "target" (a number)'),
+        ({"question": "?", "tests": 5}, {"layout": "streams"}, "expected tests, a list of input"),
+        ({"question": "?", "answer": "x"}, {"layout": "streams"}, "expected tests, a list of inp"),
+        ({"question": "?", "answer": "x"}, {"layout": "mbpp"}, "no column test_list"),
+        (
+            {"question": "?", "input_output": {"inputs": ["1", "2"], "outputs": ["1"]}},
+            {},
+            "as many inputs as outputs",
+        ),
+        ({"question": "?", "answer": 1e999}, {}, "column answer: is inf; expected text"),
+        ({"question": math.nan, "answer": 1}, {}, "column question: is empty; expected text"),
+        ({"question": "?", "answer": math.nan}, {}, "the gold answer is empty"),
+        (GSM8K | {"grader": 5}, {}, "grader '5' is unknown"),
         (
             {"question": "?", "answer": "x"},
             {"layout": "aime"},

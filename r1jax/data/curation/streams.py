@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1jax.data.rows import Row
+from r1jax.data.rows import Row, jsonl_rows, read_json
+from r1jax.errors import UserError
 
 KEPT, DROPPED, PROMPTS = "kept", "dropped", "prompts"
 BATCH = 10_000  # rows of a group in a parquet file
@@ -42,6 +43,11 @@ class Streams:
         self._files = {}
         for name, file in files.items():
             self._files[name] = file.open("ab")
+            if self._files[name].tell() < sizes[name]:
+                raise UserError(
+                    f"{file}: ends before what prompts.jsonl says of it; start anew with "
+                    "--overwrite"
+                )
             self._files[name].truncate(sizes[name])
         self._sizes = sizes
 
@@ -109,16 +115,22 @@ def write_parquet(source: Path, target: Path) -> None:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for line in file:
-            yield json.loads(line)
+    return (row for _, row in jsonl_rows(path))
 
 
 def _ledger(path: Path) -> list[dict[str, Any]]:
     """The whole lines of prompts.jsonl; a half-written last one is left out."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows.append(read_json(line))
+        except ValueError as error:
+            raise UserError(
+                f"{path}, line {number}: cannot be read ({error}); start anew with --overwrite"
+            ) from None
+    return rows
 
 
 def _line(row: Row) -> bytes:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from r1jax.data.rows import half_character
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Problem
@@ -101,4 +102,9 @@ def _checked(
             f"{name}: returned a {type(problem).__name__}; expected an r1jax.problem.Problem or "
             "None"
         )
+    for part in ("id", "question", "answer", "grader") if problem else ():
+        text = getattr(problem, part)
+        if not isinstance(text, str) or half_character(text):
+            fault = "half a character in it" if isinstance(text, str) else type(text).__name__
+            raise UserError(f"{name}: returned a problem whose {part} has {fault}; expected text")
     return problem

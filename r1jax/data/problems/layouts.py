@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 import hashlib
+import math as arithmetic
 import random
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
+from r1jax.data.problems.choices import LETTERS, lettered, read_options
 from r1jax.data.problems.programs import STREAMS, has_stream_tests, stream_tests
-from r1jax.data.rows import Row
+from r1jax.data.rows import Row, is_blank
 from r1jax.data.tinyzero.tasks import countdown_problem
 from r1jax.errors import UserError
 from r1jax.problem import Problem
+from r1jax.rewards.answers.countdown import exact
 from r1jax.rewards.answers.extract import boxed
 
 Layout = Literal[
@@ -26,7 +30,7 @@ Layout = Literal[
 ]  # fmt: skip
 QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
-LETTERS = "ABCDEFGHIJ"
+ANSWER_NAMES = ("answer", "answerkey", "answer_key", "answer_index", "answer_idx")
 
 _BARE_BOX = re.compile(r"\\f?boxed\s+([^\s$\\{}]+)")
 _INTEGER = re.compile(r"0*([0-9]{1,3})(?:\.0*)?")
@@ -59,9 +63,10 @@ class Columns:
         value = self.row[column]
         if isinstance(value, str) and value.strip():
             return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        if number and arithmetic.isfinite(value):
             return str(value)
-        fault = "is empty" if value is None or isinstance(value, str) else f"is {value!r:.40}"
+        fault = "is empty" if is_blank(value) else f"is {value!r:.40}"
         raise UserError(f"{self.where}, column {column}: {fault}; expected text")
 
     def asked(self, usual: Sequence[str] = QUESTION_COLUMNS) -> tuple[str, str]:
@@ -72,8 +77,7 @@ class Columns:
     def answered(self, usual: Sequence[str] = ANSWER_COLUMNS) -> tuple[str, str]:
         """(column, text) of the answer; the text is empty where there is none."""
         column = self.find("answer", self.answer, usual)
-        blank = self.row[column] is None or self.row[column] == ""
-        return column, "" if blank else self.text(column)
+        return column, "" if is_blank(self.row[column]) else self.text(column)
 
     def problem(
         self,
@@ -87,7 +91,7 @@ class Columns:
         row = self.row
         identity = question_hash(question) if row.get("id") is None else self.text("id")
         named = self.grader or grader
-        if isinstance(row.get("grader"), str):
+        if not is_blank(row.get("grader")):
             named = self.text("grader")
             if ":" in named:  # a data file must not say what code is run
                 raise UserError(
@@ -142,19 +146,23 @@ def aime(c: Columns) -> Problem:
 
 
 def choice(c: Columns) -> Problem:
-    """MMLU: `choices` or `options` (or columns A to D), and a place, a letter or an option."""
+    """MMLU, ARC: options, and what names the right one: a label, a letter, a place, its text."""
     question_column, question = c.asked()
-    used, options = _options(c)
-    column = c.find("answer", c.answer, ("answer", "answer_index"))
-    gold = _gold_place(c.row[column], options)
+    options = read_options(c.row, c.where)
+    lower = {name.lower(): name for name in c.row}
+    given = [n for n in ANSWER_NAMES if n in lower and not is_blank(c.row[lower[n]])]
+    column = c.find("answer", c.answer, given or ANSWER_NAMES)
+    gold = options.named(c.row[column])
     if gold is None:
+        marks = options.labels or LETTERS[: len(options.texts)]
         raise UserError(
             f"{c.where}, column {column}: {c.row[column]!r:.40} names none of the "
-            f"{len(options)} options; expected a letter, a place from 0, or an option"
+            f"{len(options.texts)} options, or two; expected one of {', '.join(marks)}, a place "
+            "from 0, or an option's text"
         )
     return c.problem(
-        lettered(question, options), LETTERS[gold], "choice", (question_column, column, *used),
-        {"options": list(options)},
+        lettered(question, options.texts), LETTERS[gold], "choice",
+        (question_column, column, *options.columns), {"options": list(options.texts)},
     )  # fmt: skip
 
 
@@ -180,7 +188,7 @@ def mbpp(c: Columns) -> Problem:
     """MBPP: a task and the asserts it must pass; the reference program is the answer."""
     question_column, question = c.asked(("text", *QUESTION_COLUMNS))
     answer_column, answer = c.answered(("code", *ANSWER_COLUMNS))
-    tests = c.row["test_list"]
+    tests = c.row[c.find("answer", None, ("test_list",))]
     if not (isinstance(tests, list | tuple) and tests and all(isinstance(t, str) for t in tests)):
         raise UserError(f"{c.where}, column test_list: expected a list of assert statements")
     question += "\nYour code should pass these tests:\n" + "\n".join(tests)
@@ -211,7 +219,7 @@ def countdown(c: Columns) -> Problem:
     """TinyZero's Countdown-Tasks: `nums` (or `numbers`) and `target`."""
     column = c.find("question", None, ("nums", "numbers"))
     try:
-        numbers, target = [int(n) for n in c.row[column]], int(c.row["target"])
+        numbers, target = [_whole(n) for n in c.row[column]], _whole(c.row["target"])
     except (KeyError, TypeError, ValueError):
         raise UserError(
             f"{c.where}: expected a list of whole numbers in {column} and one in target"
@@ -222,6 +230,14 @@ def countdown(c: Columns) -> Problem:
     return Problem(
         identity, problem.question, problem.answer, problem.grader, more | problem.metadata
     )
+
+
+def _whole(value: Any) -> int:
+    """The whole number that a cell holds, as 98, 98.0 or text; ValueError for anything else."""
+    number = exact(value)
+    if number.denominator != 1:
+        raise ValueError(value)
+    return int(number)
 
 
 LAYOUTS: dict[str, Callable[[Columns], Problem]] = {
@@ -251,34 +267,3 @@ def detect(row: Row) -> str:
     if asked and "solution" in names and "answer" not in names:
         return "math" if "boxed" in str(row.get("solution") or row.get("Solution")) else "plain"
     return "plain"
-
-
-def lettered(question: str, options: Sequence[str]) -> str:
-    """The question with one line per option: A. first, B. second, ..."""
-    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([question, *lines])
-
-
-def _options(c: Columns) -> tuple[list[str], list[str]]:
-    """(columns, options)."""
-    listed = next((n for n in ("choices", "options") if n in c.row), None)
-    columns = [listed] if listed else [letter for letter in LETTERS if letter in c.row]
-    options = c.row[listed] if listed else [c.row[letter] for letter in columns]
-    if isinstance(options, Mapping):  # {"text": [...], "label": [...]}, as ARC has it
-        options = options.get("text")
-    if not isinstance(options, list | tuple) or not 2 <= len(options) <= len(LETTERS):
-        raise UserError(f"{c.where}: expected 2 to {len(LETTERS)} options, a list in choices")
-    return columns, [str(option).strip() for option in options]
-
-
-def _gold_place(answer: Any, options: Sequence[str]) -> int | None:
-    """The place of the right option that a place, a letter or the option's own text names."""
-    if isinstance(answer, int) and not isinstance(answer, bool):
-        return answer if 0 <= answer < len(options) else None
-    text = str(answer).strip()
-    letter = text.strip("().").upper()
-    if len(letter) == 1 and letter in LETTERS[: len(options)]:
-        return LETTERS.index(letter)
-    if list(options).count(text) == 1:
-        return list(options).index(text)
-    return int(text) if text.isdecimal() and int(text) < len(options) else None

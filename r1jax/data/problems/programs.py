@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from r1jax.data.rows import Row
+from r1jax.data.rows import Row, read_json
 from r1jax.errors import UserError
 
 STREAMS = ("input_output", "tests")
@@ -28,20 +27,23 @@ def stream_tests(row: Row, where: str) -> list[dict[str, str]]:
     else, and for tests that call a function (`fn_name`).
     """
     if "tests" in row:
-        pairs = [(_part(test, "input"), _part(test, "output")) for test in row["tests"] or ()]
+        listed = row["tests"] if isinstance(row["tests"], list) else []
+        pairs = [(_part(test, "input"), _part(test, "output")) for test in listed]
     else:
-        given = _object(row["input_output"])
+        given = _object(row.get("input_output"))
         if given.get("fn_name"):
             raise UserError(
                 f"{where}, column input_output: its tests call a function (fn_name); use rows "
                 "whose tests are standard input and output"
             )
-        pairs = list(zip(given.get("inputs") or (), given.get("outputs") or (), strict=False))
+        sides = [given.get(name) for name in ("inputs", "outputs")]
+        fit = all(isinstance(side, list) for side in sides) and len(sides[0]) == len(sides[1])
+        pairs = list(zip(*sides, strict=True)) if fit else []
     tests = [{"input": _text(a), "output": _text(b)} for a, b in pairs]
     if not tests or any(None in test.values() for test in tests):
         raise UserError(
-            f"{where}: expected tests, a list of input and output, or input_output with inputs and "
-            "outputs, all of them text"
+            f"{where}: expected tests, a list of input and output, or input_output with as many "
+            "inputs as outputs, all of them text"
         )
     return tests  # type: ignore[return-value]
 
@@ -49,7 +51,7 @@ def stream_tests(row: Row, where: str) -> list[dict[str, str]]:
 def _object(value: Any) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = read_json(value)
         except ValueError:
             return {}
     return value if isinstance(value, Mapping) else {}

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from r1jax.rewards.answers.extract import unwrap
-from r1jax.rewards.answers.numeric import plain
+from r1jax.rewards.answers.numeric import plain, to_fraction
 
 MAX_CHARACTERS = 300
 """Longer texts are refused before parsing: they are no expression over a few numbers."""
@@ -51,14 +51,22 @@ def solves(answer: str, numbers: Sequence[Any], target: Any, use: str = "all") -
     if evaluated is None:
         return False
     value, used = evaluated
-    if value != Fraction(str(target)):
+    if value != exact(target):
         return False
     for claim in stated:
         claimed = evaluate(claim.strip())
         if claimed is None or claimed[0] != value:
             return False
-    given, spent = Counter(Fraction(str(n)) for n in numbers), Counter(used)
+    given, spent = Counter(map(exact, numbers)), Counter(used)
     return spent == given if use == "all" else bool(used) and spent <= given
+
+
+def exact(value: Any) -> Fraction:
+    """The number of a data row; ValueError for what is none, or too large to be written out."""
+    number = to_fraction(str(value).strip())
+    if number is None:
+        raise ValueError(f"{value!r:.40} is no number")
+    return number
 
 
 def _value(node: ast.expr, used: list[Fraction]) -> Fraction:

@@ -206,8 +206,8 @@ def _choice_gold(problem: Problem) -> str | None:
 def _countdown_gold(problem: Problem) -> str | None:
     data = problem.metadata
     try:
-        [Fraction(str(n)) for n in data["numbers"]]
-        Fraction(str(data.get("target", problem.answer)))
+        [countdown.exact(n) for n in data["numbers"]]
+        countdown.exact(data.get("target", problem.answer))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return 'metadata needs "numbers" (a list of numbers) and "target" (a number)'
     if data.get("use", "all") not in ("all", "subset"):
