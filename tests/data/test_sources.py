@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from r1jax.data import DataConfig, ProblemStream, load_eval_sets, load_file, open_source, set_name
 from r1jax.data.problems.gym import held_out
 from r1jax.errors import UserError
+from r1jax.rewards import unsafe_reasoning_gym_tasks
 from r1jax.rewards.answers.graders import grade
 
 FILES = DataConfig(grader="number")
@@ -241,6 +242,8 @@ def test_size_and_seed_are_parameters_too():
         ("reasoning_gym:chain_sum?min_terms=few", "chain_sum.min_terms=few: "),
         ("reasoning_gym:chain_sum?min_terms", "'min_terms' is not parameter=value"),
         ("reasoning_gym:chain_sum?size=0", "size=0: expected at least 1"),
+        ("reasoning_gym:game_of_life_halting", "refused: its scorer gives full marks to 'qzxv'"),
+        ("reasoning_gym:coin_flip", "refused: its scorer gives full marks to '0' where the answer"),
         ("world:sum,product", "world:sum,product: family 'product' does not exist; choose from"),
         ("world:sum?hard=true", "no parameter hard; there are harder and language"),
         ("world:sum?harder=3", "harder=3; expected true or false"),
@@ -254,6 +257,21 @@ def test_a_bad_source_is_named(spec, line):
     with pytest.raises(UserError, match=line) as caught:
         open_source(spec, DataConfig(), seed=0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_no_task_of_reasoning_gym_pays_for_junk_but_those_refused():
+    import reasoning_gym.factory as factory
+
+    refused = {}
+    for name in sorted(factory.DATASETS):
+        try:
+            open_source(f"reasoning_gym:{name}", DataConfig(), seed=0)
+        except UserError as error:
+            refused[name] = str(error)
+    paid = {name for name, line in refused.items() if "gives full marks to" in line}
+    assert paid == {"coin_flip", "game_of_life_halting"}
+    assert refused.keys() - paid == unsafe_reasoning_gym_tasks().keys() & factory.DATASETS.keys()
 
 
 # --- the stream ------------------------------------------------------------------------------

@@ -239,6 +239,11 @@ def test_a_task_gives_its_own_answer_full_marks_and_code_none(name, tmp_path):
     assert not os.path.exists(mark)
 
 
+@pytest.mark.parametrize("name, junk", [("game_of_life_halting", "qzxv"), ("coin_flip", "0")])
+def test_a_row_whose_scorer_pays_for_junk_has_no_gold(name, junk):
+    assert check_gold(gym_problem(name)) == f"its scorer gives full marks to {junk!r}"
+
+
 def test_a_reviewed_task_refuses_a_field_that_is_code():
     problem = gym_problem("bitwise_arithmetic")
     entry = {**problem.metadata["entry"], "metadata": {"problem": "__import__('os').getpid()"}}

@@ -12,10 +12,11 @@ from r1jax.data.problems import generated
 from r1jax.data.problems.layouts import question_hash
 from r1jax.errors import UserError
 from r1jax.problem import Problem
-from r1jax.rewards.answers.gym import check_task
+from r1jax.rewards.answers.gym import check_task, paid_junk
 
 CHUNK = 500  # tasks that prepare their problems in advance hold this many per seed
 ATTEMPTS = 64
+SCREENED = 3  # problems of a task that junk answers are tried on
 HELD_OUT = 4  # one question in this many is evaluation: finding 256 of them has to stay cheap
 
 held_out = functools.partial(generated.held_out, one_in=HELD_OUT)
@@ -32,7 +33,9 @@ class GymSource:
     """
 
     def __init__(self, name: str, params: dict[str, Any], seed: int) -> None:
-        """Raises UserError for an unknown task or parameter, or a value the task refuses."""
+        """Raises UserError for an unknown task or parameter, a value the task refuses, and a task
+        whose scorer pays for junk.
+        """
         self._name = name
         self._seed = params.pop("seed", seed)
         self._size = params.pop("size", sys.maxsize)
@@ -42,7 +45,8 @@ class GymSource:
         _check(name, params)
         # A few hold the neighbourhood of an index and of its replacements.
         self._dataset = functools.lru_cache(maxsize=16)(self._create)
-        self._problem(0, 0)
+        for index in range(min(self._size, SCREENED)):
+            self._screen(self._problem(index, 0))
 
     def __len__(self) -> int:
         """Number of problems; `sys.maxsize` when there is no end."""
@@ -99,6 +103,14 @@ class GymSource:
             grader="reasoning_gym",
             metadata={"dataset": self._name, "config": self._params, "entry": entry},
         )
+
+    def _screen(self, problem: Problem) -> None:
+        junk = paid_junk(problem.metadata)
+        if junk is not None:
+            raise UserError(
+                f"reasoning-gym task {self._name!r} is refused: its scorer gives full marks to "
+                f"{junk!r} where the answer is {problem.answer!r}; choose another task"
+            )
 
     def _query(self) -> str:
         return "&".join(f"{key}={value}" for key, value in self._params.items())

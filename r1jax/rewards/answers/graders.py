@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -216,10 +216,12 @@ def _countdown_gold(problem: Problem) -> str | None:
 
 
 def _gym_gold(problem: Problem) -> str | None:
-    if "dataset" not in problem.metadata or "entry" not in problem.metadata:
+    entry = problem.metadata.get("entry")
+    if "dataset" not in problem.metadata or not isinstance(entry, Mapping):
         return 'metadata needs "dataset" (the task name) and "entry" (what the dataset returned)'
     gym.check_task(problem.metadata["dataset"])
-    return None
+    junk = gym.paid_junk(problem.metadata)
+    return None if junk is None else f"its scorer gives full marks to {junk!r}"
 
 
 def _code_gold(problem: Problem) -> str | None:

@@ -2,7 +2,9 @@
 
 Seen in reasoning-gym 0.1.25: nine `score_answer` functions pass the answer to `eval` or to sympy's
 `parse_expr`, which evaluates it: a model's text would run as code. Six of them are judged here by
-other means with the same verdict; the other three are refused before training starts.
+other means with the same verdict; the other three are refused before training starts. So are
+problems whose scorer pays for junk (`paid_junk`): coin_flip's counts the digits that a text and the
+answer begin with, game_of_life_halting's takes any text for the answer.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
@@ -25,6 +28,9 @@ _REVIEWED: dict[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
     "bitwise_arithmetic": (("metadata", "problem"), re.compile(r"[0-9a-fA-Fx+\-*<>() ]{1,2000}")),
     "number_sorting": (("answer",), re.compile(r"[\[\]0-9'\", .eE+\-]{1,20000}")),
 }
+
+NONSENSE = ("qzxv", "I cannot say.", "?")
+"""What answers no task."""
 
 
 def _expression(answer: str, entry: Mapping[str, Any]) -> bool:
@@ -80,6 +86,27 @@ def check_task(name: str) -> None:
         near = difflib.get_close_matches(name, factory.DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see reasoning_gym.factory.DATASETS"
         raise UserError(f"reasoning-gym has no task {name!r}; {hint}")
+
+
+def paid_junk(metadata: Mapping[str, Any]) -> str | None:
+    """A worthless answer that gets full marks for the entry of `metadata`; None where none does.
+
+    Tried are `NONSENSE`, and 0 where the answer is a number far from it. A user's version of
+    reasoning-gym may be another than ours, so scorers are tried, not listed.
+    """
+    gold = str(metadata["entry"].get("answer"))
+    for junk in (*NONSENSE, *(["0"] if _far_from_zero(gold) else [])):
+        with suppress(Exception):  # theirs raise on what they cannot read, and that pays nothing
+            if score(metadata, junk):
+                return junk
+    return None
+
+
+def _far_from_zero(gold: str) -> bool:
+    try:
+        return abs(float(gold)) > 0.01
+    except ValueError:
+        return False
 
 
 def score(metadata: Mapping[str, Any], answer: str) -> bool:
