@@ -1,9 +1,10 @@
 """Runs the notebooks from top to bottom and stores what they print and draw.
 
-    python notebooks/execute.py [NOTEBOOK ...]
+    python notebooks/execute.py [NAME=NUMBER ...] [NOTEBOOK ...]
 
 Every cell is executed in order in one fresh namespace, in a temporary folder; text, the value of a
-cell's last expression and matplotlib figures become its outputs.
+cell's last expression and matplotlib figures become its outputs. `FEWER=4` runs with another number
+than the notebook gives a name in a line of its own.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,26 @@ import matplotlib.pyplot as plt
 HERE = Path(__file__).parent
 
 
-def execute(path: Path) -> None:
-    """Rewrites `path` with fresh outputs and execution counts 1, 2, …; errors pass through."""
+def execute(path: Path, given: Mapping[str, str]) -> None:
+    """Rewrites `path` with fresh outputs and execution counts 1, 2, …; errors pass through.
+
+    A line `NAME = number` takes the number `given`; the source is stored as it was.
+    """
     notebook = json.loads(path.read_text())
     names: dict[str, Any] = {"__name__": "__main__"}
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for count, cell in enumerate(cells, 1):
             cell["execution_count"] = count
-            cell["outputs"] = run_cell("".join(cell["source"]), names, count)
+            cell["outputs"] = run_cell(with_numbers("".join(cell["source"]), given), names, count)
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+
+
+def with_numbers(source: str, given: Mapping[str, str]) -> str:
+    """The source of a cell with the numbers given for names that it sets."""
+    for name, number in given.items():
+        source = re.sub(rf"^{name} = [0-9]+\b", f"{name} = {number}", source, flags=re.MULTILINE)
+    return source
 
 
 def run_cell(source: str, names: dict[str, Any], count: int) -> list[dict[str, Any]]:
@@ -69,12 +81,13 @@ def _picture(number: int) -> dict[str, Any]:
     return {"output_type": "display_data", "metadata": {}, "data": data}
 
 
-def main(names: Sequence[str]) -> None:
+def main(argv: Sequence[str]) -> None:
     """Executes the notebooks named, or all of them."""
     matplotlib.use("agg")
-    paths = [Path(name).absolute() for name in names] or sorted(HERE.glob("*.ipynb"))
+    given = dict(arg.split("=", 1) for arg in argv if "=" in arg)
+    paths = [Path(arg).absolute() for arg in argv if "=" not in arg] or sorted(HERE.glob("*.ipynb"))
     for path in paths:
-        execute(path)
+        execute(path, given)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import mmap
 import os
-from pathlib import Path
 
 import hypothesis
 import pytest
+from compiling import quick_flags
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 if os.environ.get("R1JAX_TEST_GPU") != "1":
@@ -16,13 +14,6 @@ if os.environ.get("R1JAX_TEST_GPU") != "1":
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
-
-# Without LLVM's optimisation, without lowering each fusion through MLIR, and in one piece.
-QUICK = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
-)
 
 KEPT_BYTES = 2**30  # of compiled programs; a default run leaves less than a tenth of it
 
@@ -48,15 +39,7 @@ def compile_quickly(marks):
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if marks.startswith("not ") and "optimization_level" not in flags:
-        os.environ["XLA_FLAGS"] = " ".join([flags, *filter(is_known, QUICK)])
-
-
-def is_known(flag):
-    """Whether this jaxlib has a flag of XLA's; one that it does not know would end the process."""
-    library = Path(importlib.util.find_spec("jaxlib").origin).parent / "libjax_common.so"
-    name = flag.strip("-").partition("=")[0].encode()
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return text.find(name) >= 0
+        os.environ["XLA_FLAGS"] = " ".join([flags, *quick_flags()])
 
 
 def keep_programs(place):
@@ -91,6 +74,24 @@ def few_devices(request):
     mark = request.node.get_closest_marker("devices")
     with only(mark.args[0] if mark else 1):
         yield
+
+
+@pytest.fixture
+def traced_anew():
+    """For tests that replace what programs are traced from: they find none, and leave none.
+
+    Called, it forgets what the test itself has traced so far.
+    """
+    from r1jax.rollout.programs import programs
+    from r1jax.training.update import make_functions, token_logp
+
+    def forget():
+        for made in (programs, make_functions, token_logp):
+            made.cache_clear()
+
+    forget()
+    yield forget
+    forget()
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -22,6 +24,7 @@ from r1jax.losses.reduce import REDUCTIONS, masked, masked_sum
 from r1jax.types import Batch, Loss, Max, Mean, Metrics, Stats
 
 
+@functools.lru_cache(maxsize=16)
 def grpo(config: GRPO, on_policy: bool = False) -> Loss:
     """The loss of `config`, in the contract of `r1jax.types.Loss`.
 

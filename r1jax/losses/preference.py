@@ -7,6 +7,7 @@ pair, or response, is divided by their number in the whole update.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -94,6 +95,7 @@ def pointwise(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
     return share, jax.lax.stop_gradient(metrics)
 
 
+@functools.lru_cache(maxsize=16)
 def dpo(config: DPOConfig) -> Loss:
     """The loss of `config` on log-probabilities of whole responses, mean over pairs.
 

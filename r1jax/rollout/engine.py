@@ -12,26 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.mesh import place, platform, replicated, row_devices, samples_whole
-from r1jax.models import decoder
+from r1jax.mesh import place, replicated, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import cache as caches
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.models.row import Kept
 from r1jax.rollout import slots as device
-from r1jax.rollout import together
 from r1jax.rollout.ending import AllBut, Ending
 from r1jax.rollout.ladder import EngineConfig, Shape, ladder
+from r1jax.rollout.programs import programs
 from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
-from r1jax.rollout.sampling import Sampling, request_keys
+from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.schedule import Prefill, Schedule
 from r1jax.rollout.stops import first_stop
 from r1jax.types import Params
-
-
-def _options(mesh: Mesh) -> dict[str, Any]:
-    """XLA's for the decode loop: on a GPU cuBLAS, whose kernels for a few rows are the faster."""
-    return {"xla_gpu_enable_triton_gemm": False} if platform(mesh) == "gpu" else {}
 
 
 class Engine:
@@ -64,53 +58,17 @@ class Engine:
         self.stop_strings, self.detokenize = tuple(stop_strings), detokenize
         self.shapes: tuple[Shape, ...] = ladder(config, row_devices(mesh))
         self.steps_taken = self.slot_steps = self.evictions = 0
-        self._compile(tuple(stop_ids))
+        first, tokens = self.shapes[0], config.max_tokens
+        self.programs = programs(c, mesh, first, tokens, tuple(stop_ids), dtype)
 
     @property
     def cache_tokens(self) -> int:
         """Most tokens the cache ever has room for, over all slots."""
         return max(slots * length for slots, length in self.shapes)
 
-    def _compile(self, stop_ids: tuple[int, ...]) -> None:
-        """The device functions, compiled when they first meet a shape.
-
-        Those with the model's layers in them take long: `prefill`, once per width of prompts, and
-        `decode`, once per shape of the ladder. `fill`, which only copies, is compiled for both
-        together, and `enter`, the first draw, again for a shape and its number of prompts.
-        """
-        c, mesh, dtype = self.model, self.mesh, self.dtype
-        prefill = functools.partial(together.prefill, c=c, mesh=mesh)
-        fill = functools.partial(together.fill, c=c, mesh=mesh)
-        enter = functools.partial(together.enter, stop_ids=stop_ids, mesh=mesh)
-        decode = functools.partial(together.decode, c=c, stop_ids=stop_ids, mesh=mesh)
-        # Slots are given away (donated) wherever new ones come back: there is one cache at a time.
-        draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options(mesh))
-        self._prefill = jax.jit(prefill, **options)
-        self._fill = jax.jit(fill, donate_argnums=0)
-        self._enter = jax.jit(enter, **draws, donate_argnums=0)
-        self._decode = jax.jit(decode, **draws, **options, donate_argnums=1)
-        self._halt = jax.jit(device.halt, donate_argnums=0)
-        everywhere = dict(out_shardings=replicated(mesh))
-        self._look = jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere)
-        self._read = jax.jit(lambda s: (s.tokens, s.logp, s.log_mass), **everywhere)
-        self._keys = jax.jit(request_keys, static_argnums=0)
-        self._resize = jax.jit(functools.partial(device.resize, mesh=mesh), static_argnums=(2, 3))
-        self._resize_books = jax.jit(
-            functools.partial(device.resize_books, mesh=mesh), static_argnums=2
-        )
-        # Gathered once for all steps, unless the mesh cuts the model itself.
-        whole = everywhere if samples_whole(mesh) else {}
-        self._prepare = jax.jit(
-            functools.partial(decoder.unstack, c=c, dtype=dtype, mesh=mesh),
-            static_argnames="weights",
-            **whole,
-        )
-        first, tokens = self.shapes[0], self.config.max_tokens
-        self._empty = jax.jit(lambda: device.empty(c, *first, tokens, dtype, mesh))
-
     def prepare(self, params: Params, weights: WeightFormat = "same") -> Params:
         """The weights `generate` runs on: those of a policy, or its shadow in 8 bits."""
-        return self._prepare(params, weights=weights)
+        return self.programs.prepare(params, weights=weights)
 
     def generate(
         self,
@@ -158,13 +116,13 @@ class Engine:
         groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
         work = Schedule(self.config, self.shapes, groups, ending)
         self.steps_taken = self.slot_steps = self.evictions = 0
-        slots = self._empty()
+        slots = self.programs.empty()
         while work.unfinished:
             # Host: another shape if it is time, then who enters; device: up to `steps` tokens for
             # every slot; host: who is done. The host sees only flags and counts, bool and i32[S].
             slots = self._climb(slots, work)
             slots = self._refill(weights, slots, work, sampling, (seed, rollout))
-            steps, slots = self._decode(
+            steps, slots = self.programs.decode(
                 weights, slots, self._steps(), jnp.int32(work.enough_free()), sampling=sampling
             )
             slots = yield from self._collect(slots, steps, work)
@@ -198,9 +156,9 @@ class Engine:
     ) -> device.Slots:
         """Prefills each prefix once, for all who enter with it."""
         # logits f32[P, vocab] and a cache of P rows, which `fill` copies to every sample's slot.
-        logits, cache = self._prefill(weights, prompts, entering.lengths)
-        filled = self._fill(slots.cache, entering, cache)
-        books = self._enter(slots.replace(cache=None), entering, logits, sampling=sampling)
+        logits, cache = self.programs.prefill(weights, prompts, entering.lengths)
+        filled = self.programs.fill(slots.cache, entering, cache)
+        books = self.programs.enter(slots.replace(cache=None), entering, logits, sampling=sampling)
         return books.replace(cache=filled)
 
     def _admission(
@@ -222,7 +180,7 @@ class Engine:
             problem[at], sample[at], count[at] = request.problem, request.sample, request.count
             began[at] = rollout if request.rollout is None else request.rollout
         put = self._whole
-        keys = self._keys(seed, put(began), put(problem), put(sample))
+        keys = self.programs.keys(seed, put(began), put(problem), put(sample))
         return put(prefixes), device.Admission(
             lengths=put(lengths),
             slot=put(slot),
@@ -236,13 +194,13 @@ class Engine:
         self, slots: device.Slots, steps: jax.Array, work: Schedule
     ) -> Iterator[Generated]:
         """Yields what has finished and frees its slots, and those that must wait; returns slots."""
-        active, count, stopped, steps = jax.device_get(self._look(slots, steps))
+        active, count, stopped, steps = jax.device_get(self.programs.look(slots, steps))
         self.steps_taken += int(steps)
         self.slot_steps += int(steps) * work.shape.slots
         work.see(count)
         halted = np.zeros_like(active)
         # Tokens and log-probabilities [S, C] are fetched only if some completion is looked at.
-        read = functools.cache(lambda: Drawn(*jax.device_get(self._read(slots))))
+        read = functools.cache(lambda: Drawn(*jax.device_get(self.programs.read(slots))))
         for slot, request in work.held():
             if active[slot] and not self.stop_strings:
                 continue
@@ -263,13 +221,13 @@ class Engine:
             for slot, request in work.full():
                 work.park(slot, request.drawn(read().row(slot)))
                 halted[slot], self.evictions = True, self.evictions + 1
-        return self._halt(slots, self._whole(halted)) if halted.any() else slots
+        return self.programs.halt(slots, self._whole(halted)) if halted.any() else slots
 
     def _cut(
         self, slots: device.Slots, rest: Sequence[tuple[int | None, Request]]
     ) -> Iterator[Generated]:
         """Yields unfinished completions as they are."""
-        read = Drawn(*jax.device_get(self._read(slots)))
+        read = Drawn(*jax.device_get(self.programs.read(slots)))
         for slot, request in rest:
             drawn = request.kept if slot is None else request.drawn(read.row(slot))
             yield request.ended(drawn, None)
@@ -285,11 +243,11 @@ class Engine:
         length, columns = work.shape.length, min(work.shape.length, self.config.max_tokens)
 
         def moved(kept: Kept, old: jax.Array) -> jax.Array:
-            new = self._resize(old, rows, length, kept.axes)
+            new = self.programs.resize(old, rows, length, kept.axes)
             old.delete()  # before the next array comes: never two caches at once
             return new
 
-        books = self._resize_books(slots.replace(cache=None), rows, columns)
+        books = self.programs.resize_books(slots.replace(cache=None), rows, columns)
         return books.replace(cache=caches.each(moved, self.model, slots.cache))
 
     def _whole(self, x: np.ndarray) -> jax.Array:

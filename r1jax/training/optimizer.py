@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import optax
@@ -72,6 +73,15 @@ def make_optimizer(
 
     Both take steps of about the learning rate in every weight.
     """
+    marks, tree = jax.tree.flatten(decay_mask)
+    return _optimizer(config, updates, tuple(marks), tree)
+
+
+@functools.lru_cache(maxsize=16)
+def _optimizer(
+    config: OptimizerConfig, updates: int, marks: tuple[bool, ...], tree: Any
+) -> optax.GradientTransformation:
+    decay_mask = jax.tree.unflatten(tree, marks)
     rate = schedule(config, updates)
     if config.kind == "adafactor":
         steps = _adafactor(config, rate, decay_mask)

@@ -94,6 +94,7 @@ def make_score_told(
     return run
 
 
+@functools.lru_cache(maxsize=16)
 def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
     """Jitted log-probabilities f32[B, T] of the tokens of a batch, at `temperature`."""
     score = make_score(c, mesh, compute, temperature)
@@ -111,6 +112,7 @@ def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params
     return attach(base, params, lora) if lora else params
 
 
+@functools.lru_cache(maxsize=16)
 def make_functions(
     c: ModelConfig,
     mesh: Mesh,
@@ -121,6 +123,8 @@ def make_functions(
     lora: LoraConfig | None = None,
 ) -> Functions:
     """Builds start, accumulate and apply; gradients and state are donated and stay sharded.
+
+    The same for equal arguments, so that a later stage finds what an earlier one has compiled.
 
     The share is the loss's, which knows nothing of layers, and what layers add of their own.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.

@@ -86,8 +86,8 @@ def laid_out(function, *args):
 def test_prefill_and_decode_compile(mesh):
     config = tiny_config("qwen2", **WIDTH)
     engine = Engine(config, mesh, ENGINE, stop_ids=(1,), dtype=jnp.bfloat16)
-    weights = laid_out(engine._prepare, table.abstract(config, mesh))
-    slots = laid_out(engine._empty)
+    weights = laid_out(engine.programs.prepare, table.abstract(config, mesh))
+    slots = laid_out(engine.programs.empty)
 
     def whole(dtype, *shape):
         return jax.ShapeDtypeStruct(shape, dtype, sharding=replicated(mesh))
@@ -102,10 +102,12 @@ def test_prefill_and_decode_compile(mesh):
     )
     sampling = Sampling(0.6, 0.95, 20)
     prefix = weights, whole(np.int32, rows, 64), entering.lengths
-    assert fits(engine._prefill.lower(*prefix).compile())
-    logits, cache = laid_out(engine._prefill, *prefix)
-    assert fits(engine._fill.lower(slots.cache, entering, cache).compile())
+    assert fits(engine.programs.prefill.lower(*prefix).compile())
+    logits, cache = laid_out(engine.programs.prefill, *prefix)
+    assert fits(engine.programs.fill.lower(slots.cache, entering, cache).compile())
     books = slots.replace(cache=None)
-    assert fits(engine._enter.lower(books, entering, logits, sampling=sampling).compile())
+    assert fits(engine.programs.enter.lower(books, entering, logits, sampling=sampling).compile())
     count = whole(np.int32)
-    assert fits(engine._decode.lower(weights, slots, count, count, sampling=sampling).compile())
+    assert fits(
+        engine.programs.decode.lower(weights, slots, count, count, sampling=sampling).compile()
+    )

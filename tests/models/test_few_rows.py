@@ -71,7 +71,7 @@ def plain():
 
 
 @pytest.mark.parametrize("axes", [{}, {"data": 2}, {"tensor": 2}], ids=str)
-def test_a_model_laid_out_so_writes_the_same(plain, axes, monkeypatch):
+def test_a_model_laid_out_so_writes_the_same(plain, axes, traced_anew, monkeypatch):
     monkeypatch.setattr(decoder, "wanted", lambda mesh: True)
     found, layer = written(**axes)
     # A mesh that cuts matrices by columns keeps them as they are.

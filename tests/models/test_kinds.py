@@ -118,7 +118,7 @@ C = Toy(**vars(tiny_config("qwen3", n_layers=4, vocab_size=96)))
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch):
+def known(traced_anew, monkeypatch):
     monkeypatch.setitem(kinds.ATTENTION, "aged", AGED)
     monkeypatch.setitem(kinds.FEED_FORWARD, "loud", LOUD)
 
@@ -200,7 +200,7 @@ def test_a_layers_own_loss_is_added_to_the_update_however_it_is_cut(
     assert gradient_difference(total.grads, gradient) < 2e-5
 
 
-def test_without_a_share_nothing_is_added(monkeypatch):
+def test_without_a_share_nothing_is_added(traced_anew, monkeypatch):
     compute = update.ComputeConfig(2, 40, 4, chunk=8)
     (batch,) = packed(SEQUENCES, 2, 40, 4)
     monkeypatch.setitem(kinds.FEED_FORWARD, "loud", LOUD._replace(share=None))

@@ -192,13 +192,13 @@ def test_a_stop_string_cuts_at_its_first_token_whatever_the_steps(
 
 
 def test_stop_strings_are_looked_for_every_few_steps(engine, weights, monkeypatch):
-    looks, decode = [], engine._decode
+    looks, decode = [], engine.programs.decode
 
     def counted(weights, slots, steps, enough_free, **kwargs):
         looks.append(int(steps))
         return decode(weights, slots, steps, enough_free, **kwargs)
 
-    monkeypatch.setattr(engine, "_decode", counted)
+    monkeypatch.setattr(engine, "programs", engine.programs._replace(decode=counted))
     monkeypatch.setattr(engine, "detokenize", letters)
     for steps, strings in ((3, ("q",)), (512, ("q",)), (512, ())):
         monkeypatch.setattr(engine, "stop_strings", strings)

@@ -124,9 +124,9 @@ def test_a_prefill_is_compiled_for_prompts_of_a_width_whatever_the_shape(growing
     engine, _, met = growing
     caches, prompts = (set(kind) for kind in zip(*met, strict=True))
     assert len(caches) > 1 and len(prompts) < len(met)
-    assert engine._prefill._cache_size() == len(prompts)
-    assert engine._fill._cache_size() == len(met)
-    assert engine._enter._cache_size() == len(caches)
+    assert engine.programs.prefill._cache_size() == len(prompts)
+    assert engine.programs.fill._cache_size() == len(met)
+    assert engine.programs.enter._cache_size() == len(caches)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def run(config, params, prompts):
     """Texts and log-probabilities by (prompt, sample), and the slots each look has seen."""
     engine = Engine(config, mesh_of(), EngineConfig(slots=6, max_prompt=LONG, max_tokens=12,
                     prefill=2, refill=0.3, steps=3), stop_ids=range(0, 97, 8))  # fmt: skip
-    seen, decode = [], engine._decode
+    seen, decode = [], engine.programs.decode
 
     def watched(weights, slots, *rest, **how):
         leader = jnp.arange(6) + slots.prefix.leader
@@ -29,12 +29,12 @@ def run(config, params, prompts):
         seen.append(jax.device_get((prefix, slots.active, slots.key)))
         return decode(weights, slots, *rest, **how)
 
-    engine._decode = watched
+    engine.programs = engine.programs._replace(decode=watched)
     found = engine.generate(engine.prepare(params), prompts, Sampling(), seed=0, rollout=0)
     return {(g.prompt, g.sample): (g.tokens, g.logp) for g in found}, seen
 
 
-def test_texts_are_those_of_slots_that_read_their_own(monkeypatch):
+def test_texts_are_those_of_slots_that_read_their_own(traced_anew, monkeypatch):
     config = tiny_config(vocab_size=97)
     params = tiny_params(config)
     rng = np.random.default_rng(0)
@@ -44,6 +44,7 @@ def test_texts_are_those_of_slots_that_read_their_own(monkeypatch):
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
     monkeypatch.setattr(grouped, "append_and_attend", forced)
+    traced_anew()
     found, seen = run(config, params, prompts)
     assert found.keys() == wanted.keys()
     for key, (tokens, logp) in wanted.items():

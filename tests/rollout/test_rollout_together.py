@@ -51,7 +51,7 @@ def alone():
 @pytest.mark.parametrize(
     ("axes", "look"), [((4, 2, 1), together.LOOK), ((2, 1, 1), 3), ((2, 1, 2), 3)], ids=str
 )
-def test_texts_are_those_of_one_device(alone, axes, look, monkeypatch):
+def test_texts_are_those_of_one_device(alone, axes, look, traced_anew, monkeypatch):
     monkeypatch.setattr(together, "LOOK", look)
     found, engine = written(mesh_of(*axes))
     agree(found, alone)
@@ -68,19 +68,19 @@ def test_caches_that_fill_up_on_one_device_alone_climb_together():
     assert len(one.shapes) > 1 and engine.shapes == one.shapes
 
 
-def test_a_group_over_two_devices_reads_its_prompt_from_its_own(alone, monkeypatch):
+def test_a_group_over_two_devices_reads_its_prompt_from_its_own(alone, traced_anew, monkeypatch):
     kernel = functools.partial(cache_attention._triton, interpret=True)
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
     monkeypatch.setattr(grouped, "append_and_attend", forced)
     engine = Engine(CONFIG, mesh_of(2, 1, 1), ENGINE, stop_ids=range(0, 97, 11))
-    seen, decode = [], engine._decode
+    seen, decode = [], engine.programs.decode
 
     def watched(weights, slots, *rest, **how):
         seen.append(np.arange(8) + np.asarray(slots.prefix.leader))
         return decode(weights, slots, *rest, **how)
 
-    engine._decode = watched
+    engine.programs = engine.programs._replace(decode=watched)
     weights = engine.prepare(placed(tiny_params(CONFIG), CONFIG, engine.mesh))
     found = engine.generate(weights, PROMPTS, Sampling(), seed=3, rollout=1)
     agree({(g.prompt, g.sample): (g.tokens, g.logp, g.finish_reason) for g in found}, alone)
@@ -95,7 +95,9 @@ def test_a_decode_step_moves_no_weights_and_asks_nobody():
     weights = engine.prepare(placed(tiny_params(CONFIG), CONFIG, mesh))
     number = jnp.int32(9)
     text = (
-        engine._decode.lower(weights, engine._empty(), number, number, sampling=Sampling())
+        engine.programs.decode.lower(
+            weights, engine.programs.empty(), number, number, sampling=Sampling()
+        )
         .compile()
         .as_text()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -51,6 +52,7 @@ def chunks(rows: Pool) -> list[np.ndarray]:
     return np.split(np.arange(n), range(EVAL_CHUNK, n, EVAL_CHUNK))
 
 
+@functools.lru_cache(maxsize=16)
 def loss_examiner(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig, lora: LoraConfig | None = None
 ) -> Examine:

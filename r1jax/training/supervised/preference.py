@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -47,6 +48,7 @@ def make_scores(
     return run
 
 
+@functools.lru_cache(maxsize=16)
 def token_scores(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> PerToken:
     """Jitted: at every token of a batch the reward model's score of its segment, f32[B, T]."""
     scores = make_scores(c, mesh, compute)
