@@ -79,9 +79,11 @@ def find_tests(problem: Problem) -> Tests:
 
     HumanEval: `test`, `entry_point` and `prompt`, whose own helpers the tests use rather than the
     program's. MBPP: `test_list` with `test_imports` or `test_setup_code`. Else `tests`: a list of
-    {"input": text, "output": text}.
+    {"input": text, "output": text}, with a `tolerance` where numbers may differ by it, absolutely
+    or as a share of the expected one.
     """
     data = problem.metadata
+    tolerance = _tolerance(problem)
     if "entry_point" in data and "test" in data:
         entry = data["entry_point"]
         return Calls((data["test"],), (entry,), data.get("prompt", problem.question), entry)
@@ -92,11 +94,29 @@ def find_tests(problem: Problem) -> Tests:
         return Calls(tests, names, f"{setup}\n{imports}")
     pairs = data.get("tests")
     if isinstance(pairs, Sequence) and pairs:
-        return Streams(tuple((str(pair["input"]), str(pair["output"])) for pair in pairs))
+        texts = tuple((str(pair["input"]), str(pair["output"])) for pair in pairs)
+        return Streams(texts, tolerance)
     raise UserError(
         f"problem {problem.id!r}: grader code needs tests: columns test and entry_point "
         "(HumanEval), test_list (MBPP) or tests (a list of input and output)"
     )
+
+
+def _tolerance(problem: Problem) -> float | None:
+    """The metadata's `tolerance`; UserError where it is no small number, or tests are asserts."""
+    value = problem.metadata.get("tolerance")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 < value < 1:
+        raise UserError(
+            f"problem {problem.id!r}: tolerance {value!r}; expected a number above 0 and below 1"
+        )
+    if "test" in problem.metadata or "test_list" in problem.metadata:
+        raise UserError(
+            f"problem {problem.id!r}: a tolerance is for tests of input and output; let its "
+            "asserts say math.isclose"
+        )
+    return float(value)
 
 
 def readings(problem: Problem, text: str) -> list[str]:

@@ -296,7 +296,7 @@ STREAMS = {
     "remembers": """
         import os
         open("n", "a").write("x")
-        print([0, 10, 10][os.path.getsize("n")])
+        print([0, 10, 17][os.path.getsize("n")])
     """,
     "kills its parent": "import os\nos.kill(os.getppid(), 9)\nos.kill(1, 9)\nprint(0)",
     "fork bomb": "import os\nwhile True: os.fork()",
@@ -376,7 +376,9 @@ def test_files_outside_cannot_be_touched_or_read(outside, name):
 
 def test_nothing_of_one_program_is_left_for_the_next():
     assert run("open('mine', 'w').write('x')\n" + RIGHT)[0].right
-    assert run("import os\nassert os.listdir() == [] == os.listdir('/tmp')\n" + RIGHT)[0].right
+    assert run("import os\nassert os.listdir('/tmp') == os.listdir() == ['program.py']\n" + RIGHT)[
+        0
+    ].right
 
 
 def test_the_environment_is_empty_and_nobody_is_there():

@@ -6,6 +6,7 @@ it later has seen a test. It is process 1 of its own process namespace: when it 
 
 from __future__ import annotations
 
+import builtins
 import errno
 import gc
 import importlib
@@ -14,8 +15,11 @@ import random
 import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+from _sitebuiltins import Quitter, _Helper
+from functools import partial
 
 from r1jax.rewards.sandbox import linux
 from r1jax.rewards.sandbox.judge import judge
@@ -27,6 +31,9 @@ _SHARED = (
     "typing",
 )  # fmt: skip
 """What programs import most: loaded once, ahead of all of them."""
+
+_FRAMES = 64
+"""Calls of the sandbox that a program's own stand upon."""
 
 
 def main(isolated: bool) -> None:
@@ -45,6 +52,12 @@ def main(isolated: bool) -> None:
     os.environ |= {"HOME": "/tmp", "TMPDIR": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     for name in _SHARED:
         importlib.import_module(name)
+    # What `site` would bring, without the packages that it opens.
+    builtins.exit, builtins.quit = (Quitter(name, "Ctrl-D") for name in ("exit", "quit"))
+    builtins.help = _Helper()
+    socket.socketpair = _pipe  # what asyncio wakes itself with
+    sys.set_int_max_str_digits(0)  # time is bounded anyway
+    sys.setrecursionlimit(sys.getrecursionlimit() + _FRAMES)
     random.seed(0)  # the same for every program
     gc.freeze()
     send(1, {"ready": True})
@@ -52,6 +65,20 @@ def main(isolated: bool) -> None:
     others = 1 if root else 3
     while _pending() and _serve(isolated, others):
         pass
+
+
+class _End:
+    """An end of a pipe that looks like a socket's."""
+
+    def __init__(self, fd: int) -> None:
+        self.fileno, self.recv, self.send = (partial(f, fd) for f in (int, os.read, os.write))
+        self.setblocking, self.close = partial(os.set_blocking, fd), partial(os.close, fd)
+
+
+def _pipe() -> tuple[_End, _End]:
+    """In place of two sockets, which a program may not have: what is sent to one is read here."""
+    reader, writer = os.pipe()
+    return _End(reader), _End(writer)
 
 
 def _build() -> None:

@@ -1,4 +1,4 @@
-"""A filter of system calls: no new processes, no sockets, nothing that reaches another process."""
+"""A filter of system calls: no processes, sockets or locks; nothing reaches another process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from r1jax.rewards.sandbox.linux import call, no_new_rights
 # name -> number on (x86_64, aarch64); None where there is no such call.
 DENIED: dict[str, tuple[int | None, int | None]] = {
     # New processes and sockets.
-    "fork": (57, None), "vfork": (58, None), "socket": (41, 198),
+    "fork": (57, None), "vfork": (58, None), "socket": (41, 198), "socketpair": (53, 199),
     # What reaches into another process.
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "kcmp": (312, 272),
@@ -26,11 +26,19 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
     "fanotify_init": (300, 262), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427), "keyctl": (250, 219), "add_key": (248, 217),
-    "request_key": (249, 218), "personality": (135, 92),
+    "request_key": (249, 218), "personality": (135, 92), "syslog": (103, 116),
+    # Of what they use the whole system, or the user, has only so much.
+    "io_setup": (206, 0), "inotify_init": (253, None), "inotify_init1": (294, 26),
     # Memory outside the limits, or shared with others.
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194),
     "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
 }  # fmt: skip
+
+_FLOCK, _FCNTL = (73, 32), (72, 25)
+_LOCKS = (6, 7, 37, 38)
+"""Ways to lock a file by fcntl: said to be done, since nobody is there to lock it against, and not
+done, since the libraries are files of the host."""
+_REFUSED_FCNTL = (1024, 1026)  # to be told, and asked, what others do with a file
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E, 56), "aarch64": (1, 0xC00000B7, 220)}
 _CLONE3 = 435
@@ -38,7 +46,7 @@ _CLONE_THREAD = 0x00010000
 _X32 = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _SECOND_AT = 0, 4, 16, 24
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
@@ -74,6 +82,13 @@ def _filter(machine: str) -> bytes:
     for numbers in DENIED.values():
         if numbers[place] is not None:
             steps += [(_EQUAL, 0, 1, numbers[place]), (_RETURN, 0, 0, refuse)]
+    steps += [(_EQUAL, 0, 1, _FLOCK[place]), (_RETURN, 0, 0, _ERRNO)]
+    by_command = [(number, _ERRNO) for number in _LOCKS]
+    by_command += [(number, refuse) for number in _REFUSED_FCNTL]
+    steps += [(_EQUAL, 0, 2 + 2 * len(by_command), _FCNTL[place]), (_LOAD, 0, 0, _SECOND_AT)]
+    for number, answer in by_command:
+        steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, answer)]
+    steps += [(_RETURN, 0, 0, _ALLOW)]
     # Its flags lie in memory, out of a filter's sight; glibc falls back to clone.
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     steps += [

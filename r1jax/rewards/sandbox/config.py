@@ -52,9 +52,13 @@ class Calls:
 
 @dataclass(frozen=True)
 class Streams:
-    """Tests of a whole program: (standard input, expected standard output) pairs."""
+    """Tests of a whole program: (standard input, expected standard output) pairs.
+
+    With `tolerance` numbers in the output may differ by it, absolutely or as a share.
+    """
 
     pairs: tuple[tuple[str, str], ...]
+    tolerance: float | None = None
 
 
 Tests = Calls | Streams

@@ -7,9 +7,12 @@ data), its network has no device. For each program it forks a *judge*, which mou
 /tmp of limited size and forks the *program's process* into a further process namespace - before it
 reads the tests. A filter of system calls refuses new processes, sockets and whatever reaches into
 another process; root becomes nobody; every capability is gone; CPU, memory, files and threads are
-limited. The judge runs the tests, calling the program's functions across a pipe; only plain values
-of Python's own types come back, and are compared there. When a judge ends, the box kills all that
-is left and waits for the last of it.
+limited, already when the program is compiled. The judge runs the tests, calling the program's
+functions across a pipe; only values of the standard library's own types come back, and are compared
+there. What else a program makes stays with it: a test may call it, ask for its attributes, items or
+length, and compare those. A whole program runs once for each input, in a process that ends as
+Python's own does: threads are waited for, exit functions called, files flushed. When a judge ends,
+the box kills all that is left and waits for the last of it.
 
 Guaranteed where it is isolated (Linux 5.12, x86_64 or aarch64, user namespaces allowed):
 - a program reads and writes nothing but its own /tmp (reads: Python's and the system's libraries),
@@ -18,10 +21,14 @@ Guaranteed where it is isolated (Linux 5.12, x86_64 or aarch64, user namespaces 
   builtins, odd `__eq__`, frames, memory and files there decide nothing.
 Not guaranteed:
 - that it solves the problem: it sees the arguments of each call, and may have learnt the answers;
+- that a test is strict: what a program has changed in place a test sees changed, as in one process
+  (but not within the same `assert`, unless None was returned);
 - more than the kernel does: a hole in Linux is a hole here; timing between processes can be felt;
 - what leaves as plain values is compared as such: an int subclass counts as its int, any iterator
-  as an iterator; a test cannot see arguments that the program has changed in place;
-- memory: `memory_mb` for the program, as much and 256 MiB more for the judge, `file_mb` for /tmp.
+  as an iterator, a Counter as a dict; an object of the program's own classes equals itself alone;
+- memory: `memory_mb` for the program (the stacks of its threads count as they are reserved), as
+  much and 256 MiB more for the judge, `file_mb` for /tmp, 16 MiB for an input;
+- processes and sockets, also for those who want them for good; file locks do nothing.
 With `unsafe`, and only where isolation is impossible, limits and the filter (where there is one)
 are all that remains: the program then has your files and, without the filter, the network; and one
 that is out to reach the tests, which another process of the same user holds, can.

@@ -6,25 +6,19 @@ comes from it are plain values (`wire.decode`).
 
 from __future__ import annotations
 
-import ast
-import builtins
 import os
 import random
-import select
 import signal
-import time
 import traceback
 from typing import Any
 
-from r1jax.rewards.sandbox import calls, linux, program
-from r1jax.rewards.sandbox.wire import Strange, decode, encode, pack, receive, send
+from r1jax.rewards.sandbox import calls, linux
+from r1jax.rewards.sandbox.compare import same_output
+from r1jax.rewards.sandbox.counted import CASE, Counted
+from r1jax.rewards.sandbox.remote import Over, Remote, Thing
+from r1jax.rewards.sandbox.wire import MAX_FRAME, receive, send
 
 _GRACE_SECONDS = 0.5
-_CASE = "__case__"
-
-
-class Over(BaseException):
-    """The program cannot go on; no test that expects an exception may catch this one."""
 
 
 def judge(source: int, verdict: int, isolated: bool, others: int, directory: str) -> None:
@@ -38,14 +32,17 @@ def judge(source: int, verdict: int, isolated: bool, others: int, directory: str
         order["processes"] += others
         if not isolated:
             order["processes"] = 1 << 15  # all of the user's processes would count
-            os.chdir(directory)
-            os.environ |= {"HOME": directory, "TMPDIR": directory}
+            order["devices"] = directory
+            home = f"{directory}/home"
+            os.mkdir(home)
+            os.chdir(home)
+            os.environ |= {"HOME": home, "TMPDIR": home}
         else:
-            linux.make_directory(order["file_mb"])
+            order["devices"] = linux.make_directory(order["file_mb"], MAX_FRAME >> 20)
             linux.unshare(linux.NEWPID)
             linux.drop_rights()
             linux.end_with_parent()
-        remote = Remote(order, isolated)
+        remote = Remote(order, lambda: _confine(isolated), isolated)
         tests = receive(source)
         signal.setitimer(signal.ITIMER_REAL, order["wall_seconds"] + _GRACE_SECONDS)
         _confine(isolated)
@@ -69,164 +66,85 @@ def _confine(isolated: bool) -> None:
             raise
 
 
-class Remote:
-    """The program's process: forked here, asked through a pipe until its time is up."""
-
-    def __init__(self, order: dict[str, Any], isolated: bool) -> None:
-        ask, self._to = os.pipe()
-        self._back, tell = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setsid()
-            os.close(self._to)
-            os.close(self._back)
-            if isolated:
-                linux.end_with_parent()
-            program.serve(ask, tell, order, lambda: _confine(isolated))
-        os.close(ask)
-        os.close(tell)
-        os.set_blocking(self._to, False)
-        os.set_blocking(self._back, False)
-        self._cpu, self._end = order["cpu_seconds"], time.monotonic() + order["wall_seconds"]
-
-    def ready(self) -> None:
-        """Waits until the program's own statements have run."""
-        if self._answer() != {"ready": True}:
-            raise Over("wrong")
-
-    def ask(self, message: Any) -> dict[str, Any]:
-        """The answer to one request; Over where there is none."""
-        view = memoryview(pack(message))
-        while view:
-            self._wait(self._to, select.POLLOUT)
-            try:
-                view = view[os.write(self._to, view) :]
-            except BrokenPipeError:
-                raise Over(self._death()) from None
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        try:
-            answer = receive(self._back, self._read)
-        except EOFError:
-            raise Over(self._death()) from None
-        except Strange:
-            raise Over("output") from None
-        if type(answer) is not dict:
-            raise Over("output")
-        return answer
-
-    def _read(self, fd: int, size: int) -> bytes:
-        self._wait(fd, select.POLLIN)
-        return os.read(fd, size)
-
-    def _wait(self, fd: int, event: int) -> None:
-        poll = select.poll()
-        poll.register(fd, event)
-        while not poll.poll(1000 * program.POLL_SECONDS):
-            if program.cpu_seconds(self.pid) > self._cpu:
-                raise Over("cpu")
-            if time.monotonic() > self._end:
-                raise Over("wall")
-
-    def _death(self) -> str:
-        _, status, usage = os.wait4(self.pid, 0)
-        return "cpu" if usage.ru_utime + usage.ru_stime > self._cpu else "died"
-
-
-class Function:
-    """A function of the program as the tests see it."""
-
-    def __init__(self, remote: Remote, name: str) -> None:
-        self._remote, self.__name__ = remote, name
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        encoded = [encode(part, _refuse) for part in (list(arguments), keywords)]
-        answer = self._remote.ask({"name": self.__name__, "given": encoded})
-        if answer.keys() == {"raise"}:
-            raise _error(answer["raise"])
-        if answer.keys() != {"value"}:
-            raise Over("output")
-        try:
-            return decode(answer["value"])
-        except (Strange, RecursionError):
-            raise Over("output") from None
-
-
-def _refuse(value: Any) -> int:
-    raise TypeError(f"a test hands over a {type(value).__name__}, which cannot leave its process")
-
-
-def _error(described: Any) -> Exception:
-    """An exception of the program: a builtin one by its name, else a RuntimeError."""
-    name, message = described if type(described) is list and len(described) == 2 else ("", "")
-    kind = getattr(builtins, name, None) if type(name) is str else None
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        try:
-            return kind(message)
-        except TypeError:  # those of Unicode want more arguments
-            return ValueError(message)
-    return RuntimeError(f"{name}: {message}")
-
-
 class Cases:
-    """Counts the tests: a context around each; a failed one ends them all unless `share`."""
+    """Counts the tests: a context around each; a failed one ends them all unless `share`.
 
-    def __init__(self, share: bool) -> None:
-        self.passed, self.run, self.share = 0, 0, share
+    `unseen` are asserts that have yet to run once, whatever the program does.
+    """
+
+    def __init__(self, remote: Remote, share: bool) -> None:
+        self.passed, self.run, self.unseen = 0, 0, set[int]()
+        self._remote, self._share = remote, share
+
+    def __call__(self, number: int) -> Cases:
+        self.unseen.discard(number)
+        return self
 
     def __enter__(self) -> None:
         self.run += 1
+        self._remote.asserting += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, where: Any) -> bool:
         self.passed += kind is None
-        return self.share and kind is not None and issubclass(kind, Exception)
+        self._remote.asserting -= 1
+        self._remote.show_changes()
+        return self._share and kind is not None and issubclass(kind, (Exception, SystemExit))
 
 
 def run(remote: Remote, tests: dict[str, Any], streams: bool, share: bool) -> dict[str, Any]:
     """The verdict: {"passed", "total", "reason"}."""
-    cases, reason, least = Cases(share), "", 0
+    cases, reason, least = Cases(remote, share), "", 0
     try:
         if streams:
             least = len(tests["pairs"])
             remote.ready()
-            _streams(remote, tests["pairs"], cases)
+            _streams(remote, tests["pairs"], tests["tolerance"], cases)
         else:
-            parts = [ast.parse(text) for text in tests["tests"]]
-            least = sum(isinstance(n, ast.Assert) for part in parts for n in ast.walk(part))
+            parts = [Counted(text, tests["entry"]) for text in tests["tests"]]
+            for part in parts:
+                cases.unseen |= part.required
             remote.ready()
             _calls(remote, tests, parts, cases)
     except Over as over:
         reason = str(over)
-    except Exception:
+    except (Exception, SystemExit):
         reason = "wrong"
-    total = max(least, cases.run)
+    total = max(least, cases.run + len(cases.unseen))
     if not reason and (cases.passed < total or total == 0):
         reason = "wrong"
     return {"passed": cases.passed, "total": total, "reason": reason}
 
 
-def _calls(remote: Remote, tests: dict[str, Any], parts: list[ast.Module], cases: Cases) -> None:
+def _calls(remote: Remote, tests: dict[str, Any], parts: list[Counted], cases: Cases) -> None:
     # A test may draw at random: alike in every run, but not as the program could foresee.
     random.seed(repr(tests))
     space: dict[str, Any] = {"__name__": "tests"}
-    exec(tests["setup"], space)
-    space |= {name: Function(remote, name) for name in tests["names"]} | {_CASE: cases}
+    exec(compile(tests["setup"], "<setup>", "exec", dont_inherit=True), space)
+    space |= {name: Thing(remote, name) for name in tests["names"]} | {CASE: cases}
+    asserts = "assert" in tests["setup"] or any(part.asserts for part in parts)
     for part in parts:
-        tree = ast.fix_missing_locations(_Counted().visit(part))
-        exec(compile(tree, "<tests>", "exec"), space)
+        before = remote.operations, cases.run
+        exec(part.code, space)
+        if not tests["entry"]:
+            _passed_quietly(remote, before, asserts, cases)
     if tests["entry"]:
+        before = remote.operations, cases.run
         space["check"](space[tests["entry"]])
+        _passed_quietly(remote, before, asserts, cases)
 
 
-class _Counted(ast.NodeTransformer):
-    """Puts each `assert` into a context of its own."""
+def _passed_quietly(remote: Remote, before: tuple[int, int], asserts: bool, cases: Cases) -> None:
+    """Counts what asked the program and came to its end without an assert that ran here.
 
-    def visit_Assert(self, node: ast.Assert) -> ast.With:
-        return ast.With([ast.withitem(ast.Name(_CASE, ast.Load()))], [node])
+    So do tests that expect an exception, and those whose asserts stand in a helper of the setup;
+    without any assert in sight nothing is tested.
+    """
+    if asserts and remote.operations > before[0] and cases.run == before[1]:
+        with cases:
+            pass
 
 
-def _streams(remote: Remote, pairs: list[list[str]], cases: Cases) -> None:
+def _streams(remote: Remote, pairs: list[list[str]], tolerance: float | None, cases: Cases) -> None:
     for given, expected in pairs:
         with cases:
             answer = remote.ask({"input": given})
@@ -235,10 +153,5 @@ def _streams(remote: Remote, pairs: list[list[str]], cases: Cases) -> None:
                 raise Over("output")
             if reason in ("cpu", "output"):
                 raise Over(reason)
-            if reason or _lines(output) != _lines(expected):
+            if reason or not same_output(output, expected, tolerance):
                 raise AssertionError
-
-
-def _lines(text: str) -> list[str]:
-    """Lines without white space at their ends, without empty ones at the end of the text."""
-    return [line.rstrip() for line in text.rstrip().split("\n")]

@@ -29,6 +29,9 @@ _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 _CAPABILITY_VERSION = 0x20080522
 
+DEVICES = "/dev/fd"
+"""Where a program's standard input and output have names."""
+
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 _FILES = ("/dev/null", "/dev/zero", "/dev/urandom", "/etc/ld.so.cache")
 
@@ -86,7 +89,10 @@ def make_root() -> None:
             os.makedirs(os.path.dirname(base + path), exist_ok=True)
             os.close(os.open(base + path, os.O_CREAT))
             _mount(path, base + path, "", _BIND)
-    os.mkdir(base + "/tmp")
+    for path in ("/tmp", DEVICES):
+        os.mkdir(base + path)
+    for name, target in (("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "null")):
+        os.symlink(target, f"{base}/dev/{name}")
     for path in _installed_packages():
         if os.path.isdir(base + path):
             _mount("tmpfs", base + path, "tmpfs", _NOSUID | _NODEV, "size=4k,mode=755")
@@ -97,12 +103,17 @@ def make_root() -> None:
     _read_only("/", recursive=False)
 
 
-def make_directory(megabytes: int) -> None:
-    """A new, empty /tmp of this size, which ends with this process and its children."""
+def make_directory(megabytes: int, input_mb: int) -> str:
+    """A new, empty /tmp of this size, which ends with this process and its children.
+
+    Returns another such directory, for standard input of that size and standard output.
+    """
     unshare(NEWNS)
-    options = f"size={megabytes}m,nr_inodes=4096,mode=1777"
-    _mount("tmpfs", "/tmp", "tmpfs", _NOSUID | _NODEV, options)
+    for path, size in (("/tmp", megabytes), (DEVICES, input_mb)):
+        options = f"size={size}m,nr_inodes=4096,mode=1777"
+        _mount("tmpfs", path, "tmpfs", _NOSUID | _NODEV, options)
     os.chdir("/tmp")
+    return DEVICES
 
 
 def drop_rights() -> None:

@@ -6,47 +6,56 @@ sends back is judged elsewhere; a program that takes this process over has gaine
 
 from __future__ import annotations
 
-import io
+import builtins
+import operator
 import os
-import select
 import signal
 import sys
-import time
 import types
 from collections.abc import Callable
-from functools import partial
+from itertools import islice
 from typing import Any
 
 from r1jax.rewards.sandbox.linux import set_limits
-from r1jax.rewards.sandbox.wire import decode, encode, receive, send
+from r1jax.rewards.sandbox.streams import Streams
+from r1jax.rewards.sandbox.wire import MAX_FRAME, MAX_ITEMS, decode, encode, receive, send
 
-POLL_SECONDS = 0.05
-MAX_OUTPUT = 2 << 20
-"""Bytes that a program may print for one test."""
-
+_FILE = "program.py"
 _MESSAGE = 500
-Limit = Callable[[float], None]
-"""Takes a process's last rights away and bounds it, its CPU seconds among the rest."""
-
-
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, its threads included; 0.0 where it has ended."""
-    try:
-        return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) makes of a pid
-    except OSError:
-        return 0.0
+_CHANGEABLE = (list, dict, set, bytearray)
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": lambda thing, *arguments, **keywords: thing(*arguments, **keywords),
+    "attribute": getattr, "assign": setattr, "length": len, "truth": bool, "text": str,
+    "representation": repr, "item": operator.getitem, "put": operator.setitem,
+    "items": lambda thing: list(islice(thing, MAX_ITEMS)),
+}  # fmt: skip
+"""What a test may do with a thing of the program; comparing is done where the test is."""
 
 
 def serve(ask: int, tell: int, order: dict[str, Any], confine: Callable[[], None]) -> None:
     """Runs the program of `order` and answers requests from `ask` on `tell`; never returns.
 
     `confine` takes the last rights away; it is called just before any of the program's code runs.
+    Before it is compiled, which may take any time and memory, this process is bounded.
     """
     try:
         _only(ask, tell)
-        code, limit = _compiled(order["programs"]), partial(_limit, order, confine)
-        serve = _serve_streams if order["streams"] else _serve_calls
-        serve(ask, tell, code, order["cpu_seconds"], limit)
+
+        def limit(cpu: float) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            confine()
+            set_limits(cpu, order["memory_mb"], order["file_mb"], order["processes"])
+
+        if order["streams"]:
+            # Inputs lie in files that are none of the program's, and each run is a process.
+            input_mb = max(MAX_FRAME >> 20, order["file_mb"])
+            set_limits(order["cpu_seconds"], order["memory_mb"], input_mb, 1 << 12)
+            streams = Streams(_compiled(order["programs"]), order, limit)
+            send(tell, {"ready": True})
+            while True:
+                send(tell, streams.run(receive(ask)["input"], _module))
+        limit(order["cpu_seconds"])
+        _Calls(ask, tell, _compiled(order["programs"])).serve()
     except BaseException as error:
         send(tell, {"raise": _named(error)})
     finally:
@@ -65,52 +74,104 @@ def _only(ask: int, tell: int) -> None:
     os.closerange(start, os.sysconf("SC_OPEN_MAX") if sys.platform != "linux" else 1 << 16)
 
 
-def _limit(order: dict[str, Any], confine: Callable[[], None], cpu: float) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    confine()
-    set_limits(cpu, order["memory_mb"], order["file_mb"], order["processes"])
-
-
 def _compiled(programs: list[str]) -> types.CodeType:
     """The first of the readings of a text that is Python; SyntaxError where none is."""
+    path = os.path.abspath(_FILE)
     for program in programs:
+        program = program.removeprefix("\ufeff")
         try:
-            return compile(program, "<program>", "exec")
+            code = compile(program, path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             last = error
+            continue
+        with open(path, "w", encoding="utf-8") as file:  # for those that read themselves
+            file.write(program)
+        return code
     raise last
 
 
 def _module(name: str) -> dict[str, Any]:
     module = types.ModuleType(name)
     sys.modules[name] = module
-    sys.argv = ["program.py"]
+    path = os.path.abspath(_FILE)
+    sys.argv = [path]
+    sys.path.insert(0, os.path.dirname(path))
+    module.__dict__.update(__file__=path, __builtins__=builtins, __annotations__={})
     return module.__dict__
 
 
-# --- functions of the program, called one by one ----------------------------------------------
+class _Calls:
+    """Functions of the program, called one by one; what they return and is not plain stays here."""
 
-
-def _serve_calls(ask: int, tell: int, code: types.CodeType, cpu: float, limit: Limit) -> None:
-    limit(cpu)
-    kept: list[Any] = []
-
-    def keep(value: Any) -> int:
-        kept.append(value)
-        return len(kept) - 1
-
-    space = _module("program")  # not __main__: what a program shows off there is not run
-    exec(code, space)
-    send(tell, {"ready": True})
-    while True:
-        request = receive(ask)
+    def __init__(self, ask: int, tell: int, code: types.CodeType) -> None:
+        self._ask, self._tell = ask, tell
+        self._kept: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        self._space = _module("program")  # not __main__: what a program shows off there is not run
         try:
-            arguments, keywords = (decode(part, kept.__getitem__) for part in request["given"])
-            value = space[request["name"]](*arguments, **keywords)
-            answer = {"value": encode(value, keep)}
-        except Exception as error:
-            answer = {"raise": _named(error)}
-        send(tell, answer)
+            exec(code, self._space)
+        except SystemExit:
+            pass  # what it has defined until then can be called
+        send(tell, {"ready": True})
+
+    def serve(self) -> None:
+        """Answers requests until the other side is gone."""
+        while True:
+            request = receive(self._ask)
+            send(self._tell, self._answer(request))
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        try:
+            arguments, keywords = (self._decode(part) for part in request["given"])
+            operation = _OPERATIONS[request["do"]]
+            value = operation(self._find(request["on"]), *arguments, **keywords)
+            answer["value"] = encode(value, self._keep)
+            changed = self._changed(request["given"][0], arguments)
+            if changed:
+                answer["changed"] = changed
+        except (Exception, SystemExit) as error:
+            return {"raise": _named(error)}
+        return answer
+
+    def _changed(self, given: list[Any], arguments: list[Any]) -> dict[str, Any]:
+        """The arguments that are not as they were, by their place."""
+        now = {
+            str(i): encode(argument, self._keep)
+            for i, argument in enumerate(arguments)
+            if isinstance(argument, _CHANGEABLE)
+        }
+        return {i: data for i, data in now.items() if data != given[int(i)]}
+
+    def _decode(self, data: Any) -> Any:
+        return decode(data, self._find)
+
+    def _keep(self, value: Any) -> int:
+        """The number of a value: the same whenever it is the same one."""
+        number = self._numbers.setdefault(id(value), len(self._kept))
+        if number == len(self._kept):
+            self._kept.append(value)
+        return number
+
+    def _find(self, handle: int | str) -> Any:
+        """What was kept under a number, a name of the program, or a function of the test's (-1)."""
+        if isinstance(handle, str):
+            return self._space[handle]
+        return self._kept[handle] if handle >= 0 else self._function(handle)
+
+    def _function(self, handle: int) -> Callable[..., Any]:
+        """A function that stays with the test."""
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            given = [encode(part, self._keep) for part in (list(arguments), keywords)]
+            send(self._tell, {"function": handle, "given": given})
+            answer = receive(self._ask)
+            if "raise" in answer:
+                name, message = answer["raise"]
+                raise getattr(builtins, name, RuntimeError)(message)
+            return self._decode(answer["value"])
+
+        return call
 
 
 def _named(error: BaseException) -> list[str]:
@@ -119,81 +180,3 @@ def _named(error: BaseException) -> list[str]:
     except Exception:
         message = ""
     return [type(error).__name__, message]
-
-
-# --- the whole program, once for each input ---------------------------------------------------
-
-
-def _serve_streams(ask: int, tell: int, code: types.CodeType, left: float, limit: Limit) -> None:
-    send(tell, {"ready": True})
-    while True:
-        text = receive(ask)["input"]
-        child_in, ours_in = os.pipe()
-        ours_out, child_out = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.dup2(child_in, 0)
-            os.dup2(child_out, 1)
-            os.closerange(3, 1 << 10)
-            _run(code, left, limit)
-        os.close(child_in)
-        os.close(child_out)
-        data = text.encode("utf-8", "replace")
-        output, reason = _talk(pid, ours_in, ours_out, data, left)
-        os.close(ours_out)
-        if reason:
-            os.kill(pid, signal.SIGKILL)
-        _, status, usage = os.wait4(pid, 0)  # one that hangs now is ended with this process
-        left -= usage.ru_utime + usage.ru_stime
-        if left <= 0:
-            reason = "cpu"
-        elif not reason and status:
-            reason = "wrong"
-        send(tell, {"output": output.decode("utf-8", "replace"), "reason": reason})
-
-
-def _run(code: types.CodeType, cpu: float, limit: Limit) -> None:
-    status = 1
-    try:
-        limit(cpu)
-        sys.stdin = sys.__stdin__ = io.TextIOWrapper(
-            io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8", "replace"
-        )
-        sys.stdout = sys.__stdout__ = io.TextIOWrapper(
-            io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "replace"
-        )
-        exec(code, _module("__main__"))
-        status = 0
-    except SystemExit as end:
-        status = 0 if end.code in (None, 0) else 1
-    finally:
-        try:
-            sys.stdout.flush()
-        finally:
-            os._exit(status)
-
-
-def _talk(pid: int, to: int, back: int, given: bytes, cpu: float) -> tuple[bytes, str]:
-    """(what the child printed, why it was stopped or ""): feeds it and reads until it closes."""
-    os.set_blocking(to, False)
-    poll = select.poll()
-    poll.register(back, select.POLLIN)
-    poll.register(to, select.POLLOUT)
-    view, output = memoryview(given), bytearray()
-    with open(to, "wb", buffering=0) as feed:
-        while cpu_seconds(pid) <= cpu:
-            for fd, _ in poll.poll(1000 * POLL_SECONDS):
-                if fd == back:
-                    part = os.read(back, 1 << 16)
-                    output += part
-                    if not part or len(output) > MAX_OUTPUT:
-                        return bytes(output), "output" if part else ""
-                    continue
-                try:
-                    view = view[os.write(to, view[: 1 << 16]) :]
-                except BrokenPipeError:
-                    view = view[:0]
-                if not view:  # the program then sees the end of its input
-                    poll.unregister(to)
-                    feed.close()
-    return bytes(output), "cpu"

@@ -8,7 +8,12 @@ from __future__ import annotations
 import json
 import os
 import struct
+from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -16,7 +21,8 @@ MAX_FRAME = 16 << 20
 """Bytes of one frame at most."""
 
 _LENGTH = struct.Struct("<I")
-_MAX_ITEMS = 1_000_000  # of a generator, which may have no end
+MAX_ITEMS = 1_000_000
+"""Items that are taken from a generator, which may have no end."""
 _SMALL = 1 << 53
 
 
@@ -25,9 +31,9 @@ class Strange(ValueError):
 
 
 class Opaque:
-    """A value that stays in the program: it can be handed back to it, and equals only itself."""
+    """A value that stays in its process: it can be handed back to it, and equals only itself."""
 
-    def __init__(self, handle: int) -> None:
+    def __init__(self, handle: int | str) -> None:
         self.handle = handle
 
 
@@ -71,11 +77,13 @@ def encode(value: Any, keep: Callable[[Any], int]) -> Any:
     for name, (kind, take_apart, _) in _KINDS.items():
         if isinstance(value, kind):
             return {name: encode(take_apart(value), keep)}
+    if isinstance(value, type) and _TYPES.get(value.__name__) is value:
+        return {"type": value.__name__}
     return {"opaque": keep(value)}
 
 
-def decode(data: Any, find: Callable[[int], Any] = Opaque) -> Any:
-    """Inverse of `encode`; `find` turns a number into what was kept. Strange for anything else."""
+def decode(data: Any, find: Callable[[Any], Any] = Opaque) -> Any:
+    """Inverse of `encode`; `find` turns a handle into what was kept. Strange for anything else."""
     if data is None or type(data) in (bool, int, float, str):
         return data
     if type(data) is list:
@@ -84,11 +92,13 @@ def decode(data: Any, find: Callable[[int], Any] = Opaque) -> Any:
         raise Strange("not a value")
     ((name, part),) = data.items()
     try:
-        if name == "opaque":
-            return find(int(part))
+        if name == "opaque" and type(part) in (int, str):
+            return find(part)
+        if name == "type":
+            return _TYPES[part]
         if name in _KINDS:
             return _KINDS[name][2](decode(part, find))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise Strange(f"not a {name}") from error
     raise Strange("not a value")
 
@@ -108,8 +118,29 @@ _KINDS: dict[str, _Kind] = {  # type, its parts, a value from its parts
     "bytearray": (bytearray, bytearray.hex, bytearray.fromhex),
     "complex": (complex, lambda z: [z.real, z.imag], lambda parts: complex(*parts)),
     "range": (range, lambda r: [r.start, r.stop, r.step], lambda parts: range(*parts)),
-    "iterator": (Iterator, lambda value: list(islice(value, _MAX_ITEMS)), iter),
+    "deque": (deque, lambda d: [list(d), d.maxlen], lambda parts: deque(*parts)),
+    "fraction": (Fraction, lambda f: [f.numerator, f.denominator], lambda parts: Fraction(*parts)),
+    "decimal": (Decimal, str, Decimal),
+    "array": (array, lambda a: [a.typecode, a.tolist()], lambda parts: array(*parts)),
+    # A datetime is a date, and comes first.
+    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
+    "date": (date, date.isoformat, date.fromisoformat),
+    "time": (time, time.isoformat, time.fromisoformat),
+    "timedelta": (
+        timedelta,
+        lambda span: [span.days, span.seconds, span.microseconds],
+        lambda parts: timedelta(*parts),
+    ),
+    "iterator": (Iterator, lambda value: list(islice(value, MAX_ITEMS)), iter),
 }
+
+_TYPES = {
+    kind.__name__: kind
+    for kind in (
+        bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
+        range, type(None), Decimal, Fraction, deque, date, datetime,
+    )
+}  # fmt: skip
 
 
 def _exactly(fd: int, size: int, read: Callable[[int, int], bytes]) -> bytes:
