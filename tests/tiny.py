@@ -17,10 +17,16 @@ from r1jax.models import table
 from r1jax.models.config import ModelConfig, RopeScaling
 
 FAMILIES = ("qwen2", "qwen3", "llama")
+SPECIAL = {
+    "biased": ("llama", dict(attention_bias=True, output_bias=True, ffn_bias=True)),
+    "windowed": ("qwen3", dict(window=5, windowed=(True, False, True))),
+}
+"""Families with what only some of their models have."""
 
 
 def tiny_config(family="qwen2", **changes):
     """A decoder of 3 layers; every family brings its peculiarity, and qwen3 an untied head."""
+    family, own = SPECIAL.get(family, (family, {}))
     config = ModelConfig(
         family=family,
         vocab_size=97,
@@ -38,7 +44,7 @@ def tiny_config(family="qwen2", **changes):
         eos_ids=(1,),
         init_std=0.2,
     )
-    return replace(config, **changes)
+    return replace(config, **(own | changes))
 
 
 def tiny_params(config, seed=0):

@@ -28,7 +28,8 @@ def load_tokenizer(path: str | Path) -> Any:
         raise UserError(f"tokenizer {path}: no such directory; give one with a tokenizer.json")
     try:
         tokenizer = _class_of(path).from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    # The tokenizers library raises bare Exceptions (a regex of tokenizer.json that is none).
+    except Exception as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"tokenizer {path}: cannot be loaded ({reason[0]})") from error
     if tokenizer.eos_token_id is None:

@@ -32,12 +32,14 @@ def attention(
     *,
     scale: float | None = None,
     mesh: Mesh | None = None,
+    window: int = 0,
 ) -> jax.Array:
     """Causal attention inside segments: softmax(scale·q·kᵀ)·v, by default scale = 1/√h.
 
     q[B, T, heads, h]; k[B, T, kv_heads, h]; v[B, T, kv_heads, w]; returns [B, T, heads, w], 0 at
-    padding. `kernel` is auto, xla or cudnn; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA
-    devices, and XLA, which runs everywhere, where no mesh is given.
+    padding. With a `window` a token sees that many: itself and those before. `kernel` is auto, xla
+    or cudnn; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, and XLA, which runs
+    everywhere, where no mesh is given.
     """
     (b, t, heads, h), kv_heads = q.shape, k.shape[2]
     assert k.shape == (b, t, kv_heads, h) and v.shape[:3] == k.shape[:3], (
@@ -49,7 +51,7 @@ def attention(
     if kernel == "auto":
         kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1])
     run = {"xla": _xla, "cudnn": _cudnn}[kernel]
-    return run(q, k, v, segments, math.sqrt(h) if scale is None else 1 / scale)
+    return run(q, k, v, segments, math.sqrt(h) if scale is None else 1 / scale, window)
 
 
 def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
@@ -59,13 +61,17 @@ def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
     return "cudnn" if platform(mesh) == "gpu" and half and fits else "xla"
 
 
-def _xla(q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float) -> jax.Array:
+def _xla(
+    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float, window: int
+) -> jax.Array:
     b, t, heads, h = q.shape
     grouped = q.reshape(b, t, k.shape[2], heads // k.shape[2], h)
     scores = jnp.einsum("btkgh,bskh->bkgts", grouped, k, preferred_element_type=jnp.float32)
     ids = segments.ids
     same = (ids[:, :, None] == ids[:, None, :]) & (ids > 0)[:, :, None]
     visible = same & (jnp.arange(t)[:, None] >= jnp.arange(t)[None, :])
+    if window:
+        visible &= jnp.arange(t)[:, None] - jnp.arange(t)[None, :] < window
     scores = jnp.where(visible[:, None, None], scores / divisor, NEGATIVE)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     out = jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(b, t, heads, -1)
@@ -81,7 +87,7 @@ def segment_starts(ids: jax.Array, max_segments: int) -> tuple[jax.Array, jax.Ar
 
 
 def _cudnn(
-    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float
+    q: jax.Array, k: jax.Array, v: jax.Array, segments: Segments, divisor: float, window: int
 ) -> jax.Array:
     """cuDNN's packed layout, whose offsets only a private module of jax takes.
 
@@ -106,5 +112,6 @@ def _cudnn(
         kv_offsets=starts,
         scale=1.0 / divisor,
         mask_type=cudnn.MaskType.PADDING_CAUSAL,
+        sliding_window_length=window or None,
     )
     return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)

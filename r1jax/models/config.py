@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,12 @@ class ModelConfig:
     rope_theta: float = 10000.0
     rope_scaling: RopeScaling | None = None
     rms_eps: float = 1e-6
-    attention_bias: bool = False
+    attention_bias: bool = False  # of queries, keys and values
+    output_bias: bool = False  # of attention's output projection
+    ffn_bias: bool = False
     qk_norm: bool = False
+    window: int = 0  # tokens that a windowed layer sees, the own one included; 0: no window
+    windowed: tuple[bool, ...] = ()  # by layer, whether it has the window; empty: all have it
     tied: bool = True
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
@@ -65,8 +70,16 @@ class ModelConfig:
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
-        """Homogeneous runs of layers, in order; the dense families have one."""
-        return (Stack("grouped", "dense", self.n_layers),)
+        """Homogeneous runs of layers, in order; the dense families without windows have one."""
+        runs = itertools.groupby(self.has_window)
+        kinds = {False: "grouped", True: "windowed"}
+        return tuple(Stack(kinds[has], "dense", len(list(run))) for has, run in runs)
+
+    @property
+    def has_window(self) -> tuple[bool, ...]:
+        """By layer, whether it sees the latest tokens alone."""
+        whole = (self.window > 0,) * self.n_layers
+        return self.windowed if self.window and self.windowed else whole
 
     @property
     def q_dim(self) -> int:
@@ -112,5 +125,22 @@ def to_hf(config: ModelConfig) -> dict[str, Any]:
         "bos_token_id": config.bos_id,
         "eos_token_id": eos[0] if len(eos) == 1 else (eos or None),
         "dtype": "float32",
+        **_parts(config),
         **dict(config.extra),
     }
+
+
+def _parts(config: ModelConfig) -> dict[str, Any]:
+    """Keys of what only some models have: biases that a family may lack, windows."""
+    biases = {"attention_bias": config.output_bias, "mlp_bias": config.ffn_bias}
+    parts: dict[str, Any] = {key: True for key, there in biases.items() if there}
+    # Another family says its window in its own words, among its `extra` keys.
+    if any(config.has_window) and config.family in ARCHITECTURES:
+        kinds = {False: "full_attention", True: "sliding_attention"}
+        parts |= {
+            "use_sliding_window": True,
+            "sliding_window": config.window,
+            "max_window_layers": config.has_window.index(True),
+            "layer_types": [kinds[has] for has in config.has_window],
+        }
+    return parts

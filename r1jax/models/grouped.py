@@ -31,6 +31,8 @@ def rows(c: ModelConfig) -> dict[str, Row]:
         weights["bq"] = Row((q,), ("heads",), "self_attn.q_proj.bias", 0.0)
         weights["bk"] = Row((kv,), ("kv_heads",), "self_attn.k_proj.bias", 0.0)
         weights["bv"] = Row((kv,), ("kv_heads",), "self_attn.v_proj.bias", 0.0)
+    if c.output_bias:
+        weights["bo"] = Row((d,), (None,), "self_attn.o_proj.bias", 0.0)
     if c.qk_norm:
         weights["q_norm"] = Row((c.head_dim,), (None,), "self_attn.q_norm.weight")
         weights["k_norm"] = Row((c.head_dim,), (None,), "self_attn.k_norm.weight")
@@ -56,11 +58,12 @@ def full(
     segments: attn.Segments,
     mesh: Mesh | None,
     kernel: str,
+    window: int = 0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Rows x[B, T, d_model] -> (what is added to them, keys and values [B, T, kv_heads, h])."""
     q, k, v = _project(c, layer, x, mesh)
     k = rope(k, tables)
-    mixed = attn.attention(rope(q, tables), k, v, segments, kernel, mesh=mesh)
+    mixed = attn.attention(rope(q, tables), k, v, segments, kernel, mesh=mesh, window=window)
     return _finish(c, layer, mixed), {"k": k, "v": v}
 
 
@@ -73,11 +76,12 @@ def step(
     positions: jax.Array,
     prefix: Prefix | None,
     mesh: Mesh | None,
+    window: int = 0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """One token per slot, x[S, d_model], at i32[S] `positions` of caches [S, L, kv_heads, h]."""
     q, k, v = _project(c, layer, x, mesh)
     mixed, k_cache, v_cache = append_and_attend(
-        q, k, v, tables, cache["k"], cache["v"], positions, prefix, mesh
+        q, k, v, tables, cache["k"], cache["v"], positions, prefix, mesh, window=window
     )
     return _finish(c, layer, mixed), {"k": k_cache, "v": v_cache}
 
@@ -110,7 +114,7 @@ def _project(
 
 def _finish(c: ModelConfig, layer: Layer, mixed: jax.Array) -> jax.Array:
     """The output projection of mixed[..., heads, h]: [..., d_model]."""
-    return linear(layer["wo"], mixed.reshape(*mixed.shape[:-2], c.q_dim))
+    return linear(layer["wo"], mixed.reshape(*mixed.shape[:-2], c.q_dim), layer.get("bo"))
 
 
 def reach(layer: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

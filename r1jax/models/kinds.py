@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from r1jax.errors import UserError
-from r1jax.models import dense, grouped
+from r1jax.models import dense, grouped, windowed
 from r1jax.models.config import ModelConfig
 from r1jax.models.row import Kept, Matrices, Row
 from r1jax.types import Batch, Metrics
@@ -32,6 +32,7 @@ class Attention(NamedTuple):
     step: Callable[..., Any]  # (c, layer, x[S, d], tables, cache, positions, prefix, mesh) -> ...
     pairs: Callable[[ModelConfig], int]  # products per pair of tokens: heads x (q·k + weight·v)
     matrices: Matrices
+    window: Callable[[ModelConfig], int] | None = None  # tokens that a token sees; None: all
 
 
 class FeedForward(NamedTuple):
@@ -52,6 +53,9 @@ ATTENTION = {
         grouped.rows, grouped.kept, grouped.full, grouped.step, grouped.pairs, grouped.MATRICES
     ),
 }
+ATTENTION["windowed"] = ATTENTION["grouped"]._replace(
+    full=windowed.full, step=windowed.step, window=windowed.window
+)
 FEED_FORWARD = {"dense": FeedForward(dense.rows, dense.run, dense.MATRICES)}
 
 

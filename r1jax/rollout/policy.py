@@ -19,9 +19,8 @@ from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.models.hub.families import from_hf, token_ids
+from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
-from r1jax.models.hub.shards import json_object
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
@@ -116,11 +115,7 @@ def load_policy(
             f"{directory}: the tokenizer has {len(tokenizer)} tokens, the model's vocabulary "
             f"{config.vocab_size}; they do not belong together"
         )
-    stops = {
-        tokenizer.eos_token_id,
-        *config.eos_ids,
-        *token_ids(_generation(directory).get("eos_token_id")),
-    }
+    stops = {tokenizer.eos_token_id, *config.eos_ids, *hub.read_generation(directory, config)[1]}
     chosen = TEMPLATES[template]
     if chosen.chat and not tokenizer.chat_template:
         raise UserError(
@@ -132,12 +127,6 @@ def load_policy(
         prefill = opened.group() if opened else ""
     chosen = chosen if prefill is None else dataclasses.replace(chosen, prefill=prefill)
     return Policy(directory, config, tokenizer, chosen, tuple(sorted(stops)), system)
-
-
-def _generation(directory: Path) -> dict[str, Any]:
-    """The generation_config.json of a model directory; empty where it has none."""
-    path = directory / "generation_config.json"
-    return json_object(path) if path.is_file() else {}
 
 
 def load_weights(policy: Policy, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
@@ -155,7 +144,8 @@ def save_policy(
     """
     tokenizer = policy.tokenizer
     stops = list(policy.stop_ids)
-    generation = {"pad_token_id": tokenizer.pad_token_id, **_generation(policy.directory)}
+    source, _ = hub.read_generation(policy.directory, policy.config)
+    generation = {"pad_token_id": tokenizer.pad_token_id, **source}
     generation |= {"eos_token_id": stops[0] if len(stops) == 1 else stops}
     hub.save(
         directory,

@@ -28,13 +28,15 @@ def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = No
     """Forward and backward of sequences of `totals` tokens: 6·N·n + 3·P·n² each.
 
     P are all layers' products per pair of tokens (`kinds.Attention.pairs`), over the causal half,
-    two operations each, forward and twice backward. With `lora` the N frozen weights have no
-    gradient of their own, and its R factors have: 4·N·n + 6·R·n + 3·P·n². Padding and
-    recomputation are not counted.
+    two operations each, forward and twice backward; a window w makes n² - (n - w)² of a layer's n².
+    With `lora` the N frozen weights have no gradient of their own, and its R factors have:
+    4·N·n + 6·R·n + 3·P·n². Padding and recomputation are not counted.
     """
     n = np.asarray(totals, np.float64)
-    pairs = sum(attention.pairs(c) for attention, _ in kinds.of_layers(c))
-    attention = 3 * pairs * (n**2).sum()
+    attention = 0.0
+    for kind, _ in kinds.of_layers(c):
+        unseen = np.maximum(n - kind.window(c), 0) if kind.window else 0.0
+        attention += 3 * kind.pairs(c) * (n**2 - unseen**2).sum()
     if lora is None:
         return float(6 * table.count(c) * n.sum() + attention)
     factors = sum(math.prod(row.shape) for row in jax.tree.leaves(lora_rows(c, lora)))

@@ -1,6 +1,6 @@
 """Makes the golden models of this folder with transformers and torch: python tests/golden/make.py.
 
-Each family gets a random toy model (config.json, model.safetensors), expected.npz: tokens, the
+Each of them is a random toy model (config.json, model.safetensors), expected.npz: tokens, the
 logits transformers computes for them and a greedy continuation of each of two prompts, and
 gradients.safetensors: the gradient of the mean loss over those tokens.
 """
@@ -8,6 +8,7 @@ gradients.safetensors: the gradient of the mean loss over those tokens.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,22 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-FAMILIES = ("qwen2", "qwen3", "llama")
+MODELS: dict[str, tuple[str, dict[str, object]]] = {
+    "qwen2": ("qwen2", {}),
+    "qwen3": ("qwen3", {}),
+    "llama": ("llama", {}),
+    "llama_biased": ("llama", dict(attention_bias=True, mlp_bias=True)),
+    "qwen2_windowed": (
+        "qwen2",
+        dict(
+            use_sliding_window=True,
+            sliding_window=6,
+            num_hidden_layers=3,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        ),
+    ),
+}
+"""Folder -> family, and what its config says beside the shape."""
 NAMES = {
     "qwen2": "Qwen2",
     "qwen3": "Qwen3",
@@ -82,12 +98,13 @@ def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) ->
     return tokens[len(prompt) :]
 
 
-def main() -> None:
-    """Writes one folder per family."""
-    for family in FAMILIES:
-        folder = Path(__file__).parent / family
+def main(names: list[str]) -> None:
+    """Writes a folder for each model, or for those named."""
+    for name in names or MODELS:
+        folder = Path(__file__).parent / name
         shutil.rmtree(folder, ignore_errors=True)
-        model = build(family)
+        family, own = MODELS[name]
+        model = build(family, **own)
         model.save_pretrained(folder)
         tokens = np.random.default_rng(0).integers(0, 61, (2, 24))
         continuations = [greedy(model, row[:n], 64) for row, n in zip(tokens, (5, 9), strict=True)]
@@ -101,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -14,14 +14,15 @@ from r1jax.models.attention import Segments, attention, choose_kernel, segment_s
 IDS = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
 
 
-def oracle(q, k, v, scale=None):
+def oracle(q, k, v, scale=None, window=10**6):
     """Causal attention of one sequence in float64: q[T, heads, h], k and v[T, kv_heads, ·]."""
     k, v = (np.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
     out = np.zeros((*q.shape[:2], v.shape[-1]))
     for t in range(len(q)):
-        z = np.einsum("nh,snh->ns", q[t], k[: t + 1]) * (scale or 1 / np.sqrt(q.shape[-1]))
+        seen = slice(max(t + 1 - window, 0), t + 1)
+        z = np.einsum("nh,snh->ns", q[t], k[seen]) * (scale or 1 / np.sqrt(q.shape[-1]))
         w = np.exp(z - z.max(axis=1, keepdims=True))
-        out[t] = np.einsum("ns,snh->nh", w / w.sum(axis=1, keepdims=True), v[: t + 1])
+        out[t] = np.einsum("ns,snh->nh", w / w.sum(axis=1, keepdims=True), v[seen])
     return out
 
 
@@ -30,15 +31,16 @@ def tensors(seed, t, heads, kv_heads, h, rows=3):
     return tuple(rng.normal(size=(rows, t, n, h)) for n in (heads, kv_heads, kv_heads))
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_segments_see_only_themselves_and_padding_is_zero(kv_heads):
+@pytest.mark.parametrize(("kv_heads", "window"), [(1, 0), (2, 0), (4, 0), (2, 1), (2, 3)])
+def test_segments_see_only_themselves_and_padding_is_zero(kv_heads, window):
     q, k, v = tensors(0, 6, 4, kv_heads, 8)
-    out = attention(*(jnp.asarray(x, jnp.float32) for x in (q, k, v)), Segments(IDS, 3), "xla")
+    given = (jnp.asarray(x, jnp.float32) for x in (q, k, v))
+    out = attention(*given, Segments(IDS, 3), "xla", window=window)
     wanted = np.zeros_like(q)
     for row, ids in enumerate(IDS):
         for segment in range(1, ids.max() + 1):
             at = np.flatnonzero(ids == segment)
-            wanted[row, at] = oracle(q[row, at], k[row, at], v[row, at])
+            wanted[row, at] = oracle(q[row, at], k[row, at], v[row, at], window=window or 6)
     np.testing.assert_allclose(out, wanted, atol=1e-5)
 
 
@@ -74,7 +76,8 @@ def test_segment_starts_are_what_cudnn_wants():
 
 
 @pytest.mark.gpu
-def test_cudnn_packed_equals_xla():
+@pytest.mark.parametrize("window", [0, 1, 7, 64])
+def test_cudnn_packed_equals_xla(window):
     if jax.default_backend() != "gpu":
         pytest.skip("needs a CUDA device")
     ids = np.zeros((3, 128), np.int32)
@@ -83,7 +86,8 @@ def test_cudnn_packed_equals_xla():
     q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in tensors(2, 128, 4, 2, 64))
 
     def total(kernel, *qkv):
-        return jnp.sum(jnp.sin(attention(*qkv, segments, kernel).astype(jnp.float32)))
+        out = attention(*qkv, segments, kernel, window=window)
+        return jnp.sum(jnp.sin(out.astype(jnp.float32)))
 
     for kernel, exact in (("cudnn", "xla"),):
         got = jax.grad(lambda *a, n=kernel: total(n, *a), (0, 1, 2))(q, k, v)

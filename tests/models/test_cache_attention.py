@@ -27,14 +27,14 @@ def kernel(request, monkeypatch):
     return request.param
 
 
-@functools.partial(jax.jit, static_argnames=("mesh", "kernel"))
+@functools.partial(jax.jit, static_argnames=("mesh", "kernel", "window"))
 def attend(*given, **form):
     """Jitted, so that equal shapes are traced once."""
     return append_and_attend(*given, **form)
 
 
 def interpreted_of(run):
-    return lambda *arrays: run(*arrays, interpret=True)
+    return functools.partial(run, interpret=True)
 
 
 def arrays(heads, kv_heads, h, dtype=jnp.float32, slots=6, length=LENGTH):
@@ -46,7 +46,7 @@ def arrays(heads, kv_heads, h, dtype=jnp.float32, slots=6, length=LENGTH):
     return [q, k, v, (jnp.cos(angle), jnp.sin(angle)), *caches]
 
 
-def oracle(q, k, v, tables, k_cache, v_cache, positions):
+def oracle(q, k, v, tables, k_cache, v_cache, positions, window=10**6):
     """float64, slot by slot: out, and the caches with the new token in them."""
     q, k, v, k_cache, v_cache = (np.array(x, np.float64) for x in (q, k, v, k_cache, v_cache))
     turn = np.array(tables[0], np.float64) + 1j * np.array(tables[1], np.float64)
@@ -56,9 +56,10 @@ def oracle(q, k, v, tables, k_cache, v_cache, positions):
     for i, at in enumerate(positions):
         k_cache[i, at], v_cache[i, at] = k[i], v[i]
         for n in range(q.shape[1]):
-            z = k_cache[i, : at + 1, n // share] @ q[i, n] / np.sqrt(q.shape[-1])
+            seen = slice(max(at + 1 - window, 0), at + 1)
+            z = k_cache[i, seen, n // share] @ q[i, n] / np.sqrt(q.shape[-1])
             w = np.exp(z - z.max())
-            out[i, n] = w / w.sum() @ v_cache[i, : at + 1, n // share]
+            out[i, n] = w / w.sum() @ v_cache[i, seen, n // share]
     return out, k_cache, v_cache
 
 
@@ -67,6 +68,14 @@ def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
     given = arrays(heads, kv_heads, h)
     found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel)
     for got, wanted in zip(found, oracle(*given, POSITIONS), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("window", [1, 2, 32, 33, 70, 150, 400])
+def test_a_window_hides_what_came_before_it(kernel, window):
+    given = arrays(4, 2, 16)
+    found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel, window=window)
+    for got, wanted in zip(found, oracle(*given, POSITIONS, window), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 

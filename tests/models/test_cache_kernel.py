@@ -21,7 +21,7 @@ LENGTH, SLOTS, BLOCK = 150, 5, 32
 
 
 @functools.cache
-def kernel(splits=1, interpret=True):
+def kernel(splits=1, interpret=True, window=0):
     """The kernel in one of its forms, jitted; by Pallas' interpreter unless on a device."""
 
     def run(*given, mesh=None):
@@ -29,7 +29,7 @@ def kernel(splits=1, interpret=True):
             patch.setattr(cache_kernel, "splits_of", lambda *_: splits)
             attend = functools.partial(cache_kernel.attend, interpret=interpret)
             patch.setattr(cache_attention, "_triton", attend)
-            return append_and_attend(*given, mesh=mesh, kernel="triton")
+            return append_and_attend(*given, mesh=mesh, kernel="triton", window=window)
 
     return jax.jit(run, static_argnames="mesh")
 
@@ -60,6 +60,19 @@ def test_it_is_attention_for_groups_of_any_size(group):
     found = kernel()(*given, jnp.asarray(positions))
     for got, wanted in zip(found, oracle(*given, positions), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("splits", [1, 2, 4])
+@pytest.mark.parametrize("window", [1, 40, 64])
+def test_of_a_window_nothing_else_is_read(splits, window):
+    *new, k_cache, v_cache = arrays(6, 1, 16, slots=SLOTS, length=LENGTH)
+    positions = np.array([149, 0, 40, 96, 64], np.int32)
+    token = np.arange(LENGTH)[None]
+    read = (token < positions[:, None]) & (token > positions[:, None] - window)
+    caches = [np.where(read[..., None, None], x, np.float32(np.nan)) for x in (k_cache, v_cache)]
+    out, *_ = kernel(splits, window=window)(*new, *caches, jnp.asarray(positions))
+    wanted, *_ = oracle(*new, k_cache, v_cache, positions, window)
+    np.testing.assert_allclose(out, wanted, atol=2e-6)
 
 
 @st.composite
@@ -136,29 +149,30 @@ def test_only_parts_leave_sums_to_be_joined(splits, monkeypatch):
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "h"), [(12, 2, 128), (14, 2, 64), (3, 3, 128), (32, 2, 64), (20, 1, 64)]
 )
-@pytest.mark.parametrize("splits", [1, 4])
-def test_both_forms_lower_for_cuda(heads, kv_heads, h, splits):
+@pytest.mark.parametrize(("splits", "window"), [(1, 0), (4, 0), (4, 20)])
+def test_all_forms_lower_for_cuda(heads, kv_heads, h, splits, window):
     given = arrays(heads, kv_heads, h, jnp.bfloat16, slots=SLOTS, length=64)
     device = jax.sharding.AbstractDevice("NVIDIA H200", 132, "gpu")
     kinds = (jax.sharding.AxisType.Auto,)
     mesh = jax.sharding.AbstractMesh((1,), ("data",), kinds, abstract_device=device)
     with jax.sharding.use_abstract_mesh(mesh):
-        run = kernel(splits, False).trace(*given, jnp.zeros(SLOTS, jnp.int32))
+        run = kernel(splits, False, window).trace(*given, jnp.zeros(SLOTS, jnp.int32))
         text = run.lower(lowering_platforms=("cuda",)).as_text()
     assert "xla.gpu.triton" in text
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("window", [0, 1, 100, 300])
 @pytest.mark.parametrize("splits", [1, 2, 4])
-def test_on_a_gpu_all_forms_equal_xla(splits):
+def test_on_a_gpu_all_forms_equal_xla(splits, window):
     if jax.default_backend() != "gpu":
         pytest.skip("needs a CUDA device")
     given = arrays(12, 2, 128, jnp.bfloat16, slots=SLOTS, length=1024)
     given[4:] = (x.at[:4, :130].set(x[0, :130]) for x in given[4:])
     positions = jnp.asarray([130, 1023, 500, 131, 77], jnp.int32)
     prefix = Prefix(jnp.asarray([0, -1, -2, -3, 0]), jnp.asarray([130, 130, 130, 130, 0]))
-    found = kernel(splits, False)(*given, positions, prefix)
-    wanted = append_and_attend(*given, positions, kernel="xla")
+    found = kernel(splits, False, window)(*given, positions, prefix)
+    wanted = append_and_attend(*given, positions, kernel="xla", window=window)
     for got, want in zip(found, wanted, strict=True):
         got, want = (np.asarray(x, np.float32) for x in (got, want))
         assert np.linalg.norm(got - want) <= 1e-2 * np.linalg.norm(want)

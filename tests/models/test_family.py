@@ -14,13 +14,14 @@ from r1jax.models import table
 from r1jax.models.config import ModelConfig, Stack
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import checked, dense, from_hf, refuse
+from r1jax.models.hub.keys import number
 from r1jax.rollout.policy import load_policy, load_weights, model_directory, save_policy
 
 
 def mistral(raw):
-    """Mistral 7B from v0.2 on: Llama's arithmetic without a window."""
-    refuse(raw, sliding_window=(None,))
-    return dense(raw, extra=(("sliding_window", None),))
+    """Mistral 7B: Llama's arithmetic, in a window up to v0.1."""
+    window = number(raw, "sliding_window", int) if raw.get("sliding_window") is not None else 0
+    return dense(raw, window=window, extra=(("sliding_window", window or None),))
 
 
 def seed_oss(raw):
@@ -80,10 +81,16 @@ def test_a_users_function_reads_another_family_and_its_names_are_written_back(di
     assert again.config == c and identical(load_weights(again, mesh_of()), weights)
 
 
-def test_a_window_that_attention_does_not_have_is_refused(directory):
-    (directory / "config.json").write_text(json.dumps(RAW | {"sliding_window": 4096}))
-    with pytest.raises(UserError, match=r"config\.json: sliding_window 4096 is not supported"):
-        load_policy(str(directory), "mini", family="test_family:mistral")
+def no_window(raw):
+    return dense(raw)
+
+
+def test_a_window_is_read_or_refused(directory):
+    (directory / "config.json").write_text(json.dumps(RAW | {"sliding_window": 64}))
+    c = load_policy(str(directory), "mini", family="test_family:mistral").config
+    assert c.stacks == (Stack("windowed", "dense", 3),)
+    with pytest.raises(UserError, match=r"config\.json: sliding_window 64 is not supported"):
+        load_policy(str(directory), "mini", family="test_family:no_window")
 
 
 def test_without_the_function_the_error_names_the_flag(directory):
@@ -189,9 +196,9 @@ def test_a_second_stack_goes_on_counting_layers(tmp_path):
         ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope type 'linear'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5 is not supported; only 1.0"),
         ({"quantization_config": {"bits": 4}}, "quantization_config .* is not supported"),
-        ({"eos_token_id": "</s>"}, "'</s>' is no token id, list of token ids or null"),
-        ({"model_type": "llama", "mlp_bias": True}, "mlp_bias True is not supported; only False"),
-        ({"model_type": "qwen3", "attention_bias": True}, "attention_bias True is not supported"),
+        ({"eos_token_id": "</s>"}, "eos_token_id is '</s>'; it must be a token id, a list of th"),
+        ({"sliding_window": -3}, "sliding_window is -3; it must be a whole number above 0"),
+        ({"attention_dropout": 0.1}, "attention_dropout 0.1 is not supported; only 0.0"),
     ],
 )
 def test_a_config_of_other_arithmetic_or_type_is_one_line(change, named):

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from tiny import FAMILIES, identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import FAMILIES, SPECIAL, identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.errors import UserError
 from r1jax.models import table
@@ -34,7 +34,7 @@ from r1jax.training.update import init_state
 ONE_LINE = r"\A[^\n]*\Z"
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=[*FAMILIES, *SPECIAL])
 def family(request):
     return request.param
 
@@ -367,7 +367,7 @@ def test_a_missing_shard_is_named(tmp_path):
     hub.save(tmp_path, tiny_params(config), config, shard_bytes=20_000)
     path = sorted(tmp_path.glob("*.safetensors"))[1]
     path.unlink()
-    assert str(path) in fails(tmp_path, config)
+    assert f"{path}' is listed in {hub.INDEX} but not there" in fails(tmp_path, config)
 
 
 def test_a_tensor_that_the_index_only_promises_is_named(tmp_path):
@@ -385,6 +385,7 @@ def test_a_tensor_that_the_index_only_promises_is_named(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", "{}"])
 def test_a_broken_index_is_named(saved, text):
     directory, config = saved
+    (directory / hub.SINGLE).unlink()
     (directory / hub.INDEX).write_text(text)
     assert hub.INDEX in fails(directory, config)
 
@@ -416,7 +417,6 @@ def test_a_config_that_cannot_be_read_is_one_line(tmp_path, text, named):
     ("change", "named"),
     [
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({"use_sliding_window": True}, "use_sliding_window"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "'yarn'"),
         ({"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "'low_freq_factor' is missing"),
         ({"num_attention_heads": None}, "'num_attention_heads' is missing"),
@@ -442,18 +442,28 @@ def test_the_older_layout_of_rotary_scaling_is_read():
 def configs(draw):
     family = draw(st.sampled_from(FAMILIES))
     size, number = st.integers(1, 4096), st.floats(1e-6, 1e6)
-    scaling = RopeScaling(draw(number), draw(number), draw(number), draw(size))
-    kv_heads = draw(st.integers(1, 16))
+    low = draw(st.floats(1e-3, 1e3))
+    scaling = RopeScaling(draw(number), low, low * draw(st.floats(1.5, 8)), draw(size))
+    kv_heads, layers = draw(st.integers(1, 16)), draw(st.integers(1, 40))
+    windowed = tuple(draw(st.lists(st.booleans(), min_size=layers, max_size=layers)))
+    window = draw(size) if any(windowed) and family != "llama" else 0
+    bias = family != "qwen2" and draw(st.booleans())
     return ModelConfig(
         family=family,
-        **{k: draw(size) for k in ("vocab_size", "d_model", "d_ff", "n_layers")},
-        **{k: draw(size) for k in ("head_dim", "max_position")},
+        **{k: draw(size) for k in ("d_model", "d_ff", "max_position")},
+        vocab_size=10 + draw(size),
+        n_layers=layers,
+        head_dim=2 * draw(size),
         n_kv_heads=kv_heads,
         n_heads=kv_heads * draw(st.integers(1, 8)),
         rope_theta=draw(number),
         rope_scaling=scaling if draw(st.booleans()) else None,
         rms_eps=draw(number),
-        attention_bias=family == "qwen2",
+        attention_bias=family == "qwen2" or bias,
+        output_bias=bias,
+        ffn_bias=family == "llama" and draw(st.booleans()),
+        window=window,
+        windowed=windowed if window else (),
         qk_norm=family == "qwen3",
         tied=draw(st.booleans()),
         bos_id=draw(st.none() | st.integers(0, 9)),

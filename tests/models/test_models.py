@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny import (
     FAMILIES,
+    SPECIAL,
     gradient_difference,
     largest_difference,
     mesh_of,
@@ -39,7 +40,7 @@ def full_logits(params, config, tokens, lengths):
     return decoder.logits(params, hidden)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *SPECIAL])
 def test_training_forward_prefill_and_decode_give_the_same_logits(family):
     config = tiny_config(family)
     params = tiny_params(config)
@@ -62,7 +63,7 @@ def test_training_forward_prefill_and_decode_give_the_same_logits(family):
         np.testing.assert_allclose(logits, want[rows, PROMPTS + i], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *SPECIAL])
 def test_packing_changes_neither_log_probabilities_nor_gradients(family):
     config = tiny_config(family)
     params = tiny_params(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,15 +69,17 @@ def test_a_product_is_off_by_what_its_activations_are(dtype):
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**16), aligned=st.booleans())
-def test_nothing_is_larger_than_its_reach(seed, aligned):
-    layer = jax.tree.map(lambda w: w[1], tiny_params(CONFIG, seed % 7)["stacks"][0])
+@given(seed=st.integers(0, 2**16), aligned=st.booleans(), biased=st.booleans())
+def test_nothing_is_larger_than_its_reach(seed, aligned, biased):
+    c = replace(CONFIG, ffn_bias=biased)
+    layer = jax.tree.map(lambda w: w[1], tiny_params(c, seed % 7)["stacks"][0])
     # Rows along a column of a matrix are the worst there can be for it.
     x = drawn((8, 32), seed) if not aligned else np.asarray(layer["up"] * 100).T[:8]
     reach = grouped.reach(layer) | dense.reach(layer)
     attention, ffn = (rms_norm(jnp.asarray(x), layer[n], 1e-6) for n in ("attn_norm", "ffn_norm"))
     values = attention @ layer["wv"] + layer["bv"]
-    hidden = jax.nn.silu(ffn @ layer["gate"]) * (ffn @ layer["up"])
+    gate, up = (ffn @ layer[n] + layer.get(f"b{n}", 0.0) for n in ("gate", "up"))
+    hidden = jax.nn.silu(gate) * up
     met = {"wq": attention, "wk": attention, "gate": ffn, "up": ffn, "down": hidden}
     for name, inputs in met.items():
         assert np.all(np.abs(inputs) <= reach[name] * 1.0001), name

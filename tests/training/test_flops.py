@@ -22,6 +22,12 @@ def test_train_flops_by_hand():
     assert flops.train_flops(CONFIG, np.array([5, 2])) == wanted
 
 
+def test_a_window_hides_pairs_of_tokens():
+    c = tiny_config("windowed")  # 5 tokens, in two of three layers
+    wanted = 6 * table.count(c) * 9 + 6 * 32 * (81 + 2 * (81 - 16))
+    assert flops.train_flops(c, np.array([9])) == wanted
+
+
 def test_frozen_weights_have_no_gradient_of_their_own():
     n, lora = table.count(CONFIG), LoraConfig(rank=3, targets=("wq", "down"))
     # wq is [32, 32], down [48, 32], in each of 3 layers.

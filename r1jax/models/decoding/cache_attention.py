@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -41,8 +42,11 @@ def append_and_attend(
     prefix: Prefix | None = None,
     mesh: Mesh | None = None,
     kernel: str = "auto",
+    window: int = 0,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """softmax(q·Kᵀ/√h)·V over cache[0..position] of each slot, K and V with the new token in them.
+
+    With a `window`, over the last so many of those, the new token among them.
 
     q[S, heads, h]; k, v[S, kv_heads, h]; q and k are rotated here by `tables`, cos and sin f32[S,
     1, h/2]; caches [S, L, kv_heads, h]; positions i32[S]. A position of L or above writes nothing,
@@ -60,11 +64,12 @@ def append_and_attend(
     grouped = (s, kv_heads, heads // kv_heads, h)
     given = (k_cache, v_cache, positions)
     if kernel == "xla":
-        out, *caches = _xla(rope(q, tables).reshape(grouped), rope(k, tables), v, *given)
+        out, *caches = _xla(rope(q, tables).reshape(grouped), rope(k, tables), v, *given, window)
     else:
         prefix = prefix or Prefix(jnp.zeros_like(positions), jnp.zeros_like(positions))
         axes = (HEADS, NEW, NEW, ANGLES, ANGLES, CACHE, CACHE, *[("slots",)] * 3)
-        run = by_device(_triton, mesh, axes, (HEADS, CACHE, CACHE))
+        attend = functools.partial(_triton, window=window) if window else _triton
+        run = by_device(attend, mesh, axes, (HEADS, CACHE, CACHE))
         out, *caches = run(q.reshape(grouped), k, v, *tables, *given, *prefix)
     return out.reshape(s, heads, h), *caches
 
@@ -76,11 +81,14 @@ def _xla(
     k_cache: jax.Array,
     v_cache: jax.Array,
     positions: jax.Array,
+    window: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     rows = jnp.arange(positions.shape[0])
     k_cache, v_cache = k_cache.at[rows, positions].set(k), v_cache.at[rows, positions].set(v)
     scores = jnp.einsum("skgh,slkh->skgl", q, k_cache, preferred_element_type=jnp.float32)
     visible = jnp.arange(k_cache.shape[1])[None] <= positions[:, None]
+    if window:
+        visible &= jnp.arange(k_cache.shape[1])[None] > positions[:, None] - window
     scores = jnp.where(visible[:, None, None], scores / math.sqrt(q.shape[-1]), NEGATIVE)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     return jnp.einsum("skgl,slkh->skgh", weights, v_cache), k_cache, v_cache

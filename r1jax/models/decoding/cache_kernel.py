@@ -38,6 +38,7 @@ def attend(
     leader: jax.Array,
     prefix: jax.Array,
     interpret: bool = False,
+    window: int = 0,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`cache_attention.append_and_attend` with q[S, kv_heads, group, h], caches written in place.
 
@@ -66,7 +67,8 @@ def attend(
     splits = splits_of(s, kv_heads, length)
     left, shapes = _left(q, splits)
     # Longer reads hide more of the memory's latency, shorter ones let more programs run at once.
-    program = functools.partial(_program, block=32 if length <= 2048 else 64, splits=splits)
+    block = 32 if length <= 2048 else 64
+    program = functools.partial(_program, block=block, splits=splits, window=window)
     caches = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (k_cache, v_cache)]
     k_cache, v_cache, *parts = pl.pallas_call(
         program,
@@ -105,7 +107,7 @@ def _whole(mixed: jax.Array, top: jax.Array, total: jax.Array) -> jax.Array:
 
 def _program(
     q_ref, k_ref, v_ref, cos_ref, sin_ref, k_in, v_in, at, leader, prefix, k_out, v_out, mixed_ref,
-    *sums, block, splits,
+    *sums, block, splits, window,
 ):  # fmt: skip
     """Online softmax in base 2, begun with the new token, then over a part of the cache in blocks.
 
@@ -139,6 +141,8 @@ def _program(
             jnp.where((i + 1) * block <= prefix[0], leader[0], slot),
         )
         valid = i * block + jnp.arange(block) < used
+        if window:
+            valid &= i * block + jnp.arange(block) > position - window
         keys = triton.load(k_in.at[row, tokens, :], mask=valid[:, None], other=0.0)
         values = triton.load(v_in.at[row, tokens, :], mask=valid[:, None], other=0.0)
         scores = jnp.dot(q, keys.T, preferred_element_type=jnp.float32) * scale
@@ -150,8 +154,13 @@ def _program(
         return mixed * shrink[:, None] + product, higher, total
 
     blocks = pl.cdiv(used, block)
-    part = pl.cdiv(blocks, splits)
-    begin, end = (jnp.minimum(edge * part, blocks) for edge in (split, split + 1))
+    if window:  # blocks before the window are not read, and parts share those behind
+        first = jnp.minimum(jnp.maximum(position + 1 - window, 0) // block, blocks)
+        part = pl.cdiv(blocks - first, splits)
+        begin, end = (jnp.minimum(first + edge * part, blocks) for edge in (split, split + 1))
+    else:
+        part = pl.cdiv(blocks, splits)
+        begin, end = (jnp.minimum(edge * part, blocks) for edge in (split, split + 1))
     mixed, top, total = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
     mixed = mixed if sums else mixed / total[:, None]
     in_group = rows < group

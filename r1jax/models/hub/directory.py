@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +21,25 @@ from safetensors.numpy import save_file
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub.families import Family, checked, from_hf
+from r1jax.models.hub.keys import DRAWN, IRRELEVANT, Asked, shown, token_ids
 from r1jax.models.hub.shards import (
     DTYPES,
     IGNORED,
     INDEX,
     SINGLE,
     check,
+    is_file,
     json_object,
     load_row,
     opened,
+    say,
 )
 from r1jax.models.table import table
 from r1jax.types import Params
+
+ADAPTER = "adapter_config.json"
+OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+"""Names that an export's weights have."""
 
 
 def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
@@ -40,11 +48,38 @@ def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
     Raises UserError, naming the file, if there is none or it is not supported.
     """
     path = Path(directory) / "config.json"
-    if not path.is_file():
+    if is_file(path.with_name(ADAPTER)):
+        raise UserError(
+            f"--model {directory}: holds {ADAPTER}; merge the adapter into its base first"
+        )
+    if not is_file(path):
         raise UserError(f"--model {directory}: no config.json there; name a model directory")
-    raw = json_object(path)
+    raw = Asked(json_object(path))
     try:
-        return checked(family(raw))
+        config = checked(family(raw))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    unread = set(raw.unread).difference(*IRRELEVANT.values())
+    if unread:
+        say(f"{path}: not read, as nothing here knows them: {', '.join(sorted(unread))}")
+    return config
+
+
+def read_generation(
+    directory: str | Path, c: ModelConfig
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """(a model directory's generation_config.json, empty where it has none, the ids it stops at).
+
+    Raises UserError, naming the file, if it cannot be read; says what of it is not applied.
+    """
+    path = Path(directory) / "generation_config.json"
+    raw = json_object(path) if is_file(path) else {}
+    changes = [key for key, neutral in DRAWN.items() if raw.get(key) not in neutral]
+    if changes:
+        said = ", ".join(f"{key} {shown(raw[key])}" for key in changes)
+        say(f"{path}: text is drawn as the flags say; not applied: {said}")
+    try:
+        return raw, token_ids(raw, "eos_token_id", c.vocab_size)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -112,6 +147,8 @@ def save(
 ) -> None:
     """Writes config.json, generation_config.json and (sharded) safetensors that transformers reads.
 
+    Weights that an earlier export left there go, once the new ones are whole.
+
     Args:
       directory: made where it is not there.
       params: weights, sharded over this and other processes in any way.
@@ -139,6 +176,11 @@ def save(
         total = sum(weight.nbytes for group in groups for weight in group)
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         _write_json(directory / INDEX, index)
+    if write:
+        written = {*weight_map.values(), *([INDEX] if sharded else [])}
+        for path in directory.glob("model*.safetensors*"):
+            if OURS.fullmatch(path.name) and path.name not in written:
+                path.unlink()
 
 
 def _groups(weights: Iterator[Weight], shard_bytes: int) -> list[list[Weight]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from r1jax.errors import UserError
 from r1jax.models.config import ARCHITECTURES, ModelConfig, RopeScaling
+from r1jax.models.hub.keys import NEUTRAL, Asked, flag, number, refuse, shown, token_ids
 
 Family = Callable[[Mapping[str, Any]], ModelConfig]
 """Reads the object of a config.json; raises UserError for a variant it does not support.
@@ -17,19 +18,26 @@ The message says what is wrong in it; `models.hub.directory.read_config` puts th
 
 def qwen2(raw: Mapping[str, Any]) -> ModelConfig:
     """Qwen2 and Qwen2.5: biases on queries, keys and values."""
-    return dense(raw, attention_bias=True)
+    return dense(raw, attention_bias=True, **windows(raw))
 
 
 def qwen3(raw: Mapping[str, Any]) -> ModelConfig:
     """Qwen3: queries and keys are normed per head."""
-    refuse(raw, attention_bias=(None, False))
-    return dense({"head_dim": 128, **raw}, qk_norm=True)
+    head_dim, bias = number(raw, "head_dim", int, 128), flag(raw, "attention_bias")
+    own = dict(head_dim=head_dim, attention_bias=bias, output_bias=bias, qk_norm=True)
+    return dense(raw, **own, **windows(raw))
 
 
 def llama(raw: Mapping[str, Any]) -> ModelConfig:
-    """Llama 2 and 3.x."""
-    refuse(raw, attention_bias=(None, False), mlp_bias=(None, False))
-    return dense(raw)
+    """Llama 2 and 3.x; some of its kin have biases everywhere."""
+    bias, longest = flag(raw, "attention_bias"), number(raw, "max_position_embeddings", int, 2048)
+    return dense(
+        raw,
+        attention_bias=bias,
+        output_bias=bias,
+        ffn_bias=flag(raw, "mlp_bias"),
+        max_position=longest,
+    )
 
 
 FAMILIES: dict[str, Family] = {"qwen2": qwen2, "qwen3": qwen3, "llama": llama}
@@ -41,63 +49,68 @@ def from_hf(raw: Mapping[str, Any]) -> ModelConfig:
     Raises UserError for another one, a missing key or an unsupported variant.
     """
     family = raw.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise UserError(
-            f"model_type {family!r} is not one of {', '.join(FAMILIES)}; a function that "
+            f"model_type {shown(family)} is not one of {', '.join(FAMILIES)}; a function that "
             "reads another family is given by --family package.module:function"
         )
     return FAMILIES[family](raw)
 
 
-def refuse(raw: Mapping[str, Any], **supported: Sequence[Any]) -> None:
-    """Raises UserError where a key holds none of the values named; absent reads as None."""
-    for key, values in supported.items():
-        if raw.get(key) not in values:
-            rest = [v for v in values if v is not None] or ["null"]
-            raise UserError(f"{key} {raw[key]!r} is not supported; only {rest[0]!r} is")
-
-
 def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
     """A Llama-shaped decoder from the keys such families share; `fields` are set on top.
 
-    Pre-norm layers of attention with rotary positions and of SwiGLU, RMSNorms; `attention_bias`,
-    `qk_norm`, `tied`, `extra`, `renames` and every other field of ModelConfig may be given. Raises
-    UserError where a key is missing, of another type, or asks for another arithmetic.
+    Pre-norm layers of attention with rotary positions and of SwiGLU, RMSNorms; biases, `qk_norm`,
+    `window`, `tied`, `extra`, `renames` and every other field of ModelConfig may be given. Raises
+    UserError where a key is missing, of another type, or asks for another arithmetic, unless it is
+    one of the family's `extra` keys.
     """
-    refuse(
-        raw,
-        hidden_act=(None, "silu"),
-        use_sliding_window=(None, False),
-        quantization_config=(None,),
-    )
-    theta, scaling = _rope(raw)
-    heads, d_model = _read(raw, "num_attention_heads", int), _read(raw, "hidden_size", int)
-    kv_heads = _read(raw, "num_key_value_heads", int, heads)
+    own = dict(fields.get("extra", ()))
+    refuse(raw, **{key: values for key, values in NEUTRAL.items() if key not in own})
+    if "window" not in fields and "sliding_window" not in own:
+        refuse(raw, sliding_window=(None,), use_sliding_window=(None, False))
+        if any(_layer_types(raw) or ()):
+            raise UserError("layer_types asks for sliding_attention; this family has no windows")
+    heads, d_model = number(raw, "num_attention_heads", int), number(raw, "hidden_size", int)
+    kv_heads = number(raw, "num_key_value_heads", int, heads)
     if heads % kv_heads:
         raise UserError(f"num_attention_heads {heads} is no multiple of {kv_heads} key-value heads")
-    family = str(raw.get("model_type"))
-    # Of a family r1jax knows, the class follows from the name.
-    classes = [] if family in ARCHITECTURES else raw.get("architectures") or []
+    vocab_size = number(raw, "vocab_size", int)
+    bos = token_ids(raw, "bos_token_id", vocab_size)
+    theta, scaling = _rope(raw)
     shared = dict(
-        family=family,
-        architecture=classes[0] if classes else "",
-        vocab_size=_read(raw, "vocab_size", int),
+        **_name(raw),
+        vocab_size=vocab_size,
         d_model=d_model,
-        d_ff=_read(raw, "intermediate_size", int),
-        n_layers=_read(raw, "num_hidden_layers", int),
+        d_ff=number(raw, "intermediate_size", int),
+        n_layers=number(raw, "num_hidden_layers", int),
         n_heads=heads,
         n_kv_heads=kv_heads,
-        head_dim=_read(raw, "head_dim", int, d_model // heads),
-        max_position=_read(raw, "max_position_embeddings", int, 32768),
+        head_dim=number(raw, "head_dim", int, d_model // heads),
+        max_position=number(raw, "max_position_embeddings", int, 32768),
         rope_theta=theta,
         rope_scaling=scaling,
-        rms_eps=_read(raw, "rms_norm_eps", float, 1e-6),
-        tied=bool(raw.get("tie_word_embeddings", False)),
-        bos_id=raw.get("bos_token_id"),
-        eos_ids=token_ids(raw.get("eos_token_id")),
-        init_std=_read(raw, "initializer_range", float, 0.02),
+        rms_eps=number(raw, "rms_norm_eps", float, 1e-6),
+        tied=flag(raw, "tie_word_embeddings"),
+        bos_id=bos[0] if bos else None,
+        eos_ids=token_ids(raw, "eos_token_id", vocab_size),
+        init_std=number(raw, "initializer_range", float, 0.02),
     )
     return ModelConfig(**(shared | fields))
+
+
+def _name(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The family, and where r1jax does not know it the class of transformers it belongs to."""
+    family, classes = raw.get("model_type"), raw.get("architectures") or []
+    if family in ARCHITECTURES:
+        return {"family": family}
+    named = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    if not isinstance(family, str) or not named:
+        raise UserError(
+            f"model_type is {shown(family)} and architectures {shown(classes)}; "
+            "they must be a name and a list of names"
+        )
+    return {"family": family, "architecture": classes[0] if classes else ""}
 
 
 def checked(config: Any) -> ModelConfig:
@@ -110,47 +123,96 @@ def checked(config: Any) -> ModelConfig:
         raise UserError(f"the family's ModelConfig holds an {error}; use tuples") from error
     if not config.architecture and config.family not in ARCHITECTURES:
         raise UserError(f"architectures names no class of transformers for {config.family!r}")
+    unsaid = config.family not in ARCHITECTURES and "sliding_window" not in dict(config.extra)
+    if config.window and unsaid:
+        raise UserError("the family's window would be lost on export; name it in `extra` too")
+    if config.head_dim % 2:
+        raise UserError(f"head_dim is {config.head_dim}; rotary positions need an even one")
+    if config.windowed and len(config.windowed) != config.n_layers:
+        raise UserError(f"{len(config.windowed)} windows are said for {config.n_layers} layers")
     return config
 
 
-def token_ids(value: Any) -> tuple[int, ...]:
-    """A key that holds one token id, a list of them, or null; UserError where it holds none."""
-    ids = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
-    if not all(isinstance(i, int) for i in ids):
-        raise UserError(f"{value!r} is no token id, list of token ids or null")
-    return tuple(ids)
+def windows(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`window` and `windowed` as the Qwen families say them: a switch, then layer by layer.
+
+    Where no `layer_types` are listed, those from `max_window_layers` on have the window.
+    """
+    on, listed, first = flag(raw, "use_sliding_window"), _layer_types(raw), _first_windowed(raw)
+    # Without the switch a width says nothing: Qwen2.5 names one that it does not use.
+    named = raw.get("sliding_window", 4096)
+    asked = named if on else None
+    window = 0 if asked is None else number({"sliding_window": asked}, "sliding_window", int)
+    if listed is None:
+        layers = number(raw, "num_hidden_layers", int)
+        listed = tuple(window > 0 and i >= first for i in range(layers))
+    if any(listed) and not window:
+        raise UserError(
+            "layer_types asks for sliding_attention; use_sliding_window must be true and "
+            "sliding_window say how many tokens such a layer sees"
+        )
+    return {"window": window, "windowed": listed} if any(listed) else {"window": 0}
 
 
-def _read(raw: Mapping[str, Any], key: str, kind: type, default: Any = None) -> Any:
-    """A positive number of a config.json, as int or float; `default` where absent or null."""
-    value = raw.get(key)
-    if value is None and default is not None:
-        return default
-    if value is None:
-        raise UserError(f"key {key!r} is missing")
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or kind(value) != value or value <= 0:
-        word = "a whole number" if kind is int else "a number"
-        raise UserError(f"{key} is {value!r}; it must be {word} above 0")
-    return kind(value)
+def _layer_types(raw: Mapping[str, Any]) -> tuple[bool, ...] | None:
+    """By layer, whether `layer_types` gives it a sliding window; None where it is absent."""
+    known = {"full_attention": False, "attention": False, "sliding_attention": True}
+    types = raw.get("layer_types")
+    if types is None:
+        return None
+    listed = isinstance(types, (list, tuple))
+    strange = [t for t in types if t not in tuple(known)] if listed else [types]
+    if strange:
+        raise UserError(
+            f"layer_types holds {shown(strange[0])}; full_attention and sliding_attention are read"
+        )
+    layers = number(raw, "num_hidden_layers", int)
+    if len(types) != layers:
+        raise UserError(f"layer_types has {len(types)} entries for {layers} layers")
+    return tuple(known[t] for t in types)
+
+
+def _first_windowed(raw: Mapping[str, Any]) -> int:
+    """The layer from which on windows begin where no `layer_types` are listed."""
+    first = raw.get("max_window_layers")
+    if first is not None and not (type(first) is int and first >= 0):
+        raise UserError(f"max_window_layers is {shown(first)}; it must be a whole number")
+    return 28 if first is None else first
 
 
 def _rope(raw: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
-    """Rotary base and scaling from either layout: `rope_parameters` or the older pair of keys."""
-    refuse(raw, partial_rotary_factor=(None, 1.0))
-    nested = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
-    if not isinstance(nested, Mapping):
-        raise UserError(f"rope_scaling is {nested!r}; it must be an object or null")
+    """Rotary base and scaling; as in transformers, `rope_scaling` goes before `rope_parameters`."""
+    older, newer = raw.get("rope_scaling"), raw.get("rope_parameters")
+    where, found = ("rope_scaling", older) if older else ("rope_parameters", newer or {})
+    if not isinstance(found, Mapping):
+        raise UserError(f"{where} is {shown(found)}; it must be an object or null")
+    apart = [name for name, value in found.items() if isinstance(value, Mapping)]
+    if apart:
+        raise UserError(f"{where} has rules for {apart[0]} alone; only one for all is supported")
+    nested = Asked(found)
     refuse(nested, partial_rotary_factor=(None, 1.0))
-    theta = _read({**raw, **nested}, "rope_theta", float, 10000.0)
-    kind = nested.get("rope_type", nested.get("type", "default"))
-    if kind == "default":
-        return theta, None
-    if kind != "llama3":
-        raise UserError(f"rope type {kind!r} is not supported; use default or llama3")
-    return theta, RopeScaling(
-        factor=_read(nested, "factor", float),
-        low_freq_factor=_read(nested, "low_freq_factor", float),
-        high_freq_factor=_read(nested, "high_freq_factor", float),
-        original_max_position=_read(nested, "original_max_position_embeddings", int),
-    )
+    kind, *others = [k for k in map(nested.get, ("rope_type", "type")) if k is not None] or [
+        "default"
+    ]
+    for name in (kind, *others):
+        if name not in ("default", "llama3") or name != kind:
+            raise UserError(f"rope type {shown(name)} is not supported; use default or llama3")
+    theta = number(_first("rope_theta", nested, raw), "rope_theta", float, 10000.0)
+    length = "original_max_position_embeddings"
+    lengths, longest = _first(length, raw, nested), raw.get("max_position_embeddings")
+    scaling = None
+    if kind == "llama3":
+        factors = ("factor", "low_freq_factor", "high_freq_factor")
+        factor, low, high = (number(nested, name, float) for name in factors)
+        if low >= high:
+            raise UserError(f"high_freq_factor {high} must be above low_freq_factor {low}")
+        scaling = RopeScaling(factor, low, high, number(lengths, length, int, longest))
+    if nested.unread:
+        raise UserError(f"{where} holds {nested.unread[0]}, which rope type {kind} does not have")
+    return theta, scaling
+
+
+def _first(key: str, *objects: Mapping[str, Any]) -> dict[str, Any]:
+    """A key with the first value that objects have for it."""
+    values = [each.get(key) for each in objects]
+    return {key: next((value for value in values if value is not None), None)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ EMBEDDED = "embedded"
 
 DOWNLOADED = (
     "config.json",
+    "adapter_config.json",
     "generation_config.json",
     "model*.safetensors",
     "model.safetensors.index.json",
@@ -36,8 +38,9 @@ def model_directory(name: str) -> Path:
     if kind == EMBEDDED:
         return _embedded(which or "base")
     path = Path(name)
-    if path.is_dir():
-        return path
+    with contextlib.suppress(OSError, ValueError):  # no path has so long or so odd a name
+        if path.is_dir():
+            return path
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
         return _download(name)
     raise UserError(

@@ -6,10 +6,11 @@ import contextlib
 import functools
 import gc
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.models.hub.keys import shown
 from r1jax.models.row import Row, flipped
 from r1jax.models.table import table
 
@@ -29,6 +31,8 @@ SINGLE = "model.safetensors"
 DTYPES = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 """What weights may be stored as, by safetensors' names."""
 
+HEAD = "lm_head.weight"
+PIECE = 1 << 24  # numbers of a matrix that are compared at a time
 IGNORED = "rotary_emb.inv_freq"
 """Ending of tensors that old files hold though they follow from the config."""
 
@@ -36,9 +40,11 @@ IGNORED = "rotary_emb.inv_freq"
 def json_object(path: Path) -> dict[str, Any]:
     """The object a JSON file holds; UserError naming the file where it holds none."""
     try:
-        raw = json.loads(path.read_text())
-    except ValueError as error:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(raw, dict):
         raise UserError(f"{path}: holds a {type(raw).__name__}, not a JSON object")
     return raw
@@ -98,21 +104,44 @@ def opened(directory: Path) -> Iterator[dict[str, Stored]]:
 
 
 def _index(directory: Path) -> dict[str, Path]:
-    """Tensor name -> the file that is to hold it; empty where a single file holds all."""
-    path = directory / INDEX
-    if not path.is_file():
-        if not (directory / SINGLE).is_file():
-            raise UserError(f"--model {directory}: neither {SINGLE} nor {INDEX} there")
+    """Tensor name -> the file that is to hold it; empty where a single file holds all.
+
+    Where both are there the single file counts, as in transformers.
+    """
+    path, whole = directory / INDEX, is_file(directory / SINGLE)
+    if whole and is_file(path):
+        say(f"{directory}: {SINGLE} is read, as transformers does; {INDEX} beside it is not")
+    if whole:
         return {}
+    if not is_file(path):
+        raise UserError(f"--model {directory}: neither {SINGLE} nor {INDEX} there")
     weight_map = json_object(path).get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: has no weight_map (tensor name -> file)")
-    paths = {name: directory / file for name, file in weight_map.items()}
-    for file in sorted(set(paths.values())):
-        if not file.is_file():
-            raise UserError(f"{file}: listed in {INDEX} but not there")
-    return paths
+    for file in sorted(set(names)):
+        parts = PurePath(file)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise UserError(
+                f"{path}: names {shown(file)}; only files in its own directory are read"
+            )
+        if not is_file(directory / file):
+            raise UserError(f"{shown(str(directory / file))} is listed in {INDEX} but not there")
+    return {name: directory / file for name, file in weight_map.items()}
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no name is too long or too odd to ask."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+@functools.cache
+def say(line: str) -> None:
+    """Prints a line for the user, once."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def check(directory: Path, c: ModelConfig, stored: Mapping[str, Stored]) -> None:
@@ -120,8 +149,9 @@ def check(directory: Path, c: ModelConfig, stored: Mapping[str, Stored]) -> None
     expected = {n: row for row in jax.tree.leaves(table(c)) for _, n in row.names()}
     missing = expected.keys() - stored.keys()
     surplus = {n for n in stored.keys() - expected.keys() if not n.endswith(IGNORED)}
-    if c.tied:
-        surplus.discard("lm_head.weight")
+    if c.tied and HEAD in surplus:
+        _check_tied(stored[HEAD], stored.get(table(c)["embed"].hf))
+        surplus.remove(HEAD)
     for what, names in (("missing", missing), ("not part of this model", surplus)):
         if names:
             raise UserError(f"{directory}: tensor {min(names)} is {what} ({len(names)} in all)")
@@ -132,6 +162,23 @@ def check(directory: Path, c: ModelConfig, stored: Mapping[str, Stored]) -> None
                 f"{tensor.path}: tensor {name} has shape {list(tensor.shape)}, "
                 f"the config asks for {list(row.stored)}"
             )
+
+
+def _check_tied(head: Stored, embed: Stored | None) -> None:
+    """UserError where a head that the config ties to the embedding is stored as another matrix."""
+    if embed is None:
+        return
+    same = head.shape == embed.shape and len(head.shape) == 2
+    rows, width = head.shape if same else (0, 0)
+    step = max(1, PIECE // max(width, 1))
+    for start in range(0, rows, step):
+        spans = (start, min(start + step, rows)), (0, width)
+        same = same and np.array_equal(head.read(spans), embed.read(spans))
+    if not same:
+        raise UserError(
+            f"{head.path}: tensor {head.name} differs from the embedding that the config ties it "
+            "to; set tie_word_embeddings to false to use it, or remove it"
+        )
 
 
 def load_row(row: Row, stored: Mapping[str, Stored], mesh: Mesh, dtype: Any) -> jax.Array:
