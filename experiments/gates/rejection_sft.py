@@ -76,7 +76,7 @@ class Config(ModelFlags, PlaceFlags):
     keep_format: bool = False
     """Keep a right answer only when the whole envelope is right as well."""
     answer: AnswerPolicy = DEMO.reward.answer
-    """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    """Where the answer stands: answer_tag, boxed, last, or auto (what is said to be the answer)."""
     workers: int | None = DEMO.reward.workers
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
     data: DataConfig = DEMO.data

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.adapters import per_completion
-from r1jax.rewards.answers.graders import math_verify
+from r1jax.rewards.answers.algebra import math_verify
 
 Gold = Literal["answer", "solution"]
 

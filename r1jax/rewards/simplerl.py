@@ -10,8 +10,9 @@ from typing import Literal
 
 from r1jax.problem import Completion, Problem
 from r1jax.rewards.adapters import per_completion
-from r1jax.rewards.answers.extract import boxed, extract
+from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.answers.graders import grade
+from r1jax.rewards.answers.reading import boxed
 
 
 @per_completion

@@ -63,7 +63,7 @@ class RejectionSettings(Flags):
     """Who says what is right: rules (each problem's grader), endpoint (a model compares with the
     reference answer), or your own package.module:function of (problem, completion) -> bool."""
     answer: AnswerPolicy = "auto"
-    """Where rules look for the answer: answer_tag, boxed, last, or auto (the first there is)."""
+    """Where rules look for the answer: answer_tag, boxed, last, or auto (what is said to be it)."""
     workers: int | None = None
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
     rollout: EngineConfig = field(default_factory=EngineConfig)

@@ -30,7 +30,7 @@ GSM8K = {"question": "How many?", "answer": "48/2 = <<48/2=24>>24\n#### 1,024"}
 MATH = {
     "problem": "Find x.",
     "level": "Level 5",
-    "solution": "So \\boxed{3} is wrong, hence $x=\\boxed{\\frac{1}{2}}$.",
+    "solution": "So 3 is wrong, hence $x=\\boxed{\\frac{1}{2}}$.",
 }
 
 
@@ -40,12 +40,17 @@ def test_gsm8k_takes_the_number_after_the_mark(tmp_path):
     assert grade(problem, "1024 dollars") == 1.0
 
 
-def test_math_takes_the_last_box_of_the_solution(tmp_path):
+def test_math_takes_the_boxes_of_the_solution(tmp_path):
     problem = only(write(tmp_path / "a.jsonl", MATH))
     assert (problem.answer, problem.grader) == ("\\frac{1}{2}", "math")
     assert problem.metadata == {"level": "Level 5", "solution": MATH["solution"]}
     bare = only(write(tmp_path / "b.jsonl", MATH | {"solution": "thus $\\boxed 7$."}))
     assert bare.answer == "7"
+    framed = only(write(tmp_path / "c.jsonl", MATH | {"solution": "thus \\fbox{4}."}))
+    assert framed.answer == "4"
+    two = only(write(tmp_path / "d.jsonl", MATH | {"solution": "\\boxed{1} in \\boxed{2} bins"}))
+    assert two.answer == "1, 2"
+    assert [grade(two, answer) for answer in ("2, 1", "2")] == [1.0, 0.0]
 
 
 def test_math_by_flag_wins_over_an_answer_column(tmp_path):

@@ -22,7 +22,7 @@ from r1jax.data.tinyzero.tasks import countdown_problem
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.countdown import exact
-from r1jax.rewards.answers.extract import boxed
+from r1jax.rewards.answers.reading import boxes
 
 Layout = Literal[
     "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "streams",
@@ -32,7 +32,6 @@ QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
 ANSWER_NAMES = ("answer", "answerkey", "answer_key", "answer_index", "answer_idx")
 
-_BARE_BOX = re.compile(r"\\f?boxed\s+([^\s$\\{}]+)")
 _INTEGER = re.compile(r"0*([0-9]{1,3})(?:\.0*)?")
 
 
@@ -127,11 +126,10 @@ def gsm8k(c: Columns) -> Problem:
 
 
 def math(c: Columns) -> Problem:
-    """MATH: what the last \\boxed{} of the solution holds; empty where there is none."""
+    """MATH: what the boxes of the solution hold, several as a list; empty where there is none."""
     question_column, question = c.asked()
     column, solution = c.answered(("solution", "answer"))
-    bare = _BARE_BOX.findall(solution)
-    answer = boxed(solution) or (bare[-1] if bare else "")
+    answer = ", ".join(dict.fromkeys(content for _, _, content in boxes(solution) if content))
     return c.problem(question, answer, "math", (question_column,), {column: solution})
 
 
@@ -265,5 +263,5 @@ def detect(row: Row) -> str:
     if asked and "####" in str(row.get("answer")):
         return "gsm8k"
     if asked and "solution" in names and "answer" not in names:
-        return "math" if "boxed" in str(row.get("solution") or row.get("Solution")) else "plain"
+        return "math" if boxes(str(row.get("solution") or row.get("Solution"))) else "plain"
     return "plain"

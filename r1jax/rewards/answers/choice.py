@@ -4,33 +4,86 @@ from __future__ import annotations
 
 import re
 
-from r1jax.rewards.answers.extract import unwrap
 from r1jax.rewards.answers.numeric import plain
+from r1jax.rewards.answers.reading import boxes
 
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm)\b|[{}*_`$\"']")
 _ALONE = re.compile(r"[(\[]?([A-Ja-j])[)\].:;]?")
-_LEADING = re.compile(r"\(([A-Ja-j])\)|([A-Ja-j])[.):]")
+_LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
+# "A triangle", "I think": words, where a small letter follows.
+_WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
+_DENIED = re.compile(
+    r"(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|neither|不是|不选|而非)(?: be)? ?"
+    rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
+)
 _NAMED = re.compile(
-    r"(?:answer|option|choice|答案|选项|选择|选)[ :]{0,3}(?:is|are|为|是)?[ :]{0,3}"
-    r"(?:option|choice|选项)? {0,2}[(\[]?([A-J])(?![A-Za-z])",
-    re.IGNORECASE,
+    r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :\n]{0,3}"
+    r"(?:(?i:is|are|must be|should be|would be)|应该是|应为|为|是)?"
+    r"[ :\n]{0,3}(?:(?i:option|choice)|选项)? {0,2}"
+    + _LETTER
+    + r"(?! (?!because|since|as |is |and |or )[a-z])"
+)
+_LEADING = re.compile(
+    rf"(?!{_WORD})[(\[]?([A-J])(?:[)\]]?[.:,;、]|[)\]])?(?=\s|$|[\u4e00-\u9fff])"
+    r"|\(([a-j])\)|([a-j])[.):]"
 )
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
-_STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z])")
-_GUESSES = re.compile(r"[(\[]?[A-J][)\]]? {0,2}(?:[,;/&|]|or\b|and\b|或|和) {0,2}[(\[]?[A-J]\b")
+_STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
+_LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])([A-J])(?![A-Za-z']| ?[=<>])")
+_JOIN = r" {0,2}(?:[,;/&|、]|or\b|and\b|或者?|和)"
+_OTHER_AFTER = re.compile(
+    rf"[)\]]?{_JOIN}{{1,2}} {{0,2}}(?:or )?[(\[]?(?!{_WORD})[A-J](?![A-Za-z'])"
+)
+_OTHER_BEFORE = re.compile(rf"[A-J][)\]]?{_JOIN} {{0,2}}[(\[]?$")
 
 
 def choice_letter(text: str) -> str | None:
     """The letter, upper case; None where the text names none, or several as guesses."""
-    text = _DRESS.sub("", plain(unwrap(text))).strip()
+    text = _undressed(text)
     if alone := _ALONE.fullmatch(text):
         return alone.group(1).upper()
-    if _GUESSES.search(text):
-        return None
-    if leading := _LEADING.match(text):
-        return (leading.group(1) or leading.group(2)).upper()
-    for pattern in (_NAMED, _BRACKETED, _STANDING):
+    stated = _stated(text)
+    if stated is not None:
+        return stated or None
+    for pattern in (_BRACKETED, _STANDING):
         letters = {letter.upper() for letter in pattern.findall(text)}
         if letters:
             return letters.pop() if len(letters) == 1 else None
     return None
+
+
+def final_letter(text: str) -> str | None:
+    """The letter that a whole text ends in: where it says so, on a line of its own, or last."""
+    text = _undressed(text)
+    stated = _stated(text)
+    if stated is not None:
+        return stated or None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and (alone := _ALONE.fullmatch(lines[-1])):
+        return alone.group(1).upper()
+    last = next(reversed(list(_LAST.finditer(text))), None)
+    return None if last is None or _guessed(text, *last.span(1)) else last.group(1)
+
+
+def _undressed(text: str) -> str:
+    inside = list(dict.fromkeys(content for _, _, content in boxes(text)))
+    if inside:
+        text = ", ".join(inside)
+    return _DENIED.sub(" ", _DRESS.sub("", plain(text))).strip()
+
+
+def _stated(text: str) -> str | None:
+    """The letter of the last "the answer is B", else of "B. Paris" at the start; "" for a guess."""
+    named = next(reversed(list(_NAMED.finditer(text))), None)
+    found = named or _LEADING.match(text)
+    if found is None:
+        return None
+    group = next(i for i, letter in enumerate(found.groups(), 1) if letter)
+    return "" if _guessed(text, *found.span(group)) else found.group(group).upper()
+
+
+def _guessed(text: str, start: int, end: int) -> bool:
+    """Whether another letter is offered beside the one at `start`."""
+    return bool(
+        _OTHER_AFTER.match(text, end) or _OTHER_BEFORE.search(text[max(0, start - 12) : start])
+    )

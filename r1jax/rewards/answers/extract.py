@@ -10,18 +10,19 @@ from typing import Literal, get_args
 
 from r1jax.errors import UserError
 from r1jax.problem import Problem
-from r1jax.rewards.answers.numeric import bare_number, last_number, plain
+from r1jax.rewards.answers.choice import final_letter
+from r1jax.rewards.answers.numeric import last_number, plain
+from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
+from r1jax.rewards.answers.values import is_words
 from r1jax.rewards.fences import program
 
 Policy = Literal["answer_tag", "boxed", "last", "auto"]
-Kind = Literal["number", "expression", "choice", "text"]
+Kind = Literal["number", "expression", "choice", "math", "text"]
 
 # reasoning-gym tasks whose answer is an arithmetic expression over given numbers.
 EXPRESSION_TASKS = frozenset({"countdown", "puzzle24"})
 
 _TAGS = re.compile(r"</?(?:think|answer)>")
-_BRACES = re.compile(r"\\[{}]|[{}]")
-_BOXED = re.compile(r"\\f?boxed ?(?=\{)")
 _RUN = re.compile(r"[0-9+\-*/().= \t]+")
 _OPERATION = re.compile(r"[0-9)][ \t]{0,9}[-+*/][ \t]{0,9}[-(0-9.]")
 _BULLET = re.compile(r"[-*+] +|[0-9]{1,3}[.)] +(?=[-(0-9])")
@@ -38,25 +39,34 @@ def check_policy(policy: str) -> None:
 def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) -> str | None:
     """The final answer in `text`, or None where the policy finds none.
 
-    answer_tag: the last closed <answer> block. boxed: the last \\boxed{} with balanced braces.
-    last: the last number of the text, tags ignored; for `problem`s answered by an expression, a
-    letter or words: the last arithmetic expression, letter or line. auto: the first of the three
-    that finds one. For grader "code", any policy but answer_tag takes `program`. Raises UserError
-    for an unknown policy.
+    answer_tag: the last closed <answer> block. boxed: the last box with balanced braces. auto: what
+    `reading.explicit` finds, else "last"; these three read what follows the thought. last: the last
+    number of the whole text, tags ignored; for `problem`s answered by a formula, an expression, a
+    letter or words: the last of these. For grader "code", any policy but answer_tag takes
+    `program`. Raises UserError for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
-        return answer_tag(text)
+        return answer_tag(after_thought(text))
     if problem is not None and problem.grader == "code":
         return program(text)
     if policy == "boxed":
-        return boxed(text)
-    if policy == "last":
-        return last(text, kind(problem) if problem else "number")
-    for answer in (answer_tag(text), boxed(text)):
-        if answer is not None:
-            return answer
-    return last(text, kind(problem) if problem else "number")
+        return boxed(after_thought(text))
+    looks = kind(problem) if problem else "number"
+    return last(text, looks) if policy == "last" else _auto(after_thought(text), looks)
+
+
+def _auto(text: str, kind: Kind) -> str | None:
+    """The explicit final answer of a text without thoughts, else its last one."""
+    tagged = answer_tag(text)
+    if tagged is not None:
+        return tagged
+    if kind == "choice":
+        return final_letter(text)
+    stated = explicit(text, words=kind == "text")
+    if stated is not None and (kind != "expression" or last_expression(stated)):
+        return stated
+    return last(text, kind)
 
 
 def kind(problem: Problem) -> Kind:
@@ -67,32 +77,7 @@ def kind(problem: Problem) -> Kind:
         return "choice"
     if problem.grader == "countdown" or problem.metadata.get("dataset") in EXPRESSION_TASKS:
         return "expression"
-    return "text" if bare_number(problem.answer) is None else "number"
-
-
-def answer_tag(text: str) -> str | None:
-    """The stripped content of the last closed <answer> block."""
-    closed = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, closed) if closed >= 0 else -1
-    return text[start + 8 : text.find("</answer>", start)].strip() if start >= 0 else None
-
-
-def boxed(text: str) -> str | None:
-    """The stripped content of the last (innermost) \\boxed{...} whose braces balance."""
-    opened: list[int] = []
-    closes: dict[int, int] = {}
-    starts = [match.end() for match in _BOXED.finditer(text)]
-    if not starts:
-        return None
-    for brace in _BRACES.finditer(text, starts[0]):
-        if brace.group() == "{":
-            opened.append(brace.start())
-        elif brace.group() == "}" and opened:
-            closes[opened.pop()] = brace.start()
-    for start in reversed(starts):
-        if start in closes:
-            return text[start + 1 : closes[start]].strip()
-    return None
+    return "text" if is_words(problem.answer) else "math"
 
 
 def last(text: str, kind: Kind) -> str | None:
@@ -107,6 +92,8 @@ def last(text: str, kind: Kind) -> str | None:
     inner = boxed(text)
     if inner is not None:
         return inner
+    if kind == "math":
+        return expression(text) or None
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
 
 
@@ -125,9 +112,10 @@ def unwrap(answer: str) -> str:
     inner = boxed(answer)
     answer = answer.strip() if inner is None else inner
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        long_enough = len(answer) >= len(opening) + len(closing)
-        if long_enough and answer.startswith(opening) and answer.endswith(closing):
-            return answer[len(opening) : -len(closing)].strip()
+        inner = answer[len(opening) : len(answer) - len(closing)]
+        whole = answer == opening + inner + closing and closing not in inner
+        if whole and inner:
+            return inner.strip()
     return answer
 
 

@@ -6,21 +6,23 @@ hang or explode on hostile text; `r1jax.rewards.workers.pool` bounds it.
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Problem
-from r1jax.rewards.answers import countdown, gym
+from r1jax.rewards.answers import arithmetic, countdown, formula, gym
+from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.choice import choice_letter
-from r1jax.rewards.answers.extract import unwrap
-from r1jax.rewards.answers.numeric import bare_number, parse_number, plain
+from r1jax.rewards.answers.compare import right
+from r1jax.rewards.answers.dress import tidy
+from r1jax.rewards.answers.numeric import parse_number, plain
+from r1jax.rewards.answers.reading import expression
+from r1jax.rewards.answers.values import Value, is_words, read
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
 
@@ -29,15 +31,6 @@ MAX_ANSWER_CHARACTERS = 4096
 
 GOLD_TIMEOUT_SECONDS = 5
 """What `check_gold` gives math-verify; only the main thread can keep it (SIGALRM)."""
-
-_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox) ?\{([^{}\\]*)\}")
-# Words that are part of a formula, or inside a command (\text{...}, \begin{...}); any other word
-# marks prose.
-_NAMED = re.compile(r"\\[A-Za-z]+ ?\{[A-Za-z ,.]*\}")
-_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log exp sqrt max min".split()
-)
 
 
 def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = None) -> float:
@@ -55,22 +48,14 @@ def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = 
 
 def number(problem: Problem, answer: str) -> bool:
     """Equal as exact rational numbers; units, currency and thousands commas ignored."""
-    gold = parse_number(problem.answer, only=True)
-    return gold is not None and parse_number(unwrap(answer)) == gold
+    gold = _stated_number(problem.answer, only=True)
+    return gold is not None and _stated_number(answer) == gold
 
 
 def math(problem: Problem, answer: str) -> bool:
-    """Equivalent by math-verify, gold first; equal text and equal numbers are decided before."""
-    gold, answer = unwrap(problem.answer), unwrap(answer)
-    if _TEXT.sub(r"\1", gold).strip() == _TEXT.sub(r"\1", answer).strip():
-        return True
-    right, given = bare_number(gold), bare_number(answer)
-    if right is not None and given is not None:
-        if right == given or right.denominator == given.denominator == 1:
-            return right == given  # a decimal may still stand for a fraction, rounded
-    target = _parsed(answer, "any_match")
-    # No timeouts: theirs count wall time through SIGALRM and fail outside the main thread.
-    return bool(target) and math_verify().verify(_gold(gold), target, timeout_seconds=None)
+    """The same as the gold (`compare.right`), where the answer alone is read out of a sentence."""
+    gold = gold_text(problem.answer)
+    return right(gold, expression(answer, words=is_words(gold)))
 
 
 def choice(problem: Problem, answer: str) -> bool:
@@ -144,55 +129,59 @@ def warm(graders: Iterable[str]) -> None:
         gym.unsafe_reasoning_gym_tasks()
 
 
-@lru_cache(maxsize=1)
-def math_verify() -> Any:
-    """The package math-verify, imported when it is first needed."""
-    import math_verify
-
-    # It warns once that timeouts are off; they are, because the worker pool bounds CPU time.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    return math_verify
-
-
 @lru_cache(maxsize=4096)
-def _gold(gold: str) -> list[Any]:
-    return _parsed(gold, "first_match")
+def gold_text(gold: str) -> str:
+    """A gold answer alone: what its boxes hold (a list, where there are several), or it itself."""
+    return expression(gold, words=True)
 
 
-def _parsed(text: str, mode: str, timeout: int | None = None) -> list[Any]:
-    """A bare answer as expressions: prose by the number that it states, a formula by math-verify.
-
-    math-verify alone would take "42 + anything else" for 42.
-    """
-    words = _WORD.findall(_NAMED.sub("", text))
-    prose = any(word.lower() not in _FUNCTIONS for word in words)
-    if prose and not ("$" in text or "\\" in text):
-        value = parse_number(text, only=mode == "first_match")
-        return [] if value is None else [_rational(value)]
-    if not prose and "$" not in text:
-        text = f"${text}$"
-    return math_verify().parse(
-        text, fallback_mode="no_fallback", extraction_mode=mode, parsing_timeout=timeout
-    )
+def _stated_number(text: str, only: bool = False) -> Fraction | None:
+    """The one number that an answer states, exactly; None where it states none or several."""
+    text = expression(text)
+    value = read(text)
+    if value.kind == "leaf" and _LITERAL.fullmatch(value.text):
+        try:
+            found = arithmetic.value(formula.parse(value.text))
+            return found if isinstance(found, Fraction) else None
+        except formula.Unreadable:
+            return None
+    return None if _FORMULA.search(tidy(text)) else parse_number(text, only=only)
 
 
-def _rational(value: Fraction) -> Any:
-    from sympy import Rational
-
-    return Rational(value.numerator, value.denominator)
+_LITERAL = re.compile(
+    r"[-+]?(?:[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}|\*10\^\{[-+]?[0-9]{1,3}\})?"
+    r"|[0-9]{0,400}\\frac ?\{?[0-9]{1,400}\}? ?\{?[0-9]{1,400}\}?)"
+)
+_FORMULA = re.compile(
+    r"\\(?:sqrt|pi|log|ln|sin|cos|tan|binom|infty|exp)(?![A-Za-z])|[0-9)}] ?[\^!]"
+)
 
 
 def _math_gold(problem: Problem) -> str | None:
-    gold = unwrap(problem.answer)
+    gold = gold_text(problem.answer)
     in_main_thread = threading.current_thread() is threading.main_thread()
     timeout = GOLD_TIMEOUT_SECONDS if in_main_thread else None
-    if bare_number(gold) is not None or _parsed(gold, "first_match", timeout):
+    if gold and _readable(read(gold), gold, timeout):
         return None
     return f"math-verify cannot parse the gold answer {_short(problem.answer)}"
 
 
+def _readable(value: Value, text: str, timeout: int | None) -> bool:
+    """Whether every part of a gold is a formula, or words that are marked as text."""
+    if value.kind == "base":
+        return True
+    if value.kind == "words":
+        return "\\" in text or len(value.text.split()) == 1
+    if value.items:
+        return all(_readable(item, text, timeout) for item in value.items)
+    try:
+        return bool(formula.parse(value.text))
+    except formula.Unreadable:
+        return bool(parsed(value.text, timeout))
+
+
 def _number_gold(problem: Problem) -> str | None:
-    if parse_number(problem.answer, only=True) is None:
+    if _stated_number(problem.answer, only=True) is None:
         return f"the gold answer {_short(problem.answer)} is not a number"
     return None
 

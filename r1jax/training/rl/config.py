@@ -89,7 +89,7 @@ class RewardConfig:
     accuracy: float = 1.0
     """Weight of the right answer (1 or 0)."""
     answer: AnswerPolicy = "auto"
-    """Where the answer stands: answer_tag, boxed, last, or auto (the first of these there is)."""
+    """Where the answer stands: answer_tag, boxed, last, or auto (what is said to be the answer)."""
     code: float = 0.0
     """Weight of the share of a problem's tests that its program passes (accuracy asks for all)."""
     format: float = 0.1

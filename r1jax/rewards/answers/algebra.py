@@ -1,0 +1,76 @@
+"""Whether two numbers or formulas are the same: by text, by value, and only then by math-verify.
+
+A decimal counts as the number that it rounds to 6 places (math-verify's default): 0.333333 is 1/3,
+0.333 is not, unless the gold is 0.333. Units that are known have to agree; 50% is 50 and 0.5.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import lru_cache
+from typing import Any
+
+from r1jax.rewards.answers import arithmetic, formula, units
+from r1jax.rewards.answers.values import Value
+
+
+def leaf(gold: Value, given: Value) -> bool:
+    """Numbers and formulas, with their units."""
+    a, b = (_squeezed(value.text) for value in (gold, given))
+    times = units.factor(gold.unit, given.unit)
+    if times is None:
+        return False
+    if a == b:
+        return times == 1
+    try:
+        first, second = formula.parse(gold.text), formula.parse(given.text)
+        if times != 1:
+            return arithmetic.near(arithmetic.value(first), times * arithmetic.value(second), True)
+        same = arithmetic.same(first, second)
+        percents = units.is_percent(gold.unit), units.is_percent(given.unit)
+        if not same and percents[0] != percents[1]:
+            a, b = arithmetic.value(first), arithmetic.value(second)
+            same = arithmetic.near(*((a / 100, b) if percents[0] else (a, b / 100)), True)
+    except formula.TooLarge:
+        return False
+    except formula.Unreadable:
+        return algebra(gold.text, given.text)
+    return algebra(gold.text, given.text) if same is None else same
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"[ {}]+", "", text).removeprefix("+")
+
+
+def algebra(gold: str, given: str) -> bool:
+    """math-verify's verdict on two formulas."""
+    wanted, found = parsed(gold), parsed(given)
+    if not wanted or not found:
+        return False
+    # No timeouts: theirs count wall time through SIGALRM and fail outside the main thread.
+    return bool(math_verify().verify(list(wanted), list(found), timeout_seconds=None))
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str, timeout: int | None = None) -> tuple[Any, ...]:
+    """A formula as math-verify reads it; empty where it cannot."""
+    package = math_verify()
+    found = package.parse(
+        f"${text}$",
+        extraction_config=[package.LatexExtractionConfig()],
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=timeout,
+    )
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def math_verify() -> Any:
+    """The package math-verify, imported when it is first needed."""
+    import math_verify
+
+    # It warns once that timeouts are off; they are, because the worker pool bounds CPU time.
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    return math_verify

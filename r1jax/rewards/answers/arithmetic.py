@@ -1,0 +1,189 @@
+"""The value of a formula, and whether two formulas have the same values.
+
+Cheap and decisive where it applies: exact fractions where there are no roots, 40 digits elsewhere,
+three fixed points for the letters.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from r1jax.rewards.answers.formula import Formula, TooLarge, Unreadable
+
+MAX_BITS = 20_000
+"""A power with more bits than this has no value here (`TooLarge`)."""
+
+
+def value(formula: Formula, point: int = 0) -> Any:
+    """The value at a fixed point: a Fraction where that is exact, else 40 digits, maybe complex.
+
+    Points 0 and 1 give every letter a positive value, point 2 gives some a negative one. Raises
+    Unreadable where there is none.
+    """
+    try:
+        return _value(formula.tree, point)
+    except (ZeroDivisionError, OverflowError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(str(error)) from error
+
+
+def same(gold: Formula, given: Formula) -> bool | None:
+    """Whether two formulas have the same values; None where only algebra could tell.
+
+    A decimal in either is a rounding to 6 places (math-verify's default): 0.333333 is 1/3, 0.333
+    is not.
+    """
+    decimal = gold.decimal or given.decimal
+    if not gold.names and not given.names:
+        return near(value(gold), value(given), decimal)
+    if gold.names != given.names and not (gold.names and given.names):
+        return near(value(gold), value(given), False) and near(value(gold, 1), value(given, 1))
+    verdicts = [near(value(gold, k), value(given, k), decimal) for k in range(3)]
+    if verdicts[0] and verdicts[1]:
+        return True if verdicts[2] else None
+    return False
+
+
+def near(a: Any, b: Any, decimal: bool = False) -> bool:
+    """Equal values: exactly for fractions, to 25 digits otherwise, to 6 places for decimals."""
+    if a == b:
+        return True
+    if isinstance(a, Fraction) and isinstance(b, Fraction) and not decimal:
+        return False
+    a, b = number(a), number(b)
+    gap, size = abs(a - b), max(abs(a), abs(b))
+    if gap <= size * 1e-25 or size < 1e-36:
+        return True
+    return decimal and bool(gap <= 5.0000001e-7 and gap <= size * 1e-3)
+
+
+def number(value: Any) -> Any:
+    """A value with 40 digits."""
+    if isinstance(value, Fraction):
+        return _context().mpf(value.numerator) / value.denominator
+    return value
+
+
+def _value(tree: tuple[Any, ...], point: int) -> Any:
+    kind = tree[0]
+    if kind == "number":
+        return tree[1]
+    if kind == "name":
+        return _letter_value(tree[1], point)
+    if kind == "constant":
+        context = _context()
+        return {"\\pi": +context.pi, "e": +context.e, "i": context.mpc(0, 1)}[tree[1]]
+    if kind == "call":
+        base = None if tree[3] is None else _value(tree[3], point)
+        return _called(tree[1], number(_value(tree[2], point)), base)
+    return _OPERATIONS[kind](*(_value(operand, point) for operand in tree[1:]))
+
+
+def _letter_value(name: str, point: int) -> Any:
+    seed = zlib.crc32(f"{name}{point}".encode())
+    size = 1 + _context().mpf(seed) / 2**31
+    return -size if point == 2 and seed % 2 else size
+
+
+def _exact(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operation on two fractions, or on two numbers of 40 digits."""
+
+    def apply(a: Any, b: Any) -> Any:
+        if isinstance(a, Fraction) and isinstance(b, Fraction):
+            return operation(a, b)
+        return operation(number(a), number(b))
+
+    return apply
+
+
+def _power(a: Any, b: Any) -> Any:
+    if isinstance(a, Fraction) and isinstance(b, Fraction) and b.denominator == 1:
+        bits = max(a.numerator.bit_length(), a.denominator.bit_length()) * abs(b.numerator)
+        if abs(a) != 1 and bits > MAX_BITS:
+            raise TooLarge("a power")
+        return a**b.numerator
+    if isinstance(b, Fraction) and abs(b.numerator) == 1 and isinstance(a, Fraction):
+        root = _root(a, Fraction(b.denominator))
+        return root if b > 0 else 1 / root
+    a, b = number(a), number(b)
+    if abs(b) > 5000:
+        raise TooLarge("a power")
+    return a**b
+
+
+def _root(a: Any, degree: Any) -> Any:
+    if isinstance(a, Fraction) and degree == 2 and a >= 0:
+        above, below = _isqrt(a.numerator), _isqrt(a.denominator)
+        if above is not None and below is not None:
+            return Fraction(above, below)
+    inner, degree = number(a), number(degree)
+    context = _context()
+    if not context.im(inner) and context.re(inner) < 0 and degree % 2 == 1:
+        return -((-inner) ** (1 / degree))
+    return context.sqrt(inner) if degree == 2 else inner ** (1 / degree)
+
+
+def _isqrt(n: int) -> int | None:
+    root = math.isqrt(n)
+    return root if root * root == n else None
+
+
+def _factorial(a: Any) -> Any:
+    if not isinstance(a, Fraction) or a.denominator != 1 or a < 0:
+        raise Unreadable("a factorial of no whole number")
+    if a > 1000:
+        raise TooLarge("a factorial")
+    return Fraction(math.factorial(int(a)))
+
+
+def _binomial(n: Any, k: Any) -> Any:
+    if not all(isinstance(x, Fraction) and x.denominator == 1 and 0 <= x <= 1000 for x in (n, k)):
+        raise Unreadable("a binomial of no whole numbers")
+    return Fraction(math.comb(int(n), int(k)))
+
+
+def _called(name: str, inner: Any, base: Any) -> Any:
+    context = _context()
+    if name in ("ln", "log"):
+        # Without a base log is the natural one, as math-verify has it.
+        return (
+            context.log(inner) if base is None else context.log(inner) / context.log(number(base))
+        )
+    plain = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name)
+    if name == "exp" and abs(inner) > 5000:
+        raise TooLarge("an exponential")
+    return getattr(context, plain)(inner)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "neg": lambda a: -a,
+    "add": _exact(lambda a, b: a + b),
+    "mul": _exact(lambda a, b: a * b),
+    "div": _exact(lambda a, b: a / b),
+    "pow": _power,
+    "root": _root,
+    "abs": abs,
+    "degrees": lambda a: number(a) * _context().pi / 180,
+    "factorial": _factorial,
+    "binom": _binomial,
+}
+
+
+def real(value: Any) -> Any:
+    """The real part of a value."""
+    return value if isinstance(value, Fraction) else _context().re(value)
+
+
+@lru_cache(maxsize=1)
+def _context() -> Any:
+    from mpmath.ctx_mp import MPContext
+
+    context = MPContext()
+    context.dps = 40
+    return context

@@ -1,0 +1,282 @@
+"""Whether an answer is the gold: its form first, then what it holds.
+
+A set has no order and a tuple has one; [1, 2] is no (1, 2); a chain of equations has to hold;
+several different answers to a single gold are a guess. Numbers and formulas are `algebra.leaf`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from r1jax.rewards.answers import arithmetic, formula
+from r1jax.rewards.answers.algebra import algebra, leaf
+from r1jax.rewards.answers.values import Value, grouped, plain_words, read
+
+_NAME = re.compile(
+    r"[A-Za-z]'{0,2}(?:_\{?[\w+\-*]{1,9}\}?)?|\\[a-z]+(?:_\{?\w{1,9}\}?)?"
+    r"|(?:\\(?:angle|triangle|overline|text|vec|mathbb|mathrm|hat) ?\{?)+[\w ]{1,40}\}?"
+    r"|\\[a-z]{2,6} ?(?:\\[a-z]+|[A-Za-z]{1,3})"
+    r"|(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z]{2,4}|\|[A-Za-z]{1,3}\|"
+    r"|[A-Za-z]{1,3}'{0,2}(?:_\{?\w{1,9}\}?)?"
+    r"\([^()]{1,40}\)|[A-Za-z]{3,20}|\\frac\{d[a-z]?\}\{d[a-z]\}|[\u4e00-\u9fff]{1,10}"
+)
+_CONSTANTS = frozenset({"\\pi", "\\infty", "e", "i", "\\emptyset"})
+_EQUAL = frozenset({"=", "\\equiv"})
+_FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+
+
+def right(gold: str, given: str) -> bool:
+    """Whether the text `given`, an answer alone, states what `gold` does."""
+    wanted, found = read(gold), read(given)
+    if equal(wanted, found):
+        return True
+    for again in (grouped(given), _with_decimal_comma(given)):
+        if again is not None and equal(wanted, again):
+            return True
+    other = grouped(gold)
+    return other is not None and found.kind == "list" and equal(other, found)
+
+
+def equal(gold: Value, given: Value) -> bool:
+    """Whether `given` is right where `gold` is; the two are not alike (see the module)."""
+    if gold.kind == given.kind and gold.text == given.text and gold.unit == given.unit:
+        return True
+    gold, given = _one(gold), _one(given)
+    if gold.kind == "base" or given.kind == "base":
+        return gold.kind == given.kind and _same_base(gold, given)
+    if gold.kind == "words" or given.kind == "words":
+        return _same_words(gold.text, given.text)
+    if given.kind == "relation" and gold.kind != "relation":
+        return _from_relation(gold, given)
+    if gold.kind == "relation":
+        return _relation(gold, given)
+    if gold.kind in ("list", "set", "span", "union") or given.kind in (
+        "list", "set", "span", "union",
+    ):  # fmt: skip
+        return _collection(gold, given)
+    return leaf(gold, given)
+
+
+def _one(value: Value) -> Value:
+    """A list of one answer said several times, as that answer."""
+    if value.kind != "list":
+        return value
+    kept: list[Value] = []
+    for item in value.items:
+        if not any(item.text == other.text and item.kind == other.kind for other in kept):
+            kept.append(item)
+    if len(kept) == 1:
+        return kept[0]
+    return Value("list", value.text, tuple(kept), value.signs, value.unit)
+
+
+def _same_words(gold: str, given: str) -> bool:
+    """Equal words; two or three letters alone may be a product, in any order."""
+    a, b = plain_words(gold), plain_words(given)
+    product = re.fullmatch("[a-z]{2,3}", a) and re.fullmatch("[a-z]{2,3}", b)
+    return a == b or bool(product and sorted(a) == sorted(b) and {a, b} != {"no", "on"})
+
+
+def _same_base(gold: Value, given: Value) -> bool:
+    try:
+        same = int(gold.text.partition("_")[0], int(gold.signs[0])) == int(
+            given.text.partition("_")[0], int(given.signs[0])
+        )
+    except ValueError:
+        return False
+    return same and gold.signs == given.signs
+
+
+def _collection(gold: Value, given: Value) -> bool:
+    """Lists, sets, tuples, intervals and unions."""
+    if gold.kind == "leaf" and given.kind == "list":
+        return len(given.items) <= 8 and all(equal(gold, item) for item in given.items)
+    if gold.kind == "leaf" or given.kind == "leaf":
+        return gold.kind != "leaf" and algebra(gold.text, given.text)
+    kinds = {gold.kind, given.kind}
+    if kinds == {"span"}:
+        brackets = gold.signs == given.signs or len(gold.items) != 2
+        return brackets and _ordered(gold, given)
+    if kinds == {"list", "span"}:
+        span = gold if gold.kind == "span" else given
+        return (span.signs == ("(", ")") or gold.kind == "list") and _ordered(gold, given)
+    if "span" in kinds:
+        return False
+    names = [_assigned(item) for item in gold.items]
+    if gold.kind == "list" and len(set(names)) == len(names) > 1 and "" not in names:
+        if not any(_assigned(item) for item in given.items):
+            return given.kind != "set" and _ordered(gold, given)
+    return _unordered(gold, given)
+
+
+def _assigned(value: Value) -> str:
+    """The x of `x = 1`."""
+    named = value.kind == "relation" and value.signs[0] == "=" and _is_name(value.items[0])
+    return value.items[0].text if named else ""
+
+
+def _ordered(gold: Value, given: Value) -> bool:
+    return len(gold.items) == len(given.items) and all(
+        equal(a, b) for a, b in zip(gold.items, given.items, strict=True)
+    )
+
+
+def _unordered(gold: Value, given: Value) -> bool:
+    if len(gold.items) != len(given.items):
+        return False
+    left = list(given.items)
+    for item in gold.items:
+        found = next((i for i, other in enumerate(left) if equal(item, other)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _is_name(value: Value) -> bool:
+    return value.kind == "words" or (
+        value.text not in _CONSTANTS and _NAME.fullmatch(value.text) is not None
+    )
+
+
+def _from_relation(gold: Value, given: Value) -> bool:
+    """A gold that is no relation: `x = 7`, `x = 3 + 4 = 7` and `2 + 3 = 5` state their value.
+
+    Every member of a chain has to be the gold; `5 = 12` states nothing, nor does `x + y = 7`.
+    """
+    span = _as_span(given)
+    if gold.kind in ("span", "union") and span is not None and equal(gold, span):
+        return True
+    named = _is_name(given.items[0])
+    members = given.items[1:] if named else given.items
+    if given.signs[0] == "\\in" and named:
+        return len(members) == 1 and equal(gold, members[0])
+    if any(sign not in ("=", "\\approx", "\\equiv") for sign in given.signs):
+        return False
+    if len(members) == 1 == len(given.signs) and not named:
+        return False
+    if "\\approx" in given.signs:
+        return _approximated(gold, members, given.signs[len(given.items) - len(members) :])
+    if len(given.items) == 2 and not named and _is_name(given.items[1]):  # 7 = x
+        return equal(gold, given.items[0])
+    return all(equal(gold, member) for member in members)
+
+
+def _approximated(gold: Value, members: tuple[Value, ...], signs: tuple[str, ...]) -> bool:
+    """x = 1/3 \\approx 0.33: the exact value, or its rounding where the gold is that."""
+    if len(members) == 1:
+        return equal(gold, members[0])
+    exact, rounded = members[0], members[-1]
+    try:
+        a, b = (arithmetic.value(formula.parse(member.text)) for member in (exact, rounded))
+        believable = abs(a - b) <= abs(a) / 50
+    except formula.Unreadable:
+        return False
+    return bool(believable) and (equal(gold, exact) or equal(gold, rounded))
+
+
+def _relation(gold: Value, given: Value) -> bool:
+    """An equation or inequality as the gold."""
+    span = _as_span(gold)
+    if span is not None:
+        other = _as_span(given) if given.kind == "relation" else given
+        return other is not None and other.kind == "span" and _collection(span, other)
+    if given.kind != "relation":
+        name = _assigned(gold)
+        if not name or any(sign != "=" for sign in gold.signs):
+            return gold.signs == ("\\in",) and equal(gold.items[1], given)
+        return not _is_curve(name, gold.items[-1]) and equal(gold.items[-1], given)
+    mine, yours = _assigned(gold), _assigned(given)
+    if mine and _same_name(mine, yours):
+        return all(equal(gold.items[-1], item) for item in given.items[1:])
+    return _same_relation(gold, given)
+
+
+def _same_name(gold: str, given: str) -> bool:
+    """x is x, and x_1 too where the other has no index."""
+    (a, _, i), (b, _, j) = gold.partition("_"), given.partition("_")
+    return a == b and (not i or not j or i.strip("{}") == j.strip("{}"))
+
+
+def _is_curve(name: str, rest: Value) -> bool:
+    """Whether y = ... x ... is the equation of a curve, not the value of a name."""
+    try:
+        return name == "y" and "x" in formula.parse(rest.text).names
+    except formula.Unreadable:
+        return False
+
+
+def _same_relation(gold: Value, given: Value) -> bool:
+    """Two relations of two members: left minus right is the same but for a constant factor."""
+    if len(gold.items) != len(given.items):
+        return False
+    if all(map(equal, gold.items, given.items)) and gold.signs == given.signs:
+        return True
+    if len(gold.items) != 2:
+        return False
+    flipped = _FLIPPED.get(given.signs[0])
+    try:
+        ratios = [_ratio(gold, given, point) for point in range(3)]
+    except formula.Unreadable:
+        return given.signs == gold.signs and algebra(gold.text, given.text)
+    if not all(arithmetic.near(ratios[0], ratio) for ratio in ratios[1:]) or not ratios[0]:
+        return False
+    if gold.signs[0] in _EQUAL or gold.signs[0] == "\\ne":
+        return gold.signs == given.signs
+    positive = arithmetic.real(ratios[0]) > 0
+    return gold.signs[0] == (given.signs[0] if positive else flipped)
+
+
+def _ratio(gold: Value, given: Value, point: int) -> Any:
+    """(left - right) of the gold over that of the answer, where the letters have fixed values."""
+    sides = [formula.parse(item.text) for item in (*gold.items, *given.items)]
+    if not any(side.names for side in sides):
+        raise formula.Unreadable("no letters")
+    a, b, c, d = (arithmetic.number(arithmetic.value(side, point)) for side in sides)
+    if a == b or c == d:
+        raise formula.Unreadable("an identity")
+    return (a - b) / (c - d)
+
+
+def _as_span(value: Value) -> Value | None:
+    """The interval that an inequality of one letter says: 1 \\le x < 2 is [1, 2)."""
+    if value.kind != "relation" or not set(value.signs) <= {"<", ">", "\\le", "\\ge"}:
+        return None
+    items, signs = value.items, value.signs
+    if len(items) == 2 and _is_name(items[1]):
+        items, signs = items[::-1], (_FLIPPED[signs[0]],)
+    if len(items) == 2 and _is_name(items[0]) and not _has_letters(items[1]):
+        bound = items[1]
+        low, high = (bound, _INFINITY) if signs[0] in (">", "\\ge") else (_MINUS_INFINITY, bound)
+        opening = "[" if signs[0] == "\\ge" else "("
+        return _span(low, high, opening, "]" if signs[0] == "\\le" else ")")
+    if len(items) != 3 or not _is_name(items[1]):
+        return None
+    if signs[0] in (">", "\\ge"):
+        items, signs = items[::-1], (_FLIPPED[signs[1]], _FLIPPED[signs[0]])
+    if not set(signs) <= {"<", "\\le"} or _has_letters(items[0]) or _has_letters(items[2]):
+        return None
+    opening = "[" if signs[0] == "\\le" else "("
+    return _span(items[0], items[2], opening, "]" if signs[1] == "\\le" else ")")
+
+
+def _span(low: Value, high: Value, opening: str, closing: str) -> Value:
+    text = f"{opening}{low.text},{high.text}{closing}"
+    return Value("span", text, (low, high), (opening, closing))
+
+
+def _has_letters(value: Value) -> bool:
+    try:
+        return value.kind != "leaf" or bool(formula.parse(value.text).names)
+    except formula.Unreadable:
+        return False
+
+
+_INFINITY, _MINUS_INFINITY = Value("leaf", "\\infty"), Value("leaf", "-\\infty")
+
+
+def _with_decimal_comma(text: str) -> Value | None:
+    """`3,14` as 3.14."""
+    spelled = re.fullmatch(r"[\s$]*(-?[0-9]{1,20}),([0-9]{1,20})[\s$.]*", text)
+    return read(f"{spelled.group(1)}.{spelled.group(2)}") if spelled else None

@@ -1,0 +1,121 @@
+"""Everyday dress of a formula, rewritten as one plain LaTeX spelling.
+
+Full-width and typographic signs, Markdown, vulgar fractions, powers and roots in Unicode, digit
+groups, mixed numbers and the spellings that LaTeX has for one thing. Every regular expression here
+runs in linear time: texts come from a model and are hostile.
+"""
+
+from __future__ import annotations
+
+import re
+
+_FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)}
+_SIGNS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "*", "✕": "*", "⋅": "*", "·": "*",
+    "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "≈": "\\approx ", "≡": "\\equiv ",
+    "≤": "\\le ", "⩽": "\\le ", "≦": "\\le ", "≥": "\\ge ", "⩾": "\\ge ", "≧": "\\ge ",
+    "≠": "\\ne ", "∈": "\\in ", "∪": "\\cup ", "∩": "\\cap ", "∞": "\\infty ", "π": "\\pi ",
+    "°": "^\\circ ", "º": "^\\circ ", "±": "\\pm ", "∓": "\\mp ", "√": "\\sqrt ",
+    "∅": "\\emptyset ",
+    "∛": "\\sqrt[3]", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ",
+    "λ": "\\lambda ", "μ": "\\mu ", "φ": "\\phi ", "ω": "\\omega ", "σ": "\\sigma ",
+    "ℝ": "\\mathbb{R}", "∠": "\\angle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"',
+    "。": ". ", "｡": ". ", "、": ", ", "，": ", ", "；": "; ", "：": ": ", "【": "[", "】": "]",
+    "《": "", "》": "", "\u3000": " ", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " ",
+    "\u2008": " ", "\u200a": " ", "\u2002": " ", "\u2003": " ", "\u205f": " ", "\t": " ",
+    "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
+    "￥": "¥", "⟨": "\\langle ", "⟩": "\\rangle ",
+}  # fmt: skip
+_VULGAR = {
+    "½": "12", "⅓": "13", "⅔": "23", "¼": "14", "¾": "34", "⅕": "15", "⅖": "25", "⅗": "35",
+    "⅘": "45", "⅙": "16", "⅚": "56", "⅐": "17", "⅛": "18", "⅜": "38", "⅝": "58", "⅞": "78",
+    "⅑": "19",
+}  # fmt: skip
+_FRACTIONS = {sign: f"\\frac{{{n}}}{{{d}}}" for sign, (n, d) in _VULGAR.items()}
+_TABLE = str.maketrans(_FULL_WIDTH | _SIGNS | _FRACTIONS)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_UP, _DOWN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+"), re.compile("[₀-₉]+")
+
+_BOLD = re.compile(r"(?<![\w)\]}*])(\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1(?![\w(*])")
+_CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
+_SPACES = re.compile(
+    r"(?<!\\)\\[,;:!> ]|~|\\q?quad\b|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits"
+    r"|mleft|mright|thinspace|phantom\{[^{}]*\})(?![A-Za-z])"
+)
+_WORDS = re.compile(r"\\(?:textbf|textit|textrm|textnormal|mathrm|mathit|mbox|operatorname|rm) ?\{")
+_STYLES = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathsf|mathtt|underline|color\{[a-z]+\}) ?\{")
+_NAMES = [
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
+    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])|<="), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])|>="), r"\\ge "),
+    (re.compile(r"\\neq(?![A-Za-z])|!=|\\not ?="), r"\\ne "),
+    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
+    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
+    (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])|\\\|"), "|"),
+    (re.compile(r"\\(?:degree|degrees)(?![A-Za-z])"), r"^\\circ "),
+    (re.compile(r"\^ ?\{ ?\\circ ?\}"), r"^\\circ "),
+    (re.compile(r"\\%"), "%"),
+    (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
+    (re.compile("不等于"), r"\\ne "),
+    (re.compile("等于"), "="),
+    (re.compile(r"\\#"), "#"),
+    (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
+    (re.compile(r"(?<![A-Za-z\\])(sqrt|pi|ln|log|sin|cos|tan)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"(?<=[0-9])(sqrt|pi)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"\\sqrt +\("), r"\\sqrt("),
+]  # fmt: skip
+_GROUPED = re.compile(
+    r"\{,\}|,\\[!,;: ] ?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\\[,!;: ](?=[0-9]{3}(?![0-9]))"
+)
+_DIGITS = "零一二三四五六七八九十"
+_PARTS = re.compile(f"([{_DIGITS}])分之([{_DIGITS}])(?![{_DIGITS}])")
+_SCIENTIFIC = re.compile(r"(?<![\w.])([0-9]{1,30}(?:\.[0-9]{1,30})?)[eE]([+-]?[0-9]{1,3})(?![\w.])")
+_SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,6})(?![0-9])(?! ?/)")
+_MIXED = re.compile(r"(?<![0-9.^/])([0-9]{1,9})[ -]([0-9]{1,9}) ?/ ?([0-9]{1,9})(?![0-9./])")
+_COMMAS = re.compile(r"(?<![0-9.,])([0-9]{1,3})((?:,[0-9]{3}){1,9})(?![0-9])(?!,[0-9])")
+
+
+def tidy(text: str) -> str:
+    """`text` in one spelling: LaTeX names, ASCII signs, no Markdown, no spacing commands."""
+    text = _UP.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
+    text = _DOWN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
+    text = text.translate(_TABLE)
+    text = unmarked(text)
+    if "\\" in text or "~" in text:
+        text = text.replace("\\$", "¤")
+        text = _GROUPED.sub(",", text)
+        text = _WORDS.sub(r"\\text{", text)
+        text = _STYLES.sub("{", text)
+        text = _SPACES.sub(" ", text)
+    for pattern, spelled in _NAMES:
+        text = pattern.sub(spelled, text)
+    text = text.replace("**", "^")
+    text = _SCIENTIFIC.sub(r"\1*10^{\2}", text)
+    text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
+    text = _PARTS.sub(_parts, text)
+    return _MIXED.sub(r"\1\\frac{\2}{\3}", text).strip()
+
+
+def _parts(match: re.Match[str]) -> str:
+    """五分之三 as a fraction."""
+    below, above = (_DIGITS.index(sign) for sign in match.groups())
+    return f"\\frac{{{above}}}{{{below}}}"
+
+
+def unmarked(text: str) -> str:
+    """`text` without Markdown's bold, italics and code."""
+    if "`" in text:
+        text = _CODE.sub(r"\2", text)
+    if "*" in text or "_" in text:
+        text = _BOLD.sub(r"\2", _BOLD.sub(r"\2", text))
+    return text
+
+
+def without_thousands(text: str) -> str:
+    """Numbers grouped by commas as plain digits."""
+    return _COMMAS.sub(lambda m: m.group().replace(",", ""), text)

@@ -1,0 +1,111 @@
+"""Units beside a number: told apart from the formula, known ones compared by what they measure."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+# name -> (dimension, how many of the dimension's own unit)
+_KNOWN: dict[str, tuple[str, Fraction]] = {}
+_TABLE = {
+    "length": "mm=1/1000 millimeter=1/1000 cm=1/100 centimeter=1/100 厘米=1/100 dm=1/10 m=1 "
+    "meter=1 metre=1 米=1 km=1000 kilometer=1000 千米=1000 公里=1000",
+    "imperial length": "in=1 inch=1 inches=1 ft=12 foot=12 feet=12 yard=36 yd=36 "
+    "mile=63360 mi=63360",
+    "mass": "mg=1/1000 g=1 gram=1 克=1 kg=1000 kilogram=1000 千克=1000 公斤=1000 ton=1000000",
+    "time": "s=1 sec=1 second=1 秒=1 min=60 minute=60 分钟=60 h=3600 hr=3600 hour=3600 小时=3600 "
+    "day=86400 天=86400 week=604800",
+    "years": "month=1 个月=1 year=12 yr=12 年=12",
+    "dollars": "cent=1/100 ¢=1/100 dollar=1 usd=1 ¤=1",
+    "yuan": "角=1/10 元=1 ¥=1 yuan=1",
+    "volume": "ml=1/1000 毫升=1/1000 l=1 liter=1 litre=1 升=1",
+    "angle": "degree=1 deg=1 度=1",
+    "percent": "%=1 percent=1 pct=1 percentage=1",
+}
+for _dimension, _names in _TABLE.items():
+    for _entry in _names.split():
+        _name, _, _size = _entry.rpartition("=")
+        _KNOWN[_name] = (_dimension, Fraction(_size))
+
+_SINGLE = frozenset("m g s h l L J N W V K A".split())
+_TEXT = re.compile(r"\\text ?\{([^{}]{0,60})\}(?: ?\^ ?\{? ?([23]) ?\}?)?$")
+_DEGREES = re.compile(r"\^ ?\{? ?\\circ ?\}? ?([CF])?$")
+_TRAILING = re.compile(
+    r"(?<=[0-9.)}\s%])((?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
+    r"(?: ?\^ ?\{? ?[23] ?\}?)?[ /]{0,2}){1,5})$"
+)
+_LEADING = re.compile(
+    r"(?:[¤¥€£\u4e00-\u9fff]{1,20}|(?:about|approximately|approx\.?|around|exactly|roughly"
+    r"|nearly|a total of|total of|only|US|USD|RMB|Rs\.?"
+    r"|\\approx|\\text ?\{[^{}]{0,30}\})(?![A-Za-z]))[ :]*"
+    r"(?=[-+0-9.(\\¤¥€£])"
+)
+_POWER = re.compile(
+    r"(?:平方|立方|square |cubic |sq\.? |cu\.? )(?P<base>[^\d^]{1,20})"
+    r"|(?P<base2>[A-Za-z]{1,20}) ?\^? ?\{?(?P<power>[23])\}?"
+)
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?: ?/ ?[0-9]+)?(?:\\frac\{[0-9]+\}\{[0-9]+\})?")
+_FORMULA_WORDS = re.compile(
+    r"(?<![A-Za-z])(?:pi|sqrt|sin|cos|tan|ln|log|exp|mod|if|for)(?![A-Za-z])"
+)
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """(the number or formula, its unit or "") of a tidy text; prefixes such as "about" are cut."""
+    unit = ""
+    for _ in range(3):
+        if match := _LEADING.match(text):
+            sign = match.group().strip(" :")
+            unit = sign if sign in _KNOWN else unit
+            text = text[match.end() :]
+    for _ in range(4):
+        cut = _cut(text)
+        if cut is None:
+            break
+        text, unit = cut[0], cut[1] + (" " + unit if unit else "")
+    return text, unit.strip()
+
+
+def _cut(text: str) -> tuple[str, str] | None:
+    if match := _TEXT.search(text):
+        core, unit = text[: match.start()].strip(" \\/*"), match.group(1) + (match.group(2) or "")
+        return (core, unit.strip() or " ") if core else None
+    if (match := _DEGREES.search(text)) and not _FORMULA_WORDS.search(text):
+        return (text[: match.start()].strip(), "degree") if text[: match.start()] else None
+    match = _TRAILING.search(text)
+    if match is None or _FORMULA_WORDS.search(match.group()):
+        return None
+    core, unit = text[: match.start()].strip(), match.group().strip()
+    if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(core):
+        return None
+    return (core, unit) if core and re.search(r"[0-9\\)}]|[A-Za-z]$", core) else None
+
+
+def factor(gold: str, given: str) -> Fraction | None:
+    """How many of `gold` one `given` is: 1 where that is not known, None where they differ in kind.
+
+    A unit that is missing or unknown is no mistake.
+    """
+    mine, theirs = known(gold), known(given)
+    if mine is None or theirs is None or mine == theirs:
+        return Fraction(1)
+    return theirs[1] / mine[1] if mine[0] == theirs[0] else None
+
+
+def is_percent(unit: str) -> bool:
+    """Whether the unit is a percent sign or its name."""
+    found = known(unit)
+    return found is not None and found[0] == "percent"
+
+
+def known(unit: str) -> tuple[str, Fraction] | None:
+    """(dimension, size in the dimension's own unit) of a unit that is known."""
+    unit = unit.strip(" .{}")
+    if match := _POWER.fullmatch(unit):
+        base = known(match.group("base") or match.group("base2"))
+        power = 3 if match.group().startswith(("立方", "cu")) or match.group("power") == "3" else 2
+        return (f"{base[0]}{power}", base[1] ** power) if base else None
+    for name in (unit, unit.lower(), unit.lower().removesuffix("s")):
+        if name in _KNOWN:
+            return _KNOWN[name]
+    return None

@@ -1,0 +1,241 @@
+"""What kind of thing an answer is: a number with its unit, a list, a set, an interval, an equation.
+
+Reads a short text (the answer alone, no sentence) by its outermost signs; what stands inside is
+read again when it is compared.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from r1jax.rewards.answers.dress import tidy, without_thousands
+from r1jax.rewards.answers.units import split_unit
+
+Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base"]
+
+MAX_ITEMS = 64
+
+_RELATIONS = re.compile(r"\\(?:le|ge|ne|approx|equiv|in|sim|to)(?![A-Za-z])|(?<![\\:])[=<>]")
+_AND = re.compile(
+    r"(?:, ?)?(?:\\text ?\{ ?(?:and|or|及|和|或) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+    r"|或者|或|和|及|以及)"
+)
+_CUP = re.compile(r"\\cup(?![A-Za-z])|(?<=[\])]) ?U ?(?=[\[(])")
+_OPEN, _CLOSE = ("(", "[", "{", "\\{", "\\langle"), (")", "]", "}", "\\}", "\\rangle")
+_BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\(?:begin|end)\{[a-z*]+\}|[()\[\]{}]")
+_BASE = re.compile(
+    r"\(?([0-9A-Fa-f]{1,40})\)?(?:_\{? ?(?:\\text ?\{)?([a-z]+|[0-9]{1,2})\}{0,2}"
+    r"|,? \(?(?:in )?base[- ]([a-z]+|[0-9]{1,2})\)?)"
+)
+_BASES = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
+}  # fmt: skip
+_TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
+_PROSE = re.compile(r"[^\W\d_]{2,}")
+_PLAIN_WORDS = re.compile(r"[\w\s'\-.,()/&]+")
+_BUILDER = re.compile(r"\\\{ ?[A-Za-z](?: ?\\in ?\\mathbb ?\{? ?R ?\}?)? ?[|:] ?([^{}]{1,200})\\\}")
+_NOT_WORDS = frozenset("pi sqrt sin cos tan ln log exp".split())
+
+
+@dataclass(frozen=True)
+class Value:
+    """An answer by its outermost form.
+
+    `text` is its tidy spelling; `items` the members of a list, set, span, union or relation;
+    `signs` the two brackets of a span, or the signs between the members of a relation.
+    """
+
+    kind: Kind
+    text: str
+    items: tuple[Value, ...] = ()
+    signs: tuple[str, ...] = ()
+    unit: str = ""
+    loose: bool = False  # a list whose members may be digits of one number: 1,234
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Value:
+    """The value that `text` states; never raises, a form that is not known is a leaf."""
+    return read_tidy(bare(tidy(text)))
+
+
+@lru_cache(maxsize=4096)
+def is_words(text: str) -> bool:
+    """Whether `text` is words and nothing else."""
+    return read(text).kind == "words"
+
+
+def bare(text: str) -> str:
+    """Tidy text without dollar signs, outer spaces, full stops and brackets that hold nothing."""
+    text = text.replace("$", " ").replace("\\(", " ").replace("\\)", " ")
+    if "\\]" in text:
+        text = text.replace("\\[", " ").replace("\\]", " ")
+    return " ".join(text.split()).strip(" ;:,?\"'、").rstrip(" .")
+
+
+def read_tidy(text: str, depth: int = 0) -> Value:
+    """`read` of a text that is tidy already."""
+    whole = without_thousands(text)
+    if depth > 6:
+        return Value("leaf", whole)
+    for form in (_base, _words, _list, _both, _relation, _union, _builder, _bracketed):
+        found = form(whole, depth)
+        if found is not None:
+            return found
+    core, unit = split_unit(whole)
+    if unit and core != whole:
+        inner = read_tidy(core, depth + 1)
+        return Value(inner.kind, inner.text, inner.items, inner.signs, inner.unit or unit)
+    return Value("leaf", whole)
+
+
+def grouped(text: str) -> Value | None:
+    """`1,234` read as a list, where `read` takes it for one number."""
+    text = bare(tidy(text))
+    parts = split(text, ",")
+    if without_thousands(text) == text or not 1 < len(parts) <= MAX_ITEMS:
+        return None
+    return Value("list", text, tuple(read_tidy(part) for part in parts))
+
+
+def split(text: str, separator: str | re.Pattern[str]) -> list[str]:
+    """Parts of `text` between separators that stand outside every bracket."""
+    pattern = re.compile(re.escape(separator)) if isinstance(separator, str) else separator
+    cuts = list(pattern.finditer(text))
+    if not cuts:
+        return [text]
+    inside = _insides(text)
+    parts, start = [], 0
+    for cut in cuts:
+        if not any(a < cut.start() < b for a, b in inside):
+            parts.append(text[start : cut.start()].strip())
+            start = cut.end()
+    return [*parts, text[start:].strip()]
+
+
+def _insides(text: str) -> list[tuple[int, int]]:
+    """Outermost bracketed stretches of `text`; the kinds may differ, as in [1,2)."""
+    stretches, depth, start = [], 0, 0
+    for bracket in _BRACKET.finditer(text):
+        sign = bracket.group()
+        if sign in _OPEN or sign.startswith("\\begin"):
+            start = bracket.start() if depth == 0 else start
+            depth += 1
+        elif depth:
+            depth -= 1
+            if depth == 0:
+                stretches.append((start, bracket.end()))
+    return stretches
+
+
+def _base(text: str, depth: int) -> Value | None:
+    match = _BASE.fullmatch(text)
+    if match is None:
+        return None
+    digits, base = match.group(1), match.group(2) or match.group(3)
+    number = int(base) if base.isdigit() else _BASES.get(base)
+    if number is None or not 2 <= number <= 36 or not digits[0].isdigit():
+        return None
+    return Value("base", f"{digits.upper()}_{number}", signs=(str(number),))
+
+
+def _words(text: str, depth: int) -> Value | None:
+    """Words and nothing else: Tuesday, \\text{no solution}, (B)."""
+    opened = _TEXT.sub(r" \1 ", text)
+    if opened == text and not _PROSE.search(text):
+        return None
+    if re.search(r"[0-9=<>^_{}\\+*|]", opened) or not re.search(r"[^\W\d_]", opened):
+        return None
+    words = _PROSE.findall(opened)
+    if words and all(word.lower() in _NOT_WORDS for word in words):
+        return None
+    if opened == text and len(split(text, ",")) > 1 and all(len(word) == 1 for word in words):
+        return None
+    return Value("words", plain_words(opened))
+
+
+def plain_words(text: str) -> str:
+    """Words in lower case, without brackets and punctuation around or between them."""
+    return " ".join(re.sub(r"[^\w'/&%+-]+", " ", _TEXT.sub(r" \1 ", text)).lower().split())
+
+
+def _list(text: str, depth: int) -> Value | None:
+    parts = [text]
+    for separator in (_AND, ";", ","):
+        parts = [piece for part in parts for piece in split(part, separator)]
+    parts = [part.strip(" .") for part in parts]
+    kept = [part for part in parts if part]
+    if len(parts) < 2 or not 1 <= len(kept) <= MAX_ITEMS:
+        return None
+    items = [read_tidy(part, depth + 1) for part in kept]
+    flat = [member for item in items for member in (item.items if item.kind == "list" else [item])]
+    return Value("list", text, tuple(flat))
+
+
+def _both(text: str, depth: int) -> Value | None:
+    """a \\pm b as the two values that it stands for."""
+    if "\\pm" not in text and "\\mp" not in text:
+        return None
+    both = (text.replace("\\pm", a).replace("\\mp", b) for a, b in ("+-", "-+"))
+    return Value("list", text, tuple(read_tidy(one, depth + 1) for one in both))
+
+
+def _builder(text: str, depth: int) -> Value | None:
+    """\\{x | x > 2\\} as what stands behind the bar."""
+    built = _BUILDER.fullmatch(text)
+    return read_tidy(built.group(1).strip(), depth + 1) if built else None
+
+
+def _relation(text: str, depth: int) -> Value | None:
+    signs, parts = [], []
+    inside, start = _insides(text), 0
+    for match in _RELATIONS.finditer(text):
+        if not any(a < match.start() < b for a, b in inside):
+            signs.append(match.group())
+            parts.append(text[start : match.start()].strip())
+            start = match.end()
+    if not signs or len(signs) > 8:
+        return None
+    parts.append(text[start:].strip())
+    if not parts[0] and signs[0] in ("=", "\\approx"):  # "= 5"
+        parts, signs = parts[1:], signs[1:]
+        if not signs:
+            return read_tidy(parts[0], depth + 1)
+    items = tuple(read_tidy(part, depth + 1) for part in parts)
+    return Value("relation", text, items, tuple(signs))
+
+
+def _union(text: str, depth: int) -> Value | None:
+    parts = split(text, _CUP)
+    if len(parts) < 2 or len(parts) > MAX_ITEMS:
+        return None
+    return Value("union", text, tuple(read_tidy(part, depth + 1) for part in parts))
+
+
+def _bracketed(text: str, depth: int) -> Value | None:
+    """What one pair of brackets holds altogether: (a, b), [a, b), \\{a, b\\}, or (a) alone."""
+    first = _BRACKET.match(text)
+    if first is None or first.group() not in _OPEN or _insides(text)[:1] != [(0, len(text))]:
+        return None
+    opening = first.group()
+    closing = next(sign for sign in reversed(_CLOSE) if text.endswith(sign))
+    inner = text[len(opening) : -len(closing)].strip()
+    parts = split(inner, re.compile("[,;]"))
+    if (opening, closing) == ("\\{", "\\}") or (opening == "{" and len(parts) > 1):
+        members = [part for part in parts if part]
+        if "|" in inner or "\\colon" in inner or ":" in inner:
+            return None
+        return Value("set", text, tuple(read_tidy(part, depth + 1) for part in members))
+    if len(parts) == 1:
+        return read_tidy(inner, depth + 1) if (opening, closing) in _GROUPS and inner else None
+    if not all(parts) or len(parts) > MAX_ITEMS:
+        return None
+    items = tuple(read_tidy(part, depth + 1) for part in parts)
+    return Value("span", text, items, (opening, closing))
+
+
+_GROUPS = {("(", ")"), ("[", "]"), ("{", "}")}
