@@ -54,7 +54,8 @@ class Completion:
     """What the policy wrote after a prompt, already split into thought and answer.
 
     `offsets` are for rewards that judge token by token, and empty elsewhere: token i is
-    text[start:end] for (start, end) = offsets[i].
+    text[start:end] for (start, end) = offsets[i]. `sample` counts the completions of a problem in a
+    rollout.
     """
 
     text: str
@@ -63,13 +64,19 @@ class Completion:
     thought: str | None
     answer: str | None
     offsets: tuple[tuple[int, int], ...] = ()
+    sample: int = 0
 
     @classmethod
     def parse(
-        cls, text: str, token_ids: Sequence[int] = (), finish_reason: FinishReason = "stop"
+        cls,
+        text: str,
+        token_ids: Sequence[int] = (),
+        finish_reason: FinishReason = "stop",
+        sample: int = 0,
     ) -> Completion:
         """A completion with its text split by `split_envelope`."""
-        return cls(text, tuple(token_ids), finish_reason, *split_envelope(text))
+        parts = split_envelope(text)
+        return cls(text, tuple(token_ids), finish_reason, *parts, sample=sample)
 
 
 @dataclass(frozen=True)

@@ -99,11 +99,15 @@ def linear(function: Callable[[Problem, Completion], float]) -> PerCompletion:
 
 
 def random_reward(seed: int = 0) -> BaseReward:
-    """0.0 or 1.0 with equal chance, fixed by seed, problem id and text: the control of a run."""
+    """0.0 or 1.0 with equal chance, fixed by seed, problem id and sample: the control of a run.
+
+    Whatever the text: were equal texts of a group to share a coin, short guesses that many write
+    would learn nothing, and what is long and varied everything.
+    """
 
     @linear
     def coin(problem: Problem, completion: Completion) -> float:
-        key = f"{seed}\0{problem.id}\0{completion.text}".encode("utf-8", "surrogatepass")
+        key = f"{seed}\0{problem.id}\0{completion.sample}".encode("utf-8", "surrogatepass")
         return float(hashlib.sha256(key).digest()[0] & 1)
 
     return coin

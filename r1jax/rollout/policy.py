@@ -70,7 +70,7 @@ class Policy:
         ids = generated.tokens.tolist()
         shown = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
         text = self.template.prefill + self.tokenizer.decode(shown)
-        return Completion.parse(text, ids, generated.finish_reason)
+        return Completion.parse(text, ids, generated.finish_reason, generated.sample)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Format, length and repetition by literal numbers; lifting, loading and adding up rewards."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -133,14 +134,19 @@ def test_lifted_functions():
     assert stopped([PROBLEM] * 2, [Completion.parse("x"), cut], CONTEXT) == [1.0, None]
 
 
-def test_random_reward_is_a_fair_coin_fixed_by_its_key():
-    texts = [f"text {i}" for i in range(2000)]
-    first = values(random_reward(0), *texts)
-    assert first == values(random_reward(0), *texts)
-    assert first != values(random_reward(1), *texts)
-    assert set(first) == {0.0, 1.0}
-    assert 0.45 < sum(first) / len(first) < 0.55
-    assert values(random_reward(), "\ud800") in ([0.0], [1.0])
+def test_random_reward_is_a_fair_coin_for_each_sample():
+    def coins(reward, problem, *texts):
+        samples = [Completion.parse(text, sample=i) for i, text in enumerate(texts)]
+        return list(reward([problem] * len(texts), samples, CONTEXT))
+
+    same = coins(random_reward(0), PROBLEM, *["7"] * 2000)
+    assert set(same) == {0.0, 1.0}  # equal texts share no coin
+    assert 0.45 < sum(same) / len(same) < 0.55
+    assert same == coins(random_reward(0), PROBLEM, *(f"text {i}\ud800" for i in range(2000)))
+    another = replace(PROBLEM, id="other")
+    for seed, problem in ((1, PROBLEM), (0, another)):
+        other = coins(random_reward(seed), problem, *["7"] * 2000)
+        assert 0.45 < sum(a == b for a, b in zip(same, other, strict=True)) / 2000 < 0.55
 
 
 def test_load_reward(tmp_path, monkeypatch):

@@ -150,3 +150,119 @@ def test_closing_ends_every_process():
     assert not any(map(alive, pids))
     with pytest.raises(RuntimeError, match="closed"):
         pool.map(accuracy(), *batch([0]), CONTEXT)
+
+
+def test_a_worker_that_ran_out_of_memory_is_replaced(pool):
+    """What it holds would cost every later answer that needs memory."""
+    held = []
+
+    def hungry(problem, answer):
+        if answer == "5":
+            while True:
+                held.append(bytearray(1 << 22))
+        return float(len(bytearray(100 << 20)) > 0)
+
+    values, counts = pool.map(per_answer(hungry), *batch(range(100)), CONTEXT)
+    assert values == [float(i != 5) for i in range(100)]
+    assert (counts.memory, counts.lost) == (1, 1)
+
+
+def test_a_worker_that_has_filled_up_unnoticed_is_replaced(pool):
+    held = []
+
+    def caught(problem, answer):
+        try:
+            while answer == "0":
+                held.append(bytearray(1 << 22))
+        except MemoryError:
+            return 0.5
+        return float(len(bytearray(100 << 20)) > 0)
+
+    assert pool.map(per_answer(caught), *batch([0]), CONTEXT)[0] == [0.5]
+    assert pool.map(per_answer(caught), *batch(range(1, 9)), CONTEXT)[0] == [1.0] * 8
+
+
+def test_a_reward_that_forks_returns_once(pool, tmp_path):
+    def twice(problems, completions, context):
+        if os.fork() == 0:
+            (tmp_path / "child").touch()
+            return [0.0] * len(completions)
+        os.wait()
+        return [1.0] * len(completions)
+
+    for _ in range(3):
+        values, counts = pool.map(twice, *batch(range(6)), CONTEXT)
+        assert values == [1.0] * 6 and counts.lost == 0
+    assert (tmp_path / "child").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux alone")
+@pytest.mark.parametrize("way", ["returns", "dies", "loops", "pool closes"])
+def test_nothing_that_a_reward_starts_outlives_its_worker(way, tmp_path):
+    """Not in a session of its own, nor as an orphan of an orphan."""
+    mark = tmp_path / "pids"
+
+    def starts(problem, answer):
+        script = "setsid sleep 600 & echo $! ; setsid setsid sleep 600 & echo $!"
+        shell = ["setsid", "sh", "-c", f"{{ {script} ; }} >> {mark}; sleep 600"]
+        subprocess.Popen(shell, stdin=subprocess.DEVNULL)
+        while not (mark.exists() and len(mark.read_text().split()) >= 2):
+            time.sleep(0.01)
+        if way == "dies":
+            os._exit(1)
+        while way == "loops":
+            pass
+        return 1.0
+
+    tasks = 1 if way == "returns" else 100
+    with RewardPool(workers=1, cpu_seconds=0.5, max_tasks=tasks) as pool:
+        pool.map(per_answer(starts), *batch([0]), CONTEXT)
+        pids = [int(pid) for pid in mark.read_text().split()]
+        assert len(pids) == 2
+        if way != "pool closes":
+            assert pool.map(accuracy(), *batch([0]), CONTEXT)[0] == [1.0]
+            assert wait_for_end(pids)
+    assert wait_for_end(pids)
+
+
+def wait_for_end(pids):
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and any(map(alive, pids)):
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def test_no_reward_changes_another(pool):
+    def patches(problem, answer):
+        import math
+
+        import r1jax.rewards.workers.worker as worker
+        from r1jax.rewards.answers import graders
+
+        worker.run_unit = lambda *a: ([(1, 99.0)], "")
+        graders.grade = math.sqrt = lambda *a: 99.0
+        return 1.0
+
+    def root(problem, answer):
+        import math
+
+        return math.sqrt(float(answer))
+
+    pool.map(per_answer(patches), *batch(range(8)), CONTEXT)
+    assert pool.map(per_answer(root), *batch([0, 4, 9]), CONTEXT)[0] == [0.0, 2.0, 3.0]
+    assert pool.map(accuracy(), *batch([0, 5]), CONTEXT)[0] == [1.0, 0.0]
+
+
+def test_workers_of_a_few_rewards_are_kept():
+    def pid(k):
+        return per_answer(lambda problem, answer: float(os.getpid() + 0 * k))
+
+    rewards = [pid(k) for k in range(5)]
+    with RewardPool(workers=1) as pool:
+        first = [pool.map(reward, *batch([0]), CONTEXT)[0] for reward in rewards[:4]]
+        again = [pool.map(reward, *batch([0]), CONTEXT)[0] for reward in rewards[:4]]
+        assert first == again and len({value for (value,) in first}) == 4
+        pool.map(rewards[4], *batch([0]), CONTEXT)  # the longest unused has to go
+        assert len(pool._team) == 4
+        assert pool.map(rewards[3], *batch([0]), CONTEXT)[0] == first[3]
+        assert pool.map(rewards[0], *batch([0]), CONTEXT)[0] != first[0]

@@ -315,10 +315,6 @@ def test_a_wrong_end_or_a_word_too_many_is_wrong(program):
 @isolated
 def test_compiling_is_inside_the_limits():
     """Nested try/finally doubles the code with each level."""
-    source = "".join(" " * i + "try:\n" + " " * (i + 1) + "pass\n" for i in range(24))
-    source += "".join(
-        " " * i + "finally:\n" + " " * (i + 1) + "pass\n" for i in reversed(range(24))
-    )
     nested = "x = 1\n"
     for _ in range(22):
         nested = "try:\n pass\nfinally:\n" + textwrap.indent(nested, " ")
@@ -400,6 +396,8 @@ IN_PLACE = {
     "dict": ("def f(d): d['a'] = d.pop('b')", "d = {'b': [1]}\nf(d)\nassert d == {'a': [1]}"),
     "set": ("def f(s): s.add(3)", "s = {1}\nf(s)\nassert s == {1, 3}"),
     "bytearray": ("def f(b): b.extend(b'x')", "b = bytearray(b'a')\nf(b)\nassert b == b'ax'"),
+    "deque": ("def f(d): d.rotate(1)",
+              "import collections\nd = collections.deque([1, 2, 3])\nf(d)\nassert d[0] == 3"),
     "twice": ("def f(a):\n    a.append(1)\n    return len(a)",
               "a = []\nassert f(a) == 1\nassert f(a) == 2"),
 }  # fmt: skip
@@ -497,9 +495,24 @@ def test_functions_cross_in_both_directions():
     assert passes("def f(kind, xs): return [x for x in xs if isinstance(x, kind)]",
                   "assert f(int, [1, 'a']) == [1]")  # fmt: skip
     assert passes("def f(x): return 2\ndef g(h): return h(1)", "assert g(f) == 2", names=("f", "g"))
+    both = "def f(g): return g(3)\ndef g(n): return 2 * n"
+    assert passes(both, "assert f(lambda n: g(n) + 1) == 7", names=("f", "g"))
     raising = "def f(g):\n    try: g()\n    except ZeroDivisionError: return 1"
     assert passes(raising, "assert f(lambda: 1 / 0) == 1")
     assert not passes("def f(g, x): return g(x)", "assert f(lambda n: n + 1, 3) == 5")
+
+
+def test_exceptions_are_what_their_classes_are():
+    own = "class Low(ValueError): pass\ndef f(x): raise Low(f'{x} is low')"
+    other = "class Low(KeyError): pass\ndef f(x): raise OSError"
+    for caught in ("ValueError", "Low", "(KeyError, Low)", "Exception"):
+        tries = f"try:\n    f(1)\n    assert False\nexcept {caught} as e:\n"
+        test = f"{tries}    assert str(e) == '1 is low'"
+        assert passes(own, test, names=("f", "Low"))
+        assert not passes(other, test, names=("f", "Low"))
+    test = "try:\n    f('{')\n    assert False\nexcept ValueError:\n    pass"
+    assert passes("import json\ndef f(x): return json.loads(x)", test)
+    assert not passes("def f(x): raise RuntimeError", test)
 
 
 def test_a_function_may_end_its_script_and_its_call():

@@ -24,6 +24,7 @@ class Counted(ast.NodeTransformer):
         self.asserts, self.required = 0, set[int]()
         self._main = "check" if entry else ""
         self._perhaps = False
+        self.caught: set[str] = set()  # names of what it expects to be raised
         tree = ast.parse(text)
         self.asserts = sum(isinstance(node, ast.Assert) for node in ast.walk(tree))
         tree = ast.fix_missing_locations(self.visit(tree))
@@ -48,9 +49,11 @@ class Counted(ast.NodeTransformer):
         return self.generic_visit(node) if node.name == self._main else self.visit_If(node)
 
     def visit_Try(self, node: Any) -> Any:
-        caught = [name for h in node.handlers if h.type for name in ast.walk(h.type)]
+        nodes = [n for handler in node.handlers if handler.type for n in ast.walk(handler.type)]
+        names = {n.id for n in nodes if isinstance(n, ast.Name)}
+        self.caught |= names
         body = node.body
-        if any(isinstance(n, ast.Name) and n.id == "AssertionError" for n in caught):
+        if "AssertionError" in names:
             node.body = []
         node = self.visit_If(node) if node.handlers else self.generic_visit(node)
         node.body = node.body or body

@@ -121,6 +121,8 @@ def _calls(remote: Remote, tests: dict[str, Any], parts: list[Counted], cases: C
     space: dict[str, Any] = {"__name__": "tests"}
     exec(compile(tests["setup"], "<setup>", "exec", dont_inherit=True), space)
     space |= {name: Thing(remote, name) for name in tests["names"]} | {CASE: cases}
+    caught = set[str]().union(*(part.caught for part in parts))
+    space |= {name: remote.exception(name) for name in caught.intersection(tests["names"])}
     asserts = "assert" in tests["setup"] or any(part.asserts for part in parts)
     for part in parts:
         before = remote.operations, cases.run

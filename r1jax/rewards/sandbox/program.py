@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import types
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -21,8 +22,8 @@ from r1jax.rewards.sandbox.streams import Streams
 from r1jax.rewards.sandbox.wire import MAX_FRAME, MAX_ITEMS, decode, encode, receive, send
 
 _FILE = "program.py"
-_MESSAGE = 500
-_CHANGEABLE = (list, dict, set, bytearray)
+_MESSAGE, _CLASSES = 500, 20
+_CHANGEABLE = (list, dict, set, deque, bytearray)
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda thing, *arguments, **keywords: thing(*arguments, **keywords),
     "attribute": getattr, "assign": setattr, "length": len, "truth": bool, "text": str,
@@ -166,6 +167,9 @@ class _Calls:
             given = [encode(part, self._keep) for part in (list(arguments), keywords)]
             send(self._tell, {"function": handle, "given": given})
             answer = receive(self._ask)
+            while "do" in answer:  # the function asks the program again, before it answers
+                send(self._tell, self._answer(answer))
+                answer = receive(self._ask)
             if "raise" in answer:
                 name, message = answer["raise"]
                 raise getattr(builtins, name, RuntimeError)(message)
@@ -174,9 +178,10 @@ class _Calls:
         return call
 
 
-def _named(error: BaseException) -> list[str]:
+def _named(error: BaseException) -> list[Any]:
+    """[names of the exception's classes, its own first, message]."""
     try:
         message = str(error)[:_MESSAGE]
     except Exception:
         message = ""
-    return [type(error).__name__, message]
+    return [[kind.__name__ for kind in type(error).__mro__[:_CLASSES]], message]

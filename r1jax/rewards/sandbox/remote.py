@@ -6,6 +6,7 @@ import builtins
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,6 +42,7 @@ class Remote:
         self.operations = 0  # that tests have asked for
         self.asserting = 0  # asserts that are being judged, one inside another
         self._changes: list[tuple[Any, Any]] = []
+        self._exceptions: dict[str, type[Exception]] = {}  # that tests catch by name
 
     def ready(self) -> None:
         """Waits until the program's own statements have run."""
@@ -55,7 +57,7 @@ class Remote:
         while "function" in answer:
             answer = self.ask(self._called(answer))
         if answer.keys() == {"raise"}:
-            raise _error(answer["raise"])
+            raise self._error(answer["raise"])
         if "value" not in answer:
             raise Over("output")
         value = self._decode(answer["value"])
@@ -139,6 +141,21 @@ class Remote:
         except Exception as error:
             return {"raise": [type(error).__name__, str(error)]}
 
+    def exception(self, name: str) -> type[Exception]:
+        """The class by which tests catch exceptions of the program's class of this name."""
+        return self._exceptions.setdefault(name, type(name, (Exception,), {}))
+
+    def _error(self, described: Any) -> BaseException:
+        """An exception of the program: as the nearest builtin one, and as what tests catch."""
+        try:
+            names, message = described
+            base = next(kind for name in names if (kind := _builtin(name)))
+            known = [self._exceptions[name] for name in names if name in self._exceptions]
+            kind = type(names[0], (*known, base), {}) if known else base
+            return kind(str(message))
+        except (TypeError, ValueError, StopIteration):  # those of Unicode want more arguments
+            return ValueError("an exception that cannot leave its process")
+
     def _take_changes(self, arguments: tuple[Any, ...], changed: Any) -> None:
         try:
             for place, data in changed.items():
@@ -198,8 +215,15 @@ class Thing(Opaque):
         return iter(self._do("items"))
 
 
+def _builtin(name: Any) -> type[BaseException] | None:
+    """The builtin exception of this name that a test may catch."""
+    kind = getattr(builtins, name, None) if type(name) is str else None
+    fits = isinstance(kind, type) and issubclass(kind, (Exception, SystemExit))
+    return kind if fits else None
+
+
 def _renew(old: Any, new: Any) -> None:
-    """Makes a list, dict, set or bytearray equal to `new`, and so what is in the same place."""
+    """Makes a changeable value equal to `new`, and so what is in the same place of it."""
     if type(old) is not type(new):
         return
     if isinstance(old, list):
@@ -211,6 +235,9 @@ def _renew(old: Any, new: Any) -> None:
     elif isinstance(old, set):
         old.clear()
         old.update(new)
+    elif isinstance(old, deque):
+        old.clear()
+        old.extend(new)
     elif isinstance(old, bytearray):
         old[:] = new
 
@@ -221,15 +248,3 @@ def _same(old: Any, new: Any) -> Any:
         _renew(old, new)
         return old
     return new
-
-
-def _error(described: Any) -> BaseException:
-    """An exception of the program: a builtin one by its name, else a RuntimeError."""
-    name, message = described if type(described) is list and len(described) == 2 else ("", "")
-    kind = getattr(builtins, name, None) if type(name) is str else None
-    if isinstance(kind, type) and issubclass(kind, (Exception, SystemExit)):
-        try:
-            return kind(message)
-        except TypeError:  # those of Unicode want more arguments
-            return ValueError(message)
-    return RuntimeError(f"{name}: {message}")

@@ -20,6 +20,8 @@ from r1jax.rewards.workers.unit import Status, Tally, Unit
 POLL_SECONDS = 0.02
 _CHUNK = 256
 _IDLE_DEATHS = 3
+_REWARDS = 4
+"""Rewards whose workers are kept, all of them together."""
 
 
 class BrokenOff(Exception):
@@ -141,20 +143,35 @@ class Schedule:
         self._launcher.kill(worker)
 
     def _assign(self) -> None:
-        """Gives each idle worker a chunk; there are never more workers than chunks to judge."""
+        """Gives workers chunks; there are never more at work than chunks to judge."""
+        digest = self._work.digest
         while self._queue:
-            idle = next((w for w in self._team if not w.busy), None)
-            if idle is None:
-                if len(self._team) >= self._size:
-                    return
-                idle = self._launcher.fork(self._limits)
-                self._team.append(idle)
+            if len(self._busy()) >= self._size:
+                return
+            idle = self._idle()
             idle.busy, idle.calls = self._queue.popleft(), {}
-            if idle.loaded == self._work.digest:
+            if idle.loaded == digest:
                 self._send_chunk(idle)
             else:
-                idle.loaded = self._work.digest
+                idle.loaded = digest
                 self._send(idle, "reward", self._work.reward, self._work.tokenizer)
+
+    def _idle(self) -> Worker:
+        """A worker that holds this reward, else a fresh one.
+
+        None serves two rewards, since one may change what the other uses. Of the idle ones that
+        wait for another reward the longest unused is ended where there are too many.
+        """
+        idle = [worker for worker in self._team if not worker.busy]
+        worker = next((w for w in idle if w.loaded == self._work.digest), None)
+        if worker is not None:
+            self._team.remove(worker)
+        else:
+            if idle and len(self._team) >= _REWARDS * self._size:
+                self._end(idle[0])
+            worker = self._launcher.fork(self._limits)
+        self._team.append(worker)  # the team is in the order of use
+        return worker
 
     def _send_chunk(self, worker: Worker) -> None:
         slot = 0
@@ -192,13 +209,15 @@ class Schedule:
             return
         if message == b"loaded":
             self._send_chunk(worker)
-        elif message == b"done":
-            self._collect(worker)
+        elif message in (b"done", b"spent"):
+            rest = self._collect(worker)
             self._idle_deaths = 0
             worker.tasks += sum(len(unit.indices) for unit in worker.busy)
             worker.busy = []
-            if worker.tasks >= self._limits.max_tasks:
+            if message == b"spent" or worker.tasks >= self._limits.max_tasks:
                 self._end(worker)
+            if rest:
+                self._queue.appendleft(rest)
         else:
             text = message[1:].decode("utf-8", "replace")
             raise UserError(f"reward {self._work.name} cannot be loaded in a worker: {text}")

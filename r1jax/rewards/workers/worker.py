@@ -13,6 +13,7 @@ import pickle
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from itertools import accumulate
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -22,7 +23,7 @@ import psutil
 
 from r1jax.problem import RewardContext
 from r1jax.rewards.answers.graders import warm
-from r1jax.rewards.sandbox.linux import end_with_parent
+from r1jax.rewards.sandbox import linux
 from r1jax.rewards.workers.board import Board
 from r1jax.rewards.workers.sendable import WorkerContext, unpickled
 from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
@@ -31,6 +32,7 @@ from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
 def serve(fd: int, graders: list[str]) -> None:
     """The forking process: obeys orders on the connection `fd` until the trainer is gone."""
     _reset_signals()
+    _adopt()
     warm(graders)
     gc.freeze()  # the workers' collections then leave the shared pages alone
     control, trainer = Connection(fd), os.getppid()
@@ -89,17 +91,21 @@ def _fork(files: list[int], control: Connection, memory_mb: int, cpu_seconds: fl
 
 def _limit(memory_mb: int) -> None:
     """Bounds the address space above what is mapped now; no core files; ends with the parent."""
+    _adopt()
     if sys.platform == "linux":
-        end_with_parent()
+        linux.end_with_parent()
         limit = psutil.Process().memory_info().vms + (memory_mb << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
-    """The worker: loads rewards and judges chunks until the trainer closes the connection."""
+    """The worker: loads a reward and judges chunks until the trainer closes the connection.
+
+    One that has run out of memory is spent: what it holds would cost every later answer.
+    """
     reward: Any = None
-    tokenizer = b""
+    tokenizer, room = b"", 0
     while True:
         try:
             message = connection.recv_bytes()
@@ -112,24 +118,48 @@ def _work(connection: Connection, board: Board, cpu_seconds: float) -> None:
                 tokenizer = parts[1]
                 if tokenizer and reward.per_token:
                     unpickled(tokenizer)  # no completion has to pay for its imports
+                room = _room()
                 connection.send_bytes(b"loaded")
                 continue
         except BaseException as error:
             connection.send_bytes(b"!" + describe(error).encode("utf-8", "replace"))
             continue
-        step, units = parts
-        slot = at = 0
-        for problems, completions, group_ids in units:
-            context: RewardContext = WorkerContext(step, group_ids, tokenizer)
-            *starts, at = accumulate(widths(reward, completions) or (), initial=at)
-            board.begin(slot)
-            outcomes, message = run_unit(reward, problems, completions, context)
-            # Over the CPU limit the result does not count, however late that is noticed.
-            if board.used_cpu() > cpu_seconds * len(completions):
-                outcomes, message = [(Status.CPU, 0.0)] * len(completions), ""
-            board.finish(slot, outcomes, message, starts)
-            slot += len(completions)
-        connection.send_bytes(b"done")
+        whole = _judge(board, cpu_seconds, reward, tokenizer, *parts)
+        connection.send_bytes(b"done" if whole and _room() >= room // 2 else b"spent")
+
+
+def _judge(
+    board: Board, cpu_seconds: float, reward: Any, tokenizer: bytes, step: int, units: Sequence[Any]
+) -> bool:
+    """Judges the units of a chunk; False where memory has run out, and the rest is left."""
+    worker, slot, at = os.getpid(), 0, 0
+    for problems, completions, group_ids in units:
+        context: RewardContext = WorkerContext(step, group_ids, tokenizer)
+        *starts, at = accumulate(widths(reward, completions) or (), initial=at)
+        board.begin(slot)
+        outcomes, message = run_unit(reward, problems, completions, context)
+        if os.getpid() != worker:  # a copy that the reward has made: the worker itself will answer
+            os._exit(0)
+        # Over the CPU limit the result does not count, however late that is noticed.
+        if board.used_cpu() > cpu_seconds * len(completions):
+            outcomes, message = [(Status.CPU, 0.0)] * len(completions), ""
+        board.finish(slot, outcomes, message, starts)
+        if outcomes[0][0] == Status.MEMORY:
+            return False
+        slot += len(completions)
+    return True
+
+
+def _room() -> int:
+    """Bytes of address space that are left, where they are limited."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return 0 if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
+
+
+def _adopt() -> None:
+    """Orphans of a process below become its children, and end with it."""
+    if sys.platform == "linux":
+        linux.adopt_orphans()
 
 
 def _reset_signals() -> None:
@@ -145,18 +175,24 @@ def _reap(children: set[int]) -> None:
     for pid in list(children):
         if os.waitpid(pid, os.WNOHANG)[0]:
             children.discard(pid)
-            _kill_group(pid)
+            _kill_rest(pid, children)
 
 
 def _kill(pid: int, children: set[int]) -> None:
     if pid in children:
-        _kill_group(pid)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         children.discard(pid)
+        _kill_rest(pid, children)
 
 
-def _kill_group(pid: int) -> None:
+def _kill_rest(pid: int, children: set[int]) -> None:
+    """Ends what a worker has left: its group, and those in other sessions, by now our children."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # nobody is left in the group
+    while orphans := set(linux.children()) - children:
+        for orphan in orphans:
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
