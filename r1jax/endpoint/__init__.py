@@ -1,8 +1,10 @@
 """Any OpenAI-compatible chat endpoint: the client, its cache, and what it is asked to do."""
 
 from r1jax.endpoint.cache import Cache
-from r1jax.endpoint.client import Endpoint, EndpointConfig, Message, Reply, Request, Usage
-from r1jax.endpoint.prompts import judge_messages, parse_verdict, rewrite_messages
+from r1jax.endpoint.client import Endpoint, Usage
+from r1jax.endpoint.config import EndpointConfig
+from r1jax.endpoint.prompts import judge_messages, mark_of, parse_verdict, rewrite_messages
+from r1jax.endpoint.reply import Message, Reply, Request
 
 __all__ = [
     "Cache",
@@ -13,6 +15,7 @@ __all__ = [
     "Request",
     "Usage",
     "judge_messages",
+    "mark_of",
     "parse_verdict",
     "rewrite_messages",
 ]

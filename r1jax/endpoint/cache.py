@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,16 @@ class Cache:
     """An append-only JSONL file of {"key", "value"}; an empty path keeps everything in memory.
 
     Each entry is one write of one line. A line that a kill left half-written is no entry: its
-    request is asked again. May be used from several threads.
+    request is asked again.
     """
 
     def __init__(self, path: str | Path = "") -> None:
         """Raises UserError where the file cannot be opened."""
-        self._lock = threading.Lock()
         self._entries: dict[str, dict[str, Any]] = {}
         self._file: int | None = None
         if not path:
             return
-        path = Path(path)
+        self._path = path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -46,32 +44,36 @@ class Cache:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The value kept for `key`."""
-        with self._lock:
-            return self._entries.get(key)
+        return self._entries.get(key)
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Keeps `value` for `key`, on disk before the call returns."""
+        """Keeps `value` for `key`, on disk before the call returns. UserError where it cannot."""
+        self._entries[key] = dict(value)
+        if self._file is None:
+            return
         line = json.dumps({"key": key, "value": dict(value)}, ensure_ascii=False) + "\n"
-        with self._lock:
-            self._entries[key] = dict(value)
-            if self._file is not None:
-                left = memoryview(line.encode("utf-8", "surrogatepass"))
-                while left:
-                    left = left[os.write(self._file, left) :]
+        left = memoryview(line.encode("utf-8", "surrogatepass"))
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            raise UserError(
+                f"--endpoint.cache {self._path}: {error.strerror}; what stands there is kept, "
+                "make room and repeat the command"
+            ) from error
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
     """The entry of a whole line, None for one that is none."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict) or not isinstance(entry.get("value"), dict):
         return None

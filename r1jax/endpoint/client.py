@@ -2,99 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 import json
 import os
 import random
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx2
+from anyio.from_thread import start_blocking_portal
 
 from r1jax.endpoint.cache import Cache
-from r1jax.endpoint.wire import Failed, post
-from r1jax.errors import UserError, check_ranges
+from r1jax.endpoint.config import EndpointConfig
+from r1jax.endpoint.reply import Reply, Request, read_reply
+from r1jax.endpoint.wire import Failed, Loop, open_client, post
+from r1jax.errors import UserError
 
-Message = Mapping[str, str]
-"""A message of a chat: role and content."""
-
-
-@dataclass(frozen=True)
-class EndpointConfig:
-    """An OpenAI-compatible endpoint; its key is read from the environment and nowhere else."""
-
-    base_url: str = ""
-    """Address up to /v1, as in http://localhost:8000/v1; empty: no endpoint."""
-    model: str = ""
-    """The model's name there."""
-    key_variable: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; unset or empty: none is sent."""
-    temperature: float = 0.0
-    """Sampling temperature."""
-    top_p: float = 1.0
-    """Nucleus."""
-    max_tokens: int = 4096
-    """Longest reply in tokens."""
-    timeout: float = 300.0
-    """Seconds one try may take, from connecting to the last byte."""
-    retries: int = 6
-    """Further tries after a lost connection, a timeout, a status 429 or 5xx, or garbage."""
-    backoff: float = 1.0
-    """Seconds before the first of them; doubled each time, shortened at random by up to half."""
-    longest_wait: float = 120.0
-    """Most seconds between two tries, whatever the server's Retry-After asks for."""
-    concurrency: int = 8
-    """Requests under way at once."""
-    cache: str = ""
-    """JSONL file of replies, for resuming; empty: one in the run directory."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError when a value is out of range."""
-        if self.base_url:
-            url = urlsplit(self.base_url)
-            if url.scheme not in ("http", "https") or not url.hostname:
-                raise UserError(
-                    f"--endpoint.base-url {self.base_url}: expected http://HOST[:PORT]/v1"
-                )
-            if url.username or url.password or url.query or url.fragment:
-                raise UserError(
-                    "--endpoint.base-url: holds more than an address; put the key into the "
-                    "environment variable of --endpoint.key-variable"
-                )
-            if not self.model:
-                raise UserError("--endpoint.model: empty; name the model to ask")
-        check_ranges(
-            self, "--endpoint.", max_tokens="[1,]", retries="[0,]", concurrency="[1,]",
-            timeout="(0,]", backoff="[0,]", longest_wait="[0,]",
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked; `seed` tells several samples of one chat apart, None leaves it out."""
-
-    messages: tuple[Message, ...]
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back. `thought` is the reasoning where the server returns it apart."""
-
-    text: str
-    thought: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-    @property
-    def whole(self) -> str:
-        """Thought and text as a model writes them in one piece."""
-        return f"<think>\n{self.thought}\n</think>\n\n{self.text}" if self.thought else self.text
+IN_A_ROW = 16
+"""So many requests without a reply, one after the other, are the endpoint's fault."""
 
 
 @dataclass(frozen=True)
@@ -103,64 +32,70 @@ class Usage:
 
     replies: int = 0
     cached: int = 0
+    lost: int = 0
     retries: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    last_loss: str = ""
 
     def __str__(self) -> str:
         """One line for the terminal."""
+        lost = f"{self.lost:,} lost (the last: {self.last_loss}), " if self.lost else ""
         return (
             f"{self.replies:,} replies ({self.cached:,} from the cache, {self.retries:,} retries), "
-            f"{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
+            f"{lost}{self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
         )
-
-
-class _Stopped(Exception):
-    """A request given up because another one failed."""
 
 
 class Endpoint:
     """Asks an endpoint, several requests at a time. A context manager."""
 
     def __init__(self, config: EndpointConfig, cache: str | Path = "") -> None:
-        """`cache` is the file where the config names none. Raises UserError without an address."""
+        """`cache` is the file where the config names none.
+
+        Raises UserError without an address, and where the key cannot be one.
+        """
         if not config.base_url:
             raise UserError("--endpoint.base-url: no endpoint; give an address such as "
                             "http://localhost:8000/v1")  # fmt: skip
         self.config = config
         self.usage = Usage()
         self._url = config.base_url.rstrip("/") + "/chat/completions"
+        self._secret = os.environ.get(config.key_variable, "").strip()
+        if not (self._secret.isascii() and self._secret.isprintable()):
+            raise UserError(
+                f"--endpoint.key-variable {config.key_variable}: holds characters that no key "
+                "has; expected one line of ASCII"
+            )
+        self._answered = self._lost_in_a_row = 0
+        self._last: Failed | None = None
         self._cache = Cache(config.cache or cache)
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
 
-    def chat(self, requests: Sequence[Request]) -> list[Reply]:
+    def chat(self, requests: Sequence[Request]) -> list[Reply | None]:
         """The replies in the order of the requests; equal requests are asked once.
 
-        Raises UserError, in one line, on a status 4xx other than 408 and 429 and when the tries are
-        used up. Replies that came before are in the cache.
+        None stands for a request that got none by its own fault: the endpoint refuses it, or has
+        nothing to say to it in all tries. Raises UserError, in one line, where the endpoint is at
+        fault: it refuses everybody, answers nobody while the tries are used up, or has nothing to
+        say to many in a row or to all. What was answered is in the cache.
         """
-        self._stop.clear()
         keys = [self._key(request) for request in requests]
         first = dict(zip(reversed(keys), reversed(requests), strict=True))
-        pool = ThreadPoolExecutor(self.config.concurrency)
-        try:
-            waiting = {key: pool.submit(self._one, key, first[key]) for key in dict.fromkeys(keys)}
-            wait(waiting.values(), return_when=FIRST_EXCEPTION)
-        finally:
-            self._stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-        ended = [future.exception() for future in waiting.values() if not future.cancelled()]
-        for error in ended:
-            if error and not isinstance(error, _Stopped):
-                raise error
-        by_key = {key: future.result() for key, future in waiting.items()}
+        asked = {key: first[key] for key in dict.fromkeys(keys)}
+        # In a thread: the caller's may run a loop already, as a notebook's does.
+        with start_blocking_portal(backend_options={"loop_factory": Loop}) as portal:
+            by_key = portal.call(self._all, asked)
         replies = [by_key[key] for key in keys]
+        came = [reply for reply in replies if reply]
         self._count(
-            replies=len(replies),
-            prompt_tokens=sum(r.prompt_tokens for r in replies),
-            completion_tokens=sum(r.completion_tokens for r in replies),
+            replies=len(came),
+            lost=len(replies) - len(came),
+            prompt_tokens=sum(reply.prompt_tokens for reply in came),
+            completion_tokens=sum(reply.completion_tokens for reply in came),
         )
+        # One that says nothing is no judgement on the endpoint, but one that is refused is.
+        if not self.usage.replies and (self.usage.lost > 1 or self._last and not self._last.again):
+            raise self._at_fault(f"none of {self.usage.lost} requests got a reply")
         return replies
 
     def close(self) -> None:
@@ -188,65 +123,74 @@ class Endpoint:
         asked = json.dumps([self._url, self._body(request)], sort_keys=True)
         return hashlib.sha256(asked.encode()).hexdigest()
 
-    def _one(self, key: str, request: Request) -> Reply:
+    async def _all(self, asked: Mapping[str, Request]) -> dict[str, Reply | None]:
+        gate = asyncio.Semaphore(self.config.concurrency)
+        async with open_client(self._secret) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = {
+                        key: group.create_task(self._one(client, gate, key, request))
+                        for key, request in asked.items()
+                    }
+            except BaseExceptionGroup as several:
+                raise several.exceptions[0] from None
+        return {key: task.result() for key, task in tasks.items()}
+
+    async def _one(
+        self, client: httpx2.AsyncClient, gate: asyncio.Semaphore, key: str, request: Request
+    ) -> Reply | None:
         if kept := self._cache.get(key):
             self._count(cached=1)
             return Reply(**kept)
-        try:
-            reply = self._ask(json.dumps(self._body(request)).encode())
-        except UserError:
-            self._stop.set()  # before this thread can take up the next request
-            raise
+        async with gate:
+            answered = self._answered
+            try:
+                reply = await self._ask(client, json.dumps(self._body(request)).encode())
+            except Failed as failure:
+                self._give_up(failure, alone=self._answered > answered)
+                return None
+            self._answered += 1
+            self._lost_in_a_row = 0
         self._cache.put(key, dataclasses.asdict(reply))
         return reply
 
-    def _ask(self, body: bytes) -> Reply:
+    async def _ask(self, client: httpx2.AsyncClient, body: bytes) -> Reply:
+        """The reply to one request after as many tries as it takes. Raises the last Failed."""
         c = self.config
-        secret = os.environ.get(c.key_variable, "").strip()
-        for tried in range(c.retries + 1):
-            if self._stop.is_set():
-                raise _Stopped
+        for tried in range(c.retries):
             try:
-                return _read(post(self._url, body, secret, c.timeout))
+                return read_reply(await post(client, self._url, body, c.timeout))
             except Failed as failure:
-                why = failure.reason.replace(secret, "***") if secret else failure.reason
                 if not failure.again:
-                    raise UserError(
-                        f"--endpoint.base-url {self._url}: {why}; check the address, "
-                        f"--endpoint.model {c.model} and the key in {c.key_variable}"
-                    ) from None
-                if tried == c.retries:
-                    raise UserError(
-                        f"--endpoint.base-url {self._url}: no answer in {tried + 1} tries "
-                        f"(the last: {why}); try again later, what was answered is kept"
-                    ) from None
-                pause = c.backoff * 2.0**tried * random.uniform(0.5, 1.0)
+                    raise
+                pause = c.backoff * 2.0 ** min(tried, 60) * random.uniform(0.5, 1.0)
                 self._count(retries=1)
-                self._stop.wait(min(max(pause, failure.wait), c.longest_wait))
-        raise AssertionError("the last try returns or raises")
+                await asyncio.sleep(min(max(pause, failure.wait), c.longest_wait))
+        return read_reply(await post(client, self._url, body, c.timeout))
+
+    def _give_up(self, failure: Failed, alone: bool) -> None:
+        """Takes note of a lost request; `alone`: others were answered while it was tried.
+
+        Raises UserError where the endpoint is at fault.
+        """
+        self._last, self._lost_in_a_row = failure, self._lost_in_a_row + 1
+        self.usage = dataclasses.replace(self.usage, last_loss=failure.shown(self._secret))
+        if failure.fault == "endpoint" and not failure.again:
+            raise self._at_fault("refused")
+        if failure.fault == "endpoint" or failure.fault == "either" and not alone:
+            raise self._at_fault(f"no answer in {self.config.retries + 1} tries")
+        if self._lost_in_a_row >= IN_A_ROW:
+            raise self._at_fault(f"no reply to {IN_A_ROW} requests in a row")
+
+    def _at_fault(self, what: str) -> UserError:
+        c, last = self.config, self._last
+        check = f"check the address, --endpoint.model {c.model} and the key in {c.key_variable}"
+        remedy = "try again later" if last.again and last.fault != "request" else check
+        return UserError(
+            f"--endpoint.base-url {self._url}: {what} (the last: {self.usage.last_loss}); "
+            f"{remedy}; what was answered is kept"
+        )
 
     def _count(self, **more: int) -> None:
-        with self._lock:
-            now = dataclasses.asdict(self.usage)
-            self.usage = Usage(**now | {name: now[name] + n for name, n in more.items()})
-
-
-def _read(raw: bytes) -> Reply:
-    """The reply in a response's body; Failed where it holds none."""
-    try:
-        answer = json.loads(raw)
-        choice = answer["choices"][0]
-        text, thought = choice["message"]["content"], _thought(choice["message"])
-        usage = answer.get("usage") or {}
-        counts = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise Failed("the answer is no chat completion", again=True) from None
-    if not isinstance(text, str):
-        raise Failed("the answer has no text", again=True)
-    return Reply(text, thought, str(choice.get("finish_reason") or "stop"), *counts)
-
-
-def _thought(message: Mapping[str, Any]) -> str:
-    """The reasoning under either of the names that servers use."""
-    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-    return reasoning.strip() if isinstance(reasoning, str) else ""
+        now = dataclasses.asdict(self.usage)
+        self.usage = Usage(**now | {name: now[name] + n for name, n in more.items()})

@@ -1,97 +1,178 @@
-"""One HTTP request with a deadline, and what its failure means for a second try."""
+"""One HTTP request under one deadline, and what its failure means for a second try."""
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
-import http.client
+import functools
+import re
+import socket
+import ssl
+import threading
 import time
-import urllib.error
-import urllib.request
-from typing import Any
+import zlib
+from concurrent.futures import Future
+from typing import Any, Literal
 
-CHUNK = 1 << 16
-LONGEST = 1 << 26
-"""Bytes after which a response is taken for garbage."""
+import httpx2
+
+from r1jax.errors import UserError
+
+LONGEST = 1 << 24
+"""Bytes, unpacked, after which a response is taken for garbage."""
+HEARD = 4096
+"""Bytes of a server's explanation that are read."""
 SAID = 200
-"""Characters of a server's explanation that are passed on."""
+"""Characters of it that are passed on."""
+PIECE = 4
+"""Characters of a key in a row that are not shown."""
+
+Fault = Literal["endpoint", "request", "either"]
+"""Whose fault a failure is: of the endpoint for all, of this request alone, or one cannot know."""
 
 
 class Failed(Exception):
-    """A request without an answer: why, whether another try may help, seconds to wait at least."""
+    """A request without an answer: why, whose fault, whether to try again and after how long.
 
-    def __init__(self, reason: str, again: bool, wait: float = 0.0) -> None:
+    `said` are words of the server; they may hold anything, the key too.
+    """
+
+    def __init__(
+        self, reason: str, fault: Fault, *, again: bool, said: str = "", wait: float = 0.0
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.again, self.wait = reason, again, wait
+        self.reason, self.fault, self.again = reason, fault, again
+        self.said, self.wait = said, wait
+
+    def shown(self, secret: str) -> str:
+        """The reason and the server's words, short, in one line, without any piece of the key."""
+        # The key goes first: what is cut or joined afterwards could no longer be recognised.
+        words = " ".join(_hidden(self.said, secret).split())[:SAID]
+        plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+        return f"{self.reason} ({plain})" if plain else self.reason
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the key must reach no other host."""
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that leaves behind a look-up of a name that is given up.
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Leaves the redirect to be reported as an error."""
+    asyncio's own would make the end of the program wait for a name server that does not answer.
+    """
+
+    async def getaddrinfo(self, *where: Any, **options: Any) -> Any:
+        """As `socket.getaddrinfo`."""
+        found: Future[Any] = Future()
+        found.set_running_or_notify_cancel()
+
+        def look_up() -> None:
+            try:
+                found.set_result(socket.getaddrinfo(*where, **options))
+            except (OSError, ValueError, OverflowError) as error:  # of names that are none, too
+                found.set_exception(OSError(str(error)))
+
+        threading.Thread(target=look_up, daemon=True).start()
+        return await asyncio.wrap_future(found)
 
 
-def post(url: str, body: bytes, secret: str, timeout: float) -> bytes:
-    """The body of the response to a JSON request, within `timeout` seconds. Raises Failed."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+def open_client(secret: str) -> httpx2.AsyncClient:
+    """A client that follows no redirect: the key must reach no other host.
+
+    Every request has a connection of its own, so that no late answer is taken for another's.
+    Raises UserError where the environment names a proxy that cannot be used.
+    """
+    headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "Connection": "close"}
+    headers |= {"Content-Type": "application/json"}
     if secret:
         headers["Authorization"] = f"Bearer {secret}"
-    request = urllib.request.Request(url, body, headers, method="POST")
-    deadline = time.monotonic() + timeout
+    limits = httpx2.Limits(max_keepalive_connections=0)
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout) as response:
-            return _body(response, deadline)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refused(error) from None
+        return httpx2.AsyncClient(headers=headers, timeout=None, limits=limits, verify=_trusted())
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        raise UserError(
+            f"HTTP_PROXY, HTTPS_PROXY, ALL_PROXY: no proxy that can be used ({error}); correct or "
+            "unset them, or name the host in NO_PROXY"
+        ) from None
+
+
+async def post(client: httpx2.AsyncClient, url: str, body: bytes, timeout: float) -> bytes:
+    """The body of the response to a JSON request, unpacked. Raises Failed.
+
+    `timeout` bounds the seconds from looking up the host to the last byte, however they come.
+    """
+    response, received, failure = None, bytearray(), None
+    try:
+        async with asyncio.timeout(timeout), client.stream("POST", url, content=body) as response:
+            most = LONGEST if response.is_success else HEARD
+            async for part in response.aiter_raw():
+                received += part
+                if len(received) > most:
+                    break
     except TimeoutError:
-        raise Failed(f"nothing within {timeout:g} s", again=True) from None
-    except urllib.error.URLError as error:
-        late = isinstance(error.reason, TimeoutError)
-        reason = f"nothing within {timeout:g} s" if late else f"no connection ({error.reason})"
-        raise Failed(reason, again=True) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise Failed(f"connection lost ({type(error).__name__})", again=True) from None
-    except ValueError as error:
-        # A key with a line break, say; urllib's message would show it.
-        raise Failed(f"cannot be asked ({type(error).__name__})", again=False) from None
+        failure = Failed(f"no whole answer within {timeout:g} s", "either", again=True)
+    except httpx2.ConnectError as error:
+        failure = Failed("no connection", "endpoint", again=True, said=str(error))
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        # The name alone: what the message quotes of the request could be the key.
+        failure = Failed(f"connection lost ({type(error).__name__})", "either", again=True)
+    if response is not None and not response.is_success:
+        raise _refused(response, bytes(received))
+    if failure:
+        raise failure
+    unpacked = _unpacked(response, bytes(received), LONGEST + 1)
+    if len(unpacked) > LONGEST:
+        raise Failed("the answer does not end", "request", again=True)
+    return unpacked
 
 
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """Everything the response holds; a server that sends byte by byte meets the deadline too."""
-    parts, size = [], 0
-    while part := response.read1(CHUNK):
-        parts.append(part)
-        size += len(part)
-        if size > LONGEST:
-            raise Failed("the answer does not end", again=True)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    if response.length:
-        raise http.client.IncompleteRead(b"".join(parts), response.length)
-    return b"".join(parts)
-
-
-def _refused(error: urllib.error.HTTPError) -> Failed:
+def _unpacked(response: httpx2.Response, raw: bytes, most: int) -> bytes:
+    """At most `most` bytes of a body: what was packed to burst does not get to."""
+    packed = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packed == "identity":
+        return raw
     try:
-        said = error.read(4096).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        said = ""
-    said = " ".join(said.split())[:SAID]
-    reason = f"status {error.code}" + (f" ({said})" if said else "")
-    again = error.code in (408, 429) or error.code >= 500
-    return Failed(reason, again, _asked_to_wait(error.headers.get("Retry-After")))
+        if packed == "gzip":
+            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(raw, most)
+    except zlib.error:
+        pass
+    raise Failed("the answer is packed so that it cannot be read", "request", again=True)
 
 
-def _asked_to_wait(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for: a number, or a date."""
-    if not value:
-        return 0.0
+def _refused(response: httpx2.Response, raw: bytes) -> Failed:
+    code = response.status_code
+    try:
+        said = _unpacked(response, raw, HEARD).decode("utf-8", "replace")
+    except Failed:
+        said = ""  # the status says enough
+    busy = code in (408, 429) or code >= 500
+    fault: Fault = "request" if code in (400, 413, 422) else "endpoint"
+    return Failed(
+        f"status {code}",
+        "either" if busy and code != 429 else fault,
+        again=busy,
+        said=said,
+        wait=asked_to_wait(response.headers.get("Retry-After", "")),
+    )
+
+
+def asked_to_wait(value: str) -> float:
+    """Seconds that a Retry-After header asks for, a number or a date; 0 where it is neither."""
     try:
         seconds = float(value)
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return 0.0
     return max(seconds, 0.0) if seconds < float("inf") else 0.0
+
+
+def _hidden(text: str, secret: str) -> str:
+    """`text` with *** for every piece of the secret, which a server may quote cut or masked."""
+    n = min(PIECE, len(secret))
+    pieces = {secret[i : i + n] for i in range(len(secret) - n + 1)}
+    places = {i + k for i in range(len(text)) if text[i : i + n] in pieces for k in range(n)}
+    return re.sub("\0+", "***", "".join("\0" if i in places else c for i, c in enumerate(text)))

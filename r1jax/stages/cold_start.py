@@ -185,7 +185,7 @@ def endpoint_generator(
 ) -> Generator:
     """Samples of an endpoint, told apart by their seeds; only the first process asks."""
 
-    def generate(problems: Sequence[Problem]) -> list[list[Completion]]:
+    def generate(problems: Sequence[Problem]) -> list[list[Completion | None]]:
         if endpoint is None:
             return [[] for _ in problems]
         n = config.samples
@@ -197,9 +197,7 @@ def endpoint_generator(
             for i in range(n)
         ]
         completions = [
-            Completion.parse(
-                reply.whole, finish_reason="length" if reply.finish_reason == "length" else "stop"
-            )
+            reply and Completion.parse(reply.full_text, (), "stop" if reply.whole else "length")
             for reply in endpoint.chat(requests)
         ]
         return [completions[i * n : (i + 1) * n] for i in range(len(problems))]
@@ -239,7 +237,7 @@ def endpoint_rewriter(endpoint: Endpoint) -> Rewriter:
     def rewrite(pairs: Sequence[tuple[str, str]]) -> list[str | None]:
         replies = endpoint.chat([Request(rewrite_messages(*pair)) for pair in pairs])
         # The reasoning of the model that rewrites is not the thought it was asked to write.
-        return [None if r.finish_reason == "length" else r.text.strip() for r in replies]
+        return [r.text.strip() if r and r.whole else None for r in replies]
 
     return rewrite
 

@@ -2,146 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import json
-import threading
 import time
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-
-from r1jax.endpoint import (
-    Cache,
-    Endpoint,
-    EndpointConfig,
-    Request,
-    judge_messages,
-    parse_verdict,
-    rewrite_messages,
+from chat_server import (
+    SECRET,
+    answer,
+    ask,
+    completion,
+    cut,
+    drip,
+    drop,
+    flags,
+    serving,
+    stall,
+    status,
+    texts,
 )
+
+from r1jax.endpoint import Cache, Endpoint, EndpointConfig
+from r1jax.endpoint.wire import asked_to_wait
 from r1jax.errors import UserError
-
-SECRET = "sk-very-secret-0123456789"
-
-
-class Server(ThreadingHTTPServer):
-    """Answers "echo: <last message>"; `script` holds what to do with the next requests instead."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script, self.bodies, self.headers, self.times = [], [], [], []
-        self.lock, self.busy, self.most = threading.Lock(), 0, 0
-        self.slow = 0.0
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request, client_address):
-        pass  # a client that gives up is what the tests want
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        pass
-
-    def do_POST(self):
-        s = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with s.lock:
-            s.bodies.append((self.path, body))
-            s.headers.append(dict(self.headers))
-            s.times.append(time.monotonic())
-            s.busy += 1
-            s.most = max(s.most, s.busy)
-            act = s.script.pop(0) if s.script else None
-        time.sleep(s.slow)
-        with s.lock:
-            s.busy -= 1  # before the answer: after it the client may already ask again
-        (act or answer)(self, body)
-
-    def send(self, status, text, **headers):
-        raw = text.encode()
-        self.send_response(status)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        for name, value in ({"Content-Length": len(raw)} | named).items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(raw)
-
-
-def completion(text, **message):
-    return json.dumps(
-        {
-            "choices": [{"message": {"content": text, **message}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 3},
-        }
-    )
-
-
-def answer(handler, body):
-    handler.send(200, completion("echo: " + body["messages"][-1]["content"]))
-
-
-def status(code, text="{}", **headers):
-    return lambda handler, body: handler.send(code, text, **headers)
-
-
-def drop(handler, body):
-    handler.close_connection = True
-    handler.connection.close()
-
-
-def cut(handler, body):
-    """Announces more bytes than it sends."""
-    handler.send(200, completion("never whole"), Content_Length=9999)
-    drop(handler, body)
-
-
-def stall(handler, body):
-    time.sleep(1.0)
-    drop(handler, body)
-
-
-def drip(handler, body):
-    """One byte every 50 ms: no single wait is long."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100")
-    handler.end_headers()
-    for _ in range(100):
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield running
-        running.shutdown()
-
-
-def flags(server, **changes):
-    base = EndpointConfig(server.url, "m", timeout=5, retries=3, backoff=0.01)
-    return dataclasses.replace(base, **changes)
-
-
-def ask(*texts, **fields):
-    return [Request(({"role": "user", "content": text},), **fields) for text in texts]
-
-
-def texts(replies):
-    return [reply.text for reply in replies]
 
 
 def test_replies_come_in_the_order_of_the_requests_with_their_token_counts(server):
@@ -164,6 +48,11 @@ def test_replies_come_in_the_order_of_the_requests_with_their_token_counts(serve
         status(500), status(503), status(429), status(408), drop, cut, status(200, "not json"),
         status(200, "{}"), status(200, '{"choices": []}'), status(200, "[1]"),
         status(200, '{"choices": [{"message": {"content": null}}]}'),
+        status(200, "[" * 200_000), status(200, '{"choices": [{"message": ' + "9" * 5000 + "}]}"),
+        status(200, completion("")), status(200, completion(" \n")), status(200, completion(["a"])),
+        status(200, completion(None, tool_calls=[{"id": "1"}])),
+        status(200, completion("packed?"), Content_Encoding="gzip"),
+        status(200, completion("packed?"), Content_Encoding="br"), status(429, Retry_After="1e999"),
     ],
 )  # fmt: skip
 def test_what_may_pass_is_tried_again(server, act):
@@ -218,7 +107,19 @@ def test_retry_after_is_honoured_as_seconds_and_as_a_date(server, date):
     assert waited >= (0.9 if date else 0.4)  # a date counts in whole seconds
 
 
-@pytest.mark.parametrize("value", ["9999", "soon", "inf", "nan", "-5"])
+ABSURD = (
+    "9999", "soon", "inf", "nan", "-5", "1e999", "-1e999", "9" * 5000, "", " ", "1;2", "\xff",
+    "Fri, 31 Dec 99999 23:59:59 GMT", "Mon, 32 Jan 2020 99:99:99 GMT", "Thu, 01 Jan 1 00:00:00 GMT",
+    "Fri, 31 Dec 9999 23:59:59 -9999", "Wed, 21 Oct 2015 07:28:00 +99999999999999", "0, 0 0 0 0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ABSURD)
+def test_any_retry_after_is_a_time_to_wait(value):
+    assert 0 <= asked_to_wait(value) < float("inf")
+
+
+@pytest.mark.parametrize("value", ["9999", "soon", "1e999", "Fri, 31 Dec 9999 23:59:59 -9999"])
 def test_an_absurd_retry_after_waits_no_longer_than_allowed(server, value):
     server.script = [status(503, Retry_After=value)]
     with Endpoint(flags(server, longest_wait=0.1)) as endpoint:
@@ -309,12 +210,10 @@ def test_the_key_is_sent_and_stands_in_no_file_and_no_message(server, tmp_path, 
 
 def test_a_redirect_does_not_carry_the_key_elsewhere(server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    with Server() as other:
-        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+    with serving() as other:
         server.script = [status(307, Location=other.url + "/chat/completions")]
         with Endpoint(flags(server)) as endpoint, pytest.raises(UserError, match="status 307"):
             endpoint.chat(ask("x"))
-        other.shutdown()
         assert not other.bodies
 
 
@@ -322,7 +221,7 @@ def test_reasoning_that_comes_apart_is_put_together(server):
     server.script = [status(200, completion("42", reasoning_content=" 6*7=42 "))]
     with Endpoint(flags(server)) as endpoint:
         reply = endpoint.chat(ask("x"))[0]
-    assert reply.whole == "<think>\n6*7=42\n</think>\n\n42" and reply.text == "42"
+    assert reply.full_text == "<think>\n6*7=42\n</think>\n\n42" and reply.text == "42"
 
 
 @pytest.mark.parametrize(
@@ -331,6 +230,8 @@ def test_reasoning_that_comes_apart_is_put_together(server):
         ({"base_url": "localhost:8000"}, "--endpoint.base-url localhost:8000: expected http"),
         ({"base_url": f"http://u:{SECRET}@h/v1", "model": "m"}, "more than an address"),
         ({"base_url": "http://h/v1"}, "--endpoint.model: empty"),
+        ({"base_url": "http://[::1/v1"}, "base-url .*: expected http"),
+        ({"base_url": "http://h:99999/v1"}, "base-url .*: expected http"),
         ({"concurrency": 0}, "--endpoint.concurrency 0: must be at least 1"),
         ({"retries": -1}, "--endpoint.retries -1"),
         ({"timeout": 0.0}, "--endpoint.timeout 0.0"),
@@ -342,24 +243,173 @@ def test_wrong_settings_are_one_line(fields, said):
     assert SECRET not in str(caught.value)
 
 
+# --- requests that are lost ------------------------------------------------------------------
+
+
+def to(text, act):
+    """Does `act` for requests with that text, and answers the others."""
+
+    def chosen(handler, body):
+        (act if body["messages"][-1]["content"] == text else answer)(handler, body)
+
+    return chosen
+
+
+NOTHING = {
+    "null": status(200, completion(None)),
+    "missing": status(200, json.dumps({"choices": [{"message": {}, "finish_reason": "stop"}]})),
+    "tool": status(200, completion(None, tool_calls=[{"id": "1", "type": "function"}])),
+    "empty": status(200, completion("")),
+    "deep": status(200, "[" * 200_000),
+    "too long": status(400, "the prompt has 9999999 tokens"),
+    "unreadable": status(422, "no such character"),
+    "crashes": status(500),
+    "drops": drop,
+}
+
+
+@pytest.mark.parametrize("act", NOTHING.values(), ids=NOTHING)
+def test_what_gets_no_reply_is_lost_alone_and_counted(server, tmp_path, act):
+    server.default, server.slow = to("x", act), 0.02
+    cache = str(tmp_path / "replies.jsonl")
+    with Endpoint(flags(server, retries=1, concurrency=2, cache=cache)) as endpoint:
+        replies = endpoint.chat(ask("x", "a", "b", "c", "d"))
+        assert replies[0] is None and texts(replies[1:]) == [f"echo: {x}" for x in "abcd"]
+        assert (endpoint.usage.lost, endpoint.usage.replies) == (1, 4)
+        assert "1 lost (the last: " in str(endpoint.usage)
+    server.default = answer  # it can be asked again
+    with Endpoint(flags(server, cache=cache)) as endpoint:
+        assert texts(endpoint.chat(ask("x", "a"))) == ["echo: x", "echo: a"]
+
+
+def test_an_endpoint_that_has_nothing_to_say_to_all_is_one_line(server):
+    server.default = NOTHING["null"]
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        with pytest.raises(UserError, match=r"none of 4 requests .*has no text \(ended by stop\)"):
+            endpoint.chat(ask(*"abcd"))
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        assert endpoint.chat(ask("a")) == [None]  # one is not all
+        with pytest.raises(UserError, match="none of 2 requests"):
+            endpoint.chat(ask("b"))
+
+
+def test_an_endpoint_that_falls_silent_is_one_line_before_all_are_asked(server):
+    server.script, server.default = [answer] * 5, status(400, "credit used up")
+    with Endpoint(flags(server, concurrency=2)) as endpoint:
+        with pytest.raises(UserError, match="no reply to 16 requests in a row .*used up"):
+            endpoint.chat(ask(*map(str, range(99))))
+    assert len(server.bodies) < 25
+
+
+def test_a_busy_endpoint_costs_no_request(server):
+    server.default = to("x", status(429))
+    with Endpoint(flags(server, retries=1)) as endpoint:
+        with pytest.raises(UserError, match="no answer in 2 tries .*429.*; try again later"):
+            endpoint.chat(ask("x", *map(str, range(20))))
+
+
 @pytest.mark.parametrize(
-    "text, verdict",
-    [
-        ('{"analysis": "same value", "correctness": "correct"}', True),
-        ('{"analysis": "\\frac{1}{2} vs 0.5", "correctness": "incorrect"}', False),
-        ('```json\n{"analysis": "x",\n "correctness" : "Correct"}\n```', True),
-        ('{"correctness": "correct"} no: {"correctness": "incorrect"}', False),
-        ('{"analysis": "it is correct"}', None),
-        ("", None),
-    ],
-)
-def test_the_verdict_is_read_from_the_reply(text, verdict):
-    assert parse_verdict(text) is verdict
+    "usage",
+    ['{"prompt_tokens": 1e999, "completion_tokens": -1e999}', '{"prompt_tokens": "7"}', "[1]",
+     '{"prompt_tokens": NaN, "completion_tokens": -3}', "null", '{"prompt_tokens": [1]}'],
+)  # fmt: skip
+def test_counts_that_are_none_count_nothing(server, usage):
+    said = completion("y").replace('{"prompt_tokens": 7, "completion_tokens": 3}', usage)
+    server.script = [status(200, said)]
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        assert texts(endpoint.chat(ask("x"))) == ["y"]
+        assert endpoint.usage.prompt_tokens == endpoint.usage.completion_tokens == 0
 
 
-def test_prompts_hold_what_they_are_about_with_its_braces():
-    (judge,) = judge_messages("What is {x}?", "\\frac{1}{2}", "{0.5}")
-    assert all(part in judge["content"] for part in ("What is {x}?", "\\frac{1}{2}", "{0.5}"))
-    assert judge["content"].index("compare") < judge["content"].index('"correctness"')
-    (rewrite,) = rewrite_messages("What is {x}?", "draft {y}")
-    assert "What is {x}?" in rewrite["content"] and "draft {y}" in rewrite["content"]
+@pytest.mark.parametrize(
+    "ended, whole",
+    [("stop", True), ("length", False), ("content_filter", False), ("tool_calls", False),
+     (None, False), (7, False)],
+)  # fmt: skip
+def test_a_reply_is_whole_where_the_model_ended_it(server, ended, whole):
+    said = json.loads(completion("y"))
+    said["choices"][0]["finish_reason"] = ended
+    server.script = [status(200, json.dumps(said))]
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        assert endpoint.chat(ask("x"))[0].whole is whole
+
+
+def test_a_thought_that_met_the_limit_is_a_reply_that_was_cut(server):
+    said = json.loads(completion(None, reasoning_content="so far"))
+    said["choices"][0]["finish_reason"] = "length"
+    server.script = [status(200, json.dumps(said))]
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        (reply,) = endpoint.chat(ask("x"))
+    assert (reply.text, reply.thought, reply.whole) == ("", "so far", False)
+
+
+def test_half_a_surrogate_pair_is_no_character(server):
+    server.script = [status(200, completion("a\ud800b \U0001f600", reasoning="\udc00"))]
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        (reply,) = endpoint.chat(ask("to \ud800 and back"))
+    assert reply.text == "a\ufffdb \U0001f600" and reply.thought == "\ufffd"
+    assert server.bodies[0][1]["messages"][0]["content"] == "to \ud800 and back"
+
+
+def test_a_client_runs_under_a_loop_that_runs_already(server):
+    async def cell():
+        with Endpoint(flags(server)) as endpoint:
+            return texts(endpoint.chat(ask("x")))
+
+    assert asyncio.run(cell()) == ["echo: x"]
+
+
+# --- what is shown ---------------------------------------------------------------------------
+
+QUOTED = (
+    f"wrong key {SECRET}", "." * 190 + SECRET, f"{SECRET[:9]}***{SECRET[-6:]}", SECRET[:9] + "\n" +
+    SECRET[9:], f"{SECRET[:12]}\x1b[31m{SECRET[12:]}", "." * 4085 + SECRET, " " * 4085 + SECRET,
+    f"{SECRET}{SECRET}", json.dumps({"error": SECRET}), SECRET[5:17],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", QUOTED)
+def test_no_piece_of_the_key_is_shown(server, monkeypatch, said):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    server.script = [status(401, said)]
+    with Endpoint(flags(server)) as endpoint, pytest.raises(UserError, match="status 401") as error:
+        endpoint.chat(ask("x"))
+    pieces = {SECRET[i : i + 4] for i in range(len(SECRET) - 3)}
+    assert not any(piece in str(error.value) + str(endpoint.usage) for piece in pieces)
+
+
+def test_words_of_a_server_cannot_speak_to_a_terminal(server):
+    server.script = [status(401, "a\x1b[2J\x07 \u202eb\n\tc\u200b" + "long" * 99)]
+    with Endpoint(flags(server)) as endpoint, pytest.raises(UserError) as error:
+        endpoint.chat(ask("x"))
+    assert r"status 401 (a\x1b[2J\x07 \u202eb c\u200blong" in str(error.value)
+    assert str(error.value).isprintable() and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("key", ["sk-a\nX-Other: 1", "sk-\u00e9", "sk-\x00"])
+def test_a_key_that_can_be_none_is_one_line_that_does_not_show_it(monkeypatch, key):
+    monkeypatch.setattr("os.environ", {"OPENAI_API_KEY": key})
+    with pytest.raises(UserError, match="OPENAI_API_KEY: holds characters") as error:
+        Endpoint(EndpointConfig("http://h/v1", "m"))
+    assert "sk-" not in str(error.value)
+
+
+def test_a_proxy_that_cannot_be_used_is_one_line(server, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "gopher://nowhere")
+    with Endpoint(flags(server)) as endpoint, pytest.raises(UserError, match="ALL_PROXY: no proxy"):
+        endpoint.chat(ask("x"))
+
+
+def test_a_full_disk_is_one_line_and_what_was_kept_stays(tmp_path, monkeypatch):
+    path = tmp_path / "c.jsonl"
+    cache = Cache(path)
+    cache.put("a", {"t": 1})
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="c.jsonl: No space left"):
+        patched.setattr("os.write", full)
+        cache.put("b", {"t": 2})
+    cache.close()
+    assert len(Cache(path)) == 1

@@ -330,24 +330,27 @@ class Model:
 
 
 def test_an_endpoint_generates_samples_told_apart_by_their_seeds():
-    model = Model(lambda r: Reply(f"{r.seed}", "why", "length" if r.seed % 2 else "stop", 1, 1))
-    config = ColdStartConfig(seed=5, samples=2, source="direct")
+    ends = ["stop", "length", "content_filter", None]
+    model = Model(lambda r: (end := ends[r.seed % 4]) and Reply(f"{r.seed}", "why", end, 1, 1))
+    config = ColdStartConfig(seed=5, samples=4, source="direct")
     generate = endpoint_generator(model, asking_template(config), config)
     found = generate([Problem("a", "A?", "1"), Problem("b", "B?", "1")])
-    assert [[c.text[-2:] for c in own] for own in found] == [["10", "11"], ["10", "11"]]
-    assert [c.finish_reason for c in found[0]] == ["stop", "length"]
+    assert [[c and c.text[-2:] for c in own] for own in found] == [["20", "21", "22", None]] * 2
+    assert [c.finish_reason for c in found[0][:3]] == ["stop", "length", "length"]
     assert found[0][0].thought == "why"
-    assert ["A?" in r.messages[0]["content"] for r in model.requests] == [True, True, False, False]
+    assert ["A?" in r.messages[0]["content"] for r in model.requests] == [True] * 4 + [False] * 4
 
 
 def test_an_endpoint_rewrites_and_a_reply_that_was_cut_is_none():
-    model = Model(
-        lambda r: Reply(
-            " <think> new </think> ", "inner", "length" if "two" in str(r) else "stop", 1, 1
-        )
-    )
-    found = endpoint_rewriter(model)([("q", "one"), ("q", "two")])
-    assert found == ["<think> new </think>", None]
+    ends = {"one": "stop", "two": "length", "three": "content_filter"}
+
+    def say(request):
+        asked = request.messages[0]["content"]
+        end = next((end for word, end in ends.items() if f"\n{word}\n" in asked), None)
+        return end and Reply(" <think> new </think> ", "inner", end, 1, 1)
+
+    found = endpoint_rewriter(Model(say))([("q", word) for word in (*ends, "four")])
+    assert found == ["<think> new </think>", None, None, None]
 
 
 def test_people_review_what_was_kept(model, tmp_path, capsys):

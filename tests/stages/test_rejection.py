@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from r1jax.stages.harvest.samples import (
     Steps,
     decide,
     endpoint_judge,
+    judged,
     rewritten,
     rule_judge,
     settle,
@@ -107,13 +109,33 @@ def test_rules_and_a_model_judge(monkeypatch):
     class Model:
         def chat(self, requests):
             self.asked = [r.messages[0]["content"] for r in requests]
-            said = ['{"analysis": "9 = 9", "correctness": "correct"}', "I cannot say"]
+            marks = [re.search("mark-[0-9a-f]{16}", asked)[0] for asked in self.asked]
+            said = [f"9 is 9.\n{marks[0]}: correct", "I cannot say"]
             return [Reply(text, "", "stop", 1, 1) for text in said]
 
     model = Model()
     assert endpoint_judge(model)([ASKED] * 3, completions) == [True, None, False]
-    assert "<student>\n9\n</student>" in model.asked[0] and "First I have" not in model.asked[0]
-    assert "<reference>\n9\n</reference>" in model.asked[0]
+    shown = re.sub(" mark-[0-9a-f]{16}", "", model.asked[0])
+    assert "<student>\n9\n</student>" in shown and "First I have" not in shown
+    assert "<reference>\n9\n</reference>" in shown
+
+
+def test_what_did_not_come_is_listed_and_counts_neither_right_nor_wrong(tmp_path):
+    policy = load_policy("embedded", "mini")
+    judge = lambda problems, completions: [{"9": True, "8": False}.get(c.text) for c in completions]  # noqa: E731
+    steps = Steps(judge, None, [], BalanceConfig(), training_layout(policy), len)
+    drawn = [[Completion.parse(text) if text else None for text in group] for group in
+             (["9", None, "8", "?"], [None, None], ["9", None])]  # fmt: skip
+    streams, room = Streams(tmp_path, fresh=True), Room(1.0, [])
+    for samples in judged(steps, [ASKED] * 3, drawn):
+        settle(steps, ASKED, samples, streams, room)
+    sheet = datasheet(streams, "T", {})
+    assert sheet["dropped_by_reason"] == {"no_reply": 4, "unjudged": 1, "wrong": 1}
+    assert [p["pass_rate"] for p in streams.prompts] == [0.5, None, 1.0]
+    assert [p["easy"] for p in streams.prompts] == [False, False, True]
+    assert (sheet["samples"], sheet["kept"], sheet["pass_rate_mean"]) == (8, 2, 0.75)
+    write_parquet(tmp_path / "dropped.jsonl", tmp_path / "dropped.parquet")
+    streams.close()
 
 
 def test_only_right_and_whole_samples_are_rewritten_and_all_of_them_are_judged_again():
@@ -124,9 +146,12 @@ def test_only_right_and_whole_samples_are_rewritten_and_all_of_them_are_judged_a
         seen.extend(pairs)
         return [None if text[0] == "a" else f"new {text}" for _, text in pairs]
 
-    judge = lambda problems, completions: [c.text[4] == "c" for c in completions]  # noqa: E731
+    says = {"c": True, "d": False}
+    judge = lambda problems, completions: [says.get(c.text[4]) for c in completions]  # noqa: E731
+    samples.append(of("f 9"))
     found = rewritten(rewrite, judge, samples)
-    assert seen == [(ASKED.question, f"{x} 9") for x in "acd"]
+    assert seen == [(ASKED.question, f"{x} 9") for x in "acdf"]
+    assert found.pop().reason == "unjudged"
     assert [s.reason for s in found] == ["not_rewritten", None, None, "rewritten_wrong", None]
     assert [s.completion.text for s in found] == ["a 9", "b 8", "new c 9", "new d 9", "e 9"]
     assert [s.source for s in found] == ["a 9", None, "c 9", "d 9", None]

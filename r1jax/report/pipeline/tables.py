@@ -12,7 +12,7 @@ from r1jax.run.names import BEFORE, JUDGED, SUMMARY
 
 JUDGES = ("helpfulness", "safety")
 SAMPLED = {"cold_start_data": "Cold start", "rejection": "Rejection sampling"}
-UNSURE = ("wrong", "truncated", "empty", "unjudged")
+UNSURE = ("no_reply", "wrong", "truncated", "empty", "unjudged")
 """Reasons of dropping that come before a sample counts as right."""
 REASONS = 5  # reasons of dropping that are named
 

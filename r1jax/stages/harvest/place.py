@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from r1jax import mesh as meshes
@@ -21,12 +21,15 @@ ENDPOINT = "endpoint"
 
 @dataclass(frozen=True)
 class Place:
-    """An open run with its streams and graders, and an endpoint where the flags name one."""
+    """An open run with its streams and graders, and the endpoint by what it is asked for."""
 
     run: Run
     streams: Streams
     pool: RewardPool
-    endpoint: Endpoint | None
+    endpoint: EndpointConfig
+    asked: dict[str, Endpoint] = field(default_factory=dict)
+    """By flag; each counts for itself, so that a judge without a word is seen beside a generator
+    that talks."""
 
     @property
     def writes(self) -> bool:
@@ -34,26 +37,25 @@ class Place:
         return self.run.directory.write
 
     def ask(self, flag: str) -> Endpoint:
-        """The endpoint. UserError naming `flag` where there is none."""
-        if self.endpoint is None:
+        """The endpoint for what `flag` wants of it. UserError naming it where there is none."""
+        if not self.endpoint.base_url:
             raise UserError(f"{flag} {ENDPOINT}: needs --endpoint.base-url and --endpoint.model")
-        return self.endpoint
+        opened = Endpoint(self.endpoint, self.run.path / "endpoint.jsonl")
+        self.asked[flag] = self.run.hold(opened)
+        return opened
 
 
 def open_place(
     run: Run, batch: int, workers: int | None, sandbox: SandboxConfig, endpoint: EndpointConfig
 ) -> Place:
     """The place of a run that works in batches of so many prompts; the run closes it."""
-    write, path = run.directory.write, run.path
+    write = run.directory.write
     fresh = run.directory.status == "new"
-    streams = Streams(path, fresh=fresh, whole=batch, write=write)
+    streams = Streams(run.path, fresh=fresh, whole=batch, write=write)
     run.held.callback(streams.close)
     meshes.barrier("streams opened")
     pool = run.hold(RewardPool(workers if write else 0, **sandbox.room))
-    asked = None
-    if write and endpoint.base_url:
-        asked = run.hold(Endpoint(endpoint, path / "endpoint.jsonl"))
-    return Place(run, streams, pool, asked)
+    return Place(run, streams, pool, endpoint)
 
 
 def finish(place: Place, title: str, origin: dict[str, Any], layouts: Sequence[str] = ()) -> None:
@@ -68,6 +70,6 @@ def finish(place: Place, title: str, origin: dict[str, Any], layouts: Sequence[s
         export(path / f"{KEPT}.jsonl", path / f"{KEPT}.{layout}.jsonl", layout)
     sheet = datasheet(streams, title, origin)
     write_datasheet(path, sheet)
-    if place.endpoint:
-        place.run.note(str(place.endpoint.usage))
+    for flag, endpoint in place.asked.items():
+        place.run.note(f"{flag} {ENDPOINT}: {endpoint.usage}")
     place.run.finish(sheet, f"{sheet['kept']:,} of {sheet['samples']:,} samples kept")

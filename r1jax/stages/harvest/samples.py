@@ -15,15 +15,15 @@ import jax
 from r1jax.data.curation.filters import Filter, Text, first_reason, words
 from r1jax.data.curation.streams import Streams
 from r1jax.data.rows import Row
-from r1jax.endpoint import Endpoint, Request, judge_messages, parse_verdict
+from r1jax.endpoint import Endpoint, Request, judge_messages, mark_of, parse_verdict
 from r1jax.errors import check_ranges
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Accuracy, RewardPool
 from r1jax.rewards.language import language_of
 from r1jax.rollout.policy import Policy
 
-Generator = Callable[[Sequence[Problem]], list[list[Completion]]]
-"""Problems -> the completions of each."""
+Generator = Callable[[Sequence[Problem]], list[list[Completion | None]]]
+"""Problems -> the completions of each; None: it was asked for and did not come."""
 Judge = Callable[[Sequence[Problem], Sequence[Completion]], list[bool | None]]
 """Whether each completion answers its problem rightly; None: cannot be said."""
 Rewriter = Callable[[Sequence[tuple[str, str]]], list[str | None]]
@@ -120,13 +120,18 @@ def harvest(
 
 
 def judged(
-    steps: Steps, problems: Sequence[Problem], drawn: Sequence[Sequence[Completion]]
+    steps: Steps, problems: Sequence[Problem], drawn: Sequence[Sequence[Completion | None]]
 ) -> list[list[Sample]]:
     """The samples of each problem, judged, and rewritten where they are right."""
-    asked = [p for p, group in zip(problems, drawn, strict=True) for _ in group]
-    completions = [completion for group in drawn for completion in group]
-    right = steps.judge(asked, completions)
-    samples = [Sample(*fields) for fields in zip(asked, completions, right, strict=True)]
+    asked = [(p, c) for p, group in zip(problems, drawn, strict=True) for c in group]
+    came = [(p, c) for p, c in asked if c is not None]
+    verdicts = iter(steps.judge([p for p, _ in came], [c for _, c in came]))
+    samples = [
+        Sample(p, Completion.parse(""), None, reason="no_reply")
+        if c is None
+        else Sample(p, c, next(verdicts))
+        for p, c in asked
+    ]
     if steps.rewrite:
         samples = rewritten(steps.rewrite, steps.judge, samples)
     in_order = iter(samples)
@@ -150,18 +155,20 @@ def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> lis
     again = judge([result[i].problem for i in changed], [result[i].completion for i in changed])
     for i, right in zip(changed, again, strict=True):
         if not right:
-            result[i] = replace(result[i], reason="rewritten_wrong")
+            reason = "unjudged" if right is None else "rewritten_wrong"
+            result[i] = replace(result[i], reason=reason)
     return result
 
 
 def settle(
     steps: Steps, problem: Problem, samples: Sequence[Sample], streams: Streams, room: Room
 ) -> None:
-    """Decides on the samples of one prompt and writes them."""
-    right = sum(s.right is True for s in samples)
-    easy = right == len(samples)
+    """Decides on the samples of one prompt and writes them; its pass rate is of those judged."""
+    verdicts = [s.right for s in samples if s.right is not None]
+    right = sum(verdicts)
+    easy = bool(verdicts) and all(verdicts)
     reasons = decide(samples, steps.filters, steps.balance.per_prompt, room.for_easy() or not easy)
-    rate = right / len(samples)
+    rate = right / len(verdicts) if verdicts else None
     kept, dropped = [], []
     for number, (sample, reason) in enumerate(zip(samples, reasons, strict=True)):
         text = sample.completion.text
@@ -239,14 +246,11 @@ def endpoint_judge(endpoint: Endpoint) -> Judge:
 
     def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
         places = [i for i, c in enumerate(completions) if c.finish_reason != "length"]
-        requests = [
-            Request(judge_messages(problems[i].question, problems[i].answer, _told(completions[i])))
-            for i in places
-        ]
-        replies = endpoint.chat(requests)
+        asked = [(problems[i].question, problems[i].answer, _told(completions[i])) for i in places]
+        replies = endpoint.chat([Request(judge_messages(*texts)) for texts in asked])
         verdicts: list[bool | None] = [False] * len(completions)
-        for i, reply in zip(places, replies, strict=True):
-            verdicts[i] = parse_verdict(reply.text)
+        for i, texts, reply in zip(places, asked, replies, strict=True):
+            verdicts[i] = parse_verdict(reply, mark_of(*texts))
         return verdicts
 
     return judge
