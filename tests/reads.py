@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("r1jax", "experiments")
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Module:
                 for alias in node.names:
                     self.imports[alias.asname or alias.name] = f"{node.module}.{alias.name}"
         for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, FUNCTION | ast.ClassDef):
                 self.bodies[node.name] = Body(name, node.name, node)
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
             for target in targets:
@@ -106,10 +107,10 @@ def reached(start):
         module = modules()[body.module]
         nodes = [body.node]
         if isinstance(body.node, ast.ClassDef):
-            nodes = [n for n in body.node.body if not isinstance(n, ast.FunctionDef)]
+            nodes = [n for n in body.node.body if not isinstance(n, FUNCTION)]
             nodes += [*body.node.bases, *body.node.decorator_list]
             for method in body.node.body:
-                if isinstance(method, ast.FunctionDef) and method.name != "__post_init__":
+                if isinstance(method, FUNCTION) and method.name != "__post_init__":
                     own = Body(body.module, f"{body.name}.{method.name}", method)
                     special = method.name.startswith("__") or method.name in called
                     (todo if special else waiting.setdefault(method.name, [])).append(own)

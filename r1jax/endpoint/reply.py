@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from r1jax.endpoint.wire import Failed
+from r1jax.endpoint.wire import HEARD, Failed
 
 Message = Mapping[str, str]
 """A message of a chat: role and content."""
@@ -53,7 +53,8 @@ def read_reply(raw: bytes) -> Reply:
         thought = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
         ended = _text(choice.get("finish_reason", "stop"))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise Failed("the answer is no chat completion", "request", again=True) from None
+        said = raw[:HEARD].decode("utf-8", "replace")
+        raise Failed("no chat completion", "request", again=True, said=said) from None
     # A thought that met the limit leaves no text, and is a reply that was cut.
     if not text.strip() and ended != "length":
         raise Failed("the answer has no text", "request", again=True, said=f"ended by {ended}")

@@ -293,6 +293,13 @@ def test_an_endpoint_that_has_nothing_to_say_to_all_is_one_line(server):
             endpoint.chat(ask("b"))
 
 
+def test_an_error_in_the_place_of_a_completion_is_told(server):
+    server.default = status(200, '{"error": "no credit\x1b"}')
+    with Endpoint(flags(server, retries=0)) as endpoint:
+        assert endpoint.chat(ask("a")) == [None]
+    assert endpoint.usage.last_loss == r'no chat completion ({"error": "no credit\x1b"})'
+
+
 def test_an_endpoint_that_falls_silent_is_one_line_before_all_are_asked(server):
     server.script, server.default = [answer] * 5, status(400, "credit used up")
     with Endpoint(flags(server, concurrency=2)) as endpoint:
