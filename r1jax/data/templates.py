@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
 
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -94,6 +98,25 @@ def check_template(name: str, flag: str) -> None:
     """Raises UserError, naming `flag`, where there is no template of this name."""
     if name not in TEMPLATES:
         raise UserError(f"{flag} {name}: no such template; choose from {', '.join(TEMPLATES)}")
+
+
+def chat_text(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], where: str, answer: bool = True
+) -> str:
+    """What the tokenizer's chat template makes of messages, to where the next `answer` begins.
+
+    Raises UserError naming `where` in one line, whatever the template raises.
+    """
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=answer
+        )
+    except Exception as error:  # a template is a program that came with the model
+        kind = "" if type(error) is TemplateError else f"{type(error).__name__}: "
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{where}: the chat template refuses it ({kind}{reason}; {tokenizer.name_or_path})"
+        ) from error
 
 
 def render(template: Template, problem: Problem) -> str:

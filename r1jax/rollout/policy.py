@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.data.templates import TEMPLATES, Template, render
+from r1jax.data.templates import TEMPLATES, Template, chat_text, render
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
@@ -58,7 +58,8 @@ class Policy:
         """The prompt as text, prefill included."""
         if not self.template.chat:
             return render(self.template, problem)
-        text = chat_text(self.tokenizer, self.template.fill(problem.question), self.system)
+        messages = asked(self.template.fill(problem.question), self.system)
+        text = chat_text(self.tokenizer, messages, f"problem {problem.id}")
         # The chat template may end with the same opening tag.
         return text if text.endswith(self.template.prefill) else text + self.template.prefill
 
@@ -82,11 +83,24 @@ class Policy:
         }
 
 
-def chat_text(tokenizer: Any, message: str, system: str = "") -> str:
-    """The tokenizer's chat template around a user's message, up to where the answer begins."""
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": message})
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+def asked(message: str, system: str = "") -> list[dict[str, str]]:
+    """The messages of a chat in which a user asks."""
+    first = [{"role": "system", "content": system}] if system else []
+    return [*first, {"role": "user", "content": message}]
+
+
+def _tried(tokenizer: Any, template: str, system: str) -> str:
+    """A question in the tokenizer's chat template; UserError where that refuses or loses a part."""
+    question, flags = "QUESTION", f"--data.template {template}"
+    flags += " with --data.system" if system else ""
+    text = chat_text(tokenizer, asked(question, system), flags)
+    for part, said in ((question, "user's"), (system.strip(), "system")):
+        if part not in text:
+            raise UserError(
+                f"{flags}: the chat template of {tokenizer.name_or_path} leaves the {said} message "
+                "out; use r1_zero or another text template"
+            )
+    return text
 
 
 def load_policy(
@@ -122,9 +136,9 @@ def load_policy(
             f"--data.template {template}: the tokenizer in {directory} has no chat template; "
             "use r1_zero or another text template"
         )
-    if prefill is None and chosen.chat:
-        opened = _OPENED.search(chat_text(tokenizer, "", system))
-        prefill = opened.group() if opened else ""
+    if chosen.chat:
+        opened = _OPENED.search(_tried(tokenizer, template, system))
+        prefill = prefill if prefill is not None else opened.group() if opened else ""
     chosen = chosen if prefill is None else dataclasses.replace(chosen, prefill=prefill)
     return Policy(directory, config, tokenizer, chosen, tuple(sorted(stops)), system)
 

@@ -91,6 +91,37 @@ def test_mistakes_are_one_line():
     assert DataConfig(template="chat", system="Be brief.").system == "Be brief."
 
 
+REFUSES = "{{ raise_exception('no system role\n here') if messages[0].role == 'system' }}"
+
+
+@pytest.mark.parametrize(
+    ("template", "system", "said"),
+    [
+        (REFUSES + CHAT, "Be brief.", "refuses it (no system role here; "),
+        ("{% for m in messages %}{{ m", "", "refuses it (TemplateSyntaxError: unexpected end of"),
+        ("{{ nothing.at.all }}" + CHAT, "", "refuses it (UndefinedError: 'nothing' is undefined"),
+        ("{{ 'a' + 1 }}" + CHAT, "", "refuses it (TypeError: "),
+        ("{{ messages[7].role }}" + CHAT, "", "refuses it (UndefinedError: "),
+        ("{% if messages[0].role == 'user' %}" + CHAT + "{% endif %}", "Be brief.",
+         "leaves the user's message out; use r1_zero or another text template"),
+        (CHAT.replace("for m in messages", "for m in messages if m.role == 'user'"), "Be brief.",
+         "leaves the system message out"),
+    ],
+)  # fmt: skip
+def test_a_template_that_cannot_be_used_is_one_line_before_anything_runs(
+    tmp_path, model, template, system, said
+):
+    path = tmp_path / "model"
+    shutil.copytree(model, path)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template}))
+    with pytest.raises(UserError) as caught:
+        load_policy(str(path), "chat", system=system)
+    flags = "--data.template chat" + (" with --data.system" if system else "")
+    text = str(caught.value)
+    assert text.startswith(f"{flags}: the chat template ") and said in text and "\n" not in text
+
+
 # --- real tokenizers --------------------------------------------------------------------------
 
 TOKENIZERS = os.environ.get("R1JAX_TOKENIZERS", "")

@@ -17,7 +17,8 @@ import pyarrow.parquet
 import pytest
 
 from r1jax.data.examples.conversations import Chat, ConversationConfig, Pair, read_conversations
-from r1jax.data.examples.encoding import Encoder, hold_out, join, key_of, load_examples, undoubled
+from r1jax.data.examples.encoding import Encoder, hold_out, key_of, load_examples
+from r1jax.data.examples.turns import join, undoubled
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
@@ -141,10 +142,12 @@ GOOD = {"prompt": "1+1=", "completion": " 2"}
         ([], "rows.jsonl: is empty; expected one example per line"),
         ([{"a": 1, "b": 2}], "line 1: columns a, b fit no layout; expected prompt and completion,"),
         ([GOOD, {"prompt": "x"}], "line 2: no column completion (--data.completion-column names"),
-        ([GOOD, GOOD | {"completion": ""}], "line 2, column completion: is empty"),
+        ([GOOD | {"reasoning": "1 and 1"}], "line 1: reasoning beside the content; write it into "
+         "column completion, or name that by --data.completion-column (a thought as <think>"),
         ([GOOD, GOOD | {"prompt": 3}], "line 2, column prompt: is int; expected text"),
         ([GOOD, GOOD | {"prompt": TWO_TURNS}], "line 2, column prompt: is list; expected text"),
-        ([{"text": None}], "line 1: no column text; it has text"),
+        ([{"text": ["a"]}], "line 1, column text: is list; expected text"),
+        ([{"messages": say(("u", None), ("a", "2"))}], "message 1, content: is null; expected te"),
         ([{"messages": "hi"}], "line 1, column messages: expected a list of messages"),
         ([{"messages": [{"role": "bot", "content": "hi"}]}],
          "column messages, message 1: role is 'bot'; expected one of system, user, assistant"),
@@ -152,10 +155,12 @@ GOOD = {"prompt": "1+1=", "completion": " 2"}
          "column messages, message 1, content: is list; expected text"),
         ([{"messages": say(("u", "1+1?"))}], "line 1: no message of the assistant's to learn"),
         ([{"messages": say(("s", "x"), ("a", "2"))}], "line 1: the assistant speaks before the"),
-        ([{"messages": say(("u", "x"), ("a", ""))}], "message 2, content: is empty"),
-        ([{"messages": [*say(("u", "x")), {"role": "assistant", "content": "4",
-                                           "reasoning_content": "2+2"}]}],
-         "message 2: reasoning_content beside the content; write it into the content"),
+        *(([{"messages": [*say(("u", "x")), {"role": "assistant", "content": "4", key: "2+2"}]}],
+           f"message 2: {key} beside the content; write it into the content as")
+          for key in ("reasoning_content", "reasoning", "thinking")),
+        ([{"conversations": [{"from": "human", "value": "x"},
+                             {"from": "gpt", "value": "4", "reasoning": "2+2"}]}],
+         "column conversations, message 2: reasoning beside the content"),
         ([{"conversations": [{"from": "bing", "value": "hi"}]}],
          "column conversations, message 1: from is 'bing'; expected one of system, human"),
     ],
@@ -198,6 +203,25 @@ def test_a_pair_is_tokenised_in_two_and_ends_with_the_stop_token(tokenizer):
     assert ids == [*parts[0], *parts[1], 2]
     assert ids[:-1] != tokenizer("the answer is", add_special_tokens=False).input_ids
     assert learn == [False] * len(parts[0]) + [True] * (len(parts[1]) + 1)
+
+
+@pytest.mark.parametrize("written", ["2</s>", "2</s>\n", "2 </s></s> "])
+def test_a_text_that_ends_in_the_stop_token_gets_no_second_one(tokenizer, written):
+    space = " " if " <" in written else ""
+    ((text, learnt),) = shown(tokenizer, Pair("1+1=", written))
+    assert (text, learnt) == (f"1+1=2{space}</s>", f"2{space}</s>")
+    turns = say(("u", "1+1?"), ("a", written), ("u", "2+2?"), ("a", "4</s>"))
+    assert shown(tokenizer, Chat(tuple(turns), (1, 3))) == [
+        (f"<s><user>1+1?\n<assistant>2{space}</s>\n<user>2+2?\n<assistant>4</s>",
+         f"2{space}</s>4</s>")
+    ]  # fmt: skip
+    ((text, _),) = shown(tokenizer, Pair("", f"one</s>two{written}"))
+    assert text == f"one</s>two2{space}</s>"
+
+
+def test_an_ordinary_stop_token_is_text_like_any_other(tokenizer):
+    (star,) = tokenizer("*", add_special_tokens=False).input_ids
+    assert Encoder(tokenizer, (2, star)).turns(Pair("a", "b*"), "here") == [("a", "b*")]
 
 
 def test_of_a_text_all_but_the_first_token_is_learnt(tokenizer):
@@ -271,8 +295,14 @@ def test_a_turns_end_is_what_the_template_writes_up_to_the_first_stop_token(toke
 
 
 def test_what_a_template_refuses_is_named(tokenizer):
-    tokenizer.chat_template = "{{ raise_exception('roles must alternate') if messages|length > 2 }}"
+    tokenizer.chat_template = (
+        "{% if messages|length > 2 %}{{ raise_exception('roles must alternate') }}{% endif %}"
+        + CHAT
+    )
     with pytest.raises(UserError, match="here: the chat template refuses it .roles must alternate"):
+        shown(tokenizer, Chat(tuple(TWO_TURNS), (3,)))
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}{% endfor %}"
+    with pytest.raises(UserError, match="--model: the chat template leaves out one of a user's"):
         shown(tokenizer, Chat(tuple(TWO_TURNS), (3,)))
     tokenizer.chat_template = None
     with pytest.raises(UserError, match="has no chat template, which chat messages need"):
@@ -339,6 +369,17 @@ def test_what_is_too_long_is_refused_dropped_or_cut(tmp_path, tokenizer):
     assert found.totals.max() == 12
     with pytest.raises(UserError, match="no example is left; raise --train.width 4"):
         load(tmp_path, tokenizer, rows, 4, too_long="drop")
+
+
+def test_rows_left_out_are_counted_and_the_first_are_listed(tmp_path, tokenizer):
+    empty = [GOOD | {"completion": ""}] * 7
+    found, report = load(tmp_path, tokenizer, [*empty, GOOD])
+    assert len(found.totals) == 1 and "8 rows -> 1 examples" in str(report)
+    assert "; 7 rows left out: line 1 (column completion is empty), line 2 (" in str(report)
+    assert "line 5 (" in str(report) and str(report).endswith(", ...")
+    with pytest.raises(UserError, match="no example is left .*7 rows left out: line 1") as caught:
+        load(tmp_path, tokenizer, empty)
+    assert "--train.width" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_held_out_examples_share_no_prompt_with_the_rest(tmp_path, tokenizer):

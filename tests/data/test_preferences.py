@@ -79,7 +79,8 @@ def test_a_template_and_a_system_message_go_around(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("label", "value"), [("safe", 1.0), ("unsafe", 0.0), (1, 1.0), (0, 0.0), (True, 1.0)]
+    ("label", "value"),
+    [("safe", 1.0), ("unsafe", 0.0), (1, 1.0), (0, 0.0), (True, 1.0), (1.0, 1.0), (0.0, 0.0)],
 )
 def test_labels(tmp_path, label, value):
     found = read(tmp_path, LABELLED | {"label": label}, "pointwise")
@@ -112,11 +113,14 @@ def test_the_view_decides_what_is_judged(tmp_path):
     [
         ({"chosen": "a", "rejected": "b"}, "pairwise", "no column prompt or question or"),
         ({"prompt": "p", "chosen": "a"}, "pairwise", "no column rejected; it has prompt, chosen"),
-        (PAIR | {"chosen": ""}, "pairwise", "column chosen: is empty; expected a response"),
-        (PAIR | {"chosen": "<think>a</think>"}, "pairwise", "column chosen: is empty after </thi"),
-        (PAIR | {"rejected": 3}, "pairwise", "column rejected: expected text or messages"),
+        (PAIR | {"rejected": 3}, "pairwise", "column rejected: expected a list of messages"),
+        (
+            PAIR | {"prompt": [USER], "chosen": [GOOD | {"thinking": "hm"}]},
+            "pairwise",
+            "column chosen, message 1: thinking beside the content; write it into the content",
+        ),
         (PAIR | {"chosen": [USER]}, "pairwise", "column chosen: expected text, or a message of"),
-        (PAIR | {"prompt": []}, "pairwise", "column prompt: expected text or messages"),
+        (PAIR | {"prompt": []}, "pairwise", "column prompt: expected a list of messages"),
         (PAIR | {"prompt": [{"role": "robot", "content": ""}]}, "pairwise", "role is 'robot'"),
         (
             {"chosen": [USER, GOOD], "rejected": [USER, GOOD, USER, BAD]},
@@ -134,6 +138,30 @@ def test_bad_rows_are_named_in_one_line(tmp_path, row, kind, said):
         list(read_judged(source, PreferenceConfig(), kind, "summary"))
     text = str(caught.value)
     assert said in text and text.startswith(f"{source}, line 2") and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "why"),
+    [
+        (PAIR | {"chosen": ""}, "pairwise", "column chosen is empty"),
+        (PAIR | {"rejected": None}, "pairwise", "column rejected is empty"),
+        (PAIR | {"prompt": None}, "pairwise", "column prompt is empty"),
+        (
+            PAIR | {"chosen": "<think>a</think>"},
+            "pairwise",
+            "column chosen is empty after </think>",
+        ),
+        (PAIR | {"chosen": GOOD | {"content": None}}, "pairwise", "message 1: the assistant says"),
+        (LABELLED | {"label": None}, "pointwise", "column label is empty"),
+        (LABELLED | {"response": " "}, "pointwise", "column response is empty"),
+    ],
+)
+def test_rows_with_nothing_to_judge_are_left_out_and_named(tmp_path, row, kind, why):
+    unfit, whole = [], PAIR if kind == "pairwise" else LABELLED
+    source = write(tmp_path / "rows.jsonl", [whole, row, whole])
+    found = list(read_judged(source, PreferenceConfig(), kind, "summary", unfit))
+    assert [where for where, _ in found] == [f"{source}, line 1", f"{source}, line 3"]
+    assert len(unfit) == 1 and unfit[0].startswith(f"line 2 ({why}")
 
 
 def loaded(tmp_path, rows, kind="pairwise", width=64, **config):
@@ -177,6 +205,12 @@ def test_equal_and_long_pairs_are_left_out_and_counted(tmp_path):
         loaded(tmp_path, rows, width=20)
     with pytest.raises(UserError, match="no row is left; raise --train.width 3"):
         loaded(tmp_path, rows, width=3, too_long="drop")
+    equal = [PAIR | {"rejected": rejected} for rejected in ("2", "2</s>")]
+    with pytest.raises(UserError, match="no row is left .*2 with equal responses") as caught:
+        loaded(tmp_path, equal)
+    assert "--train.width" not in str(caught.value)
+    with pytest.raises(UserError, match=r"no row is left .*1 rows left out: line 1 \(column chos"):
+        loaded(tmp_path, [PAIR | {"chosen": None}])
 
 
 def test_held_out_prompts_are_never_learnt(tmp_path):

@@ -6,24 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from r1jax.data.rows import Row, open_rows
+from r1jax.data.examples.messages import (
+    Unfit,
+    column_of,
+    read_messages,
+    refuse_thought,
+    text,
+)
+from r1jax.data.rows import Row, is_blank, open_rows
 from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.errors import UserError
 
 ConversationLayout = Literal["auto", "pairs", "messages", "sharegpt", "text"]
 PROMPTS = ("prompt", "question", "problem")
 COMPLETIONS = ("completion", "response", "solution", "answer")
-ROLES = ("system", "user", "assistant", "tool")
-SHAREGPT = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "tool": "tool",
-    "observation": "tool",
-}
-"""ShareGPT's names of the speakers."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,13 @@ class Chat:
 
 
 def read_conversations(
-    source: str, config: ConversationConfig
+    source: str, config: ConversationConfig, unfit: list[str] | None = None
 ) -> Iterator[tuple[str, Pair | Chat]]:
     """(place, example) of every row of `source`, in order; the layout is the first row's.
 
-    Raises UserError naming file, line and column: a missing column, a value of another kind, an
-    empty completion, messages that are no conversation.
+    A row that teaches nothing (an empty text, a call of a tool) is left out; which and why is added
+    to `unfit`. Raises UserError naming file, line and column: a missing column, a value of another
+    kind, messages that are no conversation, a thought beside the text.
     """
     unit, rows = open_rows(source)
     layout: str = config.layout
@@ -114,25 +111,30 @@ def read_conversations(
         where = f"{source}, {unit} {number}"
         if layout == "auto":
             layout = detect(row, where, config)
-        yield where, READERS[layout](row, where, config)
+        try:
+            example = READERS[layout](row, where, config)
+        except Unfit as why:
+            if unfit is not None:
+                unfit.append(f"{unit} {number} ({why})")
+            continue
+        yield where, example
     if not number:
         raise UserError(f"{source}: is empty; expected one example per {unit}")
 
 
 def detect(row: Row, where: str, config: ConversationConfig) -> str:
-    """The layout of a row by its columns; UserError where they fit none."""
-    prompt = _first(row, config.prompt_column, PROMPTS)
-    completion = _first(row, config.completion_column, COMPLETIONS)
+    """The layout of a row by its columns, filled ones first; UserError where they fit none."""
     if config.prompt_column or config.completion_column:
         return "pairs"
-    if "messages" in row:
-        return "messages"
-    if "conversations" in row:
-        return "sharegpt"
-    if prompt and completion:
-        return "pairs"
-    if "text" in row:
-        return "text"
+    for names in ([name for name in row if row[name] is not None], row):
+        if "messages" in names:
+            return "messages"
+        if "conversations" in names:
+            return "sharegpt"
+        if {*names} & {*PROMPTS} and {*names} & {*COMPLETIONS}:
+            return "pairs"
+        if "text" in names:
+            return "text"
     raise UserError(
         f"{where}: columns {', '.join(row) or '(none)'} fit no layout; expected prompt and "
         "completion, messages, conversations, or text (--data.prompt-column and "
@@ -141,20 +143,24 @@ def detect(row: Row, where: str, config: ConversationConfig) -> str:
 
 
 def _pair(row: Row, where: str, config: ConversationConfig) -> Pair | Chat:
-    names = {
-        "prompt": _first(row, config.prompt_column, PROMPTS),
-        "completion": _first(row, config.completion_column, COMPLETIONS),
-    }
-    for part, name in names.items():
-        if name is None or row.get(name) is None:
-            missing = getattr(config, f"{part}_column") or f"{part} (--data.{part}-column names it)"
-            raise UserError(f"{where}: no column {missing}; it has {', '.join(row) or 'none'}")
-    prompt, completion = (row[name] for name in names.values())
+    names = [
+        _first(row, where, "prompt", config.prompt_column, PROMPTS),
+        _first(row, where, "completion", config.completion_column, COMPLETIONS),
+    ]
+    for name in names:
+        if row[name] is None:
+            raise Unfit(f"column {name} is empty")
+    prompt, completion = (row[name] for name in names)
     if isinstance(prompt, list) and isinstance(completion, list):
-        messages = _messages(prompt + completion, where, "prompt and completion")
+        messages = read_messages(prompt + completion, where, "prompt and completion")
         return _chat(messages, where, config, first=len(prompt))
-    for name, value in zip(names.values(), (prompt, completion), strict=True):
-        _text(value, f"{where}, column {name}", empty=name == names["prompt"])
+    for name, value in zip(names, (prompt, completion), strict=True):
+        text(value, f"{where}, column {name}")
+    if is_blank(completion):
+        raise Unfit(f"column {names[1]} is empty")
+    if config.completion_column is None and "<think>" not in completion:
+        advice = f"write it into column {names[1]}, or name that by --data.completion-column"
+        refuse_thought(row, where, advice)
     if config.system and not (config.template and TEMPLATES[config.template].chat):
         raise UserError(
             f"--data.system: {where} is no chat and has no system message; use --data.template chat"
@@ -177,33 +183,26 @@ def wrapped(prompt: str, completion: str, template: str, system: str) -> Pair | 
 
 
 def _from_messages(row: Row, where: str, config: ConversationConfig) -> Chat:
-    return _chat(_messages(column_of(row, where, "messages"), where, "messages"), where, config)
+    messages = read_messages(column_of(row, where, "messages"), where, "messages")
+    return _chat(messages, where, config)
 
 
 def _from_sharegpt(row: Row, where: str, config: ConversationConfig) -> Chat:
-    turns = column_of(row, where, "conversations")
-    named = []
-    for i, turn in enumerate(turns if isinstance(turns, list) else [], start=1):
-        speaker = turn.get("from") if isinstance(turn, Mapping) else None
-        if speaker not in SHAREGPT:
-            raise UserError(
-                f"{where}, column conversations, message {i}: from is {speaker!r}; expected one of "
-                + ", ".join(SHAREGPT)
-            )
-        named.append({"role": SHAREGPT[speaker], "content": turn.get("value")})
-    messages = _messages(named, where, "conversations")
+    messages = read_messages(column_of(row, where, "conversations"), where, "conversations")
     if row.get("system"):
-        system = _text(row["system"], f"{where}, column system")
+        system = text(row["system"], f"{where}, column system")
         messages = [{"role": "system", "content": system}, *messages]
     return _chat(messages, where, config)
 
 
 def _from_text(row: Row, where: str, config: ConversationConfig) -> Pair:
-    text = _text(column_of(row, where, "text"), f"{where}, column text")
+    content = text(column_of(row, where, "text"), f"{where}, column text")
     if config.template or config.system:
         flag = "--data.template" if config.template else "--data.system"
         raise UserError(f"{flag}: {where} is plain text, which has no prompt; leave it out")
-    return Pair("", text)
+    if is_blank(content):
+        raise Unfit("column text is empty")
+    return Pair("", content)
 
 
 READERS = {
@@ -212,29 +211,6 @@ READERS = {
     "sharegpt": _from_sharegpt,
     "text": _from_text,
 }
-
-
-def _messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:
-    """The messages of a chat, checked one by one; keys without a value are left out."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{where}, column {column}: expected a list of messages (role, content)")
-    messages = []
-    for i, message in enumerate(value, start=1):
-        place = f"{where}, column {column}, message {i}"
-        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            role = message.get("role") if isinstance(message, Mapping) else message
-            raise UserError(f"{place}: role is {role!r}; expected one of {', '.join(ROLES)}")
-        kept = {key: item for key, item in message.items() if item is not None}
-        _text(kept.get("content"), f"{place}, content", empty=kept["role"] != "assistant")
-        # A template would place them; the learnt turn is the content alone and would lose them.
-        for key in ("tool_calls", "reasoning_content"):
-            if kept.get(key):
-                raise UserError(
-                    f"{place}: {key} beside the content; write it into the content as the model "
-                    "is to write it (a thought as <think>...</think>)"
-                )
-        messages.append(kept)
-    return messages
 
 
 def _chat(
@@ -250,6 +226,8 @@ def _chat(
     learnt = [i for i in range(first, len(roles)) if roles[i] == "assistant"]
     if not learnt:
         raise UserError(f"{where}: no message of the assistant's to learn; give at least one")
+    if not (learnt := [i for i in learnt if not _left_out(messages[i])]):
+        raise Unfit("every message of the assistant's has weight 0")
     if "user" not in roles[: learnt[0]]:
         raise UserError(f"{where}: the assistant speaks before the user; begin with a user message")
     if config.turns == "last":
@@ -260,22 +238,15 @@ def _chat(
     return Chat(tuple(messages), tuple(learnt))
 
 
-def _first(row: Row, given: str | None, usual: Sequence[str]) -> str | None:
-    return given or next((name for name in usual if name in row), None)
+def _left_out(message: Mapping[str, Any]) -> bool:
+    """Whether a message says of itself that it is read and not learnt, as OpenAI's weight 0."""
+    return any(message.get(name, 1) == 0 for name in ("weight", "train"))
 
 
-def column_of(row: Row, where: str, *names: str) -> Any:
-    """The value of the first of `names` that there is."""
-    for name in names:
-        if row.get(name) is not None:
-            return row[name]
-    raise UserError(f"{where}: no column {' or '.join(names)}; it has {', '.join(row) or 'none'}")
-
-
-def _text(value: Any, place: str, empty: bool = False) -> str:
-    """The value where it is text; UserError where not, or where it is empty and must not be."""
-    if not isinstance(value, str):
-        raise UserError(f"{place}: is {type(value).__name__}; expected text")
-    if not value and not empty:
-        raise UserError(f"{place}: is empty; expected the text to be learnt")
-    return value
+def _first(row: Row, where: str, what: str, given: str | None, usual: Sequence[str]) -> str:
+    """The column that a flag names, or the first usual one, filled ones before empty ones."""
+    there = [name for name in ((given,) if given else usual) if name in row]
+    if not there:
+        missing = given or f"{what} (--data.{what}-column names it)"
+        raise UserError(f"{where}: no column {missing}; it has {', '.join(row) or 'none'}")
+    return next((name for name in there if row[name] is not None), there[0])

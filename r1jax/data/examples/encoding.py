@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from r1jax.data.examples.conversations import Chat, ConversationConfig, Pair, read_conversations
+from r1jax.data.examples.messages import listed
+from r1jax.data.examples.turns import join, undoubled, unended
 from r1jax.data.packing import Sequences
+from r1jax.data.templates import chat_text
 from r1jax.errors import UserError
 
 CHUNK = 512  # rows that are tokenised at a time
-
-_OPENED = re.compile(r"<think>\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,7 @@ class ExamplesReport:
     learnt: int
     dropped: int = 0  # too long
     truncated: int = 0  # too long
+    unfit: tuple[str, ...] = ()  # rows left out, and why
 
     def __str__(self) -> str:
         """One line for the terminal."""
@@ -106,7 +106,12 @@ class ExamplesReport:
         for fate in ("dropped", "truncated"):
             if count := getattr(self, fate):
                 line += f"; {count:,} too long, {fate}"
-        return line
+        return line + left_out(self.unfit)
+
+
+def left_out(unfit: Sequence[str]) -> str:
+    """The end of a report's line on rows that teach nothing."""
+    return f"; {len(unfit):,} rows left out: {listed(unfit)}" if unfit else ""
 
 
 @dataclass
@@ -132,7 +137,9 @@ class Encoder:
         mark = "CONTENT"
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}]
         where = f"a user's and an assistant's message ({self.tokenizer.name_or_path})"
-        _, _, rest = self._chat_text(turns, where, False).rpartition(mark)
+        _, found, rest = chat_text(self.tokenizer, turns, where, answer=False).rpartition(mark)
+        if not found:
+            raise UserError(f"--model: the chat template leaves out one of {where}")
         ids = self.tokenizer(rest, add_special_tokens=False)["input_ids"]
         special = {i for i, t in self.tokenizer.added_tokens_decoder.items() if t.special}
         ends = {*self.stop_ids, *special}
@@ -142,23 +149,24 @@ class Encoder:
     def turns(self, example: Pair | Chat, where: str) -> list[tuple[str, str]]:
         """(context, content) of every learnt turn; a <think> the context opened is not doubled."""
         if isinstance(example, Pair):
-            turns = [(example.prompt, example.completion)]
+            turns = [(example.prompt, unended(example.completion, self._ends_of_text()))]
         else:
-            messages = example.messages
+            ends = self._ends_of_text(*self.turn_end)
+            messages = [
+                {**m, "content": unended(m["content"], ends)} if m["role"] == "assistant" else m
+                for m in example.messages
+            ]
             turns = [
-                (self._chat_text(messages[:i], where, True), messages[i]["content"])
+                (chat_text(self.tokenizer, messages[:i], where), messages[i]["content"])
                 for i in example.learnt
             ]
         return [(context, undoubled(context, content)) for context, content in turns]
 
-    def _chat_text(self, messages: Sequence[Any], where: str, prompt: bool) -> str:
-        """What the chat template makes of the messages, with the generation prompt or without."""
-        try:
-            return self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=prompt
-            )
-        except jinja2.TemplateError as error:
-            raise UserError(f"{where}: the chat template refuses it ({error})") from None
+    def _ends_of_text(self, *more: int) -> list[str]:
+        """How the special tokens that end a turn are written: a text may hold its own."""
+        added = self.tokenizer.added_tokens_decoder
+        ends = {*self.stop_ids, self.tokenizer.eos_token_id, *more}
+        return [str(added[i]) for i in ends if i in added and added[i].special]
 
     def encode(
         self, chunk: Sequence[tuple[str, Pair | Chat]]
@@ -188,35 +196,6 @@ class Encoder:
         return [ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids for ids in batch]
 
 
-def undoubled(context: str, content: str) -> str:
-    """The content without a <think> (and the space after it) that the context opened already."""
-    opened = _OPENED.search(context)
-    if opened is None:
-        return content
-    whole = content.removeprefix(opened.group())
-    return whole.removeprefix("<think>") if whole == content else whole
-
-
-def join(turns: Sequence[tuple[list[int], list[int]]]) -> list[tuple[list[int], list[bool]]]:
-    """Sequences (tokens, learnt or not) of the learnt turns (context, content) of a conversation.
-
-    A turn goes on with the sequence so far where its context begins with exactly those tokens;
-    otherwise (the template has removed an earlier thought, say) it starts one of its own. A first
-    token is never learnt: nothing predicts it.
-    """
-    sequences: list[tuple[list[int], list[bool]]] = []
-    for context, content in turns:
-        before = sequences[-1][0] if sequences else []
-        if not before or context[: len(before)] != before:
-            sequences.append(([], []))
-        ids, learn = sequences[-1]
-        between = context[len(ids) :]
-        ids += between + content
-        learn += [False] * len(between) + [True] * len(content)
-        learn[0] = False
-    return sequences
-
-
 def load_examples(
     sources: Sequence[str],
     config: ConversationConfig,
@@ -230,9 +209,11 @@ def load_examples(
     where `config.too_long` says so; and when nothing is left.
     """
     kept: list[tuple[np.ndarray, np.ndarray, int]] = []  # tokens, learnt or not, key
+    reports: list[ExamplesReport] = []
     for source in sources:
         rows, fates, before = 0, Counter(), len(kept)
-        for where, example, sequences in _encoded(source, config, encoder):
+        unfit: list[str] = []
+        for where, example, sequences in _encoded(source, config, encoder, unfit):
             rows += 1
             for tokens, learn in sequences:
                 fate = _fate(tokens, learn, where, config, width)
@@ -242,17 +223,20 @@ def load_examples(
                     kept.append((*arrays, key_of(example)))
         new = kept[before:]
         counts = len(new), sum(len(t) for t, _, _ in new), sum(int(m.sum()) for _, m, _ in new)
-        note(ExamplesReport(source, rows, *counts, fates["dropped"], fates["truncated"]))
+        too_long = fates["dropped"], fates["truncated"]
+        reports.append(ExamplesReport(source, rows + len(unfit), *counts, *too_long, tuple(unfit)))
+        note(reports[-1])
     if not kept:
-        raise UserError(f"{', '.join(sources)}: no example is left; raise --train.width {width}")
+        widen = f"; raise --train.width {width}" if any(r.dropped for r in reports) else ""
+        raise UserError(f"no example is left{widen} ({'; '.join(map(str, reports))})")
     return Examples.of(kept)
 
 
 def _encoded(
-    source: str, config: ConversationConfig, encoder: Encoder
+    source: str, config: ConversationConfig, encoder: Encoder, unfit: list[str]
 ) -> Iterator[tuple[str, Pair | Chat, list[tuple[list[int], list[bool]]]]]:
     """(place, example, its sequences) of every row, many of them tokenised at a time."""
-    reader = read_conversations(source, config)
+    reader = read_conversations(source, config, unfit)
     while chunk := list(itertools.islice(reader, CHUNK)):
         for (where, example), sequences in zip(chunk, encoder.encode(chunk), strict=True):
             yield where, example, sequences

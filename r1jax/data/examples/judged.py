@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from r1jax.data.examples.conversations import Chat
-from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key_of
+from r1jax.data.examples.encoding import (
+    CHUNK,
+    Encoder,
+    Examples,
+    hold_out,
+    key_of,
+    left_out,
+)
 from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View, read_judged
 from r1jax.data.packing import ONE_BY_ONE, Packing, Sequences, pack, unpack
 from r1jax.errors import UserError
@@ -89,12 +96,14 @@ class PreferencesReport:
     tokens: int
     equal: int  # both responses the same, so that there is nothing to prefer
     dropped: int  # too long
+    unfit: tuple[str, ...] = ()  # left out, and why
 
     def __str__(self) -> str:
         """One line for the terminal."""
         line = f"{self.source}: {self.rows:,} rows -> {self.kept:,} kept, {self.tokens:,} tokens"
         line += f"; {self.equal:,} with equal responses left out" if self.equal else ""
-        return line + (f"; {self.dropped:,} too long, dropped" if self.dropped else "")
+        line += f"; {self.dropped:,} too long, dropped" if self.dropped else ""
+        return line + left_out(self.unfit)
 
 
 def load_preferences(
@@ -112,9 +121,11 @@ def load_preferences(
     so, for messages beside prompts that are text, and when nothing is left.
     """
     kept: list[_Encoded] = []
+    reports: list[PreferencesReport] = []
     for source in sources:
         before, rows, equal, dropped = len(kept), 0, 0, 0
-        for row in _encoded(source, config, kind, view, encoder):
+        unfit: list[str] = []
+        for row in _encoded(source, config, kind, view, encoder, unfit):
             rows += 1
             if len({tuple(tokens) for tokens, _ in row.sequences}) < EACH[kind]:
                 equal += 1
@@ -123,9 +134,12 @@ def load_preferences(
             else:
                 dropped += 1
         tokens = sum(row.total for row in kept[before:])
-        note(PreferencesReport(source, rows, len(kept) - before, tokens, equal, dropped))
+        counts = rows + len(unfit), len(kept) - before, tokens, equal, dropped
+        reports.append(PreferencesReport(source, *counts, tuple(unfit)))
+        note(reports[-1])
     if not kept:
-        raise UserError(f"{', '.join(sources)}: no row is left; raise --train.width {width}")
+        widen = f"; raise --train.width {width}" if any(r.dropped for r in reports) else ""
+        raise UserError(f"no row is left{widen} ({'; '.join(map(str, reports))})")
     if len({row.chat for row in kept}) > 1:
         raise UserError(
             f"{', '.join(sources)}: some prompts are messages, some text; use --data.template chat"
@@ -159,9 +173,14 @@ class _Encoded(NamedTuple):
 
 
 def _encoded(
-    source: str, config: PreferenceConfig, kind: Feedback, view: View, encoder: Encoder
+    source: str,
+    config: PreferenceConfig,
+    kind: Feedback,
+    view: View,
+    encoder: Encoder,
+    unfit: list[str],
 ) -> Iterator[_Encoded]:
-    reader = read_judged(source, config, kind, view)
+    reader = read_judged(source, config, kind, view, unfit)
     while chunk := list(itertools.islice(reader, CHUNK)):
         flat = [(where, response) for where, judged in chunk for response in judged.responses]
         encoded = iter(encoder.encode(flat))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from r1jax.data.examples.conversations import (
     PROMPTS,
     READERS,
-    SHAREGPT,
     Chat,
     ConversationConfig,
     Pair,
     check_flags,
-    column_of,
 )
-from r1jax.data.rows import Row, open_rows
+from r1jax.data.examples.messages import Unfit, column_of, read_messages
+from r1jax.data.rows import Row, is_blank, open_rows
 from r1jax.errors import UserError
 
 Feedback = Literal["pairwise", "pointwise"]
@@ -25,7 +24,10 @@ View = Literal["summary", "whole"]
 PROMPT_COLUMNS = (*PROMPTS, "conversations", "messages")
 RESPONSE_COLUMNS = ("response", "completion", "answer")
 CHOICES = ("chosen", "rejected")
-LABELS = {"safe": 1.0, "unsafe": 0.0, "1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0}
+LABELS = {
+    "safe": 1.0, "1": 1.0, "1.0": 1.0, "true": 1.0,
+    "unsafe": 0.0, "0": 0.0, "0.0": 0.0, "false": 0.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,30 @@ class JudgedRow:
 
 
 def read_judged(
-    source: str, config: PreferenceConfig, kind: Feedback, view: View
+    source: str,
+    config: PreferenceConfig,
+    kind: Feedback,
+    view: View,
+    unfit: list[str] | None = None,
 ) -> Iterator[tuple[str, JudgedRow]]:
     """(place, row) of every row of `source`, in order.
 
-    Raises UserError naming file, line and column: a missing column, a value of another kind, an
-    empty response, a label that is none, messages that are no conversation.
+    A row with an empty response (or prompt, or label) is left out; which and why is added to
+    `unfit`. Raises UserError naming file, line and column: a missing column, a value of another
+    kind, a label that is none, messages that are no conversation.
     """
     unit, rows = open_rows(source)
     reader = {"pairwise": _pair, "pointwise": _labelled}[kind]
     number = 0
     for number, row in rows:
         where = f"{source}, {unit} {number}"
-        yield where, reader(row, where, config, view)
+        try:
+            judged = reader(row, where, config, view)
+        except Unfit as why:
+            if unfit is not None:
+                unfit.append(f"{unit} {number} ({why})")
+            continue
+        yield where, judged
     if not number:
         raise UserError(f"{source}: is empty; expected one row per {unit}")
 
@@ -136,42 +149,29 @@ def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Jud
     return JudgedRow((_conversation(prompt, text, where, name, config, view),), LABELS[label])
 
 
-def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[Mapping[str, Any]]:
+def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[dict[str, Any]]:
     names = (config.prompt_column,) if config.prompt_column else PROMPT_COLUMNS
     prompt = column_of(row, where, *names)
     if isinstance(prompt, str):
         return prompt
-    messages = _messages(prompt, where, next(n for n in names if row.get(n) is not None))
+    messages = read_messages(prompt, where, next(n for n in names if row.get(n) is not None))
     if row.get("system") and isinstance(row["system"], str):
         messages = [{"role": "system", "content": row["system"]}, *messages]
     return messages
 
 
-def _response(value: Any, where: str, column: str) -> tuple[list[Mapping[str, Any]], str]:
+def _response(value: Any, where: str, column: str) -> tuple[list[dict[str, Any]], str]:
     """(messages before the response, where it comes with them; its text)."""
     if isinstance(value, str):
         return [], value
-    messages = _messages([value] if isinstance(value, Mapping) else value, where, column)
-    last = messages[-1]
-    if last.get("role") != "assistant" or not isinstance(last.get("content"), str):
+    *before, last = read_messages([value] if isinstance(value, Mapping) else value, where, column)
+    if last["role"] != "assistant":
         raise UserError(f"{where}, column {column}: expected text, or a message of the assistant's")
-    return messages[:-1], last["content"]
-
-
-def _messages(value: Any, where: str, column: str) -> list[Mapping[str, Any]]:
-    """A list of messages, ShareGPT's brought to role and content."""
-    if not isinstance(value, list) or not value or not all(isinstance(m, Mapping) for m in value):
-        raise UserError(f"{where}, column {column}: expected text or messages (role, content)")
-    return [
-        {"role": SHAREGPT.get(m["from"], m["from"]), "content": m.get("value")}
-        if "from" in m
-        else m
-        for m in value
-    ]
+    return before, last["content"]
 
 
 def _conversation(
-    prompt: str | Sequence[Mapping[str, Any]],
+    prompt: str | list[dict[str, Any]],
     text: str,
     where: str,
     column: str,
@@ -180,11 +180,11 @@ def _conversation(
 ) -> Pair | Chat:
     """The prompt with what is judged of one response, checked as supervised examples are."""
     judged = seen(text, view)
-    if not judged:
-        after = " after </think>" if text else ""
-        raise UserError(f"{where}, column {column}: is empty{after}; expected a response")
+    if is_blank(judged):
+        after = " after </think>" if text.strip() else ""
+        raise Unfit(f"column {column} is empty{after}")
     like = ConversationConfig(template=config.template, system=config.system, turns="last")
     if isinstance(prompt, str):
         return READERS["pairs"]({"prompt": prompt, "completion": judged}, where, like)
     completion = [{"role": "assistant", "content": judged}]
-    return READERS["pairs"]({"prompt": list(prompt), "completion": completion}, where, like)
+    return READERS["pairs"]({"prompt": prompt, "completion": completion}, where, like)

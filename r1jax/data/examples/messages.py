@@ -1,0 +1,103 @@
+"""Turns of a chat as rows have them: who speaks, what is said, and what makes a row unfit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from r1jax.data.rows import Row, is_blank
+from r1jax.errors import UserError
+
+ROLES = ("system", "user", "assistant", "tool")
+SHAREGPT = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "function_call": "assistant",
+    "tool": "tool",
+    "observation": "tool",
+}
+"""ShareGPT's names of the speakers."""
+CALLS = ("tool_calls", "function_call")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
+"""Keys and columns in which others keep a thought apart from the text that follows it."""
+LISTED = 5
+
+
+class Unfit(Exception):
+    """Why a row teaches nothing: it is left out, counted and listed; any other fault is an end."""
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """The first few of some reasons, with a mark where there are more."""
+    return ", ".join(reasons[:LISTED]) + (", ..." if len(reasons) > LISTED else "")
+
+
+def read_messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:
+    """Messages of role and content from those, or from ShareGPT's from and value.
+
+    Keys without a value are left out. Raises Unfit where the assistant says nothing or calls a
+    tool, UserError naming the message where it is none, its content is no text, or a thought stands
+    beside the content.
+    """
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where}, column {column}: expected a list of messages (role, content)")
+    return [
+        _message(message, i, f"{where}, column {column}, message {i}")
+        for i, message in enumerate(value, start=1)
+    ]
+
+
+def _message(message: Any, number: int, place: str) -> dict[str, Any]:
+    speaker, names = "role", ROLES
+    if isinstance(message, Mapping) and "from" in message:
+        speaker, names = "from", tuple(SHAREGPT)
+    said = message.get(speaker) if isinstance(message, Mapping) else message
+    if said not in names:
+        raise UserError(f"{place}: {speaker} is {said!r:.60}; expected one of {', '.join(names)}")
+    kept = {key: item for key, item in message.items() if item is not None}
+    if speaker == "from":
+        kept |= {"role": SHAREGPT[kept.pop("from")], "content": kept.pop("value", None)}
+    if kept["role"] == "assistant":
+        if said in CALLS or any(kept.get(key) for key in CALLS):
+            raise Unfit(f"message {number}: a call of a tool, which is not learnt")
+        if is_blank(kept.get("content")):
+            raise Unfit(f"message {number}: the assistant says nothing")
+        # A template would place it; the learnt turn is the content alone and would lose it.
+        refuse_thought(kept, place, "write it into the content as the model is to write it")
+    text(kept.get("content"), f"{place}, content")
+    return kept
+
+
+def refuse_thought(holder: Row, place: str, advice: str) -> None:
+    """Raises UserError where a key or column holds a thought that would be lost."""
+    for key in THOUGHTS:
+        if not is_blank(holder.get(key)):
+            raise UserError(
+                f"{place}: {key} beside the content; {advice} (a thought as <think>...</think>)"
+            )
+
+
+def text(value: Any, place: str) -> str:
+    """The value where it is text; UserError where not."""
+    if not isinstance(value, str):
+        kind = "null" if value is None else type(value).__name__
+        raise UserError(f"{place}: is {kind}; expected text")
+    return value
+
+
+def column_of(row: Row, where: str, *names: str) -> Any:
+    """The value of the first of `names` that holds one; Unfit where all that there are are empty.
+
+    Raises UserError where there is no such column.
+    """
+    there = [name for name in names if name in row]
+    if not there:
+        has = ", ".join(row) or "none"
+        raise UserError(f"{where}: no column {' or '.join(names)}; it has {has}")
+    for name in there:
+        if row[name] is not None:
+            return row[name]
+    raise Unfit(f"column {there[0]} is empty")

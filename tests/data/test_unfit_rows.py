@@ -1,0 +1,72 @@
+"""Rows that teach nothing: left out, counted and named; a thought apart is never lost silently."""
+
+from __future__ import annotations
+
+import pytest
+from test_conversations import GOOD, TWO_TURNS, read, say, write
+
+from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (GOOD | {"completion": ""}, "column completion is empty"),
+        (GOOD | {"completion": " \n"}, "column completion is empty"),
+        (GOOD | {"completion": None}, "column completion is empty"),
+        (GOOD | {"prompt": None}, "column prompt is empty"),
+        ({"prompt": TWO_TURNS[:1], "completion": say(("a", ""))},
+         "message 2: the assistant says nothing"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_teaches_nothing_is_left_out_and_named(tmp_path, row, why):
+    unfit = []
+    source = write(tmp_path / "rows.jsonl", [GOOD, row, GOOD])
+    places = [where for where, _ in read_conversations(source, ConversationConfig(), unfit)]
+    assert places == [f"{source}, line 1", f"{source}, line 3"] and unfit == [f"line 2 ({why})"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "why"),
+    [
+        (say(("u", "x"), ("a", "")), "message 2: the assistant says nothing"),
+        (say(("u", "x"), ("a", " "), ("u", "y"), ("a", "z")), "message 2: the assistant says not"),
+        (say(("u", "x"), ("a", None)), "message 2: the assistant says nothing"),
+        ([*say(("u", "x")), {"role": "assistant"}], "message 2: the assistant says nothing"),
+        ([*say(("u", "x")), CALL], "message 2: a call of a tool, which is not learnt"),
+        ([*say(("u", "x")), CALL | {"content": "Let me see."}], "message 2: a call of a tool"),
+        (None, "column messages is empty"),
+        ([*say(("u", "x")), {"role": "assistant", "content": "z", "weight": 0}], "has weight 0"),
+    ],
+)
+def test_a_chat_that_teaches_nothing_is_left_out_and_named(tmp_path, messages, why):
+    unfit = []
+    source = write(tmp_path / "rows.jsonl", [{"messages": TWO_TURNS}, {"messages": messages}])
+    assert len(list(read_conversations(source, ConversationConfig(), unfit))) == 1
+    assert len(unfit) == 1 and why in unfit[0] and unfit[0].startswith("line 2 (")
+
+
+def test_a_sharegpt_call_is_left_out_too_and_a_turn_of_weight_0_is_read_only(tmp_path):
+    call = [{"from": "human", "value": "x"}, {"from": "function_call", "value": "{}"},
+            {"from": "observation", "value": "1"}, {"from": "gpt", "value": "1"}]  # fmt: skip
+    unfit = []
+    source = write(tmp_path / "rows.jsonl", [{"conversations": call}])
+    assert not list(read_conversations(source, ConversationConfig(), unfit))
+    assert unfit == ["line 1 (message 2: a call of a tool, which is not learnt)"]
+    light = [TWO_TURNS[0], TWO_TURNS[1] | {"weight": 0}, *TWO_TURNS[2:]]
+    (chat,) = read(tmp_path, [{"messages": light}])
+    assert chat.learnt == (3,)
+
+
+def test_a_layout_goes_by_the_columns_that_hold_something(tmp_path):
+    row = {"messages": None, "prompt": None, "question": "1+1=", "answer": "2", "text": None}
+    assert read(tmp_path, [row]) == [Pair("1+1=", "2")]
+
+
+def test_a_thought_in_a_column_can_be_left_out_by_name(tmp_path):
+    row = GOOD | {"reasoning": "1 and 1"}
+    assert read(tmp_path, [row], completion_column="completion") == [Pair("1+1=", " 2")]
+    whole = row | {"completion": "<think>1 and 1</think> 2"}
+    assert read(tmp_path, [whole]) == [Pair("1+1=", whole["completion"])]
