@@ -21,6 +21,7 @@ from rich.table import Table
 
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
+from r1jax.data.problems.room import PromptRoom
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
@@ -55,7 +56,7 @@ def main(config: Config) -> None:
     """Loads, samples, judges, prints."""
     mesh, data = make_mesh(config.mesh), config.data
     policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
-    sets = load_eval_sets(data, note=print)
+    sets = load_eval_sets(data, print, PromptRoom(config.rollout.max_prompt, policy.prompts))
     limits = config.sandbox
     for problems in sets.values():
         accuracy(sandbox=limits).check(problems)

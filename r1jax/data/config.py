@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from r1jax.data.problems.layouts import Layout
+from r1jax.data.problems.room import TooLong
 from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.data.world.problems import Language
 from r1jax.errors import UserError, check_ranges
@@ -47,6 +48,9 @@ class SourceConfig:
     """How answers to problems of a file are judged, unless a column `grader` says otherwise: math,
     number, choice, countdown, code, your own as package.module:function; auto: as the layout has it
     (plain: math)."""
+    too_long: TooLong = "error"
+    """What becomes of a problem whose prompt is longer than --rollout.max-prompt: an error that
+    names it before anything runs, or drop: left out and counted (of made ones another is taken)."""
     strict: bool = False
     """Refuse a file in which any gold answer cannot be read (otherwise: over 1 percent)."""
 

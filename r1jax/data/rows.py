@@ -6,7 +6,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from r1jax.errors import UserError
 
 Row = Mapping[str, Any]
 HUB = "hf"
+LISTED = 5
 DEEPEST = 64  # objects and lists inside one another; what reads and writes rows goes down by calls
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -89,6 +90,11 @@ def half_character(text: str) -> str:
     """
     half = _HALF.search(text)
     return f"\\u{ord(half.group()):04x}" if half else ""
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """The first few of some reasons, with a mark where there are more."""
+    return ", ".join(reasons[:LISTED]) + (", ..." if len(reasons) > LISTED else "")
 
 
 def is_blank(value: Any) -> bool:

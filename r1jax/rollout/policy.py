@@ -46,13 +46,19 @@ class Policy:
 
     def prompt(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of a problem's prompt; BOS only as the tokenizer sets it, and only once."""
-        text = self.prompt_text(problem)
+        return self.prompts([problem])[0]
+
+    def prompts(self, problems: Sequence[Problem]) -> list[tuple[int, ...]]:
+        """Token ids of the prompts of several problems."""
+        texts = [self.prompt_text(problem) for problem in problems]
         # A chat template writes its own BOS.
-        ids = self.tokenizer(text, add_special_tokens=not self.template.chat)["input_ids"]
+        special = not self.template.chat
+        every = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
-        while bos is not None and ids[:2] == [bos, bos]:
-            ids = ids[1:]
-        return tuple(ids)
+        for ids in every:
+            while bos is not None and ids[:2] == [bos, bos]:
+                del ids[0]
+        return list(map(tuple, every))
 
     def prompt_text(self, problem: Problem) -> str:
         """The prompt as text, prefill included."""

@@ -7,10 +7,11 @@ that they read well, `human` hands samples to people and takes back what they ac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from r1jax.data.problems.room import PromptRoom
 from r1jax.data.rows import open_rows
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.data.world.rewrite import rewrite as world_rewrite
@@ -23,7 +24,15 @@ from r1jax.run.names import DATASHEET
 from r1jax.run.progress import Alone, Display
 from r1jax.stages.harvest.place import ENDPOINT, Place, finish, open_place
 from r1jax.stages.harvest.review import export_review, read_review, reviewed
-from r1jax.stages.harvest.samples import BalanceConfig, Generator, Rewriter, Room, harvest, settle
+from r1jax.stages.harvest.samples import (
+    BalanceConfig,
+    Generator,
+    Rewriter,
+    Room,
+    harvest,
+    refuse_other_problems,
+    settle,
+)
 from r1jax.stages.opening import opened
 from r1jax.stages.rejection import (
     RULES,
@@ -124,7 +133,7 @@ def run(config: ColdStartConfig, display: Display | None = None) -> None:
         else:
             policy, generate, origin = make_generator(config, place)
             rewriter = chosen_rewriter(config)
-            problems = distinct_problems(config, run.note)
+            problems = distinct_problems(config, run.note, prompt_room(config, policy))
             steps = make_steps(config, place, policy, make_rewriter(rewriter, place))
             harvest(steps, generate, problems, place.streams, config.batch, run.note)
             origin = {"source": config.source, "rewriter": rewriter} | origin
@@ -144,6 +153,14 @@ def asking_template(config: ColdStartConfig) -> Template | None:
         shown = "".join(f"Question: {q}\nAnswer: {a}\n\n" for q, a in read_examples(config))
         return Template("few_shot", shown + "Question: {question}\nAnswer:", chat=chat)
     return None
+
+
+def prompt_room(config: ColdStartConfig, policy: Policy) -> PromptRoom | None:
+    """Room for the prompts that samples are drawn with; None where an endpoint draws them."""
+    if config.generator == ENDPOINT:
+        return None
+    asked = replace(policy, template=asking_template(config) or policy.template)
+    return PromptRoom(config.rollout.max_prompt, asked.prompts)
 
 
 def read_examples(config: ColdStartConfig) -> list[tuple[str, str]]:
@@ -252,6 +269,7 @@ def import_review(config: ColdStartConfig, place: Place) -> dict[str, Any]:
     steps = make_steps(config, place, policy)
     groups = read_review(config.review)
     if place.writes:
+        refuse_other_problems(place.streams.prompts, [problem for problem, _ in groups])
         room = Room(config.balance.easy_share, place.streams.prompts)
         for problem, rows in list(groups)[len(place.streams.prompts) :]:
             samples = reviewed(problem, rows, steps.judge)

@@ -36,7 +36,7 @@ from r1jax.training.supervised.config import CourseConfig
 T = TypeVar("T")
 
 FREE = (
-    "overwrite", "run", "log", "memory", "mesh", "process", "profile", "workers",
+    "overwrite", "run", "log", "data.too_long", "memory", "mesh", "process", "profile", "workers",
     "endpoint.key_variable", "endpoint.timeout", "endpoint.retries", "endpoint.backoff",
     "endpoint.longest_wait", "endpoint.concurrency",
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.curation.exports import ExportLayout
 from r1jax.data.curation.filters import FilterConfig, make_filters
+from r1jax.data.problems.room import PromptRoom
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError, check_ranges
@@ -107,7 +108,8 @@ def run(config: RejectionConfig, display: Display | None = None) -> None:
             return
         place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
         policy, generate, origin = local_model(config)
-        problems = distinct_problems(config, run.note)
+        room = PromptRoom(config.rollout.max_prompt, policy.prompts)
+        problems = distinct_problems(config, run.note, room)
         steps = make_steps(config, place, policy)
         harvest(steps, generate, problems, place.streams, config.batch, run.note)
         finish(place, "Rejection sampling", origin, config.export)
@@ -128,12 +130,14 @@ def make_steps(
     )
 
 
-def distinct_problems(config: RejectionConfig, note: Callable[[str], Any]) -> list[Problem]:
+def distinct_problems(
+    config: RejectionConfig, note: Callable[[str], Any], room: PromptRoom | None = None
+) -> list[Problem]:
     """The first `config.prompts` problems of the stream with different ids, in its order.
 
-    Raises UserError where the rules that are to judge them cannot.
+    Raises UserError where the rules that are to judge them cannot, or a prompt exceeds the `room`.
     """
-    stream = ProblemStream(config.data)
+    stream = ProblemStream(config.data, room)
     for report in stream.reports:
         note(str(report))
     by_id: dict[str, Problem] = {}

@@ -41,6 +41,7 @@ from r1jax.stages.harvest.samples import (
     decide,
     endpoint_judge,
     judged,
+    refuse_other_problems,
     rewritten,
     rule_judge,
     settle,
@@ -404,6 +405,17 @@ def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
         "truncated",
         "empty",
     }
+
+
+def test_other_problems_than_it_began_with_are_refused(tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"id": "p"}\n{"id": "q"}\n')
+    known = Streams(tmp_path, fresh=False, write=False).prompts
+    problems = [Problem(name, "1+1?", "2") for name in "pqr"]
+    refuse_other_problems(known, problems)
+    for other, said in ((problems[::-1], "1: has p, where the data has r now; use the same data"),
+                        (problems[:1], "2: has q, where the data has no problem now")):  # fmt: skip
+        with pytest.raises(UserError, match=f"prompts.jsonl, line {said}"):
+            refuse_other_problems(known, other)
 
 
 def test_settling_writes_what_was_decided(tmp_path):

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run
+from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run, write_rows
 from tiny import identical, largest_difference, only
 
 from experiments.gates.jobs import flags
@@ -82,6 +83,35 @@ def test_resumed_again_and_again_is_uninterrupted(whole, tmp_path):
             with (path / name).open("a") as file:
                 file.write('{"update": 5, "rollo')
     assert_same_run(path, go(whole[0], path), whole)
+
+
+def test_other_data_than_it_began_with_is_refused(model, tmp_path):
+    """The rows of a file are named by their digest, whether it is trained on or judged on."""
+    path, files = tmp_path / "run", {}
+    for name in ("train", "eval"):
+        asked = [{"question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(6)]
+        files[name] = write_rows(tmp_path / f"{name}.jsonl", asked)
+    changes = {"data.train": (files["train"], "world:sum"), "data.eval": (files["eval"],)}
+    begun = make(model, path, changes | {"checkpoint.every": 1})
+    assert go(begun, path, StopAt(2)) is None
+    for file in files.values():
+        text = Path(file).read_text()
+        Path(file).write_text(text.replace("4+1", "4 + 1"))
+        now = make(model, path, changes | {"checkpoint.every": 1})
+        with pytest.raises(UserError, match=rf"saved with another data .{file}: \w+ -> \w+.; use"):
+            go(now, path)
+        Path(file).write_text(text)
+    dropped = changes | {"checkpoint.every": 1, "data.too_long": "drop"}
+    assert go(make(model, path, dropped), path, StopAt(3)) is None
+
+
+def test_a_prompt_that_is_too_long_ends_a_run_before_it_begins(model, tmp_path):
+    long = {"question": "and so on " * 99, "answer": "1"}
+    source = write_rows(tmp_path / "a.jsonl", [{"question": "1?", "answer": "1"}, long])
+    with pytest.raises(UserError, match=r"1 of 2 prompts \(line 2 \(\d+ tokens\)\) are longer"):
+        make(model, tmp_path / "run", {"data.train": (source,)})
+    parts = make(model, tmp_path / "run", {"data.train": (source,), "data.too_long": "drop"})
+    assert {problem.question for problem in parts.stream.take(0, 3)} == {"1?"}
 
 
 def test_interrupted_at_a_save(whole, tmp_path, monkeypatch):

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from r1jax.data.examples.conversations import Chat, ConversationConfig, Pair, read_conversations
-from r1jax.data.examples.messages import listed
 from r1jax.data.examples.turns import join, undoubled, unended
 from r1jax.data.packing import Sequences
+from r1jax.data.rows import listed
 from r1jax.data.templates import chat_text
 from r1jax.errors import UserError
 

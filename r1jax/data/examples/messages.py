@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from r1jax.data.rows import Row, is_blank
@@ -23,16 +23,10 @@ SHAREGPT = {
 CALLS = ("tool_calls", "function_call")
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
 """Keys and columns in which others keep a thought apart from the text that follows it."""
-LISTED = 5
 
 
 class Unfit(Exception):
     """Why a row teaches nothing: it is left out, counted and listed; any other fault is an end."""
-
-
-def listed(reasons: Sequence[str]) -> str:
-    """The first few of some reasons, with a mark where there are more."""
-    return ", ".join(reasons[:LISTED]) + (", ..." if len(reasons) > LISTED else "")
 
 
 def read_messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:

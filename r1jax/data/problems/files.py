@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from r1jax.data.config import SourceConfig
 from r1jax.data.problems.layouts import LAYOUTS, Columns, detect
-from r1jax.data.rows import Row, open_rows
+from r1jax.data.problems.room import PromptRoom
+from r1jax.data.rows import LISTED, Row, listed, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.graders import UNRULED, check_gold
 
 TOLERATED = 0.01  # share of unreadable gold answers above which a file is refused
-LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class DataReport:
     unreadable: int = 0
     missing: int = 0  # rows that say of themselves that they have no answer (answer_missing)
     examples: tuple[str, ...] = ()  # the first few unreadable ones: where, what, why
+    too_long: tuple[str, ...] = ()  # prompts that were left out: where, how long
+    digest: str = ""  # of what was kept, in its order
 
     def __str__(self) -> str:
         """One line for the terminal."""
@@ -36,6 +41,8 @@ class DataReport:
             parts.append(f"{self.missing} rows marked answer_missing dropped")
         if self.unreadable:
             parts.append(f"{self.unreadable} gold answers cannot be read: {self.listed()}")
+        if self.too_long:
+            parts.append(f"{len(self.too_long)} prompts too long, dropped: {listed(self.too_long)}")
         return "; ".join(parts)
 
     def listed(self) -> str:
@@ -43,13 +50,16 @@ class DataReport:
         return ", ".join(self.examples) + (", ..." if self.unreadable > len(self.examples) else "")
 
 
-def load_file(path: str, config: SourceConfig) -> tuple[list[Problem], DataReport]:
+def load_file(
+    path: str, config: SourceConfig, room: PromptRoom | None = None
+) -> tuple[list[Problem], DataReport]:
     """Reads every problem of `path` in order, by the layout `config.layout`.
 
     `path` is whatever `rows.open_rows` takes: a .jsonl or .parquet file, with ?column=value behind
     it for a part of its rows, or hf:OWNER/NAME. Columns that the layout does not use become the
     problem's metadata. Without a column `id` the id is a hash of the question, and a repeated
-    question is dropped. Rows marked `answer_missing` are dropped.
+    question is dropped. Rows marked `answer_missing` are dropped. Where there is a `room` for
+    prompts, longer ones are refused or dropped, as `config.too_long` says.
 
     Raises UserError naming file, line and column: not a file, no rows, a malformed line, a missing
     column, a value that is not text, an id used twice, an unknown grader; and when too many gold
@@ -57,6 +67,7 @@ def load_file(path: str, config: SourceConfig) -> tuple[list[Problem], DataRepor
     """
     unit, rows = open_rows(path)
     problems: dict[str, Problem] = {}
+    places: list[str] = []
     n_rows = duplicates = missing = 0
     unreadable: list[str] = []
     for number, row in rows:
@@ -74,6 +85,7 @@ def load_file(path: str, config: SourceConfig) -> tuple[list[Problem], DataRepor
             unreadable.append(f"{unit} {number} ({why})")
         else:
             problems[problem.id] = problem
+            places.append(f"{unit} {number}")
     if not n_rows:
         raise UserError(f"{path}: is empty; expected one problem per {unit}")
     report = DataReport(
@@ -81,7 +93,36 @@ def load_file(path: str, config: SourceConfig) -> tuple[list[Problem], DataRepor
         tuple(unreadable[:LISTED]),
     )  # fmt: skip
     _refuse_unreadable(report, config)
-    return list(problems.values()), report
+    kept, too_long = _with_room(path, list(problems.values()), places, config, room)
+    report = replace(report, kept=len(kept), too_long=too_long, digest=_digest(kept))
+    return kept, report
+
+
+def _with_room(
+    path: str,
+    problems: list[Problem],
+    places: Sequence[str],
+    config: SourceConfig,
+    room: PromptRoom | None,
+) -> tuple[list[Problem], tuple[str, ...]]:
+    """(problems whose prompts have room, the others' places); UserError where none is to be."""
+    long = room.too_long(problems) if room else {}
+    if not long:
+        return problems, ()
+    named = tuple(f"{places[i]} ({tokens} tokens)" for i, tokens in long.items())
+    if config.too_long == "error" or len(long) == len(problems):
+        what = f"{path}: {len(long)} of {len(problems)} prompts ({listed(named)}) are"
+        raise room.refusal(what, max(long.values()), config.too_long)
+    return [problem for i, problem in enumerate(problems) if i not in long], named
+
+
+def _digest(problems: Sequence[Problem]) -> str:
+    """SHA-256 of problems in their order, the first 16 hex digits."""
+    digest = hashlib.sha256()
+    for p in problems:
+        fields = (p.id, p.question, p.answer, p.grader, dict(p.metadata))
+        digest.update(json.dumps(fields, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
 
 
 def _problem(row: Row, where: str, config: SourceConfig) -> Problem:

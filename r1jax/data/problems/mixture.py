@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from r1jax.data.config import EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
+from r1jax.data.problems.room import PromptRoom
 from r1jax.data.problems.sources import Source, open_source, set_name
 from r1jax.problem import Problem
 
@@ -23,10 +24,10 @@ class ProblemStream:
     to save. `reports` says what was dropped from files.
     """
 
-    def __init__(self, config: TrainDataConfig) -> None:
-        """Raises UserError when a source cannot be opened."""
+    def __init__(self, config: TrainDataConfig, room: PromptRoom | None = None) -> None:
+        """Raises UserError when a source cannot be opened, or a prompt exceeds the `room`."""
         specs = (*config.train, *config.late)
-        opened = [open_source(spec, config, config.seed) for spec in specs]
+        opened = [open_source(spec, config, config.seed, room) for spec in specs]
         self.reports: tuple[DataReport, ...] = tuple(report for _, report in opened if report)
         seeds = [(config.seed + place) % 2**32 for place in range(len(opened))]
         every = [_endless(source, seed) for (source, _), seed in zip(opened, seeds, strict=True)]
@@ -49,16 +50,19 @@ class ProblemStream:
 
 
 def load_eval_sets(
-    config: EvalDataConfig, note: Callable[[DataReport], None] | None = None
+    config: EvalDataConfig,
+    note: Callable[[DataReport], None] | None = None,
+    room: PromptRoom | None = None,
 ) -> dict[str, list[Problem]]:
     """The evaluation sets by name, at most `config.eval_count` different problems each.
 
     They depend neither on --data.seed nor on the order of a file, so runs are comparable.
-    `note` receives the report on each file. Raises UserError when a source cannot be opened.
+    `note` receives the report on each file. Raises UserError when a source cannot be opened, or a
+    prompt exceeds the `room`.
     """
     sets: dict[str, list[Problem]] = {}
     for spec in config.eval:
-        source, report = open_source(spec, config, seed=0)
+        source, report = open_source(spec, config, 0, room)
         if report and note:
             note(report)
         sets[_free(set_name(spec), sets)] = source.evaluation(config.eval_count)

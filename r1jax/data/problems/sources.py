@@ -12,6 +12,7 @@ from r1jax.data.problems.files import DataReport, load_file
 from r1jax.data.problems.generated import is_task, user_task
 from r1jax.data.problems.gym import GymSource
 from r1jax.data.problems.options import parse_params
+from r1jax.data.problems.room import FittingSource, PromptRoom
 from r1jax.data.rows import HUB
 from r1jax.data.tinyzero.tasks import TINYZERO, tinyzero
 from r1jax.data.world import (
@@ -77,9 +78,9 @@ class WorldSource:
 class FileSource:
     """The problems of a file, in memory; `report` says what was dropped."""
 
-    def __init__(self, path: str, config: SourceConfig) -> None:
+    def __init__(self, path: str, config: SourceConfig, room: PromptRoom | None = None) -> None:
         """Raises UserError as `load_file` does."""
-        self._problems, self.report = load_file(path, config)
+        self._problems, self.report = load_file(path, config, room)
 
     def __len__(self) -> int:
         """Number of problems."""
@@ -95,20 +96,25 @@ class FileSource:
         return [problem for problem in self._problems if problem.id in chosen]
 
 
-def open_source(spec: str, config: SourceConfig, seed: int) -> tuple[Source, DataReport | None]:
+def open_source(
+    spec: str, config: SourceConfig, seed: int, room: PromptRoom | None = None
+) -> tuple[Source, DataReport | None]:
     """Opens the source that `spec` names; a file comes with a report on its rows.
 
-    Raises UserError when it does not exist, cannot be read, or takes no such parameters.
+    Raises UserError when it does not exist, cannot be read, or takes no such parameters, and where
+    a prompt exceeds the `room` there is and `config.too_long` says so.
     """
     kind, name, query = _parts(spec)
     if kind in (FILE, HUB):
-        source = FileSource(spec, config)
+        source = FileSource(spec, config, room)
         return source, source.report
     params = parse_params(query, spec)
     if kind in (WORLD, GENERAL):
-        return _world(spec, params, config, seed), None
-    opener = {TASK: user_task, TINYZERO: tinyzero, GYM: GymSource}[kind]
-    return opener(name, params, seed), None
+        made: Source = _world(spec, params, config, seed)
+    else:
+        opener = {TASK: user_task, TINYZERO: tinyzero, GYM: GymSource}[kind]
+        made = opener(name, params, seed)
+    return FittingSource(made, spec, room, config.too_long) if room else made, None
 
 
 def set_name(spec: str) -> str:

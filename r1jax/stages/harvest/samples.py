@@ -16,7 +16,7 @@ from r1jax.data.curation.filters import Filter, Text, first_reason, words
 from r1jax.data.curation.streams import Streams
 from r1jax.data.rows import Row
 from r1jax.endpoint import Endpoint, Request, judge_messages, mark_of, parse_verdict
-from r1jax.errors import check_ranges
+from r1jax.errors import UserError, check_ranges
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Accuracy, RewardPool
 from r1jax.rewards.language import language_of
@@ -106,6 +106,7 @@ def harvest(
 
     Every process generates; the first one judges and writes.
     """
+    refuse_other_problems(streams.prompts, problems)
     room = Room(steps.balance.easy_share, streams.prompts)
     for start in range(len(streams.prompts), len(problems), batch):
         part = problems[start : start + batch]
@@ -117,6 +118,17 @@ def harvest(
             settle(steps, problem, samples, streams, room)
         kept = sum(p["kept"] for p in streams.prompts)
         note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
+
+
+def refuse_other_problems(known: Sequence[Row], problems: Sequence[Problem]) -> None:
+    """Raises UserError where a run that goes on would not meet the problems it began with."""
+    for number, row in enumerate(known, start=1):
+        now = problems[number - 1].id if number <= len(problems) else "no problem"
+        if row["id"] != now:
+            raise UserError(
+                f"prompts.jsonl, line {number}: has {row['id']}, where the data has {now} now; use "
+                "the same data, or start anew with --overwrite"
+            )
 
 
 def judged(

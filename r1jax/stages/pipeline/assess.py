@@ -9,6 +9,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from r1jax.data import load_eval_sets
+from r1jax.data.problems.room import PromptRoom
 from r1jax.data.world.gold import judge_general
 from r1jax.evaluate.measures import evaluate, transcript, transcripts
 from r1jax.problem import Problem
@@ -75,17 +76,19 @@ def make_assessor(
     """The assessor of one model; its problems are those of the first set under --data.eval."""
     d = config.data
     policy = load_policy(model, d.template, d.system, d.prefill, family)
-    problems = next(iter(load_eval_sets(d).values()))
-    sources = tuple(name for name in config.general.prompts if name.startswith(WORLD))
-    general: list[Problem] = []
-    if sources:
-        asked = replace(d, eval=sources, eval_count=GENERAL_PROBLEMS)
-        general = [problem for eval_set in load_eval_sets(asked).values() for problem in eval_set]
     # One limit for every stage, that of the one that may write the most.
     shapes = max(
         (config.zero.rollout, config.reasoning_rl.rollout, config.general_rl.rollout),
         key=lambda rollout: rollout.max_tokens,
     )
+    room = PromptRoom(shapes.max_prompt, policy.prompts)
+    problems = next(iter(load_eval_sets(d, room=room).values()))
+    sources = tuple(name for name in config.general.prompts if name.startswith(WORLD))
+    general: list[Problem] = []
+    if sources:
+        asked = replace(d, eval=sources, eval_count=GENERAL_PROBLEMS)
+        judged = load_eval_sets(asked, room=room).values()
+        general = [problem for eval_set in judged for problem in eval_set]
     engine = make_engine(policy, mesh, shapes, stop_strings=shapes.stop, dtype=shapes.dtype)
     return Assessor(policy, mesh, engine, pool, tuple(problems), tuple(general), config)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
+from r1jax.data.problems.room import PromptRoom
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh
@@ -54,6 +55,7 @@ class Parts:
     functions: Functions
     logp: PerToken
     parent: Parent | None = None  # the checkpoint it starts from
+    data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
 
     def follow(self, reference: Params, params: Params) -> Params:
@@ -72,7 +74,8 @@ class Parts:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint of this run must agree with."""
-        return identity(self.config, self.policy, self.parent)
+        data = {"data": dict(self.data)} if self.data else {}
+        return identity(self.config, self.policy, self.parent) | data
 
     @property
     def needs_old(self) -> bool:
@@ -97,10 +100,12 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     config = fit_rows(config, mesh, note)
     d, r = config.data, config.rollout
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
-    stream = ProblemStream(d)
-    for report in stream.reports:
+    room = PromptRoom(r.max_prompt, policy.prompts)
+    stream = ProblemStream(d, room)
+    reports = list(stream.reports)
+    eval_sets = load_eval_sets(d, reports.append, room)
+    for report in reports:
         note(str(report))
-    eval_sets = load_eval_sets(d, note=lambda report: note(str(report)))
     first = stream.take(0, r.prompts)
     config.check_programs([*first, *(p for problems in eval_sets.values() for p in problems)])
     lora = config.lora if config.lora.on else None
@@ -128,6 +133,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         ),
         logp=token_logp(policy.config, mesh, config.train, r.temperature),
         parent=find_parent(config.parent, config.parent_step),
+        data={report.source: report.digest for report in reports},
     )
 
 
