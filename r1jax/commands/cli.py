@@ -79,6 +79,9 @@ def parse(default: Config, argv: Sequence[str], description: str | None = None) 
     """
     argv = list(argv)
     flags = flag_types(default)
+    for token in argv:
+        if any("\ud800" <= letter <= "\udfff" for letter in token):  # bytes that were no UTF-8
+            raise UserError(f"{ascii(token)}: is no text in UTF-8; write it in that encoding")
     if not {"-h", "--help"} & set(argv):
         _check_names(argv, flags)
     try:

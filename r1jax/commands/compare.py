@@ -11,6 +11,7 @@ accelerator.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import statistics
 from collections import defaultdict
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from r1jax.commands import Command
 from r1jax.errors import UserError
-from r1jax.run.directory import flatten, read_json, read_jsonl
+from r1jax.run.directory import flatten, read_json, read_jsonl, write_text
 
 IGNORED = ("run", "overwrite", "log", "process", "profile")
 
@@ -60,10 +61,11 @@ def main(config: Config) -> None:
         ]
     show(rows)
     if config.out:
-        with open(config.out, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns(rows))
-            writer.writeheader()
-            writer.writerows(rows)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, columns(rows))
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(Path(config.out), table.getvalue())
 
 
 def read_config(path: Path) -> dict[str, Any]:

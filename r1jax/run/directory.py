@@ -225,7 +225,7 @@ def read_json(path: Path) -> Any:
     """Raises UserError when the file is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); start anew with --overwrite") from None
 
 
@@ -240,7 +240,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UserError(
                 f"{path}, line {number}: not JSON; remove it, or start anew with --overwrite"
             ) from None

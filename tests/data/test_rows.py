@@ -16,6 +16,7 @@ from r1jax.data.examples.preferences import PreferenceConfig, read_judged
 from r1jax.data.rows import DEEPEST, half_character, open_rows, read_json
 from r1jax.errors import UserError
 from r1jax.problem import Problem
+from r1jax.run.directory import read_json as run_json
 from r1jax.run.directory import read_jsonl, write_jsonl
 
 HALF = '"\\ud83d smile"'
@@ -141,6 +142,15 @@ def test_a_run_file_takes_whatever_text_comes_and_gives_it_back(tmp_path):
     write_jsonl(tmp_path / "samples.jsonl", rows)
     assert read_jsonl(tmp_path / "samples.jsonl") == rows
     assert b"half \\ud83d, whole \xf0" in (tmp_path / "samples.jsonl").read_bytes()
+
+
+def test_a_run_file_that_lies_too_deep_is_one_line(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 10**5)
+    (tmp_path / "metrics.jsonl").write_text("[" * 10**5 + "\n")
+    with pytest.raises(UserError, match="config.json: not JSON .*--overwrite"):
+        run_json(tmp_path / "config.json")
+    with pytest.raises(UserError, match="metrics.jsonl, line 1: not JSON; remove it"):
+        read_jsonl(tmp_path / "metrics.jsonl")
 
 
 def test_samples_that_were_cut_or_overwritten_are_not_taken_up(tmp_path):

@@ -159,3 +159,9 @@ def test_flags_are_those_of_the_default_instance():
         "--group", "--max-tokens", "--top-p", "--mode", "--unroll",
     }  # fmt: skip
     assert {"--strict", "--no-strict", "--rollout.top-p"} <= set(cli.flag_types(PRESET))
+
+
+def test_a_flag_that_is_no_text_is_refused():
+    """Bytes that are no UTF-8 come as lone surrogates, which no file and no tokenizer takes."""
+    with pytest.raises(UserError, match=r"^'--out=caf.udce9': is no text in UTF-8; write it in"):
+        cli.parse(PRESET, ["--out=caf\udce9"])
