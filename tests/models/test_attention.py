@@ -76,7 +76,7 @@ def test_segment_starts_are_what_cudnn_wants():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("window", [0, 1, 7, 64])
+@pytest.mark.parametrize("window", [0, 2, 7, 64])
 def test_cudnn_packed_equals_xla(window):
     if jax.default_backend() != "gpu":
         pytest.skip("needs a CUDA device")

@@ -86,7 +86,9 @@ def test_logits_and_gradients_are_those_of_transformers(golden):
 
 def test_greedy_text_is_that_of_transformers(golden):
     config, params, expected = golden
-    engine = Engine(config, mesh_of(), EngineConfig(2, 16, 64, 2), stop_ids=())
+    climbs = {"first_length": 32} if config.window else {}
+    engine = Engine(config, mesh_of(), EngineConfig(2, 16, 64, 2, **climbs), stop_ids=())
+    assert (len(engine.shapes) > 1) == (config.window > 0)
     prompts = [
         Prompt(tuple(row[:n].tolist()), i, 1)
         for i, (row, n) in enumerate(zip(expected["tokens"], (5, 9), strict=True))

@@ -11,6 +11,7 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 from tiny import (
+    SPECIAL,
     identical,
     mesh_of,
     packed,
@@ -33,24 +34,26 @@ MESH = mesh_of(1, 1, 1)
 TOKENS = np.arange(10).reshape(2, 5) % CONFIG.vocab_size
 
 
-def factors(seed=0, random_b=True):
+def factors(seed=0, random_b=True, config=CONFIG):
     """Factors; B is zero at a true start, random where a difference is wanted."""
-    fresh = table.init(rows(CONFIG, LORA), jax.random.key(seed))
+    fresh = table.init(rows(config, LORA), jax.random.key(seed))
     if not random_b:
         return fresh
     return jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), fresh)
 
 
-def hidden(params):
+def hidden(params, config=CONFIG):
     positions = np.broadcast_to(np.arange(5), TOKENS.shape)
-    return decoder.forward(params, CONFIG, TOKENS, positions, Segments(np.ones_like(TOKENS), 1))
+    return decoder.forward(params, config, TOKENS, positions, Segments(np.ones_like(TOKENS), 1))
 
 
-def test_joined_equals_merged_and_differs_from_the_base():
-    base = tiny_params(CONFIG)
-    joined = attach(base, factors(), LORA)
-    np.testing.assert_allclose(hidden(joined), hidden(merge(joined)), atol=2e-5)
-    assert np.abs(hidden(joined) - hidden(base)).max() > 1e-2
+@pytest.mark.parametrize("family", ["qwen3", *SPECIAL])
+def test_joined_equals_merged_and_differs_from_the_base(family):
+    config = tiny_config(family)
+    base = tiny_params(config)
+    joined = attach(base, factors(config=config), LORA)
+    np.testing.assert_allclose(hidden(joined, config), hidden(merge(joined), config), atol=2e-5)
+    assert np.abs(hidden(joined, config) - hidden(base, config)).max() > 1e-2
 
 
 def test_scale_is_alpha_over_rank():

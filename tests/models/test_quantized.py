@@ -11,7 +11,7 @@ import pytest
 import qwix
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import SPECIAL, identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.models import decoder, dense, grouped
 from r1jax.models.decoding.cache import empty
@@ -113,16 +113,18 @@ def test_factors_are_merged_before():
     assert not any(isinstance(w, Lora) for layer in got["stacks"] for w in layer.values())
 
 
-def test_decoding_and_prefill_are_the_same_policy():
-    params = tiny_params(CONFIG)
-    weights = decoder.unstack(params, CONFIG, "float32", weights="float8")
+@pytest.mark.parametrize("family", ["qwen2", *SPECIAL])
+def test_decoding_and_prefill_are_the_same_policy(family):
+    config = tiny_config(family)
+    params = tiny_params(config)
+    weights = decoder.unstack(params, config, "float32", weights="float8")
     tokens = np.array([[5, 9, 2, 40, 7], [3, 3, 8, 1, 60]])
-    prefill = jax.jit(lambda w: decoder.prefill(w, CONFIG, tokens, np.array([5, 5]))[0])
-    step = jax.jit(lambda t, at, cache: decoder.decode_step(weights, CONFIG, t, at, cache))
-    cache = empty(CONFIG, 2, 8, jnp.float32)
+    prefill = jax.jit(lambda w: decoder.prefill(w, config, tokens, np.array([5, 5]))[0])
+    step = jax.jit(lambda t, at, cache: decoder.decode_step(weights, config, t, at, cache))
+    cache = empty(config, 2, 8, jnp.float32)
     for t in range(5):
         logits, cache = step(tokens[:, t], np.full(2, t), cache)
-    whole, exact = prefill(weights), prefill(decoder.unstack(params, CONFIG, "float32"))
+    whole, exact = prefill(weights), prefill(decoder.unstack(params, config, "float32"))
     # Sums in another order may round an activation to the next step, no more than that.
     np.testing.assert_allclose(logits, whole, atol=0.05)
     assert 0.02 < np.abs(whole - exact).mean() < 0.2 * np.std(exact)

@@ -23,6 +23,8 @@ from r1jax.training.metrics import finish
 
 # Eight query and two key-value heads: a tensor axis of 4 or 8 splits the one, not the other.
 CONFIG = tiny_config("qwen3", vocab_size=96, n_layers=2, n_heads=8, n_kv_heads=2)
+EVERYTHING = dict(attention_bias=True, output_bias=True, ffn_bias=True, window=5)
+SPECIAL = replace(CONFIG, **EVERYTHING, windowed=(False, True))
 COMPUTE = update.ComputeConfig(rows=8, width=24, max_segments=3, chunk=10)
 ENGINE = EngineConfig(slots=8, max_prompt=8, max_tokens=8, prefill=4)
 LENGTHS = np.random.default_rng(0).integers(2, 10, (2, 20))
@@ -36,11 +38,11 @@ def mesh_id(axes):
     return "x".join(map(str, axes))
 
 
-def measure(mesh):
+def measure(mesh, config=CONFIG):
     """Loss, gradient norm, entropy and greedy texts of the toy model on a mesh."""
-    params = placed(tiny_params(CONFIG), CONFIG, mesh)
+    params = placed(tiny_params(config), config, mesh)
     functions = update.make_functions(
-        CONFIG, mesh, COMPUTE, grpo(GRPO(beta=0.01)), optax.identity()
+        config, mesh, COMPUTE, grpo(GRPO(beta=0.01)), optax.identity()
     )
     total = functions.start()
     for batch in BATCHES:
@@ -48,7 +50,7 @@ def measure(mesh):
     numbers = finish(jax.device_get(total.metrics))
     numbers |= {"loss": float(total.share), "grad_norm": float(optax.global_norm(total.grads))}
 
-    engine = Engine(CONFIG, mesh, ENGINE, stop_ids=(1, 2))
+    engine = Engine(config, mesh, ENGINE, stop_ids=(1, 2))
     found = engine.generate(engine.prepare(params), PROMPTS, Sampling(0.0), seed=0, rollout=0)
     return numbers, {(g.prompt, g.sample): g.tokens.tolist() for g in found}
 
@@ -64,8 +66,17 @@ def one_device():
     ids=mesh_id,
 )
 def test_every_mesh_gives_the_loss_gradient_and_text_of_one_device(one_device, axes):
-    metrics, texts = measure(mesh_of(*axes))
-    want, want_texts = one_device
+    assert_same(measure(mesh_of(*axes)), one_device)
+
+
+@pytest.mark.slow
+def test_biases_and_windows_are_those_of_one_device():
+    assert_same(measure(mesh_of(2, 2, 2), SPECIAL), measure(mesh_of(), SPECIAL))
+
+
+def assert_same(found, wanted):
+    metrics, texts = found
+    want, want_texts = wanted
     assert want["loss"] != 0 and want["grad_norm"] > 0.01
     for name in ("loss", "grad_norm", "policy/entropy", "policy/kl_ref"):
         assert metrics[name] == pytest.approx(want[name], rel=1e-5), name

@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from tiny import mesh_of, tiny_config, tiny_params
 
 from r1jax.models import grouped
@@ -34,8 +35,8 @@ def run(config, params, prompts):
     return {(g.prompt, g.sample): (g.tokens, g.logp) for g in found}, seen
 
 
-def test_texts_are_those_of_slots_that_read_their_own(traced_anew, monkeypatch):
-    config = tiny_config(vocab_size=97)
+@pytest.mark.parametrize("config", [tiny_config(), tiny_config("windowed", window=37)])
+def test_texts_are_those_of_slots_that_read_their_own(config, traced_anew, monkeypatch):
     params = tiny_params(config)
     rng = np.random.default_rng(0)
     prompts = [Prompt(tuple(rng.integers(1, 97, LONG - i).tolist()), i, 3) for i in range(6)]
