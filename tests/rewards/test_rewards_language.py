@@ -48,7 +48,17 @@ def test_words_are_counted_by_script(text, counts):
 @pytest.mark.parametrize(
     "question, language",
     [(ENGLISH, "en"), (CHINESE, "zh"), ("3+4=?", "en"), ("りんごはいくつありますか", "ja"),
-     ("Сколько яблок осталось?", "ru")],
+     ("Сколько яблок осталось?", "ru"),
+     ("写一个Python函数 def solve(n): return n", "zh"),
+     ("def solve(numbers):\n    return sum(numbers)\n这个函数是做什么的?", "zh"),
+     ("调用 numpy.linalg.norm 和 max_of_two(first, second)", "zh"),
+     ("打开 https://example.org/some/long/path/of/words", "zh"),
+     ("int main() {\n  return first_value + second;\n}\n补全代码", "zh"),
+     ("求 $f(x)=\\text{the larger of both}$ 的值", "zh"),
+     ("Complete def solve(n): return n, so that it gives twice its argument", "en"),
+     ("What does `def f(x): return x` print, and why?", "en"),
+     ("How would you say 谢谢 to a friend?", "en"),
+     ("def solve(first, second): return first", "en")],
 )  # fmt: skip
 def test_the_language_of_a_question(question, language):
     assert language_of(question) == language
@@ -67,7 +77,31 @@ def test_the_target_is_the_questions_language_unless_set():
     assert share(text, CHINESE) == pytest.approx(1 / 5)
     assert share(text, CHINESE, target="en") == pytest.approx(4 / 5)
     assert share(text, CHINESE, language="en") == pytest.approx(4 / 5)
-    assert share(text, CHINESE, language="unheard of") == pytest.approx(1 / 5)
+    assert share(text, CHINESE, language="") == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("tag", ["zh-CN", "zh_Hans", "ZH", "zh-Hant-TW", "Chinese", "zho", "中文"])
+def test_a_language_is_known_by_its_tags_and_names(tag):
+    text = "<think> one two three four 总共 </think>"
+    assert share(text, language=tag) == pytest.approx(1 / 5)
+    assert share(text, target=tag) == pytest.approx(1 / 5)
+    assert share(text, CHINESE, language="EN") == share(text, CHINESE, language="en-GB") == 4 / 5
+
+
+@pytest.mark.parametrize("tag", ["xx", "unheard of", "python", 5, ["zh"]])
+def test_an_unknown_language_of_a_problem_is_refused(tag):
+    line = "problem 'p': the column language says .*; it takes zh, ja"
+    with pytest.raises(UserError, match=line):
+        share("<think> one two </think>", language=tag)
+    with pytest.raises(UserError, match=line):
+        language_consistency().check([Problem("p", ENGLISH, "3", metadata={"language": tag})])
+    language_consistency("en").check([Problem("p", ENGLISH, "3", metadata={"language": tag})])
+
+
+def test_of_a_program_the_column_may_name_a_programming_language():
+    problem = Problem("p", CHINESE, "", "code", {"language": "python"})
+    completion = Completion.parse("<think> 一共 一共 一共 一共 four </think>")
+    assert language_consistency()([problem], [completion], RewardContext()) == [4 / 5]
 
 
 @pytest.mark.parametrize("text", ["<think> 3+4=7 </think>", "<think> it is 7 now </think>", ""])

@@ -98,6 +98,14 @@ def test_dynamic_sampling_needs_an_accuracy(model, tmp_path):
         tiny_run(model, tmp_path, {"rollout.max_rounds": 2})
 
 
+def test_a_reward_sees_the_problems_before_a_run_begins(model, tmp_path):
+    row = {"question": "1+1?", "answer": "2", "language": "xx"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    flags = {"data.train": (str(tmp_path / "rows.jsonl"),), "reward.language": 1.0}
+    with pytest.raises(UserError, match="the column language says 'xx'"):
+        build(tiny_run(model, tmp_path / "run", flags), note=print)
+
+
 def test_the_reference_follows_by_its_rate(model, tmp_path):
     flags = {"loss.beta": 0.1, "train.reference_every": 1, "train.reference_rate": 0.25}
     parts = build(tiny_run(model, tmp_path, flags | {"updates": 1}), note=print)

@@ -21,6 +21,7 @@ from r1jax.models.decoding import quantized
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, Term
+from r1jax.rewards.adapters import lifted
 from r1jax.rollout.engine import Engine
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.training.batches import PerToken
@@ -107,7 +108,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     for report in reports:
         note(str(report))
     first = stream.take(0, r.prompts)
-    config.check_programs([*first, *(p for problems in eval_sets.values() for p in problems)])
+    known = [*first, *(p for problems in eval_sets.values() for p in problems)]
+    config.check_programs(known)
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
     optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
@@ -118,6 +120,9 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         else grpo(config.loss, on_policy)
     )
     reward = config.reward
+    terms = make_terms(reward, r.max_tokens, config.seed, config.sandbox)
+    for term in terms:
+        lifted(term.reward).check(known)
     return Parts(
         config=config,
         mesh=mesh,
@@ -125,7 +130,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         engine=make_engine(policy, mesh, r, stop_strings=r.stop, dtype=r.dtype),
         stream=stream,
         eval_sets=eval_sets,
-        terms=make_terms(reward, r.max_tokens, config.seed, config.sandbox),
+        terms=terms,
         pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
         functions=make_functions(
