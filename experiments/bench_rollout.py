@@ -67,6 +67,13 @@ class Config(ShapeFlags):
     rollout: EngineConfig = EngineConfig()
     """Engine; its slots, max_prompt and max_tokens follow from what is run."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(
+            self, "--", prompt="[1,]", repeats="[1,]", count="[1,]", slots="[1,]", kernels="[0,]"
+        )
+
 
 def main(config: Config) -> None:
     """Writes a request list, or measures and prints."""
@@ -107,7 +114,6 @@ def main(config: Config) -> None:
 def check(config: Config) -> None:
     """Raises UserError for flags that mean nothing or that nothing would read."""
     require(config.weights, "--weights")
-    check_ranges(config, "--", repeats="[1,]", count="[1,]", kernels="[0,]")
     for name in ("slots", "max_prompt", "max_tokens"):
         if getattr(config.rollout, name) != getattr(EngineConfig(), name):
             flag = name.replace("_", "-")

@@ -37,6 +37,15 @@ PIECE = 1024  # tokens of a device's rows whose logits exist at a time, without 
 
 
 @dataclass(frozen=True)
+class CutConfig(ComputeConfig):
+    """A chunk may be left to the case."""
+
+    least_chunk = 0
+    chunk: int = 0
+    """Tokens of a row whose vocabulary logits exist at a time; 0: 1,024 over all rows."""
+
+
+@dataclass(frozen=True)
 class Config(ShapeFlags):
     """What is measured."""
 
@@ -55,7 +64,7 @@ class Config(ShapeFlags):
     """Each case on one device, then on all by data, by fsdp, or by each, and how much faster."""
     rows_each: bool = False
     """With --scaling: a case's rows are each device's, not those of all."""
-    train: ComputeConfig = ComputeConfig(dtype="bfloat16", remat="dots", unroll=0, chunk=0)
+    train: CutConfig = CutConfig(dtype="bfloat16", remat="dots", unroll=0)
     """The update; rows, width and max_segments are the cases', and so is chunk where it is 0: 1,024
     tokens of all rows of a device together."""
     optimizer: OptimizerConfig = OptimizerConfig()

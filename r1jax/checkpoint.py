@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig, attach, merge
@@ -32,6 +32,10 @@ class CheckpointConfig:
     """Updates between checkpoints; the last update is always saved. 0 saves only that one."""
     keep: int = 2
     """Newest checkpoints kept, beside the best by held-out evaluation."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--checkpoint.", every="[0,]", keep="[1,]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 
 AXES = ("data", "fsdp", "expert", "context", "tensor")
 
@@ -234,6 +234,10 @@ class ProcessConfig:
     """Number of processes; None where the cluster says."""
     id: int | None = None
     """Number of this process, from 0; None where the cluster says."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--process.", count="[1,]", id="[0,]")
 
 
 def start_processes(config: ProcessConfig) -> None:

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from r1jax.commands import cli
+from r1jax.errors import check_ranges
 from r1jax.rewards.sandbox import Calls, SandboxConfig, Streams, Tests, run_program
 
 PROGRAMS: dict[str, tuple[str, Tests]] = {
@@ -38,6 +39,10 @@ class Config:
     """Wall clock for each kind of program."""
     sandbox: SandboxConfig = SandboxConfig()
     """Limits of the programs."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--", seconds="(0,]")
 
 
 def main(config: Config) -> None:

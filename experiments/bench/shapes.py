@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
@@ -27,6 +27,11 @@ class ShapeFlags(Flags):
     """JSON file for the results; empty: none."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, "--", seed="[0,]")
 
 
 def _qwen(

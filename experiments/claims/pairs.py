@@ -14,6 +14,7 @@ from typing import Any
 
 from r1jax.commands import cli
 from r1jax.data.world.judged_pairs import held_out_rows, helpful_pairs
+from r1jax.errors import check_ranges
 from r1jax.run.directory import write_jsonl
 from r1jax.run.flags import PlaceFlags
 from r1jax.run.names import SUMMARY
@@ -35,6 +36,11 @@ class Config(PlaceFlags):
     """Share of the pairs whose labels are turned round."""
     seed: int = 0
     """Seed of the pairs."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, "--", count="[1,]", held_out="[1,]", noise="[0,0.5)", seed="[0,]")
 
 
 def main(config: Config) -> None:

@@ -111,7 +111,10 @@ class Config(jobs.Setting):
         super().__post_init__()
         if unknown := [letter for letter in self.only if letter not in ORDER]:
             raise UserError(f"--only {unknown[0]}: no such claim; choose from {' '.join(ORDER)}")
-        check_ranges(self, "--", devices="[0,]", deadline="[0,]")
+        check_ranges(
+            self, "--", devices="[0,]", deadline="[0,]", judge_problems="[1,]",
+            judge_samples="[1,]", long="[1,]",
+        )  # fmt: skip
 
     @property
     def pairings(self) -> list[Pair]:

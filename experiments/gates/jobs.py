@@ -45,7 +45,7 @@ class Setting(Flags):
     def __post_init__(self) -> None:
         """Raises UserError on values that make no gate."""
         super().__post_init__()
-        check_ranges(self, "--", seeds="[1,]", jobs="[1,]")
+        check_ranges(self, "--", seeds="[1,]", jobs="[1,]", memory_fraction="[0,1]")
         if not 0 <= self.memory_fraction * self.jobs <= 1:
             raise UserError(
                 f"--memory-fraction {self.memory_fraction} x --jobs {self.jobs} exceeds the device"

@@ -17,7 +17,7 @@ import numpy as np
 from r1jax.commands import cli
 from r1jax.data import DataConfig
 from r1jax.data.packing import Sequences
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses.sft import sft
 from r1jax.models import table
@@ -64,6 +64,10 @@ class SFTConfig:
     )
     """How a batch is cut and computed."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--sft.", epochs="[1,]", batch="[1,]")
+
 
 @dataclass(frozen=True)
 class Config(ModelFlags, PlaceFlags):
@@ -91,6 +95,7 @@ class Config(ModelFlags, PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError on flags of a loop that samples again and again from one policy."""
         super().__post_init__()
+        check_ranges(self, "--", rollouts="[1,]", workers="[0,]")
         for name, off in {"max_rounds": 1, "carry": 0}.items():
             if (value := getattr(self.rollout, name)) != off:
                 flag = name.replace("_", "-")

@@ -20,6 +20,7 @@ from experiments.gates import rejection_sft
 from experiments.gates import table as gate_table
 from experiments.gates.jobs import Job
 from r1jax.commands import cli
+from r1jax.errors import check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.zero import PRESETS
 from r1jax.run.directory import read_json
@@ -41,6 +42,11 @@ class Config(processes.Setting):
     """Samples for each of them."""
     demo: RLConfig = replace(DEMO, data=replace(DEMO.data, eval=(WORLD, WORLD + "?harder=true")))
     """Every run's flags, but for run directory, seeds and, in the controls, the reward."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, "--", curve_problems="[0,]", curve_samples="[1,]")
 
 
 def runs(config: Config) -> list[Job]:

@@ -81,7 +81,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raises UserError when a share is none."""
-        check_ranges(self, "--", **dict.fromkeys(KNOBS, "[0,1]"))
+        ones = ("steps", "batch", "documents", "vocab", "d_model", "d_ff", "layers", "heads")
+        ones += ("kv_heads", "head_dim", "max_position")
+        ranges = dict.fromkeys(KNOBS, "[0,1]") | dict.fromkeys(ones, "[1,]")
+        check_ranges(self, "--", **ranges, seed="[0,]", workers="[0,]", shard_mb="[0,]")
 
 
 STUDENT_QWEN = Config(out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1)

@@ -29,6 +29,7 @@ from r1jax.rollout.policy import load_policy
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.stream import pieces, stream, thoughts
 from r1jax.run.flags import AskedFlags
+from r1jax.run.visible import visible
 from r1jax.training.weights import trained_weights
 
 
@@ -54,7 +55,7 @@ class Config(AskedFlags):
         """Raises UserError on values outside their range."""
         super().__post_init__()
         check_template(self.template, "--template")
-        check_ranges(self, "--", max_tokens="[1,]")
+        check_ranges(self, "--", temperature="[0,]", top_p="(0,1]", top_k="[0,]", max_tokens="[1,]")
 
 
 def main(config: Config) -> None:
@@ -105,7 +106,7 @@ def show(
                 yield token
 
     for text, thinking in thoughts(pieces(timed(), decode)):
-        part = Text(text, style="dim" if thinking else "")
+        part = Text(visible(text), style="dim" if thinking else "")
         console.print(part, end="", soft_wrap=True)
     # Two tokens in, prefill and decoding are compiled.
     steady = len(moments) - 2

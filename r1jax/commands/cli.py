@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import sys
 import types
 import typing
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import tyro
 
 from r1jax.errors import UserError
+from r1jax.run.visible import line
 
 Config = TypeVar("Config")
 
@@ -34,8 +36,36 @@ def run(
     With `presets`, `--preset NAME` puts another default in its place, whatever its position.
     `argv` is the command line without the program's name (default: the process's). The help opens
     with `description` (default: the docstring of the module that holds `main`). A `UserError`
-    becomes one line on stderr and status 2, Ctrl-C one line and status 130.
+    becomes one line on stderr and status 2, Ctrl-C one line and status 130. Where nobody reads the
+    output any longer (`| head`) the status is a shell's for that, 141.
     """
+    try:
+        return _run(main, default, argv, description, presets)
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        return 141
+    finally:
+        _unread()
+
+
+def _unread() -> bool:
+    """Whether whoever read stdout has gone; what would still be written there is dropped then."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _run(
+    main: Callable[[Config], int | None],
+    default: Config,
+    argv: Sequence[str] | None,
+    description: str | None,
+    presets: Mapping[str, Config] | None,
+) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     module = sys.modules.get(main.__module__)
     try:
@@ -47,7 +77,7 @@ def run(
             return 0
         return main(config) or 0
     except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
+        print(f"error: {line(str(mistake))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

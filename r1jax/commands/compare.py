@@ -22,10 +22,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from r1jax.commands import Command
 from r1jax.errors import UserError
 from r1jax.run.directory import flatten, read_json, read_jsonl, write_text
+from r1jax.run.visible import line
 
 IGNORED = ("run", "overwrite", "log", "process", "profile")
 
@@ -134,11 +136,11 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     names = columns(rows)
     table = Table()
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(Text(line(name)), justify="right")
     for row in rows:
         values = (row.get(name) for name in names)
-        table.add_row(*("" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)
-                        for v in values))  # fmt: skip
+        table.add_row(*("" if v is None else f"{v:.4g}" if isinstance(v, float)
+                        else Text(line(str(v))) for v in values))  # fmt: skip
     Console(width=max(120, 16 * len(names))).print(table)
 
 

@@ -20,7 +20,7 @@ from r1jax.commands import Command
 from r1jax.data.curation.decontaminate import Match, overlaps
 from r1jax.data.problems.layouts import Columns
 from r1jax.data.rows import open_rows
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.run.directory import write_json, write_jsonl
 
 RULE = (
@@ -45,6 +45,10 @@ class Config:
     """Smallest share of an evaluation question's n-grams that drops a row; 0: a single one."""
     column: str | None = None
     """Column of the question; None takes the first of question, problem, prompt."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--", n="[1,]", share="[0,1]")
 
 
 def main(config: Config) -> None:

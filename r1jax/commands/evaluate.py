@@ -18,10 +18,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
+from r1jax.errors import check_ranges
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
@@ -29,6 +31,7 @@ from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
 from r1jax.run.directory import write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
+from r1jax.run.visible import line
 from r1jax.training.weights import trained_weights
 
 
@@ -50,6 +53,11 @@ class Config(AskedFlags):
         default_factory=lambda: EngineConfig(slots=256, max_prompt=128, max_tokens=128)
     )
     """Shapes of the generation engine."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, "--", workers="[0,]")
 
 
 def main(config: Config) -> None:
@@ -82,7 +90,7 @@ def show(record: Mapping[str, Any]) -> None:
     k = record["samples"]
     keys = ["pass_at_1", "pass_at_1_strict", "pass_at_1_greedy", f"cons_at_{k}", f"pass_at_{k}"]
     keys += ["format", "length_mean", "truncated"]
-    table = Table(title=f"{record['set']}: {record['problems']} problems x {k} samples")
+    table = Table(title=Text(line(f"{record['set']}: {record['problems']} problems x {k} samples")))
     for column in ("", *keys):
         table.add_column(column, justify="right")
     rows = {"all": record} | {
@@ -90,7 +98,7 @@ def show(record: Mapping[str, Any]) -> None:
     }
     for name, row in rows.items():
         numbers = (row.get(key) for key in keys)
-        table.add_row(name, *("" if n is None else f"{n:.3f}" for n in numbers))
+        table.add_row(Text(line(name)), *("" if n is None else f"{n:.3f}" for n in numbers))
     Console(width=140).print(table)
     print(f"mixed {record['mixed']:.3f}  {record['seconds']:.1f} s")
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from r1jax.commands import Command
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.presets.zero import PRESETS
+from r1jax.run.visible import line
 from r1jax.training.rl import memory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.setup import build
@@ -31,12 +33,17 @@ class Config(RLConfig):
     device_gb: float = 0.0
     """Memory of one device in GB (10^9 bytes); 0: what the device at hand has."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, "--", device_gb="[0,]")
+
 
 def main(config: Config) -> None:
     """Prints the plan; UserError where it does not fit."""
     rows = memory.plan(build(config, note=print))
     limit = config.device_gb * 1e9 or memory.capacity()
-    table = Table(title=f"memory per device: {config.model}")
+    table = Table(title=Text(line(f"memory per device: {config.model}")))
     table.add_column("")
     table.add_column("GB", justify="right")
     for name, size in rows.items():

@@ -37,7 +37,7 @@ class LoraConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on an unknown target or a rank below 0."""
-        check_ranges(self, "--lora.", rank="[0,]")
+        check_ranges(self, "--lora.", rank="[0,]", alpha="(0,]")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or not self.targets:
             raise UserError(f"--lora.targets {unknown}: choose from {', '.join(TARGETS)}")

@@ -146,7 +146,7 @@ def picture(
         chart.draw(axes, theme)
         _legend(axes, theme, legend_columns)
         if titles:
-            axes.set_title(chart.title, fontsize=10, color=theme.ink, pad=22)
+            axes.set_title(_plain(chart.title), fontsize=10, color=theme.ink, pad=22)
     figure.tight_layout(pad=0.6)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})

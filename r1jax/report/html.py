@@ -17,6 +17,7 @@ import jinja2
 from r1jax.report.chart import DARK, LIGHT, Chart
 from r1jax.report.transcripts import pieces
 from r1jax.run.directory import write_text
+from r1jax.run.visible import visible
 
 NONE = "–"  # stands where there is no value
 
@@ -85,6 +86,7 @@ def _templates() -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("r1jax", "assets/report"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )  # fmt: skip
     templates.filters["pieces"] = pieces
     return templates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from r1jax.errors import UserError
+from r1jax.errors import check_ranges
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,4 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Raises UserError on values outside their range."""
-        if self.temperature < 0:
-            raise UserError(f"temperature {self.temperature} is negative; use 0 (greedy) or more")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p {self.top_p} is outside (0, 1]; 1 keeps the whole vocabulary")
-        if self.top_k < 0:
-            raise UserError(f"top_k {self.top_k} is negative; 0 keeps the whole vocabulary")
+        check_ranges(self, "", temperature="[0,]", top_p="(0,1]", top_k="[0,]")

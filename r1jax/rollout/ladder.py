@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 
 SHORTEST = 512
 """Below it a second shape costs more to compile than the cache it would leave unread."""
@@ -38,6 +38,13 @@ class EngineConfig:
     tail: int = 64
     """Slots in which the last completions of a call are finished when nothing waits (fewer hardly
     make a step faster, which reads all weights); only where there are several shapes. 0 = never."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        ones = ("slots", "max_prompt", "max_tokens", "prefill", "steps")
+        none = ("cache_tokens", "first_length", "tail")
+        ranges = dict.fromkeys(ones, "[1,]") | dict.fromkeys(none, "[0,]")
+        check_ranges(self, "--rollout.", refill="[0,1]", **ranges)
 
 
 class Shape(NamedTuple):

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from r1jax.run.progress import Progress, Screen, duration
+from r1jax.run.visible import visible
 
 State = Literal["waiting", "running", "done", "skipped", "stopped"]
 
@@ -95,6 +96,7 @@ class Stages(Screen):
 
         Warnings stay.
         """
+        text = visible(text)
         self._shown[name].said = text.strip().rpartition("\n")[2]
         if self.live and text.startswith("warning"):
             self.note(f"{self.label(name)} {text}")

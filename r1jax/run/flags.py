@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig, ProcessConfig
 
 Part = TypeVar("Part")
@@ -50,6 +50,11 @@ class ModelFlags(Flags):
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError on a seed below 0."""
+        super().__post_init__()
+        check_ranges(self, "--", seed="[0,]")
+
 
 @dataclass(frozen=True)
 class AskedFlags(ModelFlags):
@@ -61,6 +66,11 @@ class AskedFlags(ModelFlags):
     """Update of the checkpoint; None: the newest."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the model."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on a step below 0."""
+        super().__post_init__()
+        check_ranges(self, "--", step="[0,]")
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class RunFlags(ModelFlags, PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError on a step of no parent."""
         super().__post_init__()
+        check_ranges(self, "--", parent_step="[0,]")
         if self.parent_step is not None and not self.parent:
             raise UserError(
                 f"--parent-step {self.parent_step}: needs --parent, the directory of checkpoints"

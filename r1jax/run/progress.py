@@ -17,6 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from r1jax.run.visible import line, visible
+
 SHOWN = {
     "reward/mean": ("reward", "{:.3f}"),
     "reward/accuracy": ("accuracy", "{:.3f}"),
@@ -66,7 +68,7 @@ class Screen:
         """Prints a line that stays."""
         if self.enabled:
             # soft_wrap: a log file has no width.
-            self.console.print(Text(text), soft_wrap=self.live is None)
+            self.console.print(Text(visible(text)), soft_wrap=self.live is None)
 
     def _panel(self) -> Panel:
         raise NotImplementedError
@@ -155,7 +157,7 @@ class Progress(Screen):
         return Group(head, Text(" · ".join(self._facts())))
 
     def _panel(self) -> Panel:
-        return Panel(self.body(), title=self._title)
+        return Panel(self.body(), title=Text(line(self._title)))
 
 
 class Display(Protocol):
@@ -180,11 +182,11 @@ class Alone:
 
     def note(self, line: str) -> None:
         """Prints it."""
-        print(line)
+        print(visible(line))
 
     def result(self, text: str) -> None:
         """Prints it."""
-        print(text)
+        print(visible(text))
 
 
 def duration(seconds: float) -> str:

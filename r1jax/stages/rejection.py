@@ -84,7 +84,7 @@ class RejectionSettings(Flags):
         super().__post_init__()
         check_ranges(
             self, "--", prompts="[1,]", batch="[1,]", samples="[1,]", temperature="[0,]",
-            top_p="(0,1]",
+            top_p="(0,1]", workers="[0,]",
         )  # fmt: skip
         if "stratos" in self.export and not self.filters.complete:
             raise UserError("--export stratos: needs a thought and a summary (--filters.complete)")

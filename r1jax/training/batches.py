@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
+from r1jax.errors import check_ranges
 from r1jax.models.decoder import Remat
 from r1jax.types import COLUMNS, Batch, Params
 
@@ -41,6 +42,15 @@ class ComputeConfig:
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
     """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+
+    least_chunk: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(
+            self, "--train.", rows="[1,]", width="[1,]", max_segments="[1,]", unroll="[0,]",
+            chunk=f"[{self.least_chunk},]",
+        )  # fmt: skip
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -44,7 +44,10 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError on a rate or norm that cannot train."""
-        check_ranges(self, "--optimizer.", lr="[0,]", clip="(0,]")
+        check_ranges(
+            self, "--optimizer.", lr="(0,]", warmup="[0,]", final="[0,1]", b1="[0,1)", b2="[0,1)",
+            eps="[0,]", weight_decay="[0,]", clip="(0,]",
+        )  # fmt: skip
         if self.kind == "adafactor" and self.b1 != OptimizerConfig.b1:
             raise UserError(
                 f"--optimizer.b1 {self.b1}: adafactor keeps no first moment; leave it at "

@@ -51,6 +51,17 @@ def test_a_line_is_not_wrapped_and_rows_keep_their_last_value():
     ]
 
 
+def test_a_title_is_no_markup_and_what_is_said_speaks_to_no_terminal():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=60, color_system=None)
+    with Progress(2, "algebra [/x]", console=console) as progress:
+        progress.note("\x1b]0;mine\x07\u202egnorw \u00e9\u4e2d\U0001f600")
+    text = out.getvalue()
+    assert "algebra [/x]" in text
+    assert "\\x1b]0;mine\\x07\\u202egnorw \u00e9\u4e2d\U0001f600" in text
+    assert "\x07" not in text and "\x1b]" not in text
+
+
 def test_time_left_of_a_resumed_run_is_its_own_speed():
     progress, clock, out = display(100, start=90, every=0.0)
     with progress:

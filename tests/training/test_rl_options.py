@@ -4,6 +4,7 @@ reward, LoRA."""
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import jax
@@ -18,6 +19,7 @@ from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.lora import merge
+from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
@@ -176,7 +178,7 @@ def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     first = tiny_run(model, tmp_path / "first", {"updates": 2, "checkpoint.every": 1})
     parent = go(build(first, note=print), tmp_path / "first").state.params
     place = str(tmp_path / "first" / "checkpoints")
-    flags = {"updates": 1, "optimizer.lr": 0.0, "loss.beta": 0.1, "parent": place} | lora
+    flags = {"updates": 1, "optimizer.lr": 1e-30, "loss.beta": 0.1, "parent": place} | lora
     parts = build(tiny_run(model, tmp_path / "second", flags), note=print)
     assert parts.parent == {"directory": place, "step": 2}
     loop = go(parts, tmp_path / "second")
@@ -220,3 +222,21 @@ def test_rows_are_rounded_up_to_the_devices_and_it_is_said(model, tmp_path):
     assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp = 4"]
     assert fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rollout.group": 1}, "--rollout.group 1: a completion alone has nothing to be better"),
+        ({"rollout.stop": ("x", "")}, '--rollout.stop "": every text begins with it'),
+        ({"rollout.temperature": float("nan")}, "--rollout.temperature nan: must be above 0"),
+        ({"eval.top_p": 1.5}, "--eval.top-p 1.5: must be above 0 and at most 1"),
+        ({"rollout.steps": 0}, "--rollout.steps 0: must be at least 1"),
+        ({"rollout.max_tokens": 0}, "--rollout.max-tokens 0: must be at least 1"),
+    ],
+)
+def test_flags_that_train_nothing_are_refused(changes, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        changed(PRESETS["demo"], changes)
+    alone = {"rollout.group": 1, "rollout.prompts": 8, "loss.advantage_baseline": "none"}
+    assert changed(PRESETS["demo"], alone).rollout.group == 1

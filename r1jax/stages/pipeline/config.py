@@ -69,7 +69,7 @@ class GeneralConfig:
         """Raises UserError on values that fit nowhere."""
         check_ranges(
             self, "--general.", sft_count="[1,]", judged_count="[1,]", noise="[0,0.5)",
-            last="(0,1)", share="(0,1)",
+            last="(0,1)", share="(0,1)", helpfulness_weight="(,)", safety_weight="(,)",
         )  # fmt: skip
         if self.prompts and not (self.helpfulness or self.safety):
             raise UserError(
@@ -140,6 +140,7 @@ class R1Config(ModelFlags, PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError when parts do not fit together."""
         super().__post_init__()
+        check_ranges(self, "--", budget_minutes="[0,]")
         if self.only and (self.from_ != "zero" or self.to != "distill"):
             raise UserError("--only, --from, --to: give --only or the other two")
         if NAMES.index(self.from_) > NAMES.index(self.to):

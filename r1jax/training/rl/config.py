@@ -54,10 +54,13 @@ class RolloutConfig(EngineConfig):
 
     def __post_init__(self) -> None:
         """Raises UserError on values that cannot train."""
+        super().__post_init__()
         check_ranges(
             self, "--rollout.", prompts="[1,]", group="[1,]", temperature="(0,]", leave="[0,1)",
-            carry="[0,]",
+            carry="[0,]", max_rounds="[1,]",
         )  # fmt: skip
+        if "" in self.stop:
+            raise UserError('--rollout.stop "": every text begins with it; name a string, or none')
         if self.carry and not self.leave:
             raise UserError(
                 f"--rollout.carry {self.carry}: needs the share of groups that are carried, "
@@ -128,6 +131,14 @@ class RewardConfig:
     memory_mb: int = 1024
     """Memory a grading process may ask for, in MiB."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(
+            self, "--reward.", accuracy="(,)", code="(,)", format="(,)", tag_count="(,)",
+            language="(,)", overlong="(,)", repetition="(,)", random="(,)", overlong_cache="[1,]",
+            workers="[0,]", cpu_seconds="(0,]", wall_seconds="(0,]", memory_mb="[1,]",
+        )  # fmt: skip
+
     def only(self, **weights: float | tuple[str, ...]) -> RewardConfig:
         """These terms and no others, computed as here: every weight not named is 0, or empty."""
         nothing = {f.name: type(getattr(self, f.name))() for f in fields(self)}
@@ -146,6 +157,14 @@ class TrainConfig(ComputeConfig):
     """Step of the reference towards the policy at those updates: 1 replaces it, less averages."""
     max_skipped: int = 5
     """Non-finite updates in a row after which the run stops and saves the batch."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(
+            self, "--train.", updates_per_rollout="[1,]", reference_every="[0,]",
+            reference_rate="(0,1]", max_skipped="[1,]",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -188,10 +207,15 @@ class RLSettings(TrainingSettings):
         """Raises UserError when parts do not fit together."""
         super().__post_init__()
         size, parts = self.rollout.prompts * self.rollout.group, self.train.updates_per_rollout
-        if parts < 1 or size % parts:
+        if size % parts:
             raise UserError(
                 f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
                 f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
+            )
+        if self.rollout.group == 1 and self.loss.advantage_baseline != "none":
+            raise UserError(
+                "--rollout.group 1: a completion alone has nothing to be better than, so that "
+                "nothing is learnt; use 2 or more, or --loss.advantage-baseline none"
             )
         if self.rollout.max_rounds > 1 and not self.reward.accuracy:
             raise UserError(
@@ -209,7 +233,6 @@ class RLSettings(TrainingSettings):
                 f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
                 "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
-        check_ranges(self.train, "--train.", reference_rate="(0,1]")
         check_ranges(self, "--", updates="[1,]")
 
     @property
