@@ -60,5 +60,5 @@ class EndpointConfig:
                 raise UserError("--endpoint.model: empty; name the model to ask")
         check_ranges(
             self, "--endpoint.", max_tokens="[1,]", retries="[0,]", concurrency="[1,]",
-            timeout="(0,]", backoff="[0,]", longest_wait="[0,]",
+            timeout="(0,]", backoff="[0,]", longest_wait="[0,]", temperature="[0,]", top_p="(0,1]",
         )  # fmt: skip
