@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import io
 import os
+import select
 import sys
 import types
 import typing
@@ -40,23 +41,22 @@ def run(
     output any longer (`| head`) the status is a shell's for that, 141.
     """
     try:
-        return _run(main, default, argv, description, presets)
+        status = _run(main, default, argv, description, presets)
+        sys.stdout.flush()
     except BrokenPipeError:
         if not _unread():
             raise
+        # What is left in the buffer is dropped as the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    finally:
-        _unread()
+    return status
 
 
 def _unread() -> bool:
-    """Whether whoever read stdout has gone; what would still be written there is dropped then."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    """Whether stdout is a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _run(
