@@ -136,12 +136,13 @@ def readings(problem: Problem, text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _called(tests: str, setup: str, reference: str) -> tuple[tuple[str, ...], str]:
-    """(functions that `tests` take from the program, imports that they take for granted).
+    """(functions that tests and setup take from the program, imports that they take for granted).
 
     Functions are those the reference defines, and unknown ones: a program may define a `sum` of its
     own, and only the reference tells that it must. The reference's imports count as the tests'.
     """
-    names = {n.id for n in ast.walk(ast.parse(tests)) if isinstance(n, ast.Name)}
+    nodes = ast.walk(ast.parse(f"{setup}\n{tests}"))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
     try:
         defined, body = _bound(reference), ast.parse(reference).body
     except SyntaxError:

@@ -165,6 +165,17 @@ def test_tests_by_columns():
     assert "was never closed" in check_gold(broken)
 
 
+def test_a_setup_uses_classes_of_the_program():
+    answer = "class Node:\n    def __init__(self, n): self.n, self.next = n, None\n"
+    answer += "def total(node): return node.n + total(node.next) if node else 0"
+    setup = "root = Node(1)\nroot.next = Node(2)"
+    data = {"test_list": ["assert total(root) == 3"], "test_setup_code": setup}
+    problem = Problem("tree", "Add.", answer, "code", data)
+    assert find_tests(problem).names == ("Node", "total")
+    assert code_answer(problem, answer, ANYWHERE)
+    assert not code_answer(problem, answer.replace("node.n +", "1 +"), ANYWHERE)
+
+
 def test_readings_of_a_text_are_linear_work():
     assert len(readings(BACK, "\n" * 60_000 + " " * 60_000)) == 3
     assert not verdict_on(DOUBLE, "x" * 70_000, ANYWHERE).right

@@ -118,11 +118,13 @@ def run(remote: Remote, tests: dict[str, Any], streams: bool, share: bool) -> di
 def _calls(remote: Remote, tests: dict[str, Any], parts: list[Counted], cases: Cases) -> None:
     # A test may draw at random: alike in every run, but not as the program could foresee.
     random.seed(repr(tests))
-    space: dict[str, Any] = {"__name__": "tests"}
-    exec(compile(tests["setup"], "<setup>", "exec", dont_inherit=True), space)
-    space |= {name: Thing(remote, name) for name in tests["names"]} | {CASE: cases}
     caught = set[str]().union(*(part.caught for part in parts))
-    space |= {name: remote.exception(name) for name in caught.intersection(tests["names"])}
+    theirs: dict[str, Any] = {name: Thing(remote, name) for name in tests["names"]}
+    theirs |= {name: remote.exception(name) for name in caught.intersection(theirs)}
+    # A setup may use what the program defines, and may define a mere stub of it.
+    space = {"__name__": "tests"} | theirs
+    exec(compile(tests["setup"], "<setup>", "exec", dont_inherit=True), space)
+    space |= theirs | {CASE: cases}
     asserts = "assert" in tests["setup"] or any(part.asserts for part in parts)
     for part in parts:
         before = remote.operations, cases.run
