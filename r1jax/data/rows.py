@@ -145,8 +145,13 @@ def jsonl_rows(path: Path) -> Iterator[tuple[int, Row]]:
                 continue
             try:
                 row = read_json(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+            except json.JSONDecodeError as error:
+                what = f"not JSON ({error.msg} at character {error.pos + 1})"
+                raise UserError(
+                    f"{path}, line {number}: {what}; expected an object {{...}} per line"
+                ) from None
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, line {number}: not UTF-8 ({error})") from None
             except ValueError as error:
                 raise UserError(f"{path}, line {number}: {error}") from None
             if not isinstance(row, dict):
@@ -160,12 +165,14 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row]]:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
+            number, names = 0, file.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"{path}: has two columns {twice[0]}; rename one")
             for batch in file.iter_batches():
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a readable parquet file ({reason})") from None
 

@@ -67,7 +67,7 @@ def test_a_mark_before_the_first_line_is_no_part_of_it(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": "\xff"}\n')
     rows = open_rows(f"{tmp_path}/a.jsonl")[1]
     assert next(rows) == (1, {"a": 1})
-    with pytest.raises(UserError, match=r"a.jsonl, line 2: not JSON .*can't decode byte 0xff"):
+    with pytest.raises(UserError, match=r"a.jsonl, line 2: not UTF-8 .*can't decode byte 0xff"):
         next(rows)
 
 
@@ -76,6 +76,10 @@ def test_a_parquet_file_whose_text_is_no_utf8_is_one_line(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"question": bad}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a.parquet: not a readable parquet file \('utf-8' codec"):
         load_file(f"{tmp_path}/a.parquet", DataConfig())
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 2, names=["answer", "answer"])
+    pyarrow.parquet.write_table(twice, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="b.parquet: has two columns answer; rename one"):
+        load_file(f"{tmp_path}/b.parquet", DataConfig())
 
 
 def test_a_choice_of_rows_that_keeps_none_says_so(tmp_path):

@@ -45,10 +45,10 @@ def read_messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:
 
 
 def _message(message: Any, number: int, place: str) -> dict[str, Any]:
-    speaker, names = "role", ROLES
-    if isinstance(message, Mapping) and "from" in message:
-        speaker, names = "from", tuple(SHAREGPT)
-    said = message.get(speaker) if isinstance(message, Mapping) else message
+    if not isinstance(message, Mapping):
+        raise UserError(f"{place}: is {message!r:.60}; expected an object of role and content")
+    speaker, names = ("from", tuple(SHAREGPT)) if "from" in message else ("role", ROLES)
+    said = message.get(speaker)
     if said not in names:
         raise UserError(f"{place}: {speaker} is {said!r:.60}; expected one of {', '.join(names)}")
     kept = {key: item for key, item in message.items() if item is not None}
