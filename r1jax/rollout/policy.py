@@ -130,9 +130,10 @@ def load_policy(
     directory = model_directory(model)
     config = hub.read_config(directory, read)
     tokenizer = load_tokenizer(directory)
-    if len(tokenizer) > config.vocab_size:
+    ids = max(len(tokenizer), *(i + 1 for i in tokenizer.get_vocab().values()))
+    if ids > config.vocab_size:
         raise UserError(
-            f"{directory}: the tokenizer has {len(tokenizer)} tokens, the model's vocabulary "
+            f"{directory}: the tokenizer has tokens up to number {ids}, the model's vocabulary "
             f"{config.vocab_size}; they do not belong together"
         )
     stops = {tokenizer.eos_token_id, *config.eos_ids, *hub.read_generation(directory, config)[1]}

@@ -18,6 +18,7 @@ from r1jax.models.hub import shards
 from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.models.hub.keys import IRRELEVANT, NEUTRAL
+from r1jax.rollout.policy import load_policy
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip
@@ -382,6 +383,16 @@ def test_what_of_generation_is_not_applied_is_said(saved, capsys):
     (directory / "generation_config.json").write_text(json.dumps(raw))
     assert hub.read_generation(directory, config) == (raw, (3, 4))
     assert capsys.readouterr().err.endswith("not applied: repetition_penalty 1.05\n")
+
+
+def test_a_token_beyond_the_vocabulary_is_named(tmp_path):
+    for path in model_directory("embedded").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tokens = json.loads((tmp_path / "tokenizer.json").read_text())
+    tokens["model"]["vocab"]["far"] = 5000  # fewer tokens than the model has, but a number it lacks
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokens))
+    with pytest.raises(UserError, match=r"has tokens up to number 5001, the model's vocabulary"):
+        load_policy(str(tmp_path), "mini")
 
 
 @pytest.mark.parametrize(
