@@ -389,6 +389,7 @@ IN_PLACE = {
     "sort": ("def f(a): a.sort()", "a = [3, 1, 2]\nf(a)\nassert a == [1, 2, 3]"),
     "sort and return": ("def f(a):\n    a.sort()\n    return a",
                         "a = [3, 1]\nf(a)\nassert a == [1, 3]"),
+    "by name": ("def f(x, a=()): a.sort()", "a = [3, 1, 2]\nf(0, a=a)\nassert a == [1, 2, 3]"),
     "count": ("def f(a):\n    a[:] = sorted(set(a))\n    return len(a)",
               "a = [2, 1, 2]\nk = f(a)\nassert a[:k] == [1, 2]"),
     "None": ("def f(a): a.reverse()", "a = [1, 2]\nassert f(a) is None and a == [2, 1]"),
@@ -407,7 +408,7 @@ IN_PLACE = {
 def test_tests_see_what_is_changed_in_place(name):
     program, test = IN_PLACE[name]
     assert passes(program, test)
-    assert not passes("def f(a): pass", test)
+    assert not passes("def f(*a, **b): pass", test)
 
 
 def test_a_changed_argument_does_not_make_its_own_answer_right():

@@ -13,7 +13,7 @@ import signal
 import sys
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -128,21 +128,18 @@ class _Calls:
             operation = _OPERATIONS[request["do"]]
             value = operation(self._find(request["on"]), *arguments, **keywords)
             answer["value"] = encode(value, self._keep)
-            changed = self._changed(request["given"][0], arguments)
-            if changed:
+            given = (enumerate(arguments), keywords.items())
+            changed = [self._changed(*pair) for pair in zip(request["given"], given, strict=True)]
+            if any(changed):
                 answer["changed"] = changed
         except (Exception, SystemExit) as error:
             return {"raise": _named(error)}
         return answer
 
-    def _changed(self, given: list[Any], arguments: list[Any]) -> dict[str, Any]:
-        """The arguments that are not as they were, by their place."""
-        now = {
-            str(i): encode(argument, self._keep)
-            for i, argument in enumerate(arguments)
-            if isinstance(argument, _CHANGEABLE)
-        }
-        return {i: data for i, data in now.items() if data != given[int(i)]}
+    def _changed(self, given: Any, arguments: Iterable[tuple[Any, Any]]) -> list[list[Any]]:
+        """[place or name, value] of the arguments that are not as they were given."""
+        now = ((k, encode(v, self._keep)) for k, v in arguments if isinstance(v, _CHANGEABLE))
+        return [[key, data] for key, data in now if data != given[key]]
 
     def _decode(self, data: Any) -> Any:
         return decode(data, self._find)

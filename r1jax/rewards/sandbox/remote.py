@@ -61,7 +61,7 @@ class Remote:
         if "value" not in answer:
             raise Over("output")
         value = self._decode(answer["value"])
-        self._take_changes(arguments, answer.get("changed", {}))
+        self._take_changes((arguments, keywords), answer.get("changed", ([], [])))
         if value is None or not self.asserting:
             self.show_changes()
         return value
@@ -156,11 +156,12 @@ class Remote:
         except (TypeError, ValueError, StopIteration):  # those of Unicode want more arguments
             return ValueError("an exception that cannot leave its process")
 
-    def _take_changes(self, arguments: tuple[Any, ...], changed: Any) -> None:
+    def _take_changes(self, given: tuple[Any, ...], changed: Any) -> None:
         try:
-            for place, data in changed.items():
-                self._changes.append((arguments[int(place)], self._decode(data)))
-        except (AttributeError, IndexError, ValueError):
+            for arguments, pairs in zip(given, changed, strict=True):
+                for key, data in pairs:
+                    self._changes.append((arguments[key], self._decode(data)))
+        except (TypeError, ValueError, LookupError):
             raise Over("output") from None
 
 
