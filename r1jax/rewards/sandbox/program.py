@@ -128,8 +128,11 @@ class _Calls:
             operation = _OPERATIONS[request["do"]]
             value = operation(self._find(request["on"]), *arguments, **keywords)
             answer["value"] = encode(value, self._keep)
-            given = (enumerate(arguments), keywords.items())
-            changed = [self._changed(*pair) for pair in zip(request["given"], given, strict=True)]
+            places, names = request["given"]
+            changed = [
+                self._changed(places, enumerate(arguments)),
+                self._changed(dict(names["dict"]), keywords.items()),
+            ]
             if any(changed):
                 answer["changed"] = changed
         except (Exception, SystemExit) as error:
