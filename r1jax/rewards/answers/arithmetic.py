@@ -56,11 +56,12 @@ def near(a: Any, b: Any, decimal: bool = False) -> bool:
         return True
     if isinstance(a, Fraction) and isinstance(b, Fraction) and not decimal:
         return False
+    whole = isinstance(a, Fraction) and a.denominator == 1
     a, b = number(a), number(b)
     gap, size = abs(a - b), max(abs(a), abs(b))
     if gap <= size * 1e-25 or size < 1e-36:
         return True
-    return decimal and bool(gap <= 5.0000001e-7 and gap <= size * 1e-3)
+    return decimal and bool(gap <= (1e-9 if whole else 5.0000001e-7) and gap <= size * 1e-3)
 
 
 def number(value: Any) -> Any:
@@ -150,8 +151,9 @@ def _binomial(n: Any, k: Any) -> Any:
 
 def _called(name: str, inner: Any, base: Any) -> Any:
     context = _context()
-    if name in ("ln", "log"):
-        # Without a base log is the natural one, as math-verify has it.
+    if name in ("ln", "log", "lg"):
+        # Without a base log is that of 10, as math-verify has it.
+        base = Fraction(10) if base is None and name != "ln" else base
         return (
             context.log(inner) if base is None else context.log(inner) / context.log(number(base))
         )

@@ -14,7 +14,7 @@ from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.values import Value, grouped, plain_words, read
 
 _NAME = re.compile(
-    r"[A-Za-z]'{0,2}(?:_\{?[\w+\-*]{1,9}\}?)?|\\[a-z]+(?:_\{?\w{1,9}\}?)?"
+    r"[A-Za-z]'{0,2}(?:_(?:\w|\{[^{}]{1,30}\}))?|\\[a-z]+(?:_\{?\w{1,9}\}?)?"
     r"|(?:\\(?:angle|triangle|overline|text|vec|mathbb|mathrm|hat) ?\{?)+[\w ]{1,40}\}?"
     r"|\\[a-z]{2,6} ?(?:\\[a-z]+|[A-Za-z]{1,3})"
     r"|(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z]{2,4}|\|[A-Za-z]{1,3}\|"
@@ -90,6 +90,9 @@ def _same_base(gold: Value, given: Value) -> bool:
 
 def _collection(gold: Value, given: Value) -> bool:
     """Lists, sets, tuples, intervals and unions."""
+    if gold.kind == "set" and given.kind == "leaf" or gold.kind == "leaf" and given.kind == "set":
+        ones = [value.items if value.kind == "set" else (value,) for value in (gold, given)]
+        return len(ones[0]) == len(ones[1]) == 1 and equal(ones[0][0], ones[1][0])
     if gold.kind == "leaf" and given.kind == "list":
         return len(given.items) <= 8 and all(equal(gold, item) for item in given.items)
     if gold.kind == "leaf" or given.kind == "leaf":
@@ -112,7 +115,11 @@ def _collection(gold: Value, given: Value) -> bool:
 
 def _assigned(value: Value) -> str:
     """The x of `x = 1`."""
-    named = value.kind == "relation" and value.signs[0] == "=" and _is_name(value.items[0])
+    named = (
+        value.kind == "relation"
+        and value.signs[0] in ("=", "\\approx")
+        and _is_name(value.items[0])
+    )
     return value.items[0].text if named else ""
 
 
@@ -184,7 +191,7 @@ def _relation(gold: Value, given: Value) -> bool:
         return other is not None and other.kind == "span" and _collection(span, other)
     if given.kind != "relation":
         name = _assigned(gold)
-        if not name or any(sign != "=" for sign in gold.signs):
+        if not name or not set(gold.signs) <= {"=", "\\approx"}:
             return gold.signs == ("\\in",) and equal(gold.items[1], given)
         return not _is_curve(name, gold.items[-1]) and equal(gold.items[-1], given)
     mine, yours = _assigned(gold), _assigned(given)

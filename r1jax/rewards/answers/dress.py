@@ -49,6 +49,7 @@ _NAMES = [
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"(?<=[0-9)]) ?[xX] ?(?=[0-9(])"), "*"),
     (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])|<="), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])|>="), r"\\ge "),
     (re.compile(r"\\neq(?![A-Za-z])|!=|\\not ?="), r"\\ne "),
@@ -74,6 +75,17 @@ _GROUPED = re.compile(
 )
 _DIGITS = "零一二三四五六七八九十"
 _PARTS = re.compile(f"([{_DIGITS}])分之([{_DIGITS}])(?![{_DIGITS}])")
+_SYSTEM = re.compile(r"\\left ?\\\{ ?\\begin\{(?:array|aligned|matrix)\}(?:\{[lcr| ]{0,9}\})?")
+_SYSTEM_ENDS = re.compile(r"\\end\{(?:array|aligned|matrix)\} ?\\right ?\.")
+_LINES = re.compile(
+    r"\\(?:begin|end)\{(?:aligned|align|align\*|gathered|gather|gather\*|split|cases|equation"
+    r"|equation\*)\}"
+)
+_BREAK, _GOES_ON = re.compile(r"\\\\"), re.compile(r"\\\\(?=[\s]{0,9}[=<>])")
+_CHOOSE = re.compile(r"\{ ?([^{}\\]{1,40}) ?\\choose(?![A-Za-z]) ?([^{}\\]{1,40})\}")
+_REPEATING = re.compile(
+    r"(?<![0-9.])([0-9]{1,20})\.([0-9]{0,20})\\(?:overline|dot) ?\{([0-9]{1,20})\}"
+)
 _SCIENTIFIC = re.compile(r"(?<![\w.])([0-9]{1,30}(?:\.[0-9]{1,30})?)[eE]([+-]?[0-9]{1,3})(?![\w.])")
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,6})(?![0-9])(?! ?/)")
 _MIXED = re.compile(r"(?<![0-9.^/])([0-9]{1,9})[ -]([0-9]{1,9}) ?/ ?([0-9]{1,9})(?![0-9./])")
@@ -85,7 +97,7 @@ def tidy(text: str) -> str:
     text = _UP.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
     text = _DOWN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
     text = text.translate(_TABLE)
-    text = unmarked(text)
+    text = _aligned(unmarked(text)) if "\\begin" in text else unmarked(text)
     if "\\" in text or "~" in text:
         text = text.replace("\\$", "¤")
         text = _GROUPED.sub(",", text)
@@ -95,10 +107,28 @@ def tidy(text: str) -> str:
     for pattern, spelled in _NAMES:
         text = pattern.sub(spelled, text)
     text = text.replace("**", "^")
+    text = _REPEATING.sub(_repeating, _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     text = _SCIENTIFIC.sub(r"\1*10^{\2}", text)
     text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
     text = _PARTS.sub(_parts, text)
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text).strip()
+
+
+def _aligned(text: str) -> str:
+    """Lines of equations as one line: one that begins with = goes on, others are a list."""
+    text = _SYSTEM_ENDS.sub(r"\\end{cases}", _SYSTEM.sub(r"\\begin{cases}", text))
+    if "matrix" in text or not _LINES.search(text):
+        return text
+    text = _LINES.sub(" ", text).replace("&", " ")
+    return _BREAK.sub(", ", _GOES_ON.sub(" ", text)).strip(" ,")
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """0.1\\overline{6} as a fraction."""
+    whole, start, period = match.groups()
+    below = (10 ** len(period) - 1) * 10 ** len(start)
+    above = int(whole + start + period) - int(whole + start)
+    return f"\\frac{{{above}}}{{{below}}}"
 
 
 def _parts(match: re.Match[str]) -> str:

@@ -16,8 +16,9 @@ MAX_DEPTH = 40
 
 _TOKEN = re.compile(r" *([0-9]+(?:\.[0-9]*)?|\.[0-9]+|\\[A-Za-z]+|\\[{}|]|[^ ])")
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp".split()
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp".split()
 )
+_INVERTED = frozenset({"sin", "cos", "tan"})
 _GREEK = frozenset(
     "alpha beta gamma delta epsilon theta lambda mu nu rho sigma tau phi varphi omega ell "
     "Delta Gamma Omega".split()
@@ -201,6 +202,8 @@ class _Reader:
             self.take()
             power = self.exponent()
         inner = self.marked() if self.peek() in ("(", "{") else self.product(implicit=True)
+        if power == ("neg", ("number", Fraction(1))) and name in _INVERTED:
+            return ("call", "arc" + name, inner, None)
         tree = ("call", name, inner, base)
         return tree if power is None else ("pow", tree, power)
 

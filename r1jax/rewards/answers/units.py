@@ -44,7 +44,9 @@ _POWER = re.compile(
     r"(?:平方|立方|square |cubic |sq\.? |cu\.? )(?P<base>[^\d^]{1,20})"
     r"|(?P<base2>[A-Za-z]{1,20}) ?\^? ?\{?(?P<power>[23])\}?"
 )
-_NUMBER = re.compile(r"[-+]?[0-9.]+(?: ?/ ?[0-9]+)?(?:\\frac\{[0-9]+\}\{[0-9]+\})?")
+_NUMBER = re.compile(
+    r"[-+]?[0-9.]+(?: ?/ ?[0-9]+|\*10\^\{?[-+]?[0-9]+\}?)?(?:\\frac\{[0-9]+\}\{[0-9]+\})?"
+)
 _FORMULA_WORDS = re.compile(
     r"(?<![A-Za-z])(?:pi|sqrt|sin|cos|tan|ln|log|exp|mod|if|for)(?![A-Za-z])"
 )

@@ -82,7 +82,7 @@ def read_tidy(text: str, depth: int = 0) -> Value:
     whole = without_thousands(text)
     if depth > 6:
         return Value("leaf", whole)
-    for form in (_base, _words, _list, _both, _relation, _union, _builder, _bracketed):
+    for form in (_known, _base, _words, _list, _both, _relation, _union, _builder, _bracketed):
         found = form(whole, depth)
         if found is not None:
             return found
@@ -132,12 +132,23 @@ def _insides(text: str) -> list[tuple[int, int]]:
     return stretches
 
 
+def _known(text: str, depth: int) -> Value | None:
+    """The empty set and the real line."""
+    if text in ("\\emptyset", "\\{\\}", "\\{ \\}"):
+        return Value("set", "\\{\\}")
+    if text in ("\\mathbb{R}", "\\R", "\\mathbb R"):
+        return read_tidy("(-\\infty,\\infty)", depth)
+    return None
+
+
 def _base(text: str, depth: int) -> Value | None:
     match = _BASE.fullmatch(text)
     if match is None:
         return None
     digits, base = match.group(1), match.group(2) or match.group(3)
     number = int(base) if base.isdigit() else _BASES.get(base)
+    if number == 10:
+        return read_tidy(digits, depth + 1)
     if number is None or not 2 <= number <= 36 or not digits[0].isdigit():
         return None
     return Value("base", f"{digits.upper()}_{number}", signs=(str(number),))
