@@ -21,6 +21,7 @@ _NAME = re.compile(
     r"|[A-Za-z]{1,3}'{0,2}(?:_\{?\w{1,9}\}?)?"
     r"\([^()]{1,40}\)|[A-Za-z]{3,20}|\\frac\{d[a-z]?\}\{d[a-z]\}|[\u4e00-\u9fff]{1,10}"
 )
+_THERE_IS = re.compile(r"(?:there (?:is|are)|it is|it's|this is|they are|the) ")
 _CONSTANTS = frozenset({"\\pi", "\\infty", "e", "i", "\\emptyset"})
 _EQUAL = frozenset({"=", "\\equiv"})
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
@@ -73,7 +74,7 @@ def _one(value: Value) -> Value:
 
 def _same_words(gold: str, given: str) -> bool:
     """Equal words; two or three letters alone may be a product, in any order."""
-    a, b = plain_words(gold), plain_words(given)
+    a, b = (_THERE_IS.sub("", plain_words(text)) for text in (gold, given))
     product = re.fullmatch("[a-z]{2,3}", a) and re.fullmatch("[a-z]{2,3}", b)
     return a == b or bool(product and sorted(a) == sorted(b) and {a, b} != {"no", "on"})
 
@@ -248,6 +249,8 @@ def _ratio(gold: Value, given: Value, point: int) -> Any:
 
 def _as_span(value: Value) -> Value | None:
     """The interval that an inequality of one letter says: 1 \\le x < 2 is [1, 2)."""
+    if value.signs == ("\\in",) and _is_name(value.items[0]) and value.items[1].kind == "span":
+        return value.items[1]
     if value.kind != "relation" or not set(value.signs) <= {"<", ">", "\\le", "\\ge"}:
         return None
     items, signs = value.items, value.signs

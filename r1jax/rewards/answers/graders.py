@@ -21,7 +21,7 @@ from r1jax.rewards.answers.choice import choice_letter
 from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.numeric import parse_number, plain
-from r1jax.rewards.answers.reading import expression
+from r1jax.rewards.answers.reading import clause, expression
 from r1jax.rewards.answers.values import Value, is_words, read
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
@@ -55,7 +55,9 @@ def number(problem: Problem, answer: str) -> bool:
 def math(problem: Problem, answer: str) -> bool:
     """The same as the gold (`compare.right`), where the answer alone is read out of a sentence."""
     gold = gold_text(problem.answer)
-    return right(gold, expression(answer, words=is_words(gold)))
+    words = is_words(gold)
+    given = expression(answer, words)
+    return right(gold, given) or (words and right(gold, clause(given)))  # "Yes, because ..."
 
 
 def choice(problem: Problem, answer: str) -> bool:

@@ -46,7 +46,10 @@ _CUT = re.compile(
     r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if)\b"
     r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b"
 )
-_INSTEAD = re.compile(r",? (?:not|rather than|instead of)(?= [-\d$\\(])|[,，]? ?而?不是")
+_INSTEAD = re.compile(
+    r" ?\((?:since|as|because|where|if|when|for) "
+    r"|,? (?:not|rather than|instead of)(?= [-\d$\\(])|[,，]? ?而?不是"
+)
 _OPENERS = re.compile(r"\$\$|\$|\\\(|\\\[")
 _CLOSERS = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
 _TOKEN = re.compile(r"\x00\d+\x00|\n|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+")
@@ -160,7 +163,7 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
             return None
         rest = rest[match.end() :]
     rest = unmarked(rest)
-    said = _clause(rest).strip().rstrip("*_")
+    said = clause(rest).strip().rstrip("*_")
     if marker == "####" and len(re.findall(r"(?<![A-Za-z\\{])[A-Za-z]{2,}", said)) > 2:
         return None  # a heading
     if not said:
@@ -170,7 +173,7 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
     return said if re.fullmatch(r"\W*[A-Za-z]\W*", said) else None
 
 
-def _clause(rest: str) -> str:
+def clause(rest: str) -> str:
     """The first clause of `rest`; what stands between dollar signs is never cut."""
     at, limit = 0, len(rest)
     for start, end in [*formulas(rest), (limit, limit)]:

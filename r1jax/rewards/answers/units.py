@@ -78,7 +78,9 @@ def _cut(text: str) -> tuple[str, str] | None:
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
     core, unit = text[: match.start()].strip(), match.group().strip()
-    if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(core):
+    if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(
+        core.replace(" ", "")
+    ):
         return None
     return (core, unit) if core and re.search(r"[0-9\\)}]|[A-Za-z]$", core) else None
 

@@ -87,7 +87,7 @@ def read_tidy(text: str, depth: int = 0) -> Value:
         if found is not None:
             return found
     core, unit = split_unit(whole)
-    if unit and core != whole:
+    if core and core != whole:
         inner = read_tidy(core, depth + 1)
         return Value(inner.kind, inner.text, inner.items, inner.signs, inner.unit or unit)
     return Value("leaf", whole)
