@@ -1,0 +1,274 @@
+"""Writes docs/graders.md: our verdict on pairs of gold and completion, beside math-verify's.
+
+The pairs are in `experiments/pages/pairs/`: `own.jsonl`, and `blind.jsonl`, which nobody looked at
+while the graders were written. A minute on a CPU:
+
+    python -m experiments.pages.graders --out docs/graders.md
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import platform
+import re
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1jax.commands import cli
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.report.markdown import markdown_table
+from r1jax.rewards import RewardPool, accuracy
+from r1jax.rewards.base import BaseReward
+
+PAIRS = Path(__file__).parent / "pairs"
+MEASURED = "<!-- measured -->\n"
+"""Below this line stands what differs between machines."""
+
+INTRODUCTION = """\
+# Right answers right, wrong ones wrong
+
+Written by `python -m experiments.pages.graders`; `tests/lab/test_graders_page.py` holds it to the
+code.
+
+Each line is a gold answer and what a model wrote. *Right* is the verdict of a careful examiner,
+decided by mathematics: 1 gives the point. *Ours* is the accuracy reward of the whole text with the
+defaults of a run, *math-verify* what `verify(parse(gold), parse(text))` gives on the same text with
+its defaults; its golds stand in dollars as its README asks, and letters of a choice are read by its
+`StringExtractionConfig`. A wrong verdict is **bold**: a false 1 teaches a trick, a false 0 punishes
+what is right. Where the two differ, the page says who is right.
+
+Ours were mended until they were right on the pairs of the page's own, so their score says only that
+they stay so. The blind pairs at the end are the comparison.
+
+- Alternatives where one value is asked for are a guess, and wrong. A gold with several values wants
+  all of them and no other, in any order; a point has an order, a set has none.
+- What stands in the thought is a draft; an explicit final answer outranks an earlier box.
+- A decimal stands for a fraction or a root only where it is exact. Units may be added or left out,
+  never contradicted. A chain of equations has to hold.
+
+`⏎` stands for a line feed, `⟨U+…⟩` for a sign that cannot be seen.
+"""
+
+BLIND = """\
+## Pairs written blind
+
+Written before the graders were changed, by somebody who had not read them; first and only run.
+"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A gold answer, a completion, and the verdict of a careful examiner with its reason."""
+
+    id: str
+    kind: str
+    gold: str
+    text: str
+    right: int
+    why: str
+    group: str = ""
+    wrapping: str = ""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem whose answer is the gold; the question is not asked."""
+        return Problem(self.id, "", self.gold, grader=self.kind)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A pair with both verdicts."""
+
+    pair: Pair
+    ours: int
+    theirs: int
+
+    @property
+    def better(self) -> str:
+        """Who is right where the two differ."""
+        if self.ours == self.theirs:
+            return ""
+        return "ours" if self.ours == self.pair.right else "math-verify"
+
+
+def read_pairs(name: str) -> list[Pair]:
+    """The pairs of `own` or `blind`; none where there is no such file."""
+    path = PAIRS / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Pair(**json.loads(line)) for line in lines]
+
+
+def ours(pair: Pair) -> int:
+    """The accuracy reward of the text, with a run's defaults."""
+    (value,) = accuracy()([pair.problem], [Completion.parse(pair.text)], RewardContext())
+    return int(value == 1.0)
+
+
+def theirs(pair: Pair) -> int:
+    """math-verify's verdict on the same text, with its defaults and no time limit."""
+    from math_verify import parse, verify
+    from math_verify.parser import ExprExtractionConfig as Expression
+    from math_verify.parser import LatexExtractionConfig as Latex
+    from math_verify.parser import StringExtractionConfig as Letters
+
+    gold, kinds = pair.gold, [Latex(), Expression()]
+    if pair.kind == "choice":
+        kinds = [Letters(strings=tuple("ABCDEFGHIJ"))]
+    elif "$" not in gold and "box" not in gold:
+        gold = f"${gold}$"
+    parsed = (parse(text, kinds, parsing_timeout=None) for text in (gold, pair.text))
+    return int(verify(*parsed, timeout_seconds=None))
+
+
+def judge(pairs: Iterable[Pair]) -> list[Judged]:
+    """Both verdicts on each pair."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # math-verify warns that it has no time limit
+    try:
+        return [Judged(pair, ours(pair), theirs(pair)) for pair in pairs]
+    finally:
+        logging.disable(before)
+
+
+def shown(text: str) -> str:
+    """A text as code in a cell of a Markdown table, with what cannot be seen written out."""
+    text = text.replace("\n", "⏎").replace("|", "\\|")
+    text = "".join(c if _visible(c) else f"⟨U+{ord(c):04X}⟩" for c in text)
+    if not text:
+        return "(empty)"
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def _visible(char: str) -> bool:
+    return char == " " or unicodedata.category(char)[0] not in "CZ"
+
+
+def verdicts_table(rows: Iterable[Judged]) -> str:
+    """The pairs with both verdicts."""
+    heads = ["kind", "gold", "text", "right", "ours", "math-verify", "who is right", "why"]
+    lines = [
+        [
+            ", ".join(filter(None, (row.pair.kind, row.pair.wrapping))),
+            *(shown(text) for text in (row.pair.gold, row.pair.text)),
+            row.pair.right,
+            *(str(v) if v == row.pair.right else f"**{v}**" for v in (row.ours, row.theirs)),
+            row.better,
+            row.pair.why,
+        ]
+        for row in rows
+    ]
+    return markdown_table(heads, lines)
+
+
+def totals_table(title: str, parts: dict[str, Sequence[Judged]]) -> str:
+    """Right verdicts and wrong ones in both directions, a line for each part."""
+    columns = ["right", "false 1", "false 0"]
+    heads = [title, "pairs", *(f"{who}: {c}" for who in ("ours", "math-verify") for c in columns)]
+    lines = []
+    for name, rows in parts.items():
+        counts: list[Any] = [name, len(rows)]
+        for verdicts in ([r.ours for r in rows], [r.theirs for r in rows]):
+            wrong = [v for v, row in zip(verdicts, rows, strict=True) if v != row.pair.right]
+            counts += [len(rows) - len(wrong), wrong.count(1), wrong.count(0)]
+        lines.append(counts)
+    return markdown_table(heads, lines)
+
+
+def by(rows: Iterable[Judged], field: str) -> dict[str, list[Judged]]:
+    """The pairs by a field, in order of first appearance."""
+    parts: dict[str, list[Judged]] = {}
+    for row in rows:
+        parts.setdefault(getattr(row.pair, field), []).append(row)
+    return parts
+
+
+def differences(rows: Sequence[Judged]) -> str:
+    """Where the two differ and who is right, in a sentence."""
+    better = [row.better for row in rows if row.better]
+    return (
+        f"The two differ on {len(better)} pairs: ours is right on {better.count('ours')}, "
+        f"math-verify on {better.count('math-verify')}."
+    )
+
+
+def page() -> str:
+    """docs/graders.md down to what is measured."""
+    own, blind = judge(read_pairs("own")), judge(read_pairs("blind"))
+    groups = by(own, "group")
+    parts = [
+        INTRODUCTION,
+        totals_table("what is tried", groups | {"**all**": own}),
+        "",
+        totals_table("grader", by(own, "kind")),
+        f"\n{differences(own)}\n",
+    ]
+    for name, rows in groups.items():
+        parts += [f"## {name[0].upper()}{name[1:]}\n", verdicts_table(rows), ""]
+    if blind:
+        totals = totals_table("grader", by(blind, "kind") | {"**all**": blind})
+        parts += [BLIND, totals, f"\n{differences(blind)}\n", verdicts_table(blind), ""]
+    return "\n".join(parts)
+
+
+@dataclass(frozen=True)
+class Seconds(BaseReward):
+    """How long the accuracy reward takes over a completion, where it is judged."""
+
+    needs_tokens = False
+
+    def of(self, problem: Problem, completion: Completion, context: RewardContext) -> float:
+        """Wall-clock seconds of one verdict."""
+        start = time.perf_counter()
+        accuracy()([problem], [completion], context)
+        return time.perf_counter() - start
+
+
+def measured() -> str:
+    """How long a verdict takes in a warm worker, as a paragraph."""
+    pairs = read_pairs("own") + read_pairs("blind")
+    # The first pair of each kind warms the worker up, and is left out.
+    first = {pair.kind: i for i, pair in reversed(list(enumerate(pairs)))}.values()
+    order = [*first, *(i for i in range(len(pairs)) if i not in first)]
+    problems = [pairs[i].problem for i in order]
+    completions = [Completion.parse(pairs[i].text) for i in order]
+    with RewardPool(workers=1) as pool:
+        values, _ = pool.map(Seconds(), problems, completions, RewardContext())
+    ms = 1e3 * np.array(values[len(first) :], float)
+    where = f"{_processor()}, Python {platform.python_version()}, {datetime.date.today()}"
+    return (
+        f"{MEASURED}\n## Speed\n\nA verdict of ours in a warm worker takes "
+        f"{np.median(ms):.2f} ms at the median, {np.quantile(ms, 0.95):.1f} ms at the 95th "
+        f"percentile, {ms.max():.0f} ms at most ({len(ms)} pairs of this page, each once; "
+        f"{where}).\n"
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return named[1] if named else platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where the page goes."""
+
+    out: str = "docs/graders.md"
+    """File to write."""
+
+
+def main(config: Config) -> None:
+    """Writes the page."""
+    Path(config.out).write_text(f"{page()}\n{measured()}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config()))
