@@ -158,7 +158,7 @@ def verdicts_table(rows: Iterable[Judged]) -> str:
         [
             ", ".join(filter(None, (row.pair.kind, row.pair.wrapping))),
             *(shown(text) for text in (row.pair.gold, row.pair.text)),
-            row.pair.right,
+            int(row.pair.right),
             *(str(v) if v == row.pair.right else f"**{v}**" for v in (row.ours, row.theirs)),
             row.better,
             row.pair.why,
