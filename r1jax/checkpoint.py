@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,33 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import UserError, check_ranges, told
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig, attach, merge
 from r1jax.models.lora import rows as lora_rows
+from r1jax.run import digests
+from r1jax.run.flags import TrustConfig
+from r1jax.run.quiet import quiet_writers
 from r1jax.types import Params, TrainState
 
+ARRAYS = ("state", "reference", "pending")
 UNJUDGED = -1e9  # stands for the score of a checkpoint without evaluation: below every real one
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(TrustConfig):
     """When a run is saved and what is kept."""
 
     every: int = 50
     """Updates between checkpoints; the last update is always saved. 0 saves only that one."""
     keep: int = 2
-    """Newest checkpoints kept, beside the best by held-out evaluation."""
+    """Newest checkpoints kept, beside the best by held-out evaluation; of two, the older serves
+    where the newer turns out damaged."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
+        super().__post_init__()
         check_ranges(self, "--checkpoint.", every="[0,]", keep="[1,]")
 
 
@@ -60,24 +69,43 @@ class Checkpoints:
     learning, minus the held-out loss in supervised training.
     """
 
-    def __init__(self, directory: str | Path, keep: int) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        keep: int,
+        unverified: bool = False,
+        note: Callable[[str], Any] = print,
+    ) -> None:
+        """Sets aside what is damaged, or `unverified` and not wanted: `note` says which.
+
+        Raises UserError where none is left.
+        """
+        quiet_writers()
+        directory = Path(directory).absolute()
+        for line in digests.set_aside(directory, unverified):
+            note(line)
+        self._held = contextlib.ExitStack()  # what `close` ends, the last first
+        self._held.callback(gc.collect)  # a failed write leaves coroutines, which end badly later
+        self._sealer = ThreadPoolExecutor(1, "digests")
+        self._sealing: tuple[Future[None], int] | None = None
+        self._failed = False
         rank = lambda metrics: metrics["score"]  # noqa: E731
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         keep_policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
-        self._manager = ocp.CheckpointManager(
-            Path(directory).absolute(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep_policy,
-                best_fn=rank,
-                enable_async_checkpointing=True,
-            ),
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "reference": ocp.StandardCheckpointHandler(),
-                "pending": ocp.StandardCheckpointHandler(),
-                "meta": ocp.JsonCheckpointHandler(),
-            },
-        )
+        with told(f"{directory}: cannot be read"):
+            self._manager = ocp.CheckpointManager(
+                directory,
+                options=ocp.CheckpointManagerOptions(
+                    preservation_policy=keep_policy,
+                    best_fn=rank,
+                    enable_async_checkpointing=True,
+                ),
+                item_handlers={name: ocp.StandardCheckpointHandler() for name in ARRAYS}
+                | {"meta": ocp.JsonCheckpointHandler()},
+            )
+        self._held.callback(self._end)
+        self._held.callback(self._sealer.shutdown)
+        self.whole = self.latest()  # the newest with its digests
 
     def latest(self) -> int | None:
         """Update of the newest whole checkpoint, or None."""
@@ -93,8 +121,11 @@ class Checkpoints:
     def save(self, saved: Saved, score: float | None = None) -> None:
         """Starts writing a checkpoint of `saved`; returns once the arrays may be reused.
 
-        `score` is that of an evaluation made after this update, None where there was none.
+        `score` is that of an evaluation made after this update, None where there was none. Raises
+        UserError where this checkpoint, or the one before, could not be written.
         """
+        self.wait()
+        step = int(saved.state.update)
         items: dict[str, Any] = {
             "state": ocp.args.StandardSave(dict(vars(saved.state))),
             "meta": ocp.args.JsonSave(saved.meta),
@@ -104,49 +135,94 @@ class Checkpoints:
         if saved.pending:
             items["pending"] = ocp.args.StandardSave(saved.pending)
         metrics = {"score": UNJUDGED if score is None else float(score)}
-        self._manager.save(
-            int(saved.state.update), args=ocp.args.Composite(**items), metrics=metrics, force=True
-        )
+        with self._told(step):
+            digests.mark(Path(self._manager.directory), step)
+            if step in self._manager.all_steps():  # saved before it was judged
+                self._manager.delete(step)
+            args = ocp.args.Composite(**items)
+            self._manager.save(step, args=args, metrics=metrics, force=True)
+        self._sealing = self._sealer.submit(self._seal, step), step
 
     def restore(self, step: int, like: TrainState, expected: Mapping[str, Any]) -> Saved:
         """The checkpoint of update `step`, laid out over the mesh of `like`'s arrays.
 
         Raises UserError, showing the difference, when its model or tokenizer is not `expected`.
         """
-        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        meta = meta["meta"]
-        _check_same(meta, expected, self._manager.directory)
-        items = self._manager.item_metadata(step)
+        where = self._manager.directory
+        with told(f"{where / str(step)}: cannot be read"):
+            only = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            meta = self._manager.restore(step, args=only)["meta"]
+            items = self._manager.item_metadata(step)
+        _check_same(meta, expected, where)
         targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
         if items.get("reference") is not None:
             targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
         if items.get("pending") is not None:  # its tree is one of shapes and types
             host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
             targets["pending"] = ocp.args.StandardRestore(host)
-        got = self._manager.restore(step, args=ocp.args.Composite(**targets))
+        with told(f"{where / str(step)}: cannot be read"):
+            got = self._manager.restore(step, args=ocp.args.Composite(**targets))
         pending = jax.tree.map(np.asarray, got.get("pending") or {})
         return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta)
 
     def wait(self) -> None:
-        """Blocks until everything saved is on disk."""
-        self._manager.wait_until_finished()
+        """Blocks until all that was saved is on disk with its digests; UserError if it is not."""
+        if self._sealing is None:
+            return
+        (done, step), self._sealing = self._sealing, None
+        with self._told(step):
+            done.result()
+        self.whole = step
 
     def close(self) -> None:
         """Finishes writing and releases the manager."""
-        self._manager.close()
+        with self._held:
+            self.wait()
+            digests.unmark(Path(self._manager.directory))
+
+    def _seal(self, step: int) -> None:
+        """In a thread: waits for Orbax to commit, then writes this process's digests."""
+        self._manager.wait_until_finished()
+        folder = Path(self._manager.directory) / str(step)
+        digests.seal(folder, jax.process_index(), jax.process_count())
+
+    @contextlib.contextmanager
+    def _told(self, step: int) -> Iterator[None]:
+        """Says in one line that a checkpoint could not be written, and what is left."""
+        left = "none is before it" if self.whole is None else f"{self.whole} is whole"
+        self._failed = True  # where an error leaves this block
+        with told(
+            f"{self._manager.directory / str(step)}: the checkpoint could not be written",
+            f"; {left}; the same command goes on once that is mended",
+        ):
+            yield
+        self._failed = False
+
+    def _end(self) -> None:
+        """Releases the manager, which says again what failed: that was told already."""
+        with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
+            self._manager.close()
 
 
-def find_step(directory: str | Path, step: int | None = None) -> int:
-    """Update of the newest checkpoint in `directory`, or `step`; UserError where there is none."""
+def find_step(directory: str | Path, step: int | None = None, unverified: bool = False) -> int:
+    """Update of the newest checkpoint in `directory`, or `step`; UserError where there is none.
+
+    One without digests counts only where such are wanted (`unverified`).
+    """
     if not Path(directory).is_dir():
         raise UserError(f"{directory}: no such directory of checkpoints")
-    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        newest, steps = manager.latest_step(), manager.all_steps()
-    chosen = newest if step is None else step
+    steps = digests.steps(Path(directory))
+    known = [s for s in steps if unverified or digests.sealed(Path(directory) / str(s))]
+    chosen = max(known or steps, default=None) if step is None else step
     if chosen is None or chosen not in steps:
         raise UserError(
             f"{directory}: no checkpoint {step if step is not None else ''} there; "
             f"found updates {steps or 'none'}"
+        )
+    if chosen not in known:
+        raise UserError(
+            f"{directory}/{chosen}: was committed without digests, so that nothing says whether it "
+            "is whole; --checkpoint.unverified (evaluate, chat: --unverified) takes it as it is"
         )
     return chosen
 
@@ -157,20 +233,21 @@ def load_params(
     mesh: Mesh,
     step: int | None = None,
     base: Callable[[], Params] | None = None,
+    unverified: bool = False,
 ) -> Params:
     """Only the policy's weights of a run's checkpoint (the newest, or `step`): a stage's start.
 
     A LoRA checkpoint holds the factors alone: they are merged into the weights `base` loads, or
     into those of the checkpoint that its run started from.
     """
-    step = find_step(directory, step)
+    step = find_step(directory, step, unverified)
     meta = read_meta(directory, step)
     lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
     params = restore_params(directory, step, lora_rows(c, lora) if lora else c, mesh)
     if lora is None:
         return params
     if parent := meta.get("parent"):
-        below = load_params(parent["directory"], c, mesh, parent["step"], base)
+        below = load_params(parent["directory"], c, mesh, parent["step"], base, unverified)
         return merge(attach(below, params, lora))
     if base is None:
         raise UserError(f"{directory}: holds LoRA factors; the base's weights are needed as well")
@@ -185,7 +262,11 @@ def read_meta(directory: str | Path, step: int) -> dict[str, Any]:
 def restore_params(
     directory: str | Path, step: int, model: ModelConfig | table.Rows, mesh: Mesh
 ) -> Params:
-    """Of a checkpoint only what was trained, shaped and laid out as the weight table says."""
+    """Of a checkpoint only what was trained, shaped and laid out as the weight table says.
+
+    Raises UserError where a file of it does not agree with its digest; every process calls it.
+    """
+    digests.check(Path(directory) / str(step))
     item = {"params": table.abstract(model, mesh)}
     how = ocp.checkpoint_utils.construct_restore_args(item)
     part = ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True)
@@ -193,8 +274,11 @@ def restore_params(
 
 
 def _restored(directory: str | Path, step: int, **items: Any) -> Any:
-    with ocp.CheckpointManager(Path(directory).absolute()) as manager:
-        return manager.restore(step, args=ocp.args.Composite(**items))
+    folder = Path(directory).absolute() / str(step)
+    # Not by a manager, which reads what is beside it as well.
+    reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    with told(f"{folder}: cannot be read"), reader:
+        return reader.restore(folder, args=ocp.args.Composite(**items))
 
 
 def _abstract(tree: Any) -> Any:

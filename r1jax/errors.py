@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import operator
+import os
+from collections.abc import Iterator
 from typing import Any
 
 _ENDS = {
@@ -12,6 +16,8 @@ _ENDS = {
     "]": (operator.le, "at most"),
     ")": (operator.lt, "below"),
 }
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT,
+           errno.EIO)  # fmt: skip
 
 
 class UserError(Exception):
@@ -20,6 +26,37 @@ class UserError(Exception):
     The message is one line that names the flag or file, what is wrong and what would be right.
     Experiment modules print it without a traceback and exit with status 2.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run: its message is one line, the exit status 128 and the `number`."""
+
+    def __init__(self, number: int, said: str) -> None:
+        super().__init__(said)
+        self.number = number
+
+
+@contextlib.contextmanager
+def told(what: str, then: str = "") -> Iterator[None]:
+    """Whatever goes wrong inside, in a library and its threads, becomes one line: a UserError.
+
+    It says `what` failed, why, and what comes of it. For files that somebody or something else may
+    have spoilt: there the errors of the libraries that write and read them have no end.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what} ({reason(error)}){then}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be read or written, in a few words: the system's, where it says."""
+    text = str(error)
+    known = (os.strerror(code) for code in _SYSTEM if os.strerror(code) in text)
+    line = text.strip().split("\n")[0][:200]
+    return next(known, line if isinstance(error, OSError) else f"{type(error).__name__}: {line}")
 
 
 def check_ranges(config: Any, prefix: str, **ranges: str) -> None:

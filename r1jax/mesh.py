@@ -265,6 +265,13 @@ def start_processes(config: ProcessConfig) -> None:
         jax.distributed.initialize(config.coordinator, config.count, config.id)
 
 
+def most(value: int) -> int:
+    """The largest `value` of all processes of the run; every one calls it."""
+    if jax.process_count() == 1:
+        return int(value)
+    return int(multihost_utils.process_allgather(np.int32(value)).max())
+
+
 def barrier(name: str) -> None:
     """Waits until every process of the run is here."""
     if jax.process_count() > 1:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
 
 import jax
 from tiny import tiny_config
@@ -15,6 +17,7 @@ from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.models import table
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
+from r1jax.run import signals
 from r1jax.stages.opening import opened
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.batches import ComputeConfig
@@ -129,6 +132,25 @@ class StopAt:
 
     def close(self):
         pass
+
+
+class Boundaries:
+    """Counts the boundaries of a run and sends itself a signal before one of them."""
+
+    def __init__(self, monkeypatch, at=None):
+        self.seen, self.at = 0, at
+        real = signals.boundary
+
+        def boundary(often=False):
+            if signals._watch and signals._watch.holding:
+                self.seen += 1
+                if self.seen == self.at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+            real(often)
+
+        for module in ("rollout.engine", "training.update", "training.batches", "training.rl.loop",
+                       "training.supervised.loop", "training.supervised.examine"):  # fmt: skip
+            monkeypatch.setattr(f"r1jax.{module}.boundary", boundary)
 
 
 def go(parts, path, *sinks):

@@ -63,7 +63,7 @@ def main(config: Config) -> None:
     console = Console(highlight=False)
     mesh = make_mesh(config.mesh)
     policy = load_policy(config.model, config.template, family=config.family)
-    params = trained_weights(policy, mesh, config.checkpoint, config.step)
+    params = trained_weights(policy, mesh, config.checkpoint, config.step, config.unverified)
     weights = jax.jit(unstack, static_argnums=(1, 2, 3))(params, policy.config, config.dtype, mesh)
     sampling = Sampling(config.temperature, config.top_p, config.top_k)
     asked: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from r1jax.errors import UserError
+from r1jax.errors import Stopped, UserError
 from r1jax.run.visible import line
 
 Config = TypeVar("Config")
@@ -37,8 +37,8 @@ def run(
     With `presets`, `--preset NAME` puts another default in its place, whatever its position.
     `argv` is the command line without the program's name (default: the process's). The help opens
     with `description` (default: the docstring of the module that holds `main`). A `UserError`
-    becomes one line on stderr and status 2, Ctrl-C one line and status 130. Where nobody reads the
-    output any longer (`| head`) the status is a shell's for that, 141.
+    becomes one line on stderr and status 2, Ctrl-C one line and status 130 (SIGTERM: 143). Where
+    nobody reads the output any longer (`| head`) the status is a shell's for that, 141.
     """
     try:
         status = _run(main, default, argv, description, presets)
@@ -79,6 +79,9 @@ def _run(
     except UserError as mistake:
         print(f"error: {line(str(mistake))}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.number
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

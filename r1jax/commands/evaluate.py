@@ -68,7 +68,7 @@ def main(config: Config) -> None:
     limits = config.sandbox
     for problems in sets.values():
         accuracy(sandbox=limits).check(problems)
-    params = trained_weights(policy, mesh, config.checkpoint, config.step)
+    params = trained_weights(policy, mesh, config.checkpoint, config.step, config.unverified)
     engine = make_engine(policy, mesh, config.rollout, dtype=config.dtype)
     sampler = make_sampler(engine, policy, engine.prepare(params), config.eval.max_tokens or None)
     records, rows = [], []

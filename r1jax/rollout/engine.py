@@ -25,6 +25,7 @@ from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.schedule import Prefill, Schedule
 from r1jax.rollout.stops import first_stop
+from r1jax.run.signals import boundary
 from r1jax.types import Params
 
 
@@ -126,6 +127,7 @@ class Engine:
                 weights, slots, self._steps(), jnp.int32(work.enough_free()), sampling=sampling
             )
             slots = yield from self._collect(slots, steps, work)
+            boundary()
             if rest := work.rest():
                 yield from self._cut(slots, rest)
                 return

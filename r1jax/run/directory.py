@@ -9,6 +9,7 @@ one is strict JSON.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -128,7 +129,8 @@ class RunDirectory:
     def cut(self, update: int, rollout: int) -> None:
         """Drops what was recorded after the restored counters, and a half-written last line.
 
-        Raises UserError when a line in the middle of a file is not JSON.
+        Raises UserError when a line in the middle of a file is not JSON, and when an update stands
+        there twice: two processes have written, and the checkpoints may be of either.
         """
         if not self.write:
             return
@@ -136,6 +138,14 @@ class RunDirectory:
         def kept(row: Mapping[str, Any]) -> bool:
             return row.get("update", 0) <= update and row.get("rollout", 0) <= rollout
 
+        metrics = self.path / names.METRICS
+        made = list(filter(kept, read_jsonl(metrics))) if metrics.exists() else []
+        for before, row in itertools.pairwise(made):
+            if row.get("update", 0) <= before.get("update", 0):
+                raise UserError(
+                    f"{metrics}: update {row['update']} stands behind {before['update']}: two "
+                    "processes have written to this run; start anew with --overwrite"
+                )
         for name in (names.METRICS, names.SAMPLES, names.TRANSCRIPTS):
             path = self.path / name
             if path.exists():
@@ -284,7 +294,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _clear(path: Path) -> None:
     """Removes what an earlier run left in `path`, and nothing else."""
-    for name in names.FILES:
+    for name in set(names.FILES) - {names.OWNER}:
         (path / name).unlink(missing_ok=True)
     for name in names.FOLDERS:
         shutil.rmtree(path / name, ignore_errors=True)

@@ -24,6 +24,27 @@ class Flags:
 
 
 @dataclass(frozen=True)
+class GraceConfig:
+    """What a run does when it is asked to end (SIGTERM, Ctrl-C)."""
+
+    grace: float = 20.0
+    """Seconds in which it may reach a boundary where it can be saved; after them it ends on the
+    checkpoint before. Clusters kill 30 s after they ask."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--checkpoint.", grace="[0,]")
+
+
+@dataclass(frozen=True)
+class TrustConfig(GraceConfig):
+    """Which checkpoints count."""
+
+    unverified: bool = False
+    """Take checkpoints that were committed without digests: nothing says whether they are whole."""
+
+
+@dataclass(frozen=True)
 class PlaceFlags(Flags):
     """Where a run is left, by which processes."""
 
@@ -31,8 +52,12 @@ class PlaceFlags(Flags):
     """Run directory; an unfinished one with the same flags is resumed."""
     overwrite: bool = False
     """Start anew where the run directory holds another run."""
+    take_over: bool = False
+    """Go on where a process on another host has left its name in the run directory and is gone."""
     process: ProcessConfig = field(default_factory=ProcessConfig)
     """Processes, where there are several."""
+    checkpoint: GraceConfig = field(default_factory=GraceConfig)
+    """How it ends when it is asked to."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,8 @@ class AskedFlags(ModelFlags):
     """Directory of checkpoints whose newest weights replace the model's."""
     step: int | None = None
     """Update of the checkpoint; None: the newest."""
+    unverified: bool = False
+    """Take a checkpoint that was committed without digests."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the model."""
 
@@ -82,6 +109,8 @@ class RunFlags(ModelFlags, PlaceFlags):
     term's reference, where there is one, begins there too."""
     parent_step: int | None = None
     """Update of the parent's checkpoint; None: the newest."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """Which checkpoints count."""
 
     def __post_init__(self) -> None:
         """Raises UserError on a step of no parent."""

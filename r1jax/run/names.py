@@ -12,9 +12,10 @@ SUMMARY = "summary.json"
 REPORT = "report.html"
 LINEAGE = "lineage.json"
 WANDB = "wandb.json"
+OWNER = "owner.json"
 NONFINITE = "nonfinite_batch.npz"
 FILES = (CONFIG, ENVIRONMENT, METRICS, SAMPLES, EVALUATIONS, TRANSCRIPTS, SUMMARY, REPORT, LINEAGE,
-         WANDB, NONFINITE)  # fmt: skip
+         WANDB, NONFINITE, OWNER)  # fmt: skip
 
 SAVED = "checkpoints"
 PLOTS = "plots"

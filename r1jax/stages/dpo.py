@@ -55,7 +55,7 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         if run.finished:
             return
         mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step)
+        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         pairs, held_out = read_data(config, "pairwise", config.view, encoder, run.note)

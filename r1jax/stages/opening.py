@@ -22,12 +22,14 @@ from typing import Any, TypeVar
 from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
 from r1jax.report.page import write_report
-from r1jax.run.directory import RunDirectory
+from r1jax.run.directory import RunDirectory, inspect
 from r1jax.run.environment import environment
 from r1jax.run.flags import PlaceFlags
+from r1jax.run.lock import owned
 from r1jax.run.names import PROFILE, REPORT
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Alone, Display
+from r1jax.run.signals import watched
 from r1jax.run.sinks import open_sinks
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.state import Files
@@ -36,7 +38,8 @@ from r1jax.training.supervised.config import CourseConfig
 T = TypeVar("T")
 
 FREE = (
-    "overwrite", "run", "log", "data.too_long", "memory", "mesh", "process", "profile", "workers",
+    "overwrite", "take_over", "checkpoint.unverified", "checkpoint.grace", "run", "log",
+    "data.too_long", "memory", "mesh", "process", "profile", "workers",
     "endpoint.key_variable", "endpoint.timeout", "endpoint.retries", "endpoint.backoff",
     "endpoint.longest_wait", "endpoint.concurrency",
 )  # fmt: skip
@@ -77,7 +80,8 @@ class Run:
 
         `config` is complete: it has the number of updates.
         """
-        checkpoints = Checkpoints(self.directory.checkpoints, config.checkpoint.keep)
+        where, how = self.directory.checkpoints, config.checkpoint
+        checkpoints = Checkpoints(where, how.keep, how.unverified, self.note)
         self.held.callback(checkpoints.close)
         start = checkpoints.latest() or 0
         sinks = open_sinks(config.log, self.directory, config, start)
@@ -118,9 +122,13 @@ def opened(config: PlaceFlags, display: Display | None = None, page: str = REPOR
     Raises UserError where the directory holds another run.
     """
     meshes.start_processes(config.process)
-    directory = RunDirectory.start(config.run, config, overwrite=config.overwrite, ignore=FREE)
-    with contextlib.ExitStack() as held:
-        run = Run(directory, display or Alone(), page, time.time(), held)
+    display, how = display or Alone(), {"overwrite": config.overwrite, "ignore": FREE}
+    own = owned(Path(config.run), config.take_over, display.note)
+    if inspect(config.run, config, **how) == "finished":
+        own = contextlib.nullcontext()
+    with watched(config.checkpoint.grace), own, contextlib.ExitStack() as held:
+        directory = RunDirectory.start(config.run, config, **how)
+        run = Run(directory, display, page, time.time(), held)
         if run.finished and directory.write:
             run.display.result(f"finished already: {run.written()}")
         yield run

@@ -104,7 +104,7 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
         if run.finished:
             return
         mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step)
+        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, config.kind, config.view, encoder, run.note)

@@ -63,7 +63,7 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         if run.finished:
             return
         mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step)
+        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, encoder, run.note)
@@ -117,7 +117,9 @@ def teacher_weights(config: SFTConfig, teacher: Policy | None, mesh: Mesh) -> Pa
     """Its own, or those of its checkpoint, in the type they are computed in."""
     if teacher is None:
         return None
-    parent = find_parent(config.teacher.parent, None, "--teacher.parent")
+    parent = find_parent(
+        config.teacher.parent, None, config.checkpoint.unverified, "--teacher.parent"
+    )
     return starting_weights(teacher, mesh, parent, config.train.dtype)
 
 

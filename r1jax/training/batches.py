@@ -15,6 +15,7 @@ from r1jax import mesh as meshes
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
 from r1jax.errors import check_ranges
 from r1jax.models.decoder import Remat
+from r1jax.run.signals import boundary
 from r1jax.types import COLUMNS, Batch, Params
 
 PerToken = Callable[[Params, Batch], jax.Array]
@@ -72,7 +73,10 @@ def over_completions(
     """
     # Denominators are a loss's, and no loss is computed here.
     batches = packing.pack(sequences, *compute.shape, Denominators.of(sequences, 1))
-    packed = [np.asarray(values(params, place_batch(batch, mesh))) for batch in batches]
+    packed = []
+    for batch in batches:
+        boundary(often=True)
+        packed.append(np.asarray(values(params, place_batch(batch, mesh))))
     return packing.unpack(packed, sequences, *compute.shape)
 
 

@@ -19,6 +19,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
+from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig, PerToken, abstract_batch, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
@@ -280,6 +281,7 @@ def update(
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
     total = functions.start()  # zeros in the shapes of what is trained
     for batch in batches:  # i32[B, T] tokens, f32[B, T] columns, all at the same weights
+        boundary(often=True)
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
     state, metrics = functions.apply(state, total)
     return state, finish(jax.device_get(metrics))

@@ -30,14 +30,16 @@ Parent = dict[str, Any]
 """A checkpoint: its directory and step."""
 
 
-def find_parent(directory: str, step: int | None, flag: str = "--parent") -> Parent | None:
+def find_parent(
+    directory: str, step: int | None, unverified: bool = False, flag: str = "--parent"
+) -> Parent | None:
     """The checkpoint a run starts from, its step settled; None where none is named.
 
     Raises UserError, naming `flag`, where it is a reward model's, which writes no text.
     """
     if not directory:
         return None
-    where, step = str(Path(directory).absolute()), find_step(directory, step)
+    where, step = str(Path(directory).absolute()), find_step(directory, step, unverified)
     if "reward_model" in read_meta(where, step):
         raise UserError(f"{flag} {where}: holds a reward model; name the checkpoints of a policy")
     return {"directory": where, "step": step}
@@ -57,15 +59,22 @@ def starting_weights(
     """The weights of a parent's checkpoint, or else the model's own."""
     if parent is None:
         return load_weights(policy, mesh, dtype)
-    return cast(trained_weights(policy, mesh, parent["directory"], parent["step"]), dtype)
+    where, step = parent["directory"], parent["step"]
+    return cast(trained_weights(policy, mesh, where, step, unverified=True), dtype)  # chosen before
 
 
 def trained_weights(
-    policy: Policy, mesh: Mesh, checkpoint: str = "", step: int | None = None
+    policy: Policy,
+    mesh: Mesh,
+    checkpoint: str = "",
+    step: int | None = None,
+    unverified: bool = False,
 ) -> Params:
     """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
     load = functools.partial(load_weights, policy, mesh)
-    return load_params(checkpoint, policy.config, mesh, step, load) if checkpoint else load()
+    if not checkpoint:
+        return load()
+    return load_params(checkpoint, policy.config, mesh, step, load, unverified)
 
 
 def first_state(

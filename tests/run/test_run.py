@@ -199,3 +199,18 @@ def test_differences_name_absent_fields():
 
 def test_functions_are_named():
     assert to_json({"reward": math.gcd}) == {"reward": "math:gcd"}
+
+
+@pytest.mark.parametrize("found", [[1, 2, 3, 2, 3, 4], [1, 2, 2], [2, 1]])
+def test_updates_that_two_processes_wrote_are_refused(tmp_path, found):
+    run = RunDirectory.start(tmp_path, Config())
+    for update in found:
+        run.metrics(update, update, {})
+    before = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.raises(
+        UserError, match=r"update \d stands behind \d: two processes .* --overwrite"
+    ):
+        run.cut(4, 4)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    run.cut(0, 0)  # what comes after the restored counters goes anyway
+    assert (tmp_path / "metrics.jsonl").read_text() == ""

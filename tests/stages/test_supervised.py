@@ -9,14 +9,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, rows, save_model, tiny_course, write_rows
+from runs import Boundaries, Interrupted, StopAt, changed, rows, save_model, tiny_course, write_rows
 from safetensors.numpy import load_file
 from tiny import identical, largest_difference
 
 from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.commands import cli
 from r1jax.commands import sft as command
-from r1jax.errors import UserError
+from r1jax.errors import Stopped, UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
@@ -170,6 +170,22 @@ def test_other_data_under_the_same_name_is_not_resumed(model, data, tmp_path, mo
         file.write('{"prompt": "9+9=", "completion": " 18"}\n')
     with pytest.raises(UserError, match="saved with another data"):
         supervised.run(config)
+
+
+def test_stopped_by_signals_it_is_the_same_run(finished, model, data, tmp_path, monkeypatch):
+    """As it judges before the first update, between micro-batches, and as it judges later."""
+    config, stops = tiny_course(model, data, tmp_path / "run"), []
+    for at in (1, 3, 4, 5, 2, 6):
+        with monkeypatch.context() as patch:
+            Boundaries(patch, at)
+            with pytest.raises(Stopped) as stopped:
+                supervised.run(config)
+            stops.append(str(stopped.value))
+    supervised.run(config)
+    assert "begins anew" in stops[0] and "goes on from the checkpoint of update" in stops[-1]
+    assert rows(tmp_path / "run") == rows(Path(finished.run))
+    a, b = ((Path(c.run) / "eval.json").read_text() for c in (config, finished))
+    assert a == b
 
 
 def test_lora_trains_the_factors_alone(low_rank, model):

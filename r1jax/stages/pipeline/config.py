@@ -11,7 +11,7 @@ from r1jax.data import DataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rewards import SandboxConfig
-from r1jax.run.flags import ModelFlags, PlaceFlags
+from r1jax.run.flags import ModelFlags, PlaceFlags, TrustConfig
 from r1jax.stages.cold_start import ColdStartSettings
 from r1jax.stages.rejection import RejectionSettings
 from r1jax.stages.reward_model import JudgedSettings, PairwiseSettings
@@ -106,6 +106,9 @@ class R1Config(ModelFlags, PlaceFlags):
     students: tuple[str, ...] = ()
     """Students to distil into: NAME=MODEL, or one of the paper's (qwen-1.5b, qwen-7b, qwen-14b,
     qwen-32b, llama-8b, llama-70b), each with its learning rate."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """How stages that train nothing end when they are asked to, and which checkpoints they take
+    (the others: --zero.checkpoint.*)."""
     budget_minutes: float = 0.0
     """Time that the whole is meant to take, shown beside the time taken; 0: none."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -22,7 +22,7 @@ from r1jax.data.curation.streams import KEPT
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.data.examples.preferences import Feedback, PreferenceConfig
 from r1jax.errors import UserError
-from r1jax.run.flags import part
+from r1jax.run.flags import GraceConfig, part
 from r1jax.run.names import BASE, SAVED, STAGES
 from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
 from r1jax.stages.cold_start import ColdStartConfig
@@ -148,6 +148,7 @@ def _sampled(places: _Places, name: Name, stage: Any, teacher: str) -> Stage:
     kind, run = (ColdStartConfig, cold_start.run) if chains else (RejectionConfig, rejection.run)
     flags = _drawn(places, places.flags(name, teacher))
     flags["data"] = part(TrainDataConfig, flags["data"])
+    flags["checkpoint"] = places.config.checkpoint
     config = kind(**vars(stage), **flags)
     return Stage(name, name, run, config, asks=(teacher,), makes=(f"{KEPT}.jsonl",))
 
@@ -192,6 +193,7 @@ def _general(places: _Places) -> Stage:
         safety=general.judged_count if WORLD in general.safety else 0,
         noise=general.noise,
         seed=config.seed,
+        checkpoint=part(GraceConfig, config.checkpoint),
     )
     counts = {SFT: flags.sft, HELPFULNESS: flags.helpfulness, SAFETY: flags.safety}
     made = tuple(file for file, count in counts.items() if count)

@@ -23,6 +23,8 @@ from r1jax.run.compilation import kept_in
 from r1jax.run.directory import SCHEMA, inspect, read_json, to_json, write_json
 from r1jax.run.display import Stages
 from r1jax.run.environment import environment
+from r1jax.run.lock import owned
+from r1jax.run.signals import watched
 from r1jax.stages.opening import FREE
 from r1jax.stages.pipeline.assess import Assessor, headline, make_assessor
 from r1jax.stages.pipeline.config import R1Config
@@ -81,6 +83,12 @@ class Pipeline:
 def run(config: R1Config) -> None:
     """Runs the chosen stages that are not finished; summary and report as far as they go."""
     meshes.start_processes(config.process)
+    with watched(config.checkpoint.grace), owned(Path(config.run), config.take_over):
+        run_stages(config)
+
+
+def run_stages(config: R1Config) -> None:
+    """As `run`, for who owns the run directory."""
     stages = plan(config)
     writes = jax.process_index() == 0
     if writes and config.overwrite:

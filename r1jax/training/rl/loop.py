@@ -7,6 +7,7 @@ packed into micro-batches of B rows of T tokens.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack
+from r1jax.run.signals import boundary
 from r1jax.training.batches import over_completions
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
@@ -35,24 +37,35 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
     All state is in `loop`: what a checkpoint holds after an update is what the next one needs.
     """
     config = parts.config
-    while loop.update < config.updates:
-        files.profiler.before(loop.update + 1)
-        if loop.scored is None:  # else a rollout has updates left, perhaps from before a resume
-            loop.scored = new_rollout(parts, loop, files)
-        metrics, batches = learn(parts, loop)
-        record(parts, loop, files, metrics)
-        files.profiler.after(loop.update)
-        if int(loop.state.skipped) >= config.train.max_skipped:
-            advice = "lower --optimizer.lr or check --user-loss"
-            files.stop(loop.update, config.train.max_skipped, batches, advice)
-        score = None
-        if is_due(loop.update, config.eval.every, config.updates):
-            score = judge_held_out(parts, loop, files)
-        # A checkpoint with every evaluation, so that the best one can be kept.
-        if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
-            with loop.clock("checkpoint"):
-                files.checkpoints.save(saved(parts, loop), score)
+    with files.saving(loop, functools.partial(saved, parts)):
+        if loop.unjudged:  # it was stopped as it was judged
+            conclude(parts, loop, files)
+        while loop.update < config.updates:
+            files.profiler.before(loop.update + 1)
+            if loop.scored is None:  # else a rollout has updates left, perhaps from before a resume
+                with loop.given_back():
+                    loop.scored = new_rollout(parts, loop, files)
+            metrics, batches = learn(parts, loop)
+            record(parts, loop, files, metrics)
+            files.profiler.after(loop.update)
+            if int(loop.state.skipped) >= config.train.max_skipped:
+                advice = "lower --optimizer.lr or check --user-loss"
+                files.stop(loop.update, config.train.max_skipped, batches, advice)
+            conclude(parts, loop, files)
+            boundary()
     return loop
+
+
+def conclude(parts: Parts, loop: Loop, files: Files) -> None:
+    """What is due after an update: an evaluation, a checkpoint."""
+    config, score = parts.config, None
+    loop.unjudged = is_due(loop.update, config.eval.every, config.updates)
+    if loop.unjudged:
+        score, loop.unjudged = judge_held_out(parts, loop, files), False
+    # A checkpoint with every evaluation, so that the best one can be kept.
+    if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
+        with loop.clock("checkpoint"):
+            files.checkpoints.save(saved(parts, loop), score)
 
 
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
@@ -241,6 +254,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "taken": loop.taken,
         "done": loop.done,
         "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
+        "unjudged": loop.unjudged,
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
     return Saved(loop.state, loop.reference, pending, meta)
@@ -259,6 +273,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop = Loop(restored.state, restored.reference, restored.meta["rollout"],
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.unjudged = restored.meta.get("unjudged", False)
     loop.carried = carry.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )

@@ -137,7 +137,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
             policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
         ),
         logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        parent=find_parent(config.parent, config.parent_step),
+        parent=find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
         data={report.source: report.digest for report in reports},
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -11,15 +12,16 @@ from typing import NoReturn
 import jax
 import numpy as np
 
-from r1jax.checkpoint import Checkpoints
+from r1jax.checkpoint import Checkpoints, Saved
 from r1jax.data.packing import Sequences
-from r1jax.errors import UserError
+from r1jax.errors import Stopped, UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Progress
+from r1jax.run.signals import held
 from r1jax.run.sinks import Sink
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.optimizer import schedule
@@ -44,6 +46,7 @@ class Loop:
     tokens_seen: int = 0  # by updates so far, prompts included
     learnt_tokens_seen: int = 0  # those of completions in the loss
     carried: tuple[Group, ...] = ()  # of earlier rollouts, for the next one
+    unjudged: bool = False  # whether the last update's evaluation is still to be made
     warned: bool = False  # that sampler and trainer disagree: said once
 
     @property
@@ -59,6 +62,16 @@ class Loop:
             yield
         spent = time.perf_counter() - began
         self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
+
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """What a rollout took is as it was where the run is stopped before it was whole."""
+        before = self.taken, self.carried
+        try:
+            yield
+        except Stopped:
+            self.taken, self.carried = before
+            raise
 
     def learnt(
         self, sequences: Sequences, c: ModelConfig, lora: LoraConfig | None
@@ -95,6 +108,25 @@ class Files:
     def fresh(self) -> bool:
         """Whether the run begins: no checkpoint has been written yet."""
         return self.checkpoints.latest() is None
+
+    @contextmanager
+    def saving(self, loop: Loop, snapshot: Callable[[Loop], Saved]) -> Iterator[None]:
+        """Where a signal stops the loop inside, a checkpoint of that moment is written."""
+        with held(self.left):
+            try:
+                yield
+            except Stopped as stopped:
+                if loop.update and loop.update != self.checkpoints.latest():
+                    self.checkpoints.save(snapshot(loop))
+                self.checkpoints.wait()
+                name = signal.Signals(stopped.number).name
+                raise Stopped(stopped.number, f"{name}: ended; {self.left()}") from None
+
+    def left(self) -> str:
+        """What a run that ends now goes on from."""
+        step = self.checkpoints.whole
+        then = "begins anew" if step is None else f"goes on from the checkpoint of update {step}"
+        return f"the same command {then}"
 
     def row(self, loop: Loop, config: CourseConfig | RLConfig, metrics: dict[str, float]) -> None:
         """Writes the row of the update just made everywhere, with the seconds since the last."""

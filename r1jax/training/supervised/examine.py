@@ -16,6 +16,7 @@ from r1jax.losses.sft import sft
 from r1jax.mesh import replicated
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig, place_batch
 from r1jax.training.update import join, make_score
 from r1jax.types import Batch, Metrics, Params
@@ -69,6 +70,7 @@ def loss_examiner(
         for index in chunks(examples):
             part = examples.take(index)
             for batch in pack(part, *compute.shape, Denominators.of(part, max_tokens=1)):
+                boundary(often=True)
                 mean = jax.device_get(measure(params, place_batch(batch, mesh), base))["sft/nll"]
                 total, count = total + float(mean.sum), count + float(mean.count)
         nll = total / max(count, 1.0)

@@ -15,6 +15,7 @@ from r1jax.checkpoint import Saved
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, pack
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.rl.state import Files, Loop, is_due
 from r1jax.training.supervised.config import CourseConfig
@@ -126,6 +127,7 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
     restored = files.checkpoints.restore(step, state, course.identity)
     loop = Loop(restored.state, None, rollout=0)
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.unjudged = restored.meta.get("unjudged", False)
     files.run.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
@@ -133,24 +135,34 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
 
 def train(course: Course, loop: Loop, files: Files) -> Loop:
     """Runs until the last update; evaluates before the first, every so often and at the end."""
-    if loop.update == 0:
-        judge(course, loop, files)
     config = course.config
-    while loop.update < config.updates:
-        files.profiler.before(loop.update + 1)
-        metrics, batches = advance(course, loop, files)
-        files.row(loop, config, metrics)
-        files.profiler.after(loop.update)
-        if int(loop.state.skipped) >= MAX_SKIPPED:
-            files.stop(loop.update, MAX_SKIPPED, batches, "lower --optimizer.lr")
-        score = None
-        if is_due(loop.update, config.eval_every, config.updates):
-            score = judge(course, loop, files)
-        if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
-            with loop.clock("checkpoint"):
-                files.checkpoints.save(saved(course, loop), score)
+    with files.saving(loop, functools.partial(saved, course)):
+        if loop.update == 0:
+            judge(course, loop, files)
+        if loop.unjudged:  # it was stopped as it was judged
+            conclude(course, loop, files)
+        while loop.update < config.updates:
+            files.profiler.before(loop.update + 1)
+            metrics, batches = advance(course, loop, files)
+            files.row(loop, config, metrics)
+            files.profiler.after(loop.update)
+            if int(loop.state.skipped) >= MAX_SKIPPED:
+                files.stop(loop.update, MAX_SKIPPED, batches, "lower --optimizer.lr")
+            conclude(course, loop, files)
+            boundary()
     files.checkpoints.wait()
     return loop
+
+
+def conclude(course: Course, loop: Loop, files: Files) -> None:
+    """What is due after an update: an evaluation, a checkpoint."""
+    config, score = course.config, None
+    loop.unjudged = is_due(loop.update, config.eval_every, config.updates)
+    if loop.unjudged:
+        score, loop.unjudged = judge(course, loop, files), False
+    if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
+        with loop.clock("checkpoint"):
+            files.checkpoints.save(saved(course, loop), score)
 
 
 def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float], list[Batch]]:
@@ -171,11 +183,14 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
 
 def judge(course: Course, loop: Loop, files: Files) -> float | None:
     """Records what every held-out set says; returns the score of the first, None without one."""
+    files.progress.phase("evaluation")
+    with loop.clock("eval"):  # all before any is written: a signal may come between them
+        found = {
+            name: course.examine(loop.state.params, examples, course.base)
+            for name, examples in course.held_out.items()
+        }
     scores: list[float] = []
-    for name, examples in course.held_out.items():
-        files.progress.phase("evaluation")
-        with loop.clock("eval"):
-            examined = course.examine(loop.state.params, examples, course.base)
+    for name, examined in found.items():
         files.run.evaluation(loop.update, {"set": name, **examined.record})
         files.progress.note(f"update {loop.update}: {name}: {examined.line}")
         scores.append(examined.score)
@@ -185,4 +200,4 @@ def judge(course: Course, loop: Loop, files: Files) -> float | None:
 def saved(course: Course, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
     seen = [loop.tokens_seen, loop.learnt_tokens_seen]
-    return Saved(loop.state, None, {}, {**course.identity, "seen": seen})
+    return Saved(loop.state, None, {}, {**course.identity, "seen": seen, "unjudged": loop.unjudged})
