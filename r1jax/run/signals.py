@@ -60,7 +60,7 @@ class _Watch:
         if self.holding:
             _say(f"{name}: ends at the next safe boundary, at most {self.grace:g} s from now; "
                  "a second signal ends at once")  # fmt: skip
-        wakeups.settimeout(self.grace)
+        wakeups.settimeout(max(self.grace, 0.001))  # 0 would mean: do not wait, another error
         try:
             again = _next(wakeups)
         except TimeoutError:

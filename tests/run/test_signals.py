@@ -90,13 +90,14 @@ def stuck(outer, inner):
     return process
 
 
-def test_without_a_boundary_it_ends_when_the_grace_is_over_and_says_on_what():
-    process = stuck(60, 0.2)
+@pytest.mark.parametrize("grace", [0.2, 0.0])
+def test_without_a_boundary_it_ends_when_the_grace_is_over_and_says_on_what(grace):
+    process = stuck(60, grace)
     process.send_signal(signal.SIGTERM)
     out, said = process.communicate(timeout=30)
     assert (process.returncode, out) == (143, "goodbye\n")
     first, last = said.splitlines()
-    assert "at the next safe boundary, at most 0.2 s from now" in first
+    assert f"at the next safe boundary, at most {grace:g} s from now" in first
     assert last == "SIGTERM: ended at once (no safe boundary in time); update 5 is saved"
 
 
