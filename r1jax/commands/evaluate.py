@@ -23,7 +23,7 @@ from rich.text import Text
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
-from r1jax.errors import check_ranges
+from r1jax.errors import check_ranges, told
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
@@ -61,7 +61,10 @@ class Config(AskedFlags):
 
 
 def main(config: Config) -> None:
-    """Loads, samples, judges, prints."""
+    """Loads, samples, judges, prints; what is judged is written before the next set begins."""
+    if config.out:
+        with told(f"--out {config.out}: cannot be written"):
+            Path(config.out).mkdir(parents=True, exist_ok=True)
     mesh, data = make_mesh(config.mesh), config.data
     policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
     sets = load_eval_sets(data, print, PromptRoom(config.rollout.max_prompt, policy.prompts))
@@ -81,8 +84,10 @@ def main(config: Config) -> None:
             records.append(evaluation.record | {"seconds": time.time() - started})
             rows += completions_rows(evaluation)
             show(records[-1])
+            if config.out:
+                write(Path(config.out), records, rows)
     if config.out:
-        write(Path(config.out), records, rows)
+        print(f"{config.out}/eval.json")
 
 
 def show(record: Mapping[str, Any]) -> None:
@@ -105,10 +110,9 @@ def show(record: Mapping[str, Any]) -> None:
 
 def write(out: Path, records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Leaves eval.json and completions.jsonl in `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_jsonl(out / "completions.jsonl", rows)
-    write_json(out / "eval.json", records)
-    print(f"{out}/eval.json")
+    with told(f"--out {out}: cannot be written"):
+        write_jsonl(out / "completions.jsonl", rows)
+        write_json(out / "eval.json", records)
 
 
 COMMAND = Command(main, Config())

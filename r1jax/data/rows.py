@@ -19,6 +19,7 @@ LISTED = 5
 DEEPEST = 64  # objects and lists inside one another; what reads and writes rows goes down by calls
 
 _HALF = re.compile("[\ud800-\udfff]")
+_MAY_BE_ENDLESS = re.compile(r"[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
 _MAY_BE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -50,7 +51,8 @@ def read_json(text: str | bytes) -> Any:
         value = json.loads(text, parse_constant=_constant)
     except RecursionError:
         raise ValueError(_DEEP) from None
-    if text.count("[") + text.count("{") > DEEPEST or _MAY_BE_HALF.search(text):
+    deep = text.count("[") + text.count("{") > DEEPEST
+    if deep or _MAY_BE_HALF.search(text) or _MAY_BE_ENDLESS.search(text):
         _check(value)
     return value
 
@@ -64,7 +66,7 @@ def _constant(name: str) -> None:
 
 
 def _check(value: Any) -> None:
-    """Raises ValueError for half a character in any text, and for too deep a nesting."""
+    """Raises ValueError for half a character, a number read as infinite, too deep a nesting."""
     level, depth = [value], 0
     while level:
         for text in level:
@@ -72,6 +74,10 @@ def _check(value: Any) -> None:
                 raise ValueError(
                     f"holds half a character, {half}, without its other half; write the whole one "
                     "or take it out"
+                )
+            if isinstance(text, float) and math.isinf(text):
+                raise ValueError(
+                    "holds a number beyond 1.8e308; write it as text, or a smaller one"
                 )
         inside = [
             (*v.keys(), *v.values()) if isinstance(v, dict) else v

@@ -34,6 +34,7 @@ FAULTS = [
     (DEEP, f"line 2: lists and objects lie more than {DEEPEST} deep"),
     ("[" * 100 + "]" * 100, f"line 2: lists and objects lie more than {DEEPEST} deep"),
     ("Infinity", "line 2: Infinity is no number of JSON's"),
+    ("1e999", "line 2: holds a number beyond 1.8e308"),
     ("9" * 5000, "line 2: Exceeds the limit"),
     ("'x'", "line 2: not JSON"),
 ]

@@ -113,7 +113,6 @@ def test_two_processes_equal_one(model, tmp_path):
         (ProcessConfig("auto", 2, None), "the cluster says both"),
         (ProcessConfig("host:1"), "needs --process.count N"),
         (ProcessConfig("host:1", 2, 2), "from 0 to N - 1"),
-        (ProcessConfig("host:1", 2, -1), "from 0 to N - 1"),
     ],
 )
 def test_process_flags_that_do_not_fit_are_refused(flags, words):
