@@ -153,14 +153,8 @@ def _program(
         total = total * shrink + jnp.sum(weights, axis=1)
         return mixed * shrink[:, None] + product, higher, total
 
-    blocks = pl.cdiv(used, block)
-    if window:  # blocks before the window are not read, and parts share those behind
-        first = jnp.minimum(jnp.maximum(position + 1 - window, 0) // block, blocks)
-        part = pl.cdiv(blocks - first, splits)
-        begin, end = (jnp.minimum(first + edge * part, blocks) for edge in (split, split + 1))
-    else:
-        part = pl.cdiv(blocks, splits)
-        begin, end = (jnp.minimum(edge * part, blocks) for edge in (split, split + 1))
+    first = jnp.maximum(position + 1 - window, 0) // block if window else None
+    begin, end = _part(pl.cdiv(used, block), first, split, splits)
     mixed, top, total = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
     mixed = mixed if sums else mixed / total[:, None]
     in_group = rows < group
@@ -169,6 +163,18 @@ def _program(
     triton.store(where, mixed.astype(mixed_ref.dtype), mask=wide)
     for out, x in zip(sums, (top, total), strict=False):
         triton.store(out.at[rows], x, mask=in_group)
+
+
+def _part(blocks, first, split, splits):
+    """(begin, end) of the blocks that part `split` reads; those before `first` nobody does."""
+    from jax.experimental.pallas import cdiv
+
+    if first is None:
+        size = cdiv(blocks, splits)
+        return tuple(jnp.minimum(edge * size, blocks) for edge in (split, split + 1))
+    first = jnp.minimum(first, blocks)
+    size = cdiv(blocks - first, splits)
+    return tuple(jnp.minimum(first + edge * size, blocks) for edge in (split, split + 1))
 
 
 def _turned(at, cos, sin):
