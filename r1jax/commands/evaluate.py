@@ -23,7 +23,7 @@ from rich.text import Text
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
-from r1jax.errors import check_ranges, told
+from r1jax.errors import UserError, check_ranges, told
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
@@ -31,6 +31,7 @@ from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
 from r1jax.run.directory import write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
+from r1jax.run.names import CONFIG
 from r1jax.run.visible import line
 from r1jax.training.weights import trained_weights
 
@@ -63,6 +64,10 @@ class Config(AskedFlags):
 def main(config: Config) -> None:
     """Loads, samples, judges, prints; what is judged is written before the next set begins."""
     if config.out:
+        if (Path(config.out) / CONFIG).exists():
+            raise UserError(
+                f"--out {config.out}: is a run with an eval.json of its own; name another"
+            )
         with told(f"--out {config.out}: cannot be written"):
             Path(config.out).mkdir(parents=True, exist_ok=True)
     mesh, data = make_mesh(config.mesh), config.data

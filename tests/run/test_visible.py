@@ -2,10 +2,12 @@
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from r1jax.commands import compare, evaluate
+from r1jax.errors import UserError
 from r1jax.report.html import _templates
 from r1jax.run.visible import line, visible
 
@@ -35,6 +37,12 @@ def test_tables_take_names_as_they_are(capsys):
     assert "algebra [/x]" in said and "run [/y]" in said
     assert "level \\x1b[0m [/x]" in said and "\\x1b[31m \\u202e \\x9b2J [/x] [bold]" in said
     assert "\x1b" not in said
+
+
+def test_an_evaluation_does_not_write_into_a_run(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="is a run with an eval.json of its own"):
+        evaluate.main(evaluate.Config(out=str(tmp_path)))
 
 
 def test_a_page_shows_marks_of_direction_and_codes():
