@@ -46,7 +46,7 @@ its defaults; its golds stand in dollars as its README asks, and letters of a ch
 what is right. Where the two differ, the page says who is right.
 
 Ours were mended until they were right on the pairs of the page's own, so their score says only that
-they stay so. The blind pairs at the end are the comparison.
+they stay so. The first run of the blind pairs, at the end, is the comparison.
 
 - Alternatives where one value is asked for are a guess, and wrong. A gold with several values wants
   all of them and no other, in any order; a point has an order, a set has none.
@@ -60,7 +60,9 @@ they stay so. The blind pairs at the end are the comparison.
 BLIND = """\
 ## Pairs written blind
 
-Written before the graders were changed, by somebody who had not read them; first and only run.
+Written before the graders were changed, by somebody who had not read them. The first run, before
+anything was mended on them: {first} (false 1: {false_1}, false 0: {false_0}), math-verify {theirs}.
+The column *first run* keeps its verdicts. Later verdicts are no longer blind.
 """
 
 
@@ -76,6 +78,8 @@ class Pair:
     why: str
     group: str = ""
     wrapping: str = ""
+    first: int | None = None
+    """Our verdict when a blind pair was first judged."""
 
     @property
     def problem(self) -> Problem:
@@ -152,20 +156,41 @@ def _visible(char: str) -> bool:
 
 
 def verdicts_table(rows: Iterable[Judged]) -> str:
-    """The pairs with both verdicts."""
+    """The pairs with both verdicts, and that of the first run where there was one."""
+    rows = list(rows)
+    first = [row.pair.first for row in rows]
     heads = ["kind", "gold", "text", "right", "ours", "math-verify", "who is right", "why"]
     lines = [
         [
             ", ".join(filter(None, (row.pair.kind, row.pair.wrapping))),
             *(shown(text) for text in (row.pair.gold, row.pair.text)),
             int(row.pair.right),
-            *(str(v) if v == row.pair.right else f"**{v}**" for v in (row.ours, row.theirs)),
+            *(_marked(verdict, row.pair.right) for verdict in (row.ours, row.theirs)),
             row.better,
             row.pair.why,
         ]
         for row in rows
     ]
+    if None not in first:
+        heads.insert(4, "first run")
+        for line, row in zip(lines, rows, strict=True):
+            line.insert(4, _marked(row.pair.first, row.pair.right))
     return markdown_table(heads, lines)
+
+
+def _marked(verdict: int | None, right: int) -> str:
+    return str(verdict) if verdict == right else f"**{verdict}**"
+
+
+def blind_text(rows: Sequence[Judged]) -> str:
+    """The blind pairs' introduction, with what their first run gave."""
+    wrong = [row.pair.first for row in rows if row.pair.first != row.pair.right]
+    return BLIND.format(
+        first=f"{len(rows) - len(wrong)} of {len(rows)} right",
+        false_1=wrong.count(1),
+        false_0=wrong.count(0),
+        theirs=sum(row.theirs == row.pair.right for row in rows),
+    )
 
 
 def totals_table(title: str, parts: dict[str, Sequence[Judged]]) -> str:
@@ -214,7 +239,7 @@ def page() -> str:
         parts += [f"## {name[0].upper()}{name[1:]}\n", verdicts_table(rows), ""]
     if blind:
         totals = totals_table("grader", by(blind, "kind") | {"**all**": blind})
-        parts += [BLIND, totals, f"\n{differences(blind)}\n", verdicts_table(blind), ""]
+        parts += [blind_text(blind), totals, f"\n{differences(blind)}\n", verdicts_table(blind), ""]
     return "\n".join(parts)
 
 

@@ -1,5 +1,7 @@
 """The reading and comparison of final answers: pairs with their right verdict, and laws."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -408,3 +410,28 @@ def test_what_cannot_be_seen_is_no_thought():
         assert not is_strict_format(f"<think>{unseen}</think><answer>7</answer>")
         assert not is_strict_format(f"<think>w</think><answer>{unseen}</answer>")
     assert is_strict_format("<think>w</think><answer>7</answer>")
+
+
+_DIGITS = st.integers(1, 99)
+
+
+@given(shape=st.sampled_from(["\\frac{%d}{%d}", "%d^{%d}", "%d\\sqrt{%d}", "\\frac{%d}{x^{%d}}"]),
+       gold=st.tuples(_DIGITS, _DIGITS), cut=st.integers(1, 3))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_digits_do_not_move_between_braces(shape, gold, cut):
+    digits = f"{gold[0]}{gold[1]}"
+    assume(cut < len(digits) and digits[cut] != "0")
+    moved = (int(digits[:cut]), int(digits[cut:]))
+    assume(moved != gold and _worth(shape, *moved) != _worth(shape, *gold))
+    problem = Problem("p", "", shape % gold, grader="math")
+    assert grade(problem, shape % gold) == 1.0
+    assert grade(problem, shape % moved) == 0.0
+
+
+def _worth(shape: str, a: int, b: int) -> object:
+    """What tells two formulas of one shape apart."""
+    if "\\sqrt" in shape:
+        return a * a * b
+    if "x" in shape:
+        return a, b
+    return Fraction(a, b) if "frac" in shape else a**b

@@ -43,7 +43,8 @@ def leaf(gold: Value, given: Value) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    return re.sub(r"[ {}]+", "", text).removeprefix("+")
+    # Inner braces stay: \frac{11}{2} is no \frac{1}{12}. So do spaces between digits.
+    return re.sub(r"(?<![0-9]) +| +(?![0-9])", "", text).strip("{}").removeprefix("+")
 
 
 def algebra(gold: str, given: str) -> bool:
