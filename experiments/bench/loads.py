@@ -45,12 +45,10 @@ def parse_case(case: str) -> tuple[int, int]:
 def fixed(slots: int, tokens: int, prompt: int, group: int, vocab: int, seed: int) -> Load:
     """As many completions as slots, all of one length, `group` of them to a random prompt.
 
-    Raises UserError where the groups do not fill the slots and for an empty prompt.
+    Raises UserError where the groups do not fill the slots.
     """
     if group < 1 or slots % group:
         raise UserError(f"--groups {group}: must divide the {slots} slots of --cases")
-    if prompt < 1:
-        raise UserError(f"--prompt {prompt}: a prompt has at least 1 token")
     texts = np.random.default_rng(seed).integers(0, vocab, (slots // group, prompt)).tolist()
     prompts = [Prompt(tuple(text), i, group, limit=tokens) for i, text in enumerate(texts)]
     return Load(f"{slots}x{tokens} after {prompt}", slots, group, prompts)

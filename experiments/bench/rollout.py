@@ -21,6 +21,7 @@ from r1jax.mesh import row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
+from r1jax.rollout.programs import programs
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
 
@@ -39,7 +40,8 @@ class Setup:
     weights: WeightFormat = "same"
 
     def engine(self, load: Load) -> Engine:
-        """An engine just large enough for a load."""
+        """An engine just large enough for a load, which compiles anew: that is measured too."""
+        programs.cache_clear()
         prompts, completions = zip(*load.lengths, strict=True)
         config = dataclasses.replace(
             self.rollout, slots=load.slots, max_prompt=max(prompts), max_tokens=max(completions)

@@ -64,6 +64,7 @@ class Trainer:
         rows = trained_rows(c, self.lora)
         self.optimizer = make_optimizer(optimizer, 1000, table.decay_mask(rows))
         loss = grpo(PRESETS["research"], on_policy=True)
+        make_functions.cache_clear()  # compiling is measured too
         self.functions = make_functions(c, mesh, self.compute, loss, self.optimizer, lora=self.lora)
         self._compile(rows)
 

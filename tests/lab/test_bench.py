@@ -126,7 +126,7 @@ BAD = {
     "--cases 0x4": "--cases 0x4: expected",
     "--cases 8x4 --groups 3": "--groups 3: must divide the 8 slots",
     "--cases 8x4 --groups 0": "--groups 0: must divide",
-    "--cases 8x4 --groups 1 --prompt 0": "--prompt 0: a prompt has at least 1 token",
+    "--cases 8x4 --groups 1 --prompt 0": "--prompt 0: must be at least 1",
     "--cases": "--cases, --groups: name at least one",
     "--shape 3b": "--shape 3b: no such shape; choose from tiny, 0.5b, 1.5b, 7b",
     "--repeats 0": "--repeats 0: must be at least 1",
