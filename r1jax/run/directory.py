@@ -147,8 +147,7 @@ class RunDirectory:
                     "processes have written to this run; start anew with --overwrite"
                 )
         for name in (names.METRICS, names.SAMPLES, names.TRANSCRIPTS):
-            path = self.path / name
-            if path.exists():
+            if (path := self.path / name).exists():
                 write_jsonl(path, filter(kept, read_jsonl(path)))
         if (self.path / names.EVALUATIONS).exists():
             write_json(self.path / names.EVALUATIONS, list(filter(kept, self.evaluations())))
@@ -242,25 +241,26 @@ def read_json(path: Path) -> Any:
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The rows of a file that was appended to; a half-written last line is left out.
 
-    Raises UserError naming the line when an earlier one is not JSON.
+    Raises UserError naming the line when an earlier one is no JSON object.
     """
-    lines = path.read_bytes().split(b"\n")
     rows = []
     # What follows the last newline is empty, or a row whose writing was interrupted.
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
+            whole = isinstance(row, dict) and isinstance(row.get("update", 0), int)
         except (ValueError, RecursionError):
-            raise UserError(
-                f"{path}, line {number}: not JSON; remove it, or start anew with --overwrite"
-            ) from None
+            whole = False
+        if not whole:
+            raise UserError(f"{path}, line {number}: not JSON; remove it, or take --overwrite")
+        rows.append(row)
     return rows
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces `path` in one step: a reader, or a crash, sees the old file or the new one."""
     text = json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, f"{text}\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

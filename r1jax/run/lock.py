@@ -97,10 +97,9 @@ def _writable(path: Path) -> Iterator[None]:
         inside = isinstance(name, str) and Path(name).absolute().is_relative_to(path.absolute())
         if not inside and error.errno not in FULL:
             raise
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); what was saved before is whole, and "
-            "the same command goes on from it once that is mended"
-        ) from error
+        left = "what was saved before is whole, and the same command goes on from it once that is "
+        left = f"{left}mended" if path.exists() else "it was removed while the run wrote there"
+        raise UserError(f"{path}: cannot be written ({error.strerror}); {left}") from error
 
 
 def _open(path: Path) -> tuple[IO[str], bool | None]:
@@ -128,9 +127,12 @@ def _read(file: IO[str]) -> dict[str, Any]:
     """What the owner says of itself; nothing where it was cut short or is about to."""
     file.seek(0)
     try:
-        return json.loads(file.read())
-    except ValueError:
+        owner = json.loads(file.read())
+    except (ValueError, RecursionError):
         return {}
+    known = {"pid": int, "host": str, "since": str}
+    whole = isinstance(owner, dict) and all(isinstance(owner.get(k), t) for k, t in known.items())
+    return owner if whole else {}
 
 
 def _named(owner: dict[str, Any]) -> str:

@@ -127,3 +127,13 @@ def test_a_directory_that_vanished_is_named(tmp_path):
 def test_what_is_wrong_elsewhere_is_not_the_run_directorys(tmp_path):
     with pytest.raises(FileNotFoundError), owned(tmp_path / "run", False):
         (tmp_path / "elsewhere").open()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "null", "3", '{"host": "other"}', '{"host": 7, "pid": 1, "since": ""}', "[" * 5000],
+)
+def test_a_file_that_names_no_owner_leaves_the_word_to_the_lock(tmp_path, text):
+    (tmp_path / OWNER).write_text(text)
+    with owned(tmp_path, take_over=False):
+        assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()

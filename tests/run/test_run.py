@@ -214,3 +214,10 @@ def test_updates_that_two_processes_wrote_are_refused(tmp_path, found):
     assert (tmp_path / "metrics.jsonl").read_text() == before
     run.cut(0, 0)  # what comes after the restored counters goes anyway
     assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("row", ["[1]", "null", '{"update": "1"}', "[" * 5000])
+def test_a_row_of_another_kind_is_named_by_its_line(tmp_path, row):
+    (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n' + row + "\n")
+    with pytest.raises(UserError, match="metrics.jsonl, line 2: not JSON"):
+        read_jsonl(tmp_path / "metrics.jsonl")
