@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from r1jax.commands import Command
+from r1jax.data.rows import refuse_overwrite
 from r1jax.errors import UserError
 from r1jax.run.directory import flatten, read_json, read_jsonl, write_text
 from r1jax.run.visible import line
@@ -51,6 +52,9 @@ def main(config: Config) -> None:
     paths = [Path(run) for run in config.runs]
     if not paths:
         raise UserError("--runs: name at least one run directory, as in --runs runs/sweep/*")
+    if config.out:
+        read = [file for path in paths for file in (path.iterdir() if path.is_dir() else ())]
+        refuse_overwrite("--out", config.out, read)
     configs = [read_config(path) for path in paths]
     results = [read_result(path, config.metrics) for path in paths]
     if config.by:

@@ -19,7 +19,7 @@ from typing import Any
 from r1jax.commands import Command
 from r1jax.data.curation.decontaminate import Match, overlaps
 from r1jax.data.problems.layouts import Columns
-from r1jax.data.rows import open_rows
+from r1jax.data.rows import open_rows, refuse_overwrite
 from r1jax.errors import UserError, check_ranges
 from r1jax.run.directory import write_json, write_jsonl
 
@@ -58,6 +58,9 @@ def main(config: Config) -> None:
     out = Path(config.out)
     if out.suffix != ".jsonl" or out.is_dir():
         raise UserError(f"--out {out}: expected the name of a file that ends in .jsonl")
+    report = out.with_suffix(".report.json")
+    for path in (out, report):
+        refuse_overwrite("--out", path, [config.train, *config.eval])
     rows = list(questions(config.train, config.column))
     evaluation = {
         f"{short}#{name}": text
@@ -67,7 +70,6 @@ def main(config: Config) -> None:
     matches = overlaps(((name, text) for name, text, _ in rows), evaluation, config.n, config.share)
     dropped = {match.train for match in matches}
     kept = [row for name, _, row in rows if name not in dropped]
-    report = out.with_suffix(".report.json")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, digest(config, len(rows), len(kept), matches))

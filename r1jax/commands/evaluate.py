@@ -23,6 +23,7 @@ from rich.text import Text
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
+from r1jax.data.rows import refuse_overwrite
 from r1jax.errors import UserError, check_ranges, told
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
@@ -34,6 +35,8 @@ from r1jax.run.flags import AskedFlags
 from r1jax.run.names import CONFIG
 from r1jax.run.visible import line
 from r1jax.training.weights import trained_weights
+
+WRITTEN = ("completions.jsonl", "eval.json")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def main(config: Config) -> None:
             raise UserError(
                 f"--out {config.out}: is a run with an eval.json of its own; name another"
             )
+        for name in WRITTEN:
+            refuse_overwrite("--out", Path(config.out) / name, config.data.eval)
         with told(f"--out {config.out}: cannot be written"):
             Path(config.out).mkdir(parents=True, exist_ok=True)
     mesh, data = make_mesh(config.mesh), config.data
@@ -116,8 +121,8 @@ def show(record: Mapping[str, Any]) -> None:
 def write(out: Path, records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Leaves eval.json and completions.jsonl in `out`."""
     with told(f"--out {out}: cannot be written"):
-        write_jsonl(out / "completions.jsonl", rows)
-        write_json(out / "eval.json", records)
+        write_jsonl(out / WRITTEN[0], rows)
+        write_json(out / WRITTEN[1], records)
 
 
 COMMAND = Command(main, Config())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,20 @@ def read_json(text: str | bytes) -> Any:
         value = json.loads(text, parse_constant=_constant)
     except RecursionError:
         raise ValueError(_DEEP) from None
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError) or _NUMBER not in str(error):
+            raise
+        raise ValueError(
+            f"holds a whole number of more than {sys.get_int_max_str_digits()} digits; write it as "
+            "text"
+        ) from None
     deep = text.count("[") + text.count("{") > DEEPEST
     if deep or _MAY_BE_HALF.search(text) or _MAY_BE_ENDLESS.search(text):
         _check(value)
     return value
 
 
+_NUMBER = "integer string conversion"  # in Python's words for a number that it will not read
 _DEEP = f"lists and objects lie more than {DEEPEST} deep in one another"
 
 
@@ -96,6 +106,15 @@ def half_character(text: str) -> str:
     """
     half = _HALF.search(text)
     return f"\\u{ord(half.group()):04x}" if half else ""
+
+
+def refuse_overwrite(flag: str, out: str | Path, sources: Sequence[str | Path]) -> None:
+    """Raises UserError where the file `out` is one of the sources, by whatever name or link."""
+    for source in sources:
+        name = Path(str(source).partition("?")[0])
+        there = os.path.exists(name) and os.path.exists(out)
+        if os.path.realpath(name) == os.path.realpath(out) or there and os.path.samefile(name, out):
+            raise UserError(f"{flag} {out}: is read as {source}; name another file")
 
 
 def listed(reasons: Sequence[str]) -> str:
@@ -144,11 +163,18 @@ def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
 
 def jsonl_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """(line, row) of a JSONL file; UserError naming a line that is no object."""
+    begun = False
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
+            if not begun and line.lstrip().startswith(b"["):
+                raise UserError(
+                    f"{path}: is one JSON array; expected an object {{...}} per line "
+                    f"(jq -c '.[]' {path} writes them so)"
+                )
+            begun = True
             try:
                 row = read_json(line)
             except json.JSONDecodeError as error:

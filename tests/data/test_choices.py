@@ -71,6 +71,7 @@ def test_empty_options_at_the_end_are_none(tmp_path):
         ({"choices": ["1", "2", "3"], "answer": "1"}, "'1' names none of the 3 options, or two"),
         ({"choices": [1, 2, 3], "answer": 2}, "2 names none of the 3 options, or two"),
         ({"choices": ["red", "red", "blue"], "answer": "red"}, "names none"),
+        ({"choices": ["red", "red", "blue"], "answer": "B"}, "right option, 'red', is there twice"),
         ({"choices": COLOURS, "answer": None}, "column answer: None names none"),
         ({"choices": COLOURS, "answer": math.nan}, "column answer: None names none"),
         ({"choices": COLOURS, "answer": True}, "True names none"),

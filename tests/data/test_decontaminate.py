@@ -62,6 +62,20 @@ def test_words_and_shares_by_hand():
         overlaps([], {}, n=0)
 
 
+@pytest.mark.parametrize("out", ["t.jsonl", "e.jsonl", "soft.jsonl", "hard.jsonl", "report.jsonl"])
+def test_an_output_that_is_an_input_is_refused(tmp_path, out):
+    text = '{"question": "1+1?", "answer": 2}\n'
+    (tmp_path / "report.report.json").symlink_to(tmp_path / "t.jsonl")
+    for name in ("t", "e"):
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    (tmp_path / "soft.jsonl").symlink_to("t.jsonl")
+    (tmp_path / "hard.jsonl").hardlink_to(tmp_path / "e.jsonl")
+    flags = dict(train=f"{tmp_path}/t.jsonl?answer=2", eval=(f"{tmp_path}/e.jsonl",))
+    with pytest.raises(UserError, match=r"\A--out [^\n]* is read as [^\n]*; name another file\Z"):
+        decontaminate.main(decontaminate.Config(**flags, out=f"{tmp_path}/{out}"))
+    assert all((tmp_path / f"{name}.jsonl").read_text() == text for name in ("t", "e"))
+
+
 def test_the_command(tmp_path, capsys):
     long = "tell me how many apples are left when {} of the twelve have been eaten up"
     train = [{"id": f"t{i}", "question": long.format(i), "answer": i} for i in (1, 2)]

@@ -75,6 +75,22 @@ def test_rows_without_an_answer_are_dropped_and_counted(tmp_path):
     assert str(report).endswith("1 of 2 problems kept; 1 rows marked answer_missing dropped")
 
 
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [("false", 0), ("False", 0), (0.0, 0), ("", 0), (None, 0), ("true", 1), ("1", 1), (True, 1)],
+)
+def test_a_mark_of_no_answer_is_read_by_what_it_says(tmp_path, said, missing):
+    row = {"question": "2?", "answer": "2", "answer_missing": said}
+    kept, report = load_file(write(tmp_path / "a.jsonl", MATH, row), DataConfig())
+    assert (len(kept), report.missing) == (2 - missing, missing)
+
+
+def test_one_question_with_two_answers_is_said(tmp_path):
+    rows = [{"question": "1+1?", "answer": answer} for answer in ("2", "3", " 2", "2", "4")]
+    _, report = load_file(write(tmp_path / "a.jsonl", *rows), DataConfig())
+    assert str(report).endswith("4 repeated questions dropped (2 with another answer)")
+
+
 SHOWN = "Which?\nA. red\nB. green\nC. blue"
 
 
@@ -205,6 +221,13 @@ def test_a_part_of_a_file_by_the_values_of_a_column(tmp_path):
     "row, flags, line",
     [
         ({"question": "?", "choices": ["a"], "answer": 0}, {}, "expected 2 to 10 options"),
+        ({"nums": [], "target": 3}, {}, "column nums: is empty; expected at least one number"),
+        (MATH | {"answer_missing": "perhaps"}, {}, "answer_missing: is 'perhaps'; expected true"),
+        (
+            gpqa_row(0, **{"Incorrect Answer 2": gpqa_row(0)["Correct Answer"]}),
+            {},
+            "is there twice; take one out",
+        ),
         (
             {"question": "?", "choices": ["a", "b"], "answer": 2},
             {},

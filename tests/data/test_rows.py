@@ -8,8 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from r1jax.commands import cli, decontaminate
-from r1jax.data import DataConfig, load_file, open_source
+from r1jax.commands import cli, compare, decontaminate, evaluate
+from r1jax.data import DataConfig, EvalDataConfig, load_file, open_source
 from r1jax.data.curation.streams import Streams
 from r1jax.data.examples.conversations import ConversationConfig, read_conversations
 from r1jax.data.examples.preferences import PreferenceConfig, read_judged
@@ -35,7 +35,7 @@ FAULTS = [
     ("[" * 100 + "]" * 100, f"line 2: lists and objects lie more than {DEEPEST} deep"),
     ("Infinity", "line 2: Infinity is no number of JSON's"),
     ("1e999", "line 2: holds a number beyond 1.8e308"),
-    ("9" * 5000, "line 2: Exceeds the limit"),
+    ("9" * 5000, "line 2: holds a whole number of more than 4300 digits; write it as"),
     ("'x'", "line 2: not JSON"),
 ]
 
@@ -172,3 +172,29 @@ def test_samples_that_were_cut_or_overwritten_are_not_taken_up(tmp_path):
     kept.write_bytes(kept.read_bytes()[:-5])
     with pytest.raises(UserError, match="kept.jsonl: ends before what prompts.jsonl says of it"):
         Streams(tmp_path, fresh=False)
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"question": "1+1?", "answer": 2}]', "\n[\n  {}\n]\n", "[1]\n[2]"]
+)
+def test_a_file_that_is_one_array_says_so(tmp_path, text):
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(UserError, match=r"\A[^\n]*a\.jsonl: is one JSON array; [^\n]*\Z"):
+        load_file(str(tmp_path / "a.jsonl"), DataConfig())
+
+
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_an_output_beside_its_inputs_does_not_overwrite_them(tmp_path, command):
+    (tmp_path / "config.json").write_text("{}")
+    if command == "compare":
+        config = compare.Config(
+            runs=(str(tmp_path),), out=str(tmp_path / "x" / ".." / "config.json")
+        )
+    else:
+        (tmp_path / "completions.jsonl").symlink_to(tmp_path / "config.json")
+        data = EvalDataConfig(eval=(str(tmp_path / "completions.jsonl"),), template="mini")
+        (tmp_path / "out").symlink_to(tmp_path)
+        (tmp_path / "config.json").rename(tmp_path / "rows.json")
+        config = evaluate.Config(out=str(tmp_path / "out"), data=data)
+    with pytest.raises(UserError, match=r"\A--out [^\n]* is read as [^\n]*; name another file\Z"):
+        (compare if command == "compare" else evaluate).main(config)

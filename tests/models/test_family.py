@@ -212,7 +212,7 @@ def test_a_config_of_other_arithmetic_or_type_is_one_line(change, named):
     ("change", "field", "value"),
     [
         ({"rope_scaling": None}, "rope_scaling", None),
-        ({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}}, "rope_theta", 5.0),
+        ({"rope_parameters": {"rope_theta": 5.0}, "rope_theta": None}, "rope_theta", 5.0),
         ({"rope_theta": None}, "rope_theta", 10000.0),
         ({"eos_token_id": [5, 6]}, "eos_ids", (5, 6)),
         ({"eos_token_id": None}, "eos_ids", ()),

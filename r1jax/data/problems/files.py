@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from r1jax.data.config import SourceConfig
 from r1jax.data.problems.layouts import LAYOUTS, Columns, detect
 from r1jax.data.problems.room import PromptRoom
-from r1jax.data.rows import LISTED, Row, listed, open_rows
+from r1jax.data.rows import LISTED, Row, is_blank, listed, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.graders import UNRULED, check_gold
@@ -31,12 +31,14 @@ class DataReport:
     examples: tuple[str, ...] = ()  # the first few unreadable ones: where, what, why
     too_long: tuple[str, ...] = ()  # prompts that were left out: where, how long
     digest: str = ""  # of what was kept, in its order
+    contradictory: int = 0  # duplicates whose answer is not that of the question's first row
 
     def __str__(self) -> str:
         """One line for the terminal."""
         parts = [f"{self.source}: {self.kept} of {self.rows} problems kept"]
         if self.duplicates:
-            parts.append(f"{self.duplicates} repeated questions dropped")
+            other = f" ({self.contradictory} with another answer)" if self.contradictory else ""
+            parts.append(f"{self.duplicates} repeated questions dropped{other}")
         if self.missing:
             parts.append(f"{self.missing} rows marked answer_missing dropped")
         if self.unreadable:
@@ -68,12 +70,12 @@ def load_file(
     unit, rows = open_rows(path)
     problems: dict[str, Problem] = {}
     places: list[str] = []
-    n_rows = duplicates = missing = 0
+    n_rows = duplicates = contradictory = missing = 0
     unreadable: list[str] = []
     for number, row in rows:
         n_rows += 1
         where = f"{path}, {unit} {number}"
-        if row.get("answer_missing"):
+        if _says_missing(row, where):
             missing += 1
             continue
         problem = _problem(row, where, config)
@@ -81,6 +83,7 @@ def load_file(
             if row.get("id") is not None:
                 raise UserError(f"{where}, column id: {problem.id!r} is used twice; make it unique")
             duplicates += 1
+            contradictory += problem.answer.strip() != problems[problem.id].answer.strip()
         elif (why := _unreadable(problem, where)) is not None:
             unreadable.append(f"{unit} {number} ({why})")
         else:
@@ -90,12 +93,23 @@ def load_file(
         raise UserError(f"{path}: is empty; expected one problem per {unit}")
     report = DataReport(
         path, n_rows, len(problems), duplicates, len(unreadable), missing,
-        tuple(unreadable[:LISTED]),
+        tuple(unreadable[:LISTED]), contradictory=contradictory,
     )  # fmt: skip
     _refuse_unreadable(report, config)
     kept, too_long = _with_room(path, list(problems.values()), places, config, room)
     report = replace(report, kept=len(kept), too_long=too_long, digest=_digest(kept))
     return kept, report
+
+
+def _says_missing(row: Row, where: str) -> bool:
+    """Whether a row says that it has no answer; UserError where what it says is neither."""
+    said = row.get("answer_missing")
+    words = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True,
+             "yes": True}  # fmt: skip
+    word = "" if is_blank(said) else str(said).strip().lower().removesuffix(".0")
+    if word not in words:
+        raise UserError(f"{where}, column answer_missing: is {said!r:.40}; expected true or false")
+    return words[word]
 
 
 def _with_room(

@@ -158,6 +158,7 @@ def choice(c: Columns) -> Problem:
             f"{len(options.texts)} options, or two; expected one of {', '.join(marks)}, a place "
             "from 0, or an option's text"
         )
+    _alone(c, options.texts, gold)
     return c.problem(
         lettered(question, options.texts), LETTERS[gold], "choice",
         (question_column, column, *options.columns), {"options": list(options.texts)},
@@ -170,6 +171,7 @@ def gpqa(c: Columns) -> Problem:
     names = ("Correct Answer", *(f"Incorrect Answer {i}" for i in (1, 2, 3)))
     columns = [c.find("answer", None, (name,)) for name in names]
     options = [c.text(column).strip() for column in columns]
+    _alone(c, options, 0)
     identity = next((str(c.row[n]) for n in ("id", "Record ID") if c.row.get(n)), None)
     identity = identity or question_hash("\n".join([question, *sorted(options)]))
     order = list(range(len(options)))
@@ -180,6 +182,14 @@ def gpqa(c: Columns) -> Problem:
         (question_column, *columns), {"options": shown},
     )  # fmt: skip
     return Problem(identity, problem.question, problem.answer, problem.grader, problem.metadata)
+
+
+def _alone(c: Columns, options: Sequence[str], gold: int) -> None:
+    """UserError where another option says the same as the right one: its letter would be wrong."""
+    if options.count(options[gold]) > 1:
+        raise UserError(
+            f"{c.where}: the right option, {options[gold]!r:.40}, is there twice; take one out"
+        )
 
 
 def mbpp(c: Columns) -> Problem:
@@ -222,6 +232,8 @@ def countdown(c: Columns) -> Problem:
         raise UserError(
             f"{c.where}: expected a list of whole numbers in {column} and one in target"
         ) from None
+    if not numbers:
+        raise UserError(f"{c.where}, column {column}: is empty; expected at least one number")
     problem = countdown_problem(numbers, target)
     more = {k: v for k, v in c.row.items() if k not in (column, "target", "id")}
     identity = problem.id if c.row.get("id") is None else c.text("id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,10 @@ def llama(raw: Mapping[str, Any]) -> ModelConfig:
     )
 
 
+HEADS = re.compile(
+    r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|MaskedLM)$"
+)
+"""Ends of classes of transformers that say something else than the next token."""
 FAMILIES: dict[str, Family] = {"qwen2": qwen2, "qwen3": qwen3, "llama": llama}
 
 
@@ -71,6 +76,9 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
         refuse(raw, sliding_window=(None,), use_sliding_window=(None, False))
         if any(_layer_types(raw) or ()):
             raise UserError("layer_types asks for sliding_attention; this family has no windows")
+    eps = number(raw, "rms_norm_eps", float, 1e-6)
+    if eps >= 1:
+        raise UserError(f"rms_norm_eps is {shown(eps)}; it must be above 0 and below 1")
     heads, d_model = number(raw, "num_attention_heads", int), number(raw, "hidden_size", int)
     kv_heads = number(raw, "num_key_value_heads", int, heads)
     if heads % kv_heads:
@@ -90,7 +98,7 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
         max_position=number(raw, "max_position_embeddings", int, 32768),
         rope_theta=theta,
         rope_scaling=scaling,
-        rms_eps=number(raw, "rms_norm_eps", float, 1e-6),
+        rms_eps=eps,
         tied=flag(raw, "tie_word_embeddings"),
         bos_id=bos[0] if bos else None,
         eos_ids=token_ids(raw, "eos_token_id", vocab_size),
@@ -102,9 +110,11 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
 def _name(raw: Mapping[str, Any]) -> dict[str, str]:
     """The family, and where r1jax does not know it the class of transformers it belongs to."""
     family, classes = raw.get("model_type"), raw.get("architectures") or []
+    named = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    if named and (other := next(filter(HEADS.search, classes), None)):
+        raise UserError(f"architectures names {shown(other)}; only models of text are read")
     if family in ARCHITECTURES:
         return {"family": family}
-    named = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
     if not isinstance(family, str) or not named:
         raise UserError(
             f"model_type is {shown(family)} and architectures {shown(classes)}; "
@@ -198,6 +208,10 @@ def _rope(raw: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
         if name not in ("default", "llama3") or name != kind:
             raise UserError(f"rope type {shown(name)} is not supported; use default or llama3")
     theta = number(_first("rope_theta", nested, raw), "rope_theta", float, 10000.0)
+    if raw.get("rope_theta") not in (None, theta):
+        raise UserError(
+            f"rope_theta is {shown(raw['rope_theta'])}, and in {where} {theta}; take one out"
+        )
     length = "original_max_position_embeddings"
     lengths, longest = _first(length, raw, nested), raw.get("max_position_embeddings")
     scaling = None

@@ -37,8 +37,8 @@ IRRELEVANT: dict[str, tuple[str, ...]] = {
         "task_specific_params",
     ),
     "of two stacks, of which a decoder is one": (
-        "add_cross_attention", "cross_attention_hidden_size", "decoder_start_token_id",
-        "is_decoder", "tie_encoder_decoder",
+        "cross_attention_hidden_size", "decoder_start_token_id", "is_decoder",
+        "tie_encoder_decoder",
     ),
     "names and versions": (
         "_commit_hash", "_name_or_path", "architectures", "model_type", "name_or_path",
@@ -56,6 +56,12 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "per_layer_config": (None, {}),
     "pruned_heads": (None, {}),
     "is_encoder_decoder": (None, False),
+    "add_cross_attention": (None, False),
+    "is_causal": (None, True),
+    "use_bidirectional_attention": (None, False),
+    "text_config": (None, {}),
+    "vision_config": (None, {}),
+    "audio_config": (None, {}),
     "partial_rotary_factor": (None, 1.0),
     "attention_chunk_size": (None,),
     "no_rope_layers": (None, []),
@@ -73,6 +79,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "residual_multiplier": (None, 1.0),
     "logits_scaling": (None, 1.0),
     "logit_scale": (None, 1.0),
+    "scale_emb": (None, 1.0),
+    "scale_depth": (None,),
+    "dim_model_base": (None,),
 }
 """Key -> values with which it asks for nothing that the Llama-shaped decoder does not do."""
 

@@ -42,6 +42,8 @@ def json_object(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
+        if "integer string conversion" in str(error):
+            error = ValueError("a whole number of thousands of digits")
         raise UserError(f"{path}: not valid JSON ({error})") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
