@@ -458,7 +458,7 @@ def configs(draw):
         n_heads=kv_heads * draw(st.integers(1, 8)),
         rope_theta=draw(number),
         rope_scaling=scaling if draw(st.booleans()) else None,
-        rms_eps=draw(number),
+        rms_eps=draw(st.floats(1e-12, 0.5)),
         attention_bias=family == "qwen2" or bias,
         output_bias=bias,
         ffn_bias=family == "llama" and draw(st.booleans()),
