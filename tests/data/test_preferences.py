@@ -76,6 +76,15 @@ def test_a_template_and_a_system_message_go_around(tmp_path):
     told = {"conversations": [{"from": "human", "value": "?"}], "chosen": "2", "rejected": "3"}
     chat, _ = read(tmp_path, told | {"system": "Hm."}).responses
     assert chat.messages[0] == {"role": "system", "content": "Hm."}
+    chat, _ = read(tmp_path, PAIR | {"system": "Hm."}, template="chat").responses
+    assert chat.messages[0] == {"role": "system", "content": "Hm."}
+
+
+def test_a_response_may_go_on_from_its_prompt(tmp_path):
+    row = {"prompt": [USER], "chosen": [BAD, USER, GOOD], "rejected": [BAD, USER, BAD]}
+    chosen, rejected = read(tmp_path, row).responses
+    assert chosen == Chat((USER, BAD, USER, GOOD), (3,))
+    assert rejected == Chat((USER, BAD, USER, BAD), (3,))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,20 @@ def test_the_view_decides_what_is_judged(tmp_path):
             "column chosen, message 1: thinking beside the content; write it into the content",
         ),
         (PAIR | {"chosen": [USER]}, "pairwise", "column chosen: expected text, or a message of"),
-        (PAIR | {"prompt": []}, "pairwise", "column prompt: expected a list of messages"),
+        (PAIR | {"prompt": 3}, "pairwise", "column prompt: expected a list of messages"),
+        (PAIR | {"chosen_reasoning": "hm"}, "pairwise", "column chosen_reasoning would be lost"),
+        (PAIR | {"tools": [{"name": "f"}]}, "pairwise", "column tools would be lost"),
+        (PAIR | {"system": "Hm."}, "pairwise", "column system, 'Hm.', would be lost"),
+        (
+            {"prompt": [USER, GOOD, USER], "chosen": [GOOD, USER, GOOD], "rejected": [BAD]},
+            "pairwise",
+            "the messages before chosen and before rejected differ",
+        ),
+        (
+            {"prompt": "q", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+            "pairwise",
+            "the prompt is not what stands before the response",
+        ),
         (PAIR | {"prompt": [{"role": "robot", "content": ""}]}, "pairwise", "role is 'robot'"),
         (
             {"chosen": [USER, GOOD], "rejected": [USER, GOOD, USER, BAD]},
@@ -146,6 +168,7 @@ def test_bad_rows_are_named_in_one_line(tmp_path, row, kind, said):
         (PAIR | {"chosen": ""}, "pairwise", "column chosen is empty"),
         (PAIR | {"rejected": None}, "pairwise", "column rejected is empty"),
         (PAIR | {"prompt": None}, "pairwise", "column prompt is empty"),
+        (PAIR | {"prompt": []}, "pairwise", "column prompt is empty"),
         (
             PAIR | {"chosen": "<think>a</think>"},
             "pairwise",

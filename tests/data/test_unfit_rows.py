@@ -6,6 +6,7 @@ import pytest
 from test_conversations import GOOD, TWO_TURNS, read, say, write
 
 from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
+from r1jax.errors import UserError
 
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
 
@@ -38,6 +39,7 @@ def test_a_pair_that_teaches_nothing_is_left_out_and_named(tmp_path, row, why):
         ([*say(("u", "x")), CALL], "message 2: a call of a tool, which is not learnt"),
         ([*say(("u", "x")), CALL | {"content": "Let me see."}], "message 2: a call of a tool"),
         (None, "column messages is empty"),
+        ([], "column messages is empty"),
         ([*say(("u", "x")), {"role": "assistant", "content": "z", "weight": 0}], "has weight 0"),
     ],
 )
@@ -70,3 +72,37 @@ def test_a_thought_in_a_column_can_be_left_out_by_name(tmp_path):
     assert read(tmp_path, [row], completion_column="completion") == [Pair("1+1=", " 2")]
     whole = row | {"completion": "<think>1 and 1</think> 2"}
     assert read(tmp_path, [whole]) == [Pair("1+1=", whole["completion"])]
+
+
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        ({"reasoning": "hm"}, "reasoning beside the content"),
+        ({"reasoning_details": [{"text": "hm"}]}, "reasoning_details beside the content"),
+        ({"tools": [{"name": "f"}]}, "column tools would be lost"),
+        ({"prompt": "p", "completion": "c"}, "column completion beside messages would be lost"),
+    ],
+)
+def test_a_column_beside_a_chat_is_lost_by_flag_alone(tmp_path, beside, said):
+    row = {"messages": TWO_TURNS} | beside
+    with pytest.raises(UserError, match=rf"line 1: [^\n]*{said}[^\n]*--data\.layout messages"):
+        read(tmp_path, [row])
+    (chat,) = read(tmp_path, [row], layout="messages")
+    assert list(chat.messages) == TWO_TURNS
+    assert read(tmp_path, [{"messages": TWO_TURNS, "tools": [], "reasoning": ""}]) == [chat]
+
+
+def test_a_column_system_leads_a_chat_and_does_not_contradict_it(tmp_path):
+    (chat,) = read(tmp_path, [{"messages": TWO_TURNS, "system": "Be brief."}], system="Else.")
+    assert chat.messages[0]["content"] == "Be brief." and chat.learnt == (2, 4)
+    other = {"messages": [*say(("s", "Be long.")), *TWO_TURNS], "system": "Be brief."}
+    with pytest.raises(UserError, match="its column system and its system message differ"):
+        read(tmp_path, [other])
+    with pytest.raises(UserError, match="column system, 'Be brief.', would be lost"):
+        read(tmp_path, [GOOD | {"system": "Be brief."}])
+
+
+def test_a_message_with_details_of_a_thought_is_refused(tmp_path):
+    told = [TWO_TURNS[0], TWO_TURNS[1] | {"reasoning_details": [{"text": "hm"}]}]
+    with pytest.raises(UserError, match="message 2: reasoning_details beside the content"):
+        read(tmp_path, [{"messages": told}])

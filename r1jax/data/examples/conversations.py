@@ -9,8 +9,12 @@ from typing import Any, Literal
 from r1jax.data.examples.messages import (
     Unfit,
     column_of,
+    is_empty,
+    led,
     read_messages,
     refuse_thought,
+    refuse_tools,
+    system_of,
     text,
 )
 from r1jax.data.rows import Row, is_blank, open_rows
@@ -148,12 +152,15 @@ def _pair(row: Row, where: str, config: ConversationConfig) -> Pair | Chat:
         _first(row, where, "completion", config.completion_column, COMPLETIONS),
     ]
     for name in names:
-        if row[name] is None:
+        if row[name] is None or row[name] == []:
             raise Unfit(f"column {name} is empty")
     prompt, completion = (row[name] for name in names)
+    own = system_of(row, where)
     if isinstance(prompt, list) and isinstance(completion, list):
-        messages = read_messages(prompt + completion, where, "prompt and completion")
-        return _chat(messages, where, config, first=len(prompt))
+        read = read_messages(prompt + completion, where, "prompt and completion")
+        _refuse_lost(row, where, config, read)
+        messages = led(own, read, where)
+        return _chat(messages, where, config, first=len(prompt) + len(messages) - len(read))
     for name, value in zip(names, (prompt, completion), strict=True):
         text(value, f"{where}, column {name}")
     if is_blank(completion):
@@ -161,11 +168,17 @@ def _pair(row: Row, where: str, config: ConversationConfig) -> Pair | Chat:
     if config.completion_column is None and "<think>" not in completion:
         advice = f"write it into column {names[1]}, or name that by --data.completion-column"
         refuse_thought(row, where, advice)
-    if config.system and not (config.template and TEMPLATES[config.template].chat):
-        raise UserError(
-            f"--data.system: {where} is no chat and has no system message; use --data.template chat"
+    if config.layout == "auto":
+        refuse_tools(row, where, LEAVE.format("pairs"))
+    system = own or config.system
+    if system and not (config.template and TEMPLATES[config.template].chat):
+        what = (
+            f"{where}: its column system, {own!r:.40}, would be lost as it"
+            if own
+            else (f"--data.system: {where}")
         )
-    return wrapped(prompt, completion, config.template, config.system)
+        raise UserError(f"{what} is no chat and has no system message; use --data.template chat")
+    return wrapped(prompt, completion, config.template, system)
 
 
 def wrapped(prompt: str, completion: str, template: str, system: str) -> Pair | Chat:
@@ -182,17 +195,45 @@ def wrapped(prompt: str, completion: str, template: str, system: str) -> Pair | 
     return Chat(messages, (len(messages) - 1,))
 
 
+LEAVE = "take it out, or leave it unread by --data.layout {}"
+
+
+def _from_list(row: Row, where: str, config: ConversationConfig, column: str) -> Chat:
+    messages = read_messages(column_of(row, where, column), where, column)
+    _refuse_lost(row, where, config, messages)
+    return _chat(led(system_of(row, where), messages, where), where, config)
+
+
 def _from_messages(row: Row, where: str, config: ConversationConfig) -> Chat:
-    messages = read_messages(column_of(row, where, "messages"), where, "messages")
-    return _chat(messages, where, config)
+    return _from_list(row, where, config, "messages")
 
 
 def _from_sharegpt(row: Row, where: str, config: ConversationConfig) -> Chat:
-    messages = read_messages(column_of(row, where, "conversations"), where, "conversations")
-    if row.get("system"):
-        system = text(row["system"], f"{where}, column system")
-        messages = [{"role": "system", "content": system}, *messages]
-    return _chat(messages, where, config)
+    return _from_list(row, where, config, "conversations")
+
+
+def _refuse_lost(
+    row: Row, where: str, config: ConversationConfig, messages: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raises UserError where a column beside a chat would be lost and --data.layout is auto.
+
+    That is a thought that stands in no message, tools, and a completion that is none of the turns.
+    """
+    if config.layout != "auto":
+        return
+    given = "messages" if row.get("messages") else "sharegpt" if row.get("conversations") else ""
+    leave = LEAVE.format(given or "pairs")
+    if not any("<think>" in m["content"] for m in messages if m["role"] == "assistant"):
+        refuse_thought(row, where, f"write it into the assistant's turn, {leave[12:]}")
+    refuse_tools(row, where, leave)
+    said = [m["content"].strip() for m in messages]
+    completion = row.get("completion")
+    lost = given and not is_empty(row.get("prompt")) and not is_empty(completion)
+    if lost and not (isinstance(completion, str) and completion.strip() in said):
+        raise UserError(
+            f"{where}: column completion beside {given} would be lost; {leave}, or read it by "
+            "--data.layout pairs"
+        )
 
 
 def _from_text(row: Row, where: str, config: ConversationConfig) -> Pair:

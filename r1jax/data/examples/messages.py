@@ -21,8 +21,12 @@ SHAREGPT = {
 }
 """ShareGPT's names of the speakers."""
 CALLS = ("tool_calls", "function_call")
-THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
+THOUGHTS = (
+    "reasoning_content", "reasoning", "reasoning_details", "thinking", "thought", "thoughts",
+)  # fmt: skip
 """Keys and columns in which others keep a thought apart from the text that follows it."""
+SYSTEMS = ("system", "system_prompt")
+TOOLS = ("tools", "functions")
 
 
 class Unfit(Exception):
@@ -36,7 +40,9 @@ def read_messages(value: Any, where: str, column: str) -> list[dict[str, Any]]:
     tool, UserError naming the message where it is none, its content is no text, or a thought stands
     beside the content.
     """
-    if not isinstance(value, list) or not value:
+    if value == []:
+        raise Unfit(f"column {column} is empty")
+    if not isinstance(value, list):
         raise UserError(f"{where}, column {column}: expected a list of messages (role, content)")
     return [
         _message(message, i, f"{where}, column {column}, message {i}")
@@ -68,10 +74,40 @@ def _message(message: Any, number: int, place: str) -> dict[str, Any]:
 def refuse_thought(holder: Row, place: str, advice: str) -> None:
     """Raises UserError where a key or column holds a thought that would be lost."""
     for key in THOUGHTS:
-        if not is_blank(holder.get(key)):
+        if not is_empty(holder.get(key)):
             raise UserError(
                 f"{place}: {key} beside the content; {advice} (a thought as <think>...</think>)"
             )
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a cell holds nothing: blank, or a list or an object without an entry."""
+    return value in ([], {}) or is_blank(value)
+
+
+def refuse_tools(row: Row, where: str, advice: str) -> None:
+    """Raises UserError where a column holds tools, which no template is given."""
+    if lost := next((name for name in TOOLS if not is_empty(row.get(name))), None):
+        raise UserError(
+            f"{where}: column {lost} would be lost, as prompts have no tools here; {advice}"
+        )
+
+
+def system_of(row: Row, where: str) -> str:
+    """The text of a row's own system message, from a column; empty where it has none."""
+    name = next((name for name in SYSTEMS if not is_empty(row.get(name))), None)
+    return text(row[name], f"{where}, column {name}") if name else ""
+
+
+def led(system: str, messages: list[dict[str, Any]], where: str) -> list[dict[str, Any]]:
+    """Messages with a row's own system message before them, unless it already stands there.
+
+    Raises UserError where another one stands there.
+    """
+    said = [message["content"] for message in messages if message["role"] == "system"]
+    if system and said and said[0].strip() != system.strip():
+        raise UserError(f"{where}: its column system and its system message differ; take one out")
+    return [{"role": "system", "content": system}, *messages] if system and not said else messages
 
 
 def text(value: Any, place: str) -> str:

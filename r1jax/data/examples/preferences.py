@@ -14,7 +14,15 @@ from r1jax.data.examples.conversations import (
     Pair,
     check_flags,
 )
-from r1jax.data.examples.messages import Unfit, column_of, read_messages
+from r1jax.data.examples.messages import (
+    SYSTEMS,
+    THOUGHTS,
+    Unfit,
+    column_of,
+    is_empty,
+    read_messages,
+    refuse_tools,
+)
 from r1jax.data.rows import Row, is_blank, open_rows
 from r1jax.errors import UserError
 
@@ -127,13 +135,21 @@ def seen(text: str, view: View) -> str:
 
 def _pair(row: Row, where: str, config: PreferenceConfig, view: View) -> JudgedRow:
     responses = [_response(column_of(row, where, name), where, name) for name in CHOICES]
-    prompts = [before for before, _ in responses if before]
-    if len(prompts) == 2 and prompts[0] != prompts[1]:
+    for name in CHOICES:
+        if apart := next((k for k in THOUGHTS if not is_empty(row.get(f"{name}_{k}"))), None):
+            raise UserError(
+                f"{where}: column {name}_{apart} would be lost; write it into column {name} (a "
+                "thought as <think>...</think>)"
+            )
+    prompts = [_context(row, where, config, before) for before, _ in responses if before]
+    if not prompts or _asked(row, config) and len(prompts) == 1:
+        prompts.append(_context(row, where, config, []))
+    if _told(prompts[0]) != _told(prompts[-1]):
         raise UserError(f"{where}: the messages before chosen and before rejected differ")
-    prompt = prompts[0] if prompts else _prompt(row, where, config)
+    prompt = prompts[0]
     return JudgedRow(
         tuple(
-            _conversation(prompt, text, where, name, config, view)
+            _conversation(row, prompt, text, where, name, config, view)
             for name, (_, text) in zip(CHOICES, responses, strict=True)
         )
     )
@@ -145,8 +161,8 @@ def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Jud
     label = str(column_of(row, where, "label")).strip().lower()
     if label not in LABELS:
         raise UserError(f"{where}, column label: {row['label']!r}; expected safe, unsafe, 1 or 0")
-    prompt = before or _prompt(row, where, config)
-    return JudgedRow((_conversation(prompt, text, where, name, config, view),), LABELS[label])
+    prompt = _context(row, where, config, before)
+    return JudgedRow((_conversation(row, prompt, text, where, name, config, view),), LABELS[label])
 
 
 def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[dict[str, Any]]:
@@ -154,10 +170,42 @@ def _prompt(row: Row, where: str, config: PreferenceConfig) -> str | list[dict[s
     prompt = column_of(row, where, *names)
     if isinstance(prompt, str):
         return prompt
-    messages = read_messages(prompt, where, next(n for n in names if row.get(n) is not None))
-    if row.get("system") and isinstance(row["system"], str):
-        messages = [{"role": "system", "content": row["system"]}, *messages]
-    return messages
+    return read_messages(prompt, where, next(n for n in names if row.get(n) is not None))
+
+
+def _asked(row: Row, config: PreferenceConfig) -> bool:
+    names = (config.prompt_column,) if config.prompt_column else PROMPT_COLUMNS[:-1]
+    return not all(is_empty(row.get(name)) for name in names)
+
+
+def _context(
+    row: Row, where: str, config: PreferenceConfig, before: list[dict[str, Any]]
+) -> str | list[dict[str, Any]]:
+    """What a response answers: the prompt, and the messages that come with the response.
+
+    Those may repeat the prompt or go on from it. Raises UserError where they begin otherwise.
+    """
+    refuse_tools(row, where, "take it out")
+    if before and not _asked(row, config):
+        return before
+    prompt = _prompt(row, where, config)
+    if not before:
+        return prompt
+    if before[0]["role"] == "assistant":
+        first = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        return first + before
+    told, begun = _told(prompt), _told(before)
+    if all(role != "system" for role, _ in told):
+        begun = [turn for turn in begun if turn[0] != "system"]
+    if begun[: len(told)] != told and not (isinstance(prompt, str) and told[0] in begun):
+        raise UserError(f"{where}: the prompt is not what stands before the response; take one out")
+    return before
+
+
+def _told(prompt: str | list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(role, content) of a prompt's messages, spaces at their ends aside."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return [(message["role"], message["content"].strip()) for message in messages]
 
 
 def _response(value: Any, where: str, column: str) -> tuple[list[dict[str, Any]], str]:
@@ -171,6 +219,7 @@ def _response(value: Any, where: str, column: str) -> tuple[list[dict[str, Any]]
 
 
 def _conversation(
+    row: Row,
     prompt: str | list[dict[str, Any]],
     text: str,
     where: str,
@@ -184,7 +233,7 @@ def _conversation(
         after = " after </think>" if text.strip() else ""
         raise Unfit(f"column {column} is empty{after}")
     like = ConversationConfig(template=config.template, system=config.system, turns="last")
-    if isinstance(prompt, str):
-        return READERS["pairs"]({"prompt": prompt, "completion": judged}, where, like)
-    completion = [{"role": "assistant", "content": judged}]
-    return READERS["pairs"]({"prompt": prompt, "completion": completion}, where, like)
+    system = {name: row[name] for name in SYSTEMS if name in row}
+    whole = isinstance(prompt, str)
+    completion = judged if whole else [{"role": "assistant", "content": judged}]
+    return READERS["pairs"]({"prompt": prompt, "completion": completion} | system, where, like)
