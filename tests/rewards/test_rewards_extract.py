@@ -23,7 +23,7 @@ TAGGED = "<think>7 or 8</think><answer> 42 </answer>"
 TABLE = [
     # policy, problem, text, found
     ("answer_tag", NUMBER, TAGGED, "42"),
-    ("answer_tag", NUMBER, "<answer>1</answer> no, <answer>2</answer>", "2"),
+    ("answer_tag", NUMBER, "<answer>1</answer> no, <answer>2</answer>", ""),
     ("answer_tag", NUMBER, "<answer><answer>3</answer></answer>", "3"),
     ("answer_tag", NUMBER, "<answer>42", None),
     ("answer_tag", NUMBER, "42</answer>", None),

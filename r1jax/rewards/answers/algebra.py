@@ -18,6 +18,13 @@ MAX_CHARACTERS = 400
 """A longer formula that is no number is wrong, unless the gold is of that size too."""
 
 
+_LEFT_WORDS = re.compile(
+    r"\\text ?\{[^{}]{0,200}[A-Za-z]{2}"
+    r"|(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}"
+)
+"""Words that are no unit: math-verify would read past them."""
+
+
 def leaf(gold: Value, given: Value) -> bool:
     """Numbers and formulas, with their units."""
     a, b = (_squeezed(value.text) for value in (gold, given))
@@ -50,6 +57,8 @@ def _squeezed(text: str) -> str:
 def algebra(gold: str, given: str) -> bool:
     """math-verify's verdict on two formulas."""
     if len(given) > max(MAX_CHARACTERS, 4 * len(gold)):
+        return False
+    if _LEFT_WORDS.search(given) and not _LEFT_WORDS.search(gold):
         return False
     wanted, found = parsed(gold), parsed(given)
     if not wanted or not found:

@@ -27,6 +27,8 @@ _LEADING = re.compile(
     rf"(?!{_WORD})[(\[]?([A-J])(?:[)\]]?[.:,;、]|[)\]])?(?=\s|$|[\u4e00-\u9fff])"
     r"|\(([a-j])\)|([a-j])[.):]"
 )
+_LINE = re.compile(r"^ {0,3}[(\[]?([A-J])[)\].:]{0,2}(?=$|[.):\]] )", re.MULTILINE)
+_SMALL = re.compile(r"\b(?:it's|it is|its|choose|pick) [(]?([b-j])[)]?\W{0,3}$", re.IGNORECASE)
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
 _LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])([A-J])(?![A-Za-z']| ?[=<>])")
@@ -42,6 +44,8 @@ def choice_letter(text: str) -> str | None:
     text = _undressed(text)
     if alone := _ALONE.fullmatch(text):
         return alone.group(1).upper()
+    if len({letter for letter in _LINE.findall(text)}) > 1:
+        return None
     stated = _stated(text)
     if stated is not None:
         return stated or None
@@ -60,7 +64,11 @@ def final_letter(text: str) -> str | None:
         return stated or None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and (alone := _ALONE.fullmatch(lines[-1])):
-        return alone.group(1).upper()
+        earlier = _ALONE.fullmatch(lines[-2]) if len(lines) > 1 else None
+        guess = earlier and earlier.group(1).upper() != alone.group(1).upper()
+        return None if guess else alone.group(1).upper()
+    if small := _SMALL.search(text[-80:]):
+        return small.group(1).upper()
     last = next(reversed(list(_LAST.finditer(text))), None)
     return None if last is None or _guessed(text, *last.span(1)) else last.group(1)
 

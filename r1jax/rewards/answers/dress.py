@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from r1jax.rewards.answers.beside import spoken
+
 _FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)}
 _SIGNS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": "*", "✕": "*", "⋅": "*", "·": "*",
@@ -37,14 +39,20 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UP, _DOWN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+"), re.compile("[₀-₉]+")
 
-_BOLD = re.compile(r"(?<![\w)\]}*])(\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1(?![\w(*])")
+_ITALIC = re.compile(r"(?<![\w)\]}\\])_(?=[^\s_{])([^_\n{}^\\]{1,100})_(?![\w{])")
+_HTML = re.compile(r"<(b|strong|em|i|u)>([^<>\n]{1,300})</\1>", re.IGNORECASE)
+_BOLD = re.compile(
+    r"(?<![\w)\]}*])(\*\*\*|\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1(?![\w(*])"
+)
 _CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
 _SPACES = re.compile(
     r"(?<!\\)\\[,;:!> ]|~|\\q?quad\b|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits"
     r"|mleft|mright|thinspace|phantom\{[^{}]*\})(?![A-Za-z])"
 )
 _WORDS = re.compile(r"\\(?:textbf|textit|textrm|textnormal|mathrm|mathit|mbox|operatorname|rm) ?\{")
-_STYLES = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathsf|mathtt|underline|color\{[a-z]+\}) ?\{")
+_STYLES = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|mathsf|mathtt|underline|(?:text)?color ?\{[a-z]+\}) ?\{"
+)
 _NAMES = [
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
@@ -96,7 +104,7 @@ def tidy(text: str) -> str:
     """`text` in one spelling: LaTeX names, ASCII signs, no Markdown, no spacing commands."""
     text = _UP.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
     text = _DOWN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
-    text = text.translate(_TABLE)
+    text = spoken(text.translate(_TABLE))
     text = _aligned(unmarked(text)) if "\\begin" in text else unmarked(text)
     if "\\" in text or "~" in text:
         text = text.replace("\\$", "¤")
@@ -138,11 +146,13 @@ def _parts(match: re.Match[str]) -> str:
 
 
 def unmarked(text: str) -> str:
-    """`text` without Markdown's bold, italics and code."""
+    """`text` without bold, italics and code of Markdown or HTML."""
     if "`" in text:
         text = _CODE.sub(r"\2", text)
     if "*" in text or "_" in text:
-        text = _BOLD.sub(r"\2", _BOLD.sub(r"\2", text))
+        text = _ITALIC.sub(r"\1", _BOLD.sub(r"\2", _BOLD.sub(r"\2", text)))
+    if "</" in text:
+        text = _HTML.sub(r"\2", text)
     return text
 
 

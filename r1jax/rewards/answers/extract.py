@@ -10,9 +10,11 @@ from typing import Literal, get_args
 
 from r1jax.errors import UserError
 from r1jax.problem import Problem
+from r1jax.rewards.answers.beside import bare_lines, spoken, word_lines
 from r1jax.rewards.answers.choice import final_letter
 from r1jax.rewards.answers.numeric import last_number, plain
 from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
+from r1jax.rewards.answers.sentence import MATHY, NO_VALUE
 from r1jax.rewards.answers.values import is_words
 from r1jax.rewards.fences import program
 
@@ -39,11 +41,11 @@ def check_policy(policy: str) -> None:
 def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) -> str | None:
     """The final answer in `text`, or None where the policy finds none.
 
-    answer_tag: the last closed <answer> block. boxed: the last box with balanced braces. auto: what
-    `reading.explicit` finds, else "last"; these three read what follows the thought. last: the last
-    number of the whole text, tags ignored; for `problem`s answered by a formula, an expression, a
-    letter or words: the last of these. For grader "code", any policy but answer_tag takes
-    `program`. Raises UserError for an unknown policy.
+    answer_tag: the closed <answer> block, "" where several differ. boxed: the last box with
+    balanced braces. auto: what `reading.explicit` finds, else "last"; these three read what
+    follows the thought. last: the last number of the whole text, tags ignored; for `problem`s
+    answered by a formula, an expression, a letter or words: the last of these. For grader "code",
+    any policy but answer_tag takes `program`. Raises UserError for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
@@ -66,6 +68,13 @@ def _auto(text: str, kind: Kind) -> str | None:
     stated = explicit(text, words=kind == "text")
     if stated is not None and (kind != "expression" or last_expression(stated)):
         return stated
+    if kind == "number":
+        value = expression(text)
+        several = " or " in value or len(bare_lines(text)) > 1
+        none = value.startswith(NO_VALUE) or not MATHY.search(value)
+        return value if several or none else last(spoken(text), kind)
+    if kind == "text" and len(words := word_lines(text)) > 1:
+        return ", ".join(words)
     return last(text, kind)
 
 

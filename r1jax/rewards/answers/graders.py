@@ -17,11 +17,13 @@ from r1jax.plugin import load_function
 from r1jax.problem import Problem
 from r1jax.rewards.answers import arithmetic, countdown, formula, gym
 from r1jax.rewards.answers.algebra import parsed
+from r1jax.rewards.answers.beside import bare_lines
 from r1jax.rewards.answers.choice import choice_letter
 from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.numeric import parse_number, plain
 from r1jax.rewards.answers.reading import clause, expression
+from r1jax.rewards.answers.sentence import NO_VALUE
 from r1jax.rewards.answers.values import Value, is_words, read
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
@@ -57,7 +59,14 @@ def math(problem: Problem, answer: str) -> bool:
     gold = gold_text(problem.answer)
     words = is_words(gold)
     given = expression(answer, words)
-    return right(gold, given) or (words and right(gold, clause(given)))  # "Yes, because ..."
+    return right(gold, given) or (words and _stands_first(gold, given))
+
+
+def _stands_first(gold: str, given: str) -> bool:
+    """Whether the gold begins the answer, and a reason follows: "Yes, because ..."."""
+    first = clause(given)
+    rest = given.strip()[len(first.strip()) :].strip(" .,;!\n")
+    return right(gold, first) and (not rest or len(rest.split()) > 2)
 
 
 def choice(problem: Problem, answer: str) -> bool:
@@ -139,7 +148,11 @@ def gold_text(gold: str) -> str:
 
 def _stated_number(text: str, only: bool = False) -> Fraction | None:
     """The one number that an answer states, exactly; None where it states none or several."""
-    text = expression(text)
+    if len(bare_lines(text)) > 1:
+        return None
+    text = expression(_NUMBER_IN_WORDS.sub(r" \1 ", text))
+    if text.startswith(NO_VALUE):
+        return None
     value = read(text)
     if value.kind == "leaf" and _LITERAL.fullmatch(value.text):
         try:
@@ -147,9 +160,12 @@ def _stated_number(text: str, only: bool = False) -> Fraction | None:
             return found if isinstance(found, Fraction) else None
         except formula.Unreadable:
             return None
+    if value.kind == "leaf" and "\\text" in value.text:  # words that are no unit
+        return None
     return None if _FORMULA.search(tidy(text)) else parse_number(text, only=only)
 
 
+_NUMBER_IN_WORDS = re.compile(r"\\text ?\{([^{}]{0,60}\b[0-9][^{}]{0,60})\}")
 _LITERAL = re.compile(
     r"[-+]?(?:[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}|\*10\^\{[-+]?[0-9]{1,3}\})?"
     r"|[0-9]{0,400}\\frac ?\{?[0-9]{1,400}\}? ?\{?[0-9]{1,400}\}?)"

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import re
 
+from r1jax.rewards.answers.beside import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.dress import unmarked
-from r1jax.rewards.answers.units import known
+from r1jax.rewards.answers.sentence import MATHY, groups_of, refused
 
 WINDOW = 4096
 """An explicit answer is this long at most, and the last formula is looked for in so many last
 characters."""
 
 _TAG = re.compile(r"</?think>")
+_ANSWER = re.compile(r"</?answer>")
 _BRACES = re.compile(r"\\[{}]|[{}]")
 _BOX = re.compile(
-    r"\\(?:f?boxed|fbox)(?![A-Za-z]) {0,3}(?:(?=\{)|([^\s$\\{}.,;]{1,40}|\\frac\d\d|\\[a-z]{1,9}))"
+    r"\\(?:f?boxed|fbox|framebox)(?![A-Za-z]) {0,3}"
+    r"(?:(?=\{)|([^\s$\\{}.,;]{1,40}|\\frac\d\d|\\[a-z]{1,9}))"
 )
 _IS = r"(?:is|are|was|should be|must be|would be|will be|equals?|becomes)\b|[:：=]"
 _STATED = re.compile(
@@ -30,12 +33,17 @@ _STATED = re.compile(
     r"|(?i:(?:final|correct) (?:result|value|choice|option)\b)[*_ ]{0,4}" + rf"(?i:{_IS})"
     r"|(?:答案|最终结果)[*_ ]{0,4}(?:应该|应当|应|就)?(?:是|为|等于|选择|选|[:：=])"
     r"|^[ \t]{0,3}[*]{0,2}答[*]{0,2}[:：]"
-    r"|(?<!#)####(?!#)"
+    r"|(?<!#)####(?!#)|(?i:final answer)[*_ ]{0,4}[—–-](?= )"
     r"|^[#*_ \t]{0,8}(?:(?i:(?:the )?final answer|answer)|最终答案|答案)"
     r"[*_ \t]{0,4}[:：]?[*_ \t]{0,4}$",
     re.MULTILINE,
 )
 _NEGATED = re.compile(r"[\s*:]{0,4}(?:not|isn't|never|不是|n't)(?![A-Za-z])", re.IGNORECASE)
+_NO_VALUE = re.compile(
+    _NEGATED.pattern + r"|[\s*:]{0,4}(?:correct|right|true|valid|verified)\W{0,4}(?:$|\n|[A-Z])",
+    re.IGNORECASE,
+)
+_WRONG = re.compile(r"(?:wrong|incorrect|false|bad) $", re.IGNORECASE)
 _AFTER = re.compile(
     r"[\s:：=]+|[*_]{1,2}(?=\s)"
     r"|(?:therefore|thus|simply|indeed|just|clearly|probably|then|hence|also|actually)\b[, ]*",
@@ -47,21 +55,19 @@ _CUT = re.compile(
     r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b"
 )
 _INSTEAD = re.compile(
-    r" ?\((?:since|as|because|where|if|when|for) "
-    r"|,? (?:not|rather than|instead of)(?= [-\d$\\(])|[,，]? ?而?不是"
+    r" ?\((?:since|as|because|where|if|when|for|not|i\.e\.,?) "
+    r"|,? (?:not|rather than|instead of)(?= [-\d$\\(])(?! [^\s]{1,40},? but)|[,，]? ?而?不是"
+)
+_DECORATION = re.compile(
+    r"(?<=\s)[:;]-?[)D](?=\s|$)|[\U0001f300-\U0001faff\u2705\u2713\u2714\u2611\ufe0f∴]"
+)
+_MODULUS = re.compile(r"\(mod ([0-9]{1,12})\)")
+_LATER = re.compile(
+    r"^(\W{0,4}[0-9][0-9.,]{0,30}(?: [a-z]{1,20})?) (?:in|after|within|over|during|for) [0-9]{1,6} "
+    r"(?:second|minute|hour|day|week|month|year)s?\b"
 )
 _OPENERS = re.compile(r"\$\$|\$|\\\(|\\\[")
 _CLOSERS = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
-_TOKEN = re.compile(r"\x00\d+\x00|\n|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+")
-_PROSE = re.compile(r"[\"'(\[]*[A-Za-z]{2,}[A-Za-z'\-]*[\"')\]]*[.,;:!?\"')]*")
-_FUNCTION = re.compile(r"(?:pi|sqrt|sin|cos|tan|ln|log|inf|infinity)(?![A-Za-z])")
-_MATHY = re.compile(r"[0-9]|\\[A-Za-z]|∞|[A-Za-z)][=<>^]|√|[½⅓⅔¼¾π]|\x00")
-_OPERATOR_END = re.compile(r"(?:[-+*/^×÷·]|\\cdot|\\times)\s*$")
-_OPERATOR_START = re.compile(r"\s*(?:[+*/^×÷·])")
-_SAID = {"等于": "=", "不等于": "\\ne"}
-_LINKS = frozenset(
-    "and or maybe perhaps possibly either alternatively else & 或 或者 和 与 及 以及".split()
-)
 
 
 def after_thought(text: str) -> str:
@@ -86,10 +92,22 @@ def after_thought(text: str) -> str:
 
 
 def answer_tag(text: str) -> str | None:
-    """The stripped content of the last closed <answer> block."""
-    closed = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, closed) if closed >= 0 else -1
-    return text[start + 8 : text.find("</answer>", start)].strip() if start >= 0 else None
+    """The stripped content of the closed <answer> block; "" where several differ: a guess."""
+    found = [block.strip() for block in _blocks(text)]
+    different = {re.sub(r"[\s$]|\.$", "", block) for block in found if block}
+    return None if not found else "" if len(different) > 1 else found[-1]
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands in each closed <answer> block, of nested ones the inner."""
+    found, start = [], -1
+    for tag in _ANSWER.finditer(text):
+        if tag.group() == "<answer>":
+            start = tag.end()
+        elif start >= 0:
+            found.append(text[start : tag.start()])
+            start = -1
+    return found
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
@@ -134,6 +152,8 @@ def explicit(text: str, words: bool = False) -> str | None:
     found = boxes(text)
     statements = list(_STATED.finditer(text))
     for statement in reversed(statements):
+        if _WRONG.search(text, max(0, statement.start() - 12), statement.start()):
+            return ""
         inside = [box for box in found if box[0] >= statement.end()]
         if inside:
             return _joined(text, inside)
@@ -142,11 +162,13 @@ def explicit(text: str, words: bool = False) -> str | None:
             return said
     if found:
         return _joined(text, found)
-    return "" if statements and _NEGATED.match(text, statements[-1].end()) else None
+    return "" if statements and _NO_VALUE.match(text, statements[-1].end()) else None
 
 
 def _joined(text: str, found: list[tuple[int, int, str]]) -> str:
-    """Boxes as one list, with an alternative that an "or" puts beside them."""
+    """Boxes as one list, with an alternative that an "or" puts beside them; "" for "not" a box."""
+    if denied(text[: found[-1][0]][-40:]):
+        return ""
     contents = list(dict.fromkeys(content for _, _, content in found if content))
     after = re.match(r"[\s$)*\\\]]{0,6}(?:or|或者?) ?([^\s.,]{1,40})", text[found[-1][1] :][:80])
     before = re.search(r"([^\s,]{1,40}) ?(?:or|或者?)[\s$(*\\\[]{0,6}$", text[: found[0][0]][-80:])
@@ -163,12 +185,14 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
             return None
         rest = rest[match.end() :]
     rest = unmarked(rest)
+    if by_cases(rest):
+        return ""
     said = clause(rest).strip().rstrip("*_")
     if marker == "####" and len(re.findall(r"(?<![A-Za-z\\{])[A-Za-z]{2,}", said)) > 2:
         return None  # a heading
     if not said:
         return None
-    if words or _MATHY.search(said) or re.search(r"[$\\∞∅]", said):
+    if words or MATHY.search(said) or re.search(r"[$\\∞∅]", said):
         return said
     return said if re.fullmatch(r"\W*[A-Za-z]\W*", said) else None
 
@@ -223,7 +247,11 @@ def expression(text: str, words: bool = False, last: bool = True) -> str:
     stated = explicit(text, words)
     if stated is not None and len(stated) < len(text.strip()):
         return expression(stated, words, last=False)
+    text = text if words else _DECORATION.sub(" ", spoken(text))
     text = _INSTEAD.split(unmarked(text), maxsplit=1)[0].strip()
+    if not words and by_cases(text):
+        return refused(text)
+    text = _MODULUS.sub(r"\\pmod{\1}", _LATER.sub(r"\1", text))
     spans = formulas(text)
     if len(spans) == 1 and spans[0] == (0, len(text)):
         return text
@@ -232,67 +260,10 @@ def expression(text: str, words: bool = False, last: bool = True) -> str:
         marked.append(f"{text[at:start]} \x00{len(pieces)}\x00 ")
         pieces.append(text[start:end].strip("$"))
         at = end
-    groups = _groups("".join([*marked, text[at:]]), pieces)
+    sentence = "".join([*marked, text[at:]])
+    if not words and last and len(values := bare_lines(sentence)) > 1:
+        return re.sub(r"\x00(\d+)\x00", lambda m: pieces[int(m.group(1))], ", ".join(values))
+    groups = groups_of(sentence, pieces)
     if groups is None or words:
         return text
     return (groups[-1] if last else groups[0]) if groups else text
-
-
-def _groups(text: str, pieces: list[str]) -> list[str] | None:
-    """The formulas of a sentence, joined ones together; None where there is no sentence."""
-    groups: list[str] = []
-    run: list[str] = []
-    gap: list[str] = []
-    prose = False
-    tokens = _TOKEN.findall(text)
-    for at, token in enumerate(tokens):
-        following = tokens[at + 1] if at + 1 < len(tokens) else ""
-        token = _SAID.get(token, token)
-        word = token.strip(".,;:!?\"'()").lower()
-        if token.startswith("\x00"):
-            if run and run[-1].startswith("\x00") and not gap:
-                run.append(",")
-            _take(run, gap, token)
-        elif token == "\n":
-            _close(groups, run, gap, pieces)
-        elif word in _LINKS and run:
-            gap.append(token)
-        elif (_PROSE.fullmatch(token) and not _FUNCTION.match(token)) or _is_chinese(token):
-            prose = True
-            if run and not gap and known(word) is not None:
-                run.append(token)
-            elif run and not gap and following.lower() in _LINKS:
-                gap.append("")
-            else:
-                _close(groups, run, gap, pieces)
-        else:
-            _take(run, gap, token)
-            if token.endswith((".", "!", "?", ":")) and len(token) > 1 and following:
-                _close(groups, run, gap, pieces)
-    _close(groups, run, gap, pieces)
-    return groups if prose or len(groups) > 1 else None
-
-
-def _is_chinese(token: str) -> bool:
-    return "\u4e00" <= token[0] <= "\u9fff"
-
-
-def _take(run: list[str], gap: list[str], token: str) -> None:
-    if gap:
-        run.append(" or ")
-        gap.clear()
-    run.append(token)
-
-
-def _close(groups: list[str], run: list[str], gap: list[str], pieces: list[str]) -> None:
-    """Ends a run of formulas; one that an operator ties to a word is no answer."""
-    text = " ".join(run)
-    run.clear()
-    gap.clear()
-    if not _MATHY.search(text):
-        return
-    text = re.sub(r"\x00(\d+)\x00", lambda m: pieces[int(m.group(1))], text)
-    text = text.strip().rstrip(".,;:!?")
-    if _OPERATOR_END.search(text) or _OPERATOR_START.match(text):
-        text = f"({text})..."  # no formula
-    groups.append(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from r1jax.rewards.answers.beside import no_unit, qualified
+
 # name -> (dimension, how many of the dimension's own unit)
 _KNOWN: dict[str, tuple[str, Fraction]] = {}
 _TABLE = {
@@ -29,6 +31,7 @@ for _dimension, _names in _TABLE.items():
 
 _SINGLE = frozenset("m g s h l L J N W V K A".split())
 _TEXT = re.compile(r"\\text ?\{([^{}]{0,60})\}(?: ?\^ ?\{? ?([23]) ?\}?)?$")
+_MODULUS = re.compile(r"(?<=[0-9]) ?\(? ?\\?[bp]?mod(?![A-Za-z]) ?[ {(] ?([0-9]{1,12}) ?[})]{0,2}$")
 _DEGREES = re.compile(r"\^ ?\{? ?\\circ ?\}? ?([CF])?$")
 _TRAILING = re.compile(
     r"(?<=[0-9.)}\s%])((?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
@@ -37,7 +40,8 @@ _TRAILING = re.compile(
 _LEADING = re.compile(
     r"(?:[¤¥€£\u4e00-\u9fff]{1,20}|(?:about|approximately|approx\.?|around|exactly|roughly"
     r"|nearly|a total of|total of|only|US|USD|RMB|Rs\.?"
-    r"|\\approx|\\text ?\{[^{}]{0,30}\})(?![A-Za-z]))[ :]*"
+    r"|\\approx|\\text ?\{(?: ?|(?: ?[A-Za-z]{1,12}){1,3} ?[:=] ?|[^{}]{0,20}\b(?:is|are|about) ?"
+    r"|(?:about|approximately|exactly|a total of|US|USD|RMB|Rs\.?|\$|¤) ?)\})(?![A-Za-z]))[ :]*"
     r"(?=[-+0-9.(\\¤¥€£])"
 )
 _POWER = re.compile(
@@ -56,7 +60,8 @@ def split_unit(text: str) -> tuple[str, str]:
     """(the number or formula, its unit or "") of a tidy text; prefixes such as "about" are cut."""
     unit = ""
     for _ in range(3):
-        if match := _LEADING.match(text):
+        match = _LEADING.match(text)
+        if match and not qualified(match.group().replace("\\text", "").strip(" {}"), ""):
             sign = match.group().strip(" :")
             unit = sign if sign in _KNOWN else unit
             text = text[match.end() :]
@@ -69,15 +74,22 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def _cut(text: str) -> tuple[str, str] | None:
+    if match := _MODULUS.search(text):
+        return text[: match.start()].strip(), f"mod {match.group(1)}"
     if match := _TEXT.search(text):
-        core, unit = text[: match.start()].strip(" \\/*"), match.group(1) + (match.group(2) or "")
-        return (core, unit.strip() or " ") if core else None
+        core, unit = (
+            text[: match.start()].strip().rstrip("\\/* "),
+            match.group(1) + (match.group(2) or ""),
+        )
+        return (core, unit.strip() or " ") if core and not no_unit(match.group(1)) else None
     if (match := _DEGREES.search(text)) and not _FORMULA_WORDS.search(text):
         return (text[: match.start()].strip(), "degree") if text[: match.start()] else None
     match = _TRAILING.search(text)
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
     core, unit = text[: match.start()].strip(), match.group().strip()
+    if no_unit(re.sub(r" ?\^ ?\{? ?[23] ?\}?", "", unit)):
+        return None
     if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(
         core.replace(" ", "")
     ):
@@ -105,6 +117,8 @@ def is_percent(unit: str) -> bool:
 def known(unit: str) -> tuple[str, Fraction] | None:
     """(dimension, size in the dimension's own unit) of a unit that is known."""
     unit = unit.strip(" .{}")
+    if unit.startswith("mod "):
+        return unit, Fraction(1)
     if match := _POWER.fullmatch(unit):
         base = known(match.group("base") or match.group("base2"))
         power = 3 if match.group().startswith(("立方", "cu")) or match.group("power") == "3" else 2

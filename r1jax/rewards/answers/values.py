@@ -23,6 +23,7 @@ _AND = re.compile(
     r"(?:, ?)?(?:\\text ?\{ ?(?:and|or|及|和|或) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
     r"|或者|或|和|及|以及)"
 )
+_PLUS_MINUS = re.compile(r"\\([pm])[pm](?![A-Za-z])")
 _CUP = re.compile(r"\\cup(?![A-Za-z])|(?<=[\])]) ?U ?(?=[\[(])")
 _OPEN, _CLOSE = ("(", "[", "{", "\\{", "\\langle"), (")", "]", "}", "\\}", "\\rangle")
 _BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\(?:begin|end)\{[a-z*]+\}|[()\[\]{}]")
@@ -189,10 +190,11 @@ def _list(text: str, depth: int) -> Value | None:
 
 def _both(text: str, depth: int) -> Value | None:
     """a \\pm b as the two values that it stands for."""
-    if "\\pm" not in text and "\\mp" not in text:
+    if not _PLUS_MINUS.search(text):
         return None
-    both = (text.replace("\\pm", a).replace("\\mp", b) for a, b in ("+-", "-+"))
-    return Value("list", text, tuple(read_tidy(one, depth + 1) for one in both))
+    upper = _PLUS_MINUS.sub(lambda m: "+" if m.group(1) == "p" else "-", text)
+    lower = _PLUS_MINUS.sub(lambda m: "-" if m.group(1) == "p" else "+", text)
+    return Value("list", text, tuple(read_tidy(one, depth + 1) for one in (upper, lower)))
 
 
 def _builder(text: str, depth: int) -> Value | None:
