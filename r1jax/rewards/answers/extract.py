@@ -71,8 +71,9 @@ def _auto(text: str, kind: Kind) -> str | None:
     if kind == "number":
         value = expression(text)
         several = " or " in value or len(bare_lines(text)) > 1
-        none = value.startswith(NO_VALUE) or not MATHY.search(value)
-        return value if several or none else last(spoken(text), kind)
+        if value.startswith(NO_VALUE) or not MATHY.search(value):
+            return None  # what is said last is no value: none that stands before it counts
+        return value if several else last(spoken(text), kind)
     if kind == "text" and len(words := word_lines(text)) > 1:
         return ", ".join(words)
     return last(text, kind)
