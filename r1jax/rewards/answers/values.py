@@ -37,7 +37,6 @@ _BASES = {
 }  # fmt: skip
 _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
 _PROSE = re.compile(r"[^\W\d_]{2,}")
-_PLAIN_WORDS = re.compile(r"[\w\s'\-.,()/&]+")
 _BUILDER = re.compile(r"\\\{ ?[A-Za-z](?: ?\\in ?\\mathbb ?\{? ?R ?\}?)? ?[|:] ?([^{}]{1,200})\\\}")
 _NOT_WORDS = frozenset("pi sqrt sin cos tan ln log exp".split())
 
