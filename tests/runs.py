@@ -68,6 +68,16 @@ def write_rows(path, found):
     return str(path)
 
 
+def environment(cache, *flags):
+    """Of a run that is a process of its own: one device, and what it compiles kept in `cache`."""
+    return dict(
+        os.environ,
+        XLA_FLAGS=" ".join(["--xla_force_host_platform_device_count=1", *flags]),
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    )
+
+
 def tiny_run(model, path, changes=()):
     """Flags of 8 updates on 16 completions of at most 8 tokens, rewarded by a coin."""
     config = RLConfig(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from compiling import quick_flags
-from runs import changed
+from runs import changed, environment
 
 from experiments.gates.jobs import flags
 from r1jax.presets.r1 import PRESETS
@@ -51,21 +50,16 @@ def command(config):
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """One device, and what is compiled kept for every process of these tests."""
-    return dict(
-        os.environ,
-        XLA_FLAGS=" ".join(["--xla_force_host_platform_device_count=1", *quick_flags()]),
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path_factory.mktemp("cache")),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
+def own(tmp_path_factory):
+    """The environment of every process of these tests."""
+    return environment(tmp_path_factory.mktemp("cache"), *quick_flags())
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, environment):
+def whole(tmp_path_factory, own):
     """A pipeline that ran without a break."""
     path = tmp_path_factory.mktemp("whole") / "r1"
-    subprocess.run(command(miniature(path)), env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command(miniature(path)), env=own, check=True, stdout=subprocess.DEVNULL)
     return path
 
 
@@ -117,28 +111,26 @@ def test_what_a_pipeline_leaves(whole):
 
 
 @pytest.mark.slow
-def test_a_finished_pipeline_runs_nothing_again(whole, environment):
+def test_a_finished_pipeline_runs_nothing_again(whole, own):
     before = {path: path.stat().st_mtime_ns for path in whole.glob("stages/*/*.json*")}
-    subprocess.run(command(miniature(whole)), env=environment, check=True)
+    subprocess.run(command(miniature(whole)), env=own, check=True)
     assert {path: path.stat().st_mtime_ns for path in whole.glob("stages/*/*.json*")} == before
 
 
 @pytest.mark.slow
-def test_sigkill_in_each_kind_of_stage_changes_nothing(whole, environment, tmp_path):
+def test_sigkill_in_each_kind_of_stage_changes_nothing(whole, own, tmp_path):
     path = tmp_path / "r1"
     killed = 0
     for stage in plan(miniature(path)):
         if stage.name not in KINDS:
             continue
-        process = subprocess.Popen(
-            command(miniature(path)), env=environment, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command(miniature(path)), env=own, stdout=subprocess.DEVNULL)
         while process.poll() is None and not has_begun(stage.path):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert killed >= len(KINDS) - 1
-    subprocess.run(command(miniature(path)), env=environment, check=True)
+    subprocess.run(command(miniature(path)), env=own, check=True)
     assert read(path / "lineage.json") == read(whole / "lineage.json")
     ours, theirs = (read(at / "summary.json") for at in (path, whole))
     assert ours["stages"] == theirs["stages"] and ours["students"] == theirs["students"]
@@ -153,13 +145,11 @@ def has_begun(path: Path):
 
 
 @pytest.mark.slow
-def test_stages_are_chosen_and_begun_anew(environment, tmp_path):
+def test_stages_are_chosen_and_begun_anew(own, tmp_path):
     config = miniature(tmp_path / "r1")
 
     def go(*more):
-        return subprocess.run(
-            [*command(config), *more], env=environment, capture_output=True, text=True
-        )
+        return subprocess.run([*command(config), *more], env=own, capture_output=True, text=True)
 
     early = go("--only", "rejection")
     assert early.returncode == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -15,7 +14,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run, write_rows
+from runs import (
+    Interrupted,
+    StopAt,
+    changed,
+    environment,
+    go,
+    rows,
+    save_model,
+    tiny_run,
+    write_rows,
+)
 from tiny import identical, largest_difference, only
 
 from experiments.gates.jobs import flags
@@ -179,19 +188,14 @@ def written(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [PLAIN, SPLIT], ids=["plain", "split"])
 def test_kill_dash_nine_at_random_moments(changes, model, tmp_path):
-    environment = dict(
-        os.environ,
-        XLA_FLAGS="--xla_force_host_platform_device_count=1",
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
+    own = environment(tmp_path / "cache")
     changes = changes | {"updates": 24, "checkpoint.every": 2}
     whole = command(model, tmp_path / "whole", changes)
-    subprocess.run(whole, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(whole, env=own, check=True, stdout=subprocess.DEVNULL)
     path, rng, killed = tmp_path / "run", random.Random(0), []
     for target in (1, 7, 13, 19):
         process = subprocess.Popen(
-            command(model, path, changes), env=environment, stdout=subprocess.DEVNULL
+            command(model, path, changes), env=own, stdout=subprocess.DEVNULL
         )
         while process.poll() is None and written(path) < target:
             time.sleep(0.002)
@@ -199,7 +203,7 @@ def test_kill_dash_nine_at_random_moments(changes, model, tmp_path):
         process.send_signal(signal.SIGKILL)
         killed.append(process.wait() == -signal.SIGKILL)
     assert sum(killed) >= 3
-    subprocess.run(command(model, path, changes), env=environment, check=True)
+    subprocess.run(command(model, path, changes), env=own, check=True)
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert rows(path, name) == rows(tmp_path / "whole", name)
     a, b = (json.loads((tmp_path / n / "eval.json").read_text()) for n in ("run", "whole"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import time
 
 import pytest
-from runs import Boundaries, go, rows, save_model
+from runs import Boundaries, environment, go, rows, save_model
 from test_resume import SPLIT, command, make
 from tiny import identical
 
@@ -57,22 +56,17 @@ def test_stopped_again_and_again_at_any_boundary_it_is_the_same_run(whole, tmp_p
 def test_ten_signals_at_random_moments(changes, tmp_path):
     """The command itself: with and without a boundary in time, it goes on as it was."""
     model = save_model(tmp_path / "model")
-    environment = dict(
-        os.environ,
-        XLA_FLAGS="--xla_force_host_platform_device_count=1",
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "cache"),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
+    own = environment(tmp_path / "cache")
     changes = changes | {"updates": 24, "checkpoint.every": 2}
     end = command(model, tmp_path / "whole", changes)
-    subprocess.run(end, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(end, env=own, check=True, stdout=subprocess.DEVNULL)
     path, rng, statuses = tmp_path / "run", random.Random(0), []
     log = tmp_path / "log"
     for n in range(10):
         grace = ["--checkpoint.grace", "0" if n % 3 == 2 else "60"]
         process = subprocess.Popen(
             [*command(model, path, changes), *grace],
-            env=environment, stdout=subprocess.DEVNULL, stderr=log.open("w"),
+            env=own, stdout=subprocess.DEVNULL, stderr=log.open("w"),
         )  # fmt: skip
         began = (path / "metrics.jsonl").stat().st_size if (path / "metrics.jsonl").exists() else 0
         while process.poll() is None:
@@ -88,7 +82,7 @@ def test_ten_signals_at_random_moments(changes, tmp_path):
         assert "Traceback" not in log.read_text()
         assert not (path / "owner.json").exists()
     assert sum(status > 0 for status in statuses) >= 6
-    subprocess.run(command(model, path, changes), env=environment, check=True)
+    subprocess.run(command(model, path, changes), env=own, check=True)
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert rows(path, name) == rows(tmp_path / "whole", name)
     a, b = (json.loads((tmp_path / n / "eval.json").read_text()) for n in ("run", "whole"))
