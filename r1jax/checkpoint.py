@@ -65,8 +65,7 @@ class Saved:
 class Checkpoints:
     """The checkpoints of one run, by update; writing is asynchronous and atomic.
 
-    The best has the highest score, the later one on ties: held-out pass@1 in reinforcement
-    learning, minus the held-out loss in supervised training.
+    The best has the highest score, the later one on ties: held-out pass@1, or minus the loss.
     """
 
     def __init__(
@@ -75,9 +74,11 @@ class Checkpoints:
         keep: int,
         unverified: bool = False,
         note: Callable[[str], Any] = print,
+        settle: Callable[[], Any] = lambda: None,
     ) -> None:
         """Sets aside what is damaged, or `unverified` and not wanted: `note` says which.
 
+        A new one counts once `settle`, in a thread, has put onto the disk what belongs to it.
         Raises UserError where none is left.
         """
         quiet_writers()
@@ -88,7 +89,7 @@ class Checkpoints:
         self._held.callback(gc.collect)  # a failed write leaves coroutines, which end badly later
         self._sealer = ThreadPoolExecutor(1, "digests")
         self._sealing: tuple[Future[None], int] | None = None
-        self._failed = False
+        self._settle, self._failed = settle, False
         rank = lambda metrics: metrics["score"]  # noqa: E731
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         keep_policy = policies.AnyPreservationPolicy([policies.LatestN(keep), best])
@@ -121,8 +122,8 @@ class Checkpoints:
     def save(self, saved: Saved, score: float | None = None) -> None:
         """Starts writing a checkpoint of `saved`; returns once the arrays may be reused.
 
-        `score` is that of an evaluation made after this update, None where there was none. Raises
-        UserError where this checkpoint, or the one before, could not be written.
+        `score` is that of an evaluation after this update, None without one. Raises UserError where
+        this checkpoint, or the one before, could not be written.
         """
         self.wait()
         step = int(saved.state.update)
@@ -182,6 +183,7 @@ class Checkpoints:
 
     def _seal(self, step: int) -> None:
         """In a thread: waits for Orbax to commit, then writes this process's digests."""
+        self._settle()
         self._manager.wait_until_finished()
         folder = Path(self._manager.directory) / str(step)
         digests.seal(folder, jax.process_index(), jax.process_count())
@@ -215,9 +217,9 @@ def find_step(directory: str | Path, step: int | None = None, unverified: bool =
     known = [s for s in steps if unverified or digests.sealed(Path(directory) / str(s))]
     chosen = max(known or steps, default=None) if step is None else step
     if chosen is None or chosen not in steps:
+        wanted = "" if step is None else step
         raise UserError(
-            f"{directory}: no checkpoint {step if step is not None else ''} there; "
-            f"found updates {steps or 'none'}"
+            f"{directory}: no checkpoint {wanted} there; found updates {steps or 'none'}"
         )
     if chosen not in known:
         raise UserError(

@@ -9,7 +9,6 @@ one is strict JSON.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -126,32 +125,6 @@ class RunDirectory:
         if self.write:
             write_json(self.path / names.SUMMARY, {"schema": SCHEMA, **digest})
 
-    def cut(self, update: int, rollout: int) -> None:
-        """Drops what was recorded after the restored counters, and a half-written last line.
-
-        Raises UserError when a line in the middle of a file is not JSON, and when an update stands
-        there twice: two processes have written, and the checkpoints may be of either.
-        """
-        if not self.write:
-            return
-
-        def kept(row: Mapping[str, Any]) -> bool:
-            return row.get("update", 0) <= update and row.get("rollout", 0) <= rollout
-
-        metrics = self.path / names.METRICS
-        made = list(filter(kept, read_jsonl(metrics))) if metrics.exists() else []
-        for before, row in itertools.pairwise(made):
-            if row.get("update", 0) <= before.get("update", 0):
-                raise UserError(
-                    f"{metrics}: update {row['update']} stands behind {before['update']}: two "
-                    "processes have written to this run; start anew with --overwrite"
-                )
-        for name in (names.METRICS, names.SAMPLES, names.TRANSCRIPTS):
-            if (path := self.path / name).exists():
-                write_jsonl(path, filter(kept, read_jsonl(path)))
-        if (self.path / names.EVALUATIONS).exists():
-            write_json(self.path / names.EVALUATIONS, list(filter(kept, self.evaluations())))
-
     def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if self.write and rows:
             with (self.path / name).open("a", encoding="utf-8", errors="backslashreplace") as file:
@@ -238,12 +211,13 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error}); start anew with --overwrite") from None
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
+def read_jsonl(path: Path, torn: bool = False) -> list[dict[str, Any]]:
     """The rows of a file that was appended to; a half-written last line is left out.
 
-    Raises UserError naming the line when an earlier one is no JSON object.
+    Raises UserError naming the line when an earlier one is no JSON object; with `torn`, where a
+    power cut may have left blocks of nothing at the end, only if a row follows it.
     """
-    rows = []
+    rows, broken = [], 0
     # What follows the last newline is empty, or a row whose writing was interrupted.
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
@@ -252,8 +226,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             whole = False
         if not whole:
-            raise UserError(f"{path}, line {number}: not JSON; remove it, or take --overwrite")
-        rows.append(row)
+            broken = broken or number
+        if broken and (whole or not torn):
+            raise UserError(f"{path}, line {broken}: not JSON; remove it, or take --overwrite")
+        if whole:
+            rows.append(row)
     return rows
 
 

@@ -13,6 +13,7 @@ disk, or of who prints. What belongs to a run as a whole is taken in `opened` an
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
 from r1jax.report.page import write_report
+from r1jax.run import rows
 from r1jax.run.directory import RunDirectory, inspect
 from r1jax.run.environment import environment
 from r1jax.run.flags import PlaceFlags
@@ -81,7 +83,8 @@ class Run:
         `config` is complete: it has the number of updates.
         """
         where, how = self.directory.checkpoints, config.checkpoint
-        checkpoints = Checkpoints(where, how.keep, how.unverified, self.note)
+        settle = functools.partial(rows.settle, self.directory)
+        checkpoints = Checkpoints(where, how.keep, how.unverified, self.note, settle)
         self.held.callback(checkpoints.close)
         start = checkpoints.latest() or 0
         sinks = open_sinks(config.log, self.directory, config, start)

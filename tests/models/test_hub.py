@@ -346,6 +346,22 @@ def test_a_wrong_shape_is_named(saved):
     assert name in message and "[48, 32]" in message and "[32, 48]" in message
 
 
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("bfloat16", np.nan), ("bfloat16", -np.inf), ("float16", np.inf), ("float32", -np.nan)],
+)
+def test_a_number_that_is_not_finite_is_named_with_tensor_and_file(tmp_path, dtype, number):
+    config, name = tiny_config(), "model.layers.1.mlp.up_proj.weight"
+    hub.save(tmp_path, tiny_params(config), config, dtype=dtype, shard_bytes=20_000)
+    path = tmp_path / json.loads((tmp_path / hub.INDEX).read_text())["weight_map"][name]
+    tensors = load_file(path)
+    tensors[name] = np.array(tensors[name])
+    tensors[name][-1, -1] = number
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=f"{path}: tensor {name} holds NaN or infinite"):
+        hub.load(tmp_path, config, mesh_of(fsdp=2))
+
+
 @pytest.mark.parametrize("keep", [5, 200, -100])
 def test_a_truncated_file_is_named(saved, keep):
     directory, config = saved

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from r1jax.errors import UserError
 from r1jax.run import directory as run_module
 from r1jax.run.directory import RunDirectory, differences, inspect, read_jsonl, to_json
+from r1jax.run.rows import cut, settle
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def test_only_the_first_process_writes(tmp_path):
     run.samples(0, 1, [{"text": "x"}])
     run.evaluation(1, {"pass_at_1": 1.0}, [{"text": "x"}])
     run.finish({})
-    run.cut(0, 0)
+    cut(run, 0, 0)
     assert not (tmp_path / "r").exists()
 
 
@@ -145,7 +147,7 @@ def test_cut_leaves_the_rows_the_checkpoint_covers(tmp_path_factory, update, rol
         run.samples(2 * (r - 1), r, [{"i": 0}, {"i": 1}])
     with (path / "metrics.jsonl").open("ab") as file:
         file.write(half.replace(b"\n", b" "))
-    run.cut(update, rollout)
+    cut(run, update, rollout)
     kept = [u for u in range(1, 7) if u <= update and (u + 1) // 2 <= rollout]
     assert [row["update"] for row in read_jsonl(path / "metrics.jsonl")] == kept
     samples = [(row["rollout"], row["i"]) for row in read_jsonl(path / "samples.jsonl")]
@@ -164,7 +166,37 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
     run = RunDirectory.start(tmp_path, Config())
     (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n{"upda\n{"update": 3}\n')
     with pytest.raises(UserError, match=r"metrics.jsonl, line 2: not JSON"):
-        run.cut(3, 3)
+        cut(run, 3, 3)
+
+
+def test_rows_that_a_power_cut_took_are_said(tmp_path):
+    """From the end, in the middle, whole files; blocks of nothing where a row was to stand."""
+    run = RunDirectory.start(tmp_path, Config())
+    for u in (1, 2, 5):
+        run.metrics(u, u, {})
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b"\0" * 40 + b'te": 7}\n\0\0')
+    lines = cut(run, 6, 2)
+    assert [line.partition(": ")[2] for line in lines] == [
+        "the rows of 4 of 6 updates are lost, the first is update 3; the run goes on without them",
+        "the rows of 2 of 2 rollouts are lost, the first is rollout 1; the run goes on without "
+        "them",
+    ]
+    assert "metrics.jsonl" in lines[0] and "samples.jsonl" in lines[1]
+    assert [row["update"] for row in read_jsonl(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert cut(run, -1, 0) == []
+
+
+def test_rows_are_on_the_disk_once_they_are_settled(tmp_path, monkeypatch):
+    run = RunDirectory.start(tmp_path, Config())
+    settle(run)
+    run.metrics(1, 1, {})
+    run.samples(0, 1, [{"text": "x"}])
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    settle(run)
+    files = [str(tmp_path / name) for name in ("metrics.jsonl", "samples.jsonl")]
+    assert synced == [*files, str(tmp_path)]
 
 
 def test_a_crash_while_replacing_leaves_the_old_file(tmp_path, monkeypatch):
@@ -210,9 +242,9 @@ def test_updates_that_two_processes_wrote_are_refused(tmp_path, found):
     with pytest.raises(
         UserError, match=r"update \d stands behind \d: two processes .* --overwrite"
     ):
-        run.cut(4, 4)
+        cut(run, 4, 4)
     assert (tmp_path / "metrics.jsonl").read_text() == before
-    run.cut(0, 0)  # what comes after the restored counters goes anyway
+    cut(run, 0, 0)  # what comes after the restored counters goes anyway
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 

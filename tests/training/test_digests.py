@@ -63,6 +63,15 @@ def test_every_file_is_sealed_and_nothing_is_wrong_with_it(path):
     assert opened(path) == ([], 2) and load_params(path, CONFIG, mesh_of()) is not None
 
 
+def test_what_belongs_to_a_checkpoint_is_on_the_disk_before_it_counts(written, tmp_path):
+    sealed = lambda: digests.sealed(tmp_path / "2")  # noqa: E731
+    seen = []
+    checkpoints = Checkpoints(tmp_path, keep=2, settle=lambda: seen.append(sealed()))
+    checkpoints.save(Saved(written[1], None, {}, IDENTITY))
+    checkpoints.close()
+    assert seen == [False] and sealed()
+
+
 def test_every_flipped_bit_is_found(path):
     """One in every file, the digests' own among them, and many more anywhere."""
     rng = random.Random(0)

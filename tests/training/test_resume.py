@@ -94,6 +94,17 @@ def test_resumed_again_and_again_is_uninterrupted(whole, tmp_path):
     assert_same_run(path, go(whole[0], path), whole)
 
 
+def test_rows_lost_from_the_disk_are_said_and_cost_nothing_else(whole, tmp_path, capsys):
+    path = tmp_path / "run"
+    assert go(whole[0], path, StopAt(7)) is None
+    lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (path / "metrics.jsonl").write_text("".join(lines[:2] + lines[4:]))
+    assert identical(go(whole[0], path).state, whole[2].state)
+    said = capsys.readouterr().out
+    assert "metrics.jsonl: the rows of 2 of 6 updates are lost, the first is update 3" in said
+    assert [row["update"] for row in rows(path)] == [1, 2, 5, 6, 7, 8]
+
+
 def test_other_data_than_it_began_with_is_refused(model, tmp_path):
     """The rows of a file are named by their digest, whether it is trained on or judged on."""
     path, files = tmp_path / "run", {}

@@ -200,6 +200,13 @@ def load_row(row: Row, stored: Mapping[str, Stored], mesh: Mesh, dtype: Any) -> 
     return array
 
 
+def finite(x: np.ndarray) -> bool:
+    """Whether no number is NaN or infinite, from the bits: as integers those are the largest."""
+    # Of the signed integers for positive numbers, of the unsigned ones for negative numbers.
+    ends = ((f"i{x.itemsize}", np.inf), (f"u{x.itemsize}", -np.inf))
+    return all(x.view(kind).max() < np.asarray(end, x.dtype).view(kind) for kind, end in ends)
+
+
 def _piece_sharding(where: NamedSharding, lead: int, transposed: bool) -> NamedSharding:
     plain = flipped(where.spec[lead:], transposed)
     return NamedSharding(where.mesh, PartitionSpec(*where.spec[:lead], *plain))
@@ -220,7 +227,13 @@ def _piece(
         holders[number, flipped(spans[lead:], row.transposed)].append(device)
     shards = []
     for (number, spans), devices in holders.items():
-        host = stored[row.name(number)].read(spans)
+        tensor = stored[row.name(number)]
+        host = tensor.read(spans)
+        if not finite(host):
+            raise UserError(
+                f"{tensor.path}: tensor {tensor.name} holds NaN or infinite numbers; what wrote it "
+                "went wrong, so name other weights"
+            )
         host = host.reshape((1,) * lead + host.shape)
         shards += [jax.block_until_ready(jax.device_put(host, device)) for device in devices]
     local = where.shard_shape(row.shape)[:lead]

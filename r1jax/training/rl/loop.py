@@ -264,7 +264,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
     step = files.checkpoints.latest()
     if step is None:
-        files.run.cut(-1, 0)  # the evaluation before update 1 is made again as well
+        files.cut(-1, 0)  # the evaluation before update 1 is made again as well
         state = initial_state(parts)
         return Loop(state, copy(state.params) if parts.needs_reference else None)
     restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
@@ -277,6 +277,6 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop.carried = carry.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
-    files.run.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
+    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
     files.progress.note(f"resumed after update {loop.update}")
     return loop

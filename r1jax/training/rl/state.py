@@ -17,6 +17,7 @@ from r1jax.data.packing import Sequences
 from r1jax.errors import Stopped, UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
+from r1jax.run import rows
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
 from r1jax.run.profile import Profiler
@@ -108,6 +109,11 @@ class Files:
     def fresh(self) -> bool:
         """Whether the run begins: no checkpoint has been written yet."""
         return self.checkpoints.latest() is None
+
+    def cut(self, update: int, rollout: int) -> None:
+        """Drops the rows behind these counters; says where some before them are missing."""
+        for line in rows.cut(self.run, update, rollout):
+            self.progress.note(line)
 
     @contextmanager
     def saving(self, loop: Loop, snapshot: Callable[[Loop], Saved]) -> Iterator[None]:

@@ -122,13 +122,13 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
     """A fresh loop around `state`, or the one the newest checkpoint holds; run files are cut."""
     step = files.checkpoints.latest()
     if step is None:
-        files.run.cut(-1, 0)
+        files.cut(-1, 0)
         return Loop(state, None, rollout=0)
     restored = files.checkpoints.restore(step, state, course.identity)
     loop = Loop(restored.state, None, rollout=0)
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
     loop.unjudged = restored.meta.get("unjudged", False)
-    files.run.cut(loop.update, 0)
+    files.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
 
