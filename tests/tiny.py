@@ -14,7 +14,8 @@ from r1jax import mesh as meshes
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
-from r1jax.models.config import ModelConfig, RopeScaling
+from r1jax.models.config import ModelConfig
+from r1jax.models.rope import Llama3
 
 FAMILIES = ("qwen2", "qwen3", "llama")
 SPECIAL = {
@@ -37,7 +38,7 @@ def tiny_config(family="qwen2", **changes):
         n_kv_heads=2,
         head_dim=8,
         max_position=256,
-        rope_scaling=RopeScaling(4.0, 1.0, 4.0, 32) if family == "llama" else None,
+        rope_scaling=Llama3(4.0, 1.0, 4.0, 32) if family == "llama" else None,
         attention_bias=family == "qwen2",
         qk_norm=family == "qwen3",
         tied=family != "qwen3",

@@ -23,6 +23,12 @@ class Segments:
     max_segments: int = struct.field(pytree_node=False, default=1)
 
 
+def own_lengths(segments: Segments) -> jax.Array:
+    """i32[B, T], how many tokens the segment of each token has; 0 in the padding."""
+    members = segment_members(segments.ids, segments.max_segments)  # bool[B, T, M]
+    return jnp.sum(jnp.where(members, jnp.sum(members, axis=1, keepdims=True), 0), axis=-1)
+
+
 def attention(
     q: jax.Array,
     k: jax.Array,

@@ -6,6 +6,9 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+from r1jax.models.rope import RopeScaling
+from r1jax.models.rope import to_hf as scaling_to_hf
+
 ARCHITECTURES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
@@ -21,16 +24,6 @@ class Stack:
     attention: str
     ffn: str
     layers: int
-
-
-@dataclass(frozen=True)
-class RopeScaling:
-    """Llama 3's stretching of low rotary frequencies (`rope_type` "llama3")."""
-
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_position: int
 
 
 @dataclass(frozen=True)
@@ -94,16 +87,7 @@ class ModelConfig:
 
 def to_hf(config: ModelConfig) -> dict[str, Any]:
     """The config.json that `transformers` reads; inverse of `r1jax.models.hub.families.from_hf`."""
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": config.rope_theta}
-    if config.rope_scaling is not None:
-        scaling = config.rope_scaling
-        rope |= {
-            "rope_type": "llama3",
-            "factor": scaling.factor,
-            "low_freq_factor": scaling.low_freq_factor,
-            "high_freq_factor": scaling.high_freq_factor,
-            "original_max_position_embeddings": scaling.original_max_position,
-        }
+    rope = {"rope_theta": config.rope_theta, **scaling_to_hf(config.rope_scaling)}
     eos = list(config.eos_ids)
     return {
         "architectures": [config.architecture or ARCHITECTURES[config.family]],

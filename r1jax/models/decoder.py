@@ -57,7 +57,7 @@ def forward_told(
     everything ("none") for the backward pass; `unroll` layers are compiled side by side (0: all).
     """
     assert tokens.shape == positions.shape == segments.ids.shape, (tokens.shape, positions.shape)
-    tables = rope_tables(c, positions)
+    tables = rope_tables(c, positions, segments)
     look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
     x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)  # [B, T, d_model]
 
@@ -146,7 +146,8 @@ def prefill(
     assert tokens.ndim == 2 and lengths.shape == tokens.shape[:1], (tokens.shape, lengths.shape)
     ids = (jnp.arange(tokens.shape[1])[None] < lengths[:, None]).astype(jnp.int32)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    tables, segments = rope_tables(c, positions), attn.Segments(ids, 1)
+    segments = attn.Segments(ids, 1)
+    tables = rope_tables(c, positions, segments)
     x = constrain(weights["embed"][tokens], mesh, "batch", None, None)  # [P, T, d_model]
     left = []
     for layer, (attention, ffn) in zip(weights["stacks"], kinds.of_layers(c), strict=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r1jax.models.attention import Segments, own_lengths
 from r1jax.models.config import ModelConfig
+from r1jax.models.rope import Dynamic, Yarn
 
 Layer = dict[str, Any]
 """The weights of one layer by name, arrays or leaves."""
@@ -39,21 +40,35 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 
 
 def rope_frequencies(c: ModelConfig) -> np.ndarray:
-    """f32[head_dim/2]: θ^(-2i/d), low ones stretched as Llama 3 does when the config asks."""
+    """f32[head_dim/2]: θ^(-2i/d), stretched as the config asks."""
     frequency = c.rope_theta ** (-np.arange(0, c.head_dim, 2, dtype=np.float64) / c.head_dim)
-    if c.rope_scaling is None:
-        return frequency.astype(np.float32)
-    s = c.rope_scaling
-    turns = s.original_max_position * frequency / (2 * math.pi)
-    smooth = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor)
-    smooth = np.clip(smooth, 0.0, 1.0)
-    return ((1 - smooth) * frequency / s.factor + smooth * frequency).astype(np.float32)
+    if c.rope_scaling is not None:
+        frequency = c.rope_scaling.stretched(frequency, c.rope_theta)
+    return frequency.astype(np.float32)
 
 
-def rope_tables(c: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """cos and sin, f32[..., 1, head_dim/2], for i32 positions[...]; shared by all layers."""
-    angle = positions[..., None].astype(jnp.float32) * rope_frequencies(c)
-    return jnp.cos(angle)[..., None, :], jnp.sin(angle)[..., None, :]
+def rope_tables(c: ModelConfig, positions: jax.Array, segments: Segments | None = None) -> Tables:
+    """cos and sin, f32[..., 1, head_dim/2], for i32 positions[...]; shared by all layers.
+
+    `segments` say which sequences the positions [B, T] are of; None: each is its sequence's last.
+    """
+    frequency = rope_frequencies(c)
+    if isinstance(c.rope_scaling, Dynamic):
+        lengths = positions + 1 if segments is None else own_lengths(segments)
+        frequency = _grown(c, frequency, lengths)
+    angle = positions[..., None].astype(jnp.float32) * frequency
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    if isinstance(c.rope_scaling, Yarn):
+        cos, sin = cos * c.rope_scaling.amplitude, sin * c.rope_scaling.amplitude
+    return cos[..., None, :], sin[..., None, :]
+
+
+def _grown(c: ModelConfig, frequency: np.ndarray, lengths: jax.Array) -> jax.Array:
+    """f32[..., head_dim/2] for sequences of i32 lengths[...], by `rope.Dynamic`'s base."""
+    d, s = c.head_dim, c.rope_scaling.factor
+    longer = jnp.maximum(lengths, c.max_position)[..., None].astype(jnp.float32) / c.max_position
+    growth = (s * longer - (s - 1)) ** (d / (d - 2))  # of the base
+    return frequency * growth ** (-np.arange(0, d, 2, dtype=np.float32) / d)
 
 
 def rope(x: jax.Array, tables: Tables) -> jax.Array:

@@ -1,12 +1,14 @@
 """Makes the golden models of this folder with transformers and torch: python tests/golden/make.py.
 
-Each of them is a random toy model (config.json, model.safetensors), expected.npz: tokens, the
+Each folder is a random toy model (config.json, model.safetensors), expected.npz: tokens, the
 logits transformers computes for them and a greedy continuation of each of two prompts, and
-gradients.safetensors: the gradient of the mean loss over those tokens.
+gradients.safetensors: the gradient of the mean loss over those tokens. rope.json holds rotary
+frequencies and the factor of cosines and sines for each of SCALINGS.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -46,6 +48,37 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+SCALINGS: dict[str, dict[str, object]] = {
+    "linear": {"rope_type": "linear", "factor": 2.5},
+    "dynamic": {"rope_type": "dynamic", "factor": 2.0},
+    "llama3": LLAMA3,
+    "yarn": YARN,
+    "yarn_scaled": YARN
+    | {"beta_fast": 20.0, "beta_slow": 0.5, "mscale": 0.9, "mscale_all_dim": 0.4},
+    "yarn_equal": YARN | {"beta_fast": 1.0, "beta_slow": 1.0, "factor": 32.0},
+    "yarn_whole": YARN | {"truncate": False, "attention_factor": 1.5},
+}
+"""What config.json says under rope_parameters beside the base."""
+LENGTHS = (1, 32, 33, 100)
+"""Lengths of a sequence, of a model made for 32 tokens: only dynamic frequencies depend on it."""
+
+
+def frequencies() -> dict[str, dict[str, object]]:
+    """What each of SCALINGS says, and by length 8 frequencies, then the factor of the tables."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    found = {}
+    for name, keys in SCALINGS.items():
+        said = {"rope_theta": 1000.0, **keys}
+        config = transformers.LlamaConfig(
+            head_dim=16, max_position_embeddings=32, rope_parameters=dict(said)
+        )
+        run = ROPE_INIT_FUNCTIONS[said["rope_type"]]
+        rows = {n: run(config, "cpu", seq_len=torch.tensor(n)) for n in LENGTHS}
+        found[name] = {"said": said, "found": {n: [*f.tolist(), x] for n, (f, x) in rows.items()}}
+    return found
 
 
 def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrainedModel:
@@ -99,7 +132,9 @@ def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) ->
 
 
 def main(names: list[str]) -> None:
-    """Writes a folder for each model, or for those named."""
+    """Writes rope.json and a folder for each model, or for those named."""
+    rope = json.dumps(frequencies(), indent=1) + "\n"
+    (Path(__file__).parent / "rope.json").write_text(rope)
     for name in names or MODELS:
         folder = Path(__file__).parent / name
         shutil.rmtree(folder, ignore_errors=True)

@@ -193,7 +193,7 @@ def test_a_second_stack_goes_on_counting_layers(tmp_path):
         ({"rms_norm_eps": True}, "rms_norm_eps is True; it must be a number"),
         ({"num_key_value_heads": 3}, "num_attention_heads 4 is no multiple of 3"),
         ({"rope_scaling": "linear"}, "rope_scaling is 'linear'; it must be an object or null"),
-        ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope type 'linear'"),
+        ({"rope_scaling": {"type": "su", "factor": 2}}, "rope type 'su'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5 is not supported; only 1.0"),
         ({"quantization_config": {"bits": 4}}, "quantization_config .* is not supported"),
         ({"eos_token_id": "</s>"}, "eos_token_id is '</s>'; it must be a token id, a list of th"),

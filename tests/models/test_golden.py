@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import jax
@@ -15,13 +16,17 @@ from tiny import FAMILIES, mesh_of
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
 from r1jax.models import decoder
+from r1jax.models.config import to_hf
 from r1jax.models.hub import directory as hub
+from r1jax.models.hub.families import from_hf
+from r1jax.models.layers import rope_tables
 from r1jax.models.logp import score
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Batch
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+ROPE = json.loads((GOLDEN / "rope.json").read_text())
 
 
 def next_tokens(tokens):
@@ -96,6 +101,36 @@ def test_greedy_text_is_that_of_transformers(golden):
     found = engine.generate(engine.prepare(params), prompts, Sampling(0.0), seed=0, rollout=0)
     texts = {g.prompt: g.tokens.tolist() for g in found}
     assert texts == {i: row.tolist() for i, row in enumerate(expected["greedy"])}
+
+
+@pytest.mark.parametrize("name", ROPE)
+def test_rotary_tables_are_those_of_transformers(name):
+    """Of single tokens, and of sequences scored whole, up to and beyond the original length."""
+    raw = json.loads((GOLDEN / "llama" / "config.json").read_text())
+    said = {"rope_parameters": ROPE[name]["said"], "rope_theta": 1000.0}
+    c = from_hf(raw | said | {"head_dim": 16, "max_position_embeddings": 32})
+    for n, (*frequency, factor) in ROPE[name]["found"].items():
+        length = int(n)
+        angle = (length - 1) * np.array(frequency)
+        whole = jnp.arange(length)[None], attn.Segments(jnp.ones((1, length), jnp.int32))
+        alone = jnp.asarray([[length - 1]])
+        for tables in (rope_tables(c, alone), [x[:, -1:] for x in rope_tables(c, *whole)]):
+            want = factor * np.cos(angle), factor * np.sin(angle)
+            np.testing.assert_allclose(np.stack(tables)[:, 0, 0, 0], want, atol=2e-5)
+    assert from_hf(to_hf(c)) == c
+
+
+def test_a_row_of_several_sequences_grows_each_by_its_own_length():
+    said = {"rope_parameters": ROPE["dynamic"]["said"], "rope_theta": 1000.0}
+    raw = json.loads((GOLDEN / "llama" / "config.json").read_text())
+    c = from_hf(raw | said | {"head_dim": 16, "max_position_embeddings": 32})
+    ids = np.repeat([1, 2, 0], [40, 50, 6])[None]
+    positions = np.concatenate([np.arange(n) for n in (40, 50, 6)])[None]
+    tables = rope_tables(c, jnp.asarray(positions), attn.Segments(jnp.asarray(ids), 2))
+    for start, n in ((0, 40), (40, 50)):
+        alone = attn.Segments(jnp.ones((1, n), jnp.int32))
+        for whole, own in zip(tables, rope_tables(c, jnp.arange(n)[None], alone), strict=True):
+            np.testing.assert_array_equal(whole[:, start : start + n], own)
 
 
 def test_the_golden_models_stay_small():

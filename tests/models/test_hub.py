@@ -24,10 +24,11 @@ from tiny import FAMILIES, SPECIAL, identical, mesh_of, placed, tiny_config, tin
 
 from r1jax.errors import UserError
 from r1jax.models import table
-from r1jax.models.config import ModelConfig, RopeScaling, to_hf
+from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub import shards
 from r1jax.models.hub.families import from_hf
+from r1jax.models.rope import Dynamic, Linear, Llama3, Yarn
 from r1jax.rollout.policy import load_policy, load_weights, model_directory, save_policy
 from r1jax.training.update import init_state
 
@@ -433,7 +434,7 @@ def test_a_config_that_cannot_be_read_is_one_line(tmp_path, text, named):
     ("change", "named"),
     [
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "'yarn'"),
+        ({"rope_parameters": {"rope_type": "longrope"}}, "'longrope'"),
         ({"rope_parameters": {"rope_type": "llama3", "factor": 8}}, "'low_freq_factor' is missing"),
         ({"num_attention_heads": None}, "'num_attention_heads' is missing"),
     ],
@@ -458,8 +459,17 @@ def test_the_older_layout_of_rotary_scaling_is_read():
 def configs(draw):
     family = draw(st.sampled_from(FAMILIES))
     size, number = st.integers(1, 4096), st.floats(1e-6, 1e6)
-    low = draw(st.floats(1e-3, 1e3))
-    scaling = RopeScaling(draw(number), low, low * draw(st.floats(1.5, 8)), draw(size))
+    low, maybe = draw(st.floats(1e-3, 1e3)), st.none() | number
+    scaling = draw(
+        st.none()
+        | st.builds(Linear, number)
+        | st.builds(Dynamic, number)
+        | st.builds(Llama3, number, st.just(low), st.floats(1.5, 8).map(low.__mul__), size)
+        | st.builds(
+            Yarn, number, size, st.none() | st.floats(2, 64), st.none() | st.floats(0.1, 2), maybe,
+            maybe, maybe, st.booleans(),
+        )
+    )  # fmt: skip
     kv_heads, layers = draw(st.integers(1, 16)), draw(st.integers(1, 40))
     windowed = tuple(draw(st.lists(st.booleans(), min_size=layers, max_size=layers)))
     window = draw(size) if any(windowed) and family != "llama" else 0
@@ -472,8 +482,8 @@ def configs(draw):
         head_dim=2 * draw(size),
         n_kv_heads=kv_heads,
         n_heads=kv_heads * draw(st.integers(1, 8)),
-        rope_theta=draw(number),
-        rope_scaling=scaling if draw(st.booleans()) else None,
+        rope_theta=1 + draw(number),
+        rope_scaling=scaling,
         rms_eps=draw(st.floats(1e-12, 0.5)),
         attention_bias=family == "qwen2" or bias,
         output_bias=bias,

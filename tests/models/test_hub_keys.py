@@ -12,12 +12,13 @@ from tiny import FAMILIES, identical, mesh_of, tiny_config, tiny_params
 
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
-from r1jax.models.config import RopeScaling, to_hf
+from r1jax.models.config import to_hf
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub import shards
 from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.models.hub.keys import IRRELEVANT, NEUTRAL
+from r1jax.models.rope import Dynamic, Linear, Llama3, Yarn
 from r1jax.rollout.policy import load_policy
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -125,7 +126,9 @@ def read(family="llama", **change):
     return from_hf(to_hf(tiny_config(family)) | change)
 
 
-STRETCHED = RopeScaling(8.0, 1.0, 4.0, 64)
+STRETCHED = Llama3(8.0, 1.0, 4.0, 64)
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+R1S = YARN | {"beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -136,11 +139,17 @@ STRETCHED = RopeScaling(8.0, 1.0, 4.0, 64)
         ({"rope_scaling": LLAMA3 | {"rope_theta": 7.0}, "rope_theta": None}, STRETCHED, 7.0),
         # rope_scaling goes first, whatever rope_parameters say beside it.
         ({"rope_scaling": {"type": "default"}, "rope_theta": None}, None, 1e4),
-        ({"rope_scaling": {}}, RopeScaling(4.0, 1.0, 4.0, 32), 1e4),
+        ({"rope_scaling": {}}, Llama3(4.0, 1.0, 4.0, 32), 1e4),
         ({"rope_parameters": LLAMA3, "original_max_position_embeddings": 16},
          replace(STRETCHED, original_max_position=16), 1e4),
         ({"rope_parameters": {k: v for k, v in LLAMA3.items() if "original" not in k}},
          replace(STRETCHED, original_max_position=256), 1e4),
+        ({"rope_scaling": {"type": "linear", "factor": 2}}, Linear(2.0), 1e4),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, Dynamic(2.0), 1e4),
+        ({"rope_scaling": YARN, "rope_theta": 5e5}, Yarn(4.0, 64), 5e5),
+        ({"rope_scaling": R1S}, Yarn(4.0, 64, 32.0, 1.0, 1.0, 0.5), 1e4),
+        ({"rope_scaling": YARN | {"mscale": 0, "truncate": False, "attention_factor": 1.5}},
+         Yarn(4.0, 64, attention_factor=1.5, truncate=False), 1e4),
     ],
 )  # fmt: skip
 def test_rotary_scaling_is_read_as_transformers_reads_it(change, scaling, theta):
@@ -150,9 +159,11 @@ def test_rotary_scaling_is_read_as_transformers_reads_it(change, scaling, theta)
     theirs = transformers.LlamaConfig(**json.loads(json.dumps(raw)))
     theirs.standardize_rope_params()  # as every model does before it reads them
     rope = theirs.rope_parameters
-    assert (rope["rope_type"] == "llama3", rope["rope_theta"]) == (scaling is not None, theta)
+    kind = "default" if scaling is None else scaling.rope_type
+    assert (rope["rope_type"], rope["rope_theta"]) == (kind, theta)
     if scaling:
         assert rope["factor"] == scaling.factor
+    if kind in ("llama3", "yarn"):
         assert rope["original_max_position_embeddings"] == scaling.original_max_position
 
 
@@ -181,15 +192,19 @@ def test_windows_are_those_of_transformers(change, windowed):
     assert tuple(kind == "sliding_attention" for kind in theirs.layer_types) == windowed
 
 
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"rope_scaling": YARN}, "rope type 'yarn' is not supported; use default or llama3"),
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope type 'linear'"),
-        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "rope type 'dynamic'"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, "rope type 'longrope' is not supported; use"),
+        ({"rope_scaling": {"type": "linear"}}, "key 'factor' is missing"),
+        ({"rope_scaling": YARN | {"factor": None}}, "key 'factor' is missing"),
+        ({"rope_scaling": YARN | {"beta_slow": 40}}, "beta_fast 32.0 must not be below beta_slow"),
+        ({"rope_scaling": YARN | {"truncate": 1}}, "truncate is 1; it must be true or false"),
+        ({"rope_scaling": YARN | {"attention_factor": 0}}, "attention_factor is 0; it must be a n"),
+        ({"rope_scaling": YARN | {"low_freq_factor": 1}}, "holds low_freq_factor, which rope"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0, "alpha": 1}}, "holds alpha, which"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}, "head_dim": 2}, "dynamic needs 4 or"),
+        ({"rope_scaling": YARN, "rope_theta": 1.0}, "rope_theta is 1.0; yarn needs one above 1"),
         ({"rope_scaling": {"rope_type": "default", "type": "mrope"}}, "rope type 'mrope'"),
         ({"rope_scaling": {"rope_type": ["llama3"]}}, r"rope type \['llama3'\]"),
         ({"rope_parameters": {"rope_type": "default", "factor": 2.0}}, "holds factor, which rope"),

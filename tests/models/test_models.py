@@ -23,10 +23,10 @@ from tiny import (
 from r1jax.data.packing import unpack
 from r1jax.models import attention as attn
 from r1jax.models import decoder, table
-from r1jax.models.config import RopeScaling
 from r1jax.models.decoding.cache import empty
 from r1jax.models.layers import rms_norm, rope_frequencies
 from r1jax.models.logp import score, token_stats
+from r1jax.models.rope import Llama3
 
 PROMPTS = np.array([1, 3, 7, 12], np.int32)
 EXTRA = 4
@@ -215,7 +215,7 @@ def test_rotary_frequencies_by_hand():
     np.testing.assert_allclose(rope_frequencies(plain), [1, 0.1, 0.01, 0.001], rtol=1e-6)
     # Over 100 positions the four turn 15.9, 1.59, 0.159 and 0.0159 times: kept above 4 turns,
     # divided by 8 below 1, and between them mixed with weight (1.5915 - 1) / (4 - 1) = 0.19718.
-    scaled = tiny_config("llama", rope_scaling=RopeScaling(8.0, 1.0, 4.0, 100))
+    scaled = tiny_config("llama", rope_scaling=Llama3(8.0, 1.0, 4.0, 100))
     want = [1, 0.1 * (0.19718 + (1 - 0.19718) / 8), 0.01 / 8, 0.001 / 8]
     np.testing.assert_allclose(rope_frequencies(scaled), want, rtol=1e-4)
 

@@ -19,10 +19,17 @@ from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 
 pytest.importorskip("torch", reason="needs torch: pip install -e '.[parity]'")
+import torch
 import transformers
-from golden.make import LLAMA3, build, gradients, greedy, logits
+from golden.make import LLAMA3, SCALINGS, build, gradients, greedy, logits
 
 pytestmark = pytest.mark.parity
+
+
+def stretched(name):
+    """Rotary positions of a model made for 32 tokens; the tests have 90."""
+    return {"max_position_embeddings": 32, "rope_parameters": {"rope_theta": 1e4, **SCALINGS[name]}}
+
 
 SHAPES = {
     "qwen2": dict(vocab_size=131, hidden_size=48, intermediate_size=80, num_hidden_layers=3),
@@ -38,6 +45,10 @@ SHAPES = {
         use_sliding_window=True, sliding_window=4, num_hidden_layers=3, attention_bias=True,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
+    "llama yarn": dict(head_dim=8, **stretched("yarn_scaled")),
+    "qwen3 yarn": stretched("yarn"),
+    "qwen2 linear": stretched("linear"),
+    "qwen3 dynamic": dict(num_hidden_layers=3, **stretched("dynamic")),
     "seed_oss": dict(attention_bias=True, attention_out_bias=False, head_dim=8),
 }  # fmt: skip
 
@@ -177,3 +188,17 @@ def test_an_exported_config_says_what_the_source_said(theirs, ours, tmp_path):
     unread = {"transformers_version", "_name_or_path", "architectures", "rope_theta",
               "pad_token_id", "max_window_layers"}  # fmt: skip
     assert {k: v for k, v in again.items() if said.get(k) != v and k not in unread} == {}
+
+
+@pytest.mark.parametrize("name", ["yarn", "linear", "dynamic"])
+def test_text_beyond_the_original_length_is_that_of_transformers(name, tmp_path):
+    """Which decodes with a cache of keys that stay as they were rotated."""
+    theirs = build("qwen3", seed=5, **stretched(name))
+    prompt = np.random.default_rng(4).integers(0, 61, 20)
+    given = torch.from_numpy(prompt)[None]
+    text = theirs.generate(given, max_new_tokens=64, do_sample=False)[0, 20:].tolist()
+    config, params = read(theirs, tmp_path)
+    engine = Engine(config, mesh_of(), EngineConfig(2, 32, 64, 2), stop_ids=())
+    asked = [Prompt(tuple(prompt.tolist()), 0, 1)]
+    (found,) = engine.generate(engine.prepare(params), asked, Sampling(0.0), seed=0, rollout=0)
+    assert found.tokens.tolist() == text

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from r1jax.errors import UserError
-from r1jax.models.config import ARCHITECTURES, ModelConfig, RopeScaling
-from r1jax.models.hub.keys import NEUTRAL, Asked, flag, number, refuse, shown, token_ids
+from r1jax.models.config import ARCHITECTURES, ModelConfig
+from r1jax.models.hub import rope
+from r1jax.models.hub.keys import NEUTRAL, flag, number, refuse, shown, token_ids
+from r1jax.models.rope import Dynamic
 
 Family = Callable[[Mapping[str, Any]], ModelConfig]
 """Reads the object of a config.json; raises UserError for a variant it does not support.
@@ -85,7 +87,9 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
         raise UserError(f"num_attention_heads {heads} is no multiple of {kv_heads} key-value heads")
     vocab_size = number(raw, "vocab_size", int)
     bos = token_ids(raw, "bos_token_id", vocab_size)
-    theta, scaling = _rope(raw)
+    longest = fields.get("max_position")
+    longest = longest or number(raw, "max_position_embeddings", int, 32768)
+    theta, scaling = rope.read(raw, longest)
     shared = dict(
         **_name(raw),
         vocab_size=vocab_size,
@@ -95,7 +99,7 @@ def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
         n_heads=heads,
         n_kv_heads=kv_heads,
         head_dim=number(raw, "head_dim", int, d_model // heads),
-        max_position=number(raw, "max_position_embeddings", int, 32768),
+        max_position=longest,
         rope_theta=theta,
         rope_scaling=scaling,
         rms_eps=eps,
@@ -138,6 +142,8 @@ def checked(config: Any) -> ModelConfig:
         raise UserError("the family's window would be lost on export; name it in `extra` too")
     if config.head_dim % 2:
         raise UserError(f"head_dim is {config.head_dim}; rotary positions need an even one")
+    if isinstance(config.rope_scaling, Dynamic) and config.head_dim < 4:
+        raise UserError("head_dim is 2; the rope type dynamic needs 4 or more")
     if config.windowed and len(config.windowed) != config.n_layers:
         raise UserError(f"{len(config.windowed)} windows are said for {config.n_layers} layers")
     return config
@@ -188,45 +194,3 @@ def _first_windowed(raw: Mapping[str, Any]) -> int:
     if first is not None and not (type(first) is int and first >= 0):
         raise UserError(f"max_window_layers is {shown(first)}; it must be a whole number")
     return 28 if first is None else first
-
-
-def _rope(raw: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
-    """Rotary base and scaling; as in transformers, `rope_scaling` goes before `rope_parameters`."""
-    older, newer = raw.get("rope_scaling"), raw.get("rope_parameters")
-    where, found = ("rope_scaling", older) if older else ("rope_parameters", newer or {})
-    if not isinstance(found, Mapping):
-        raise UserError(f"{where} is {shown(found)}; it must be an object or null")
-    apart = [name for name, value in found.items() if isinstance(value, Mapping)]
-    if apart:
-        raise UserError(f"{where} has rules for {apart[0]} alone; only one for all is supported")
-    nested = Asked(found)
-    refuse(nested, partial_rotary_factor=(None, 1.0))
-    kind, *others = [k for k in map(nested.get, ("rope_type", "type")) if k is not None] or [
-        "default"
-    ]
-    for name in (kind, *others):
-        if name not in ("default", "llama3") or name != kind:
-            raise UserError(f"rope type {shown(name)} is not supported; use default or llama3")
-    theta = number(_first("rope_theta", nested, raw), "rope_theta", float, 10000.0)
-    if raw.get("rope_theta") not in (None, theta):
-        raise UserError(
-            f"rope_theta is {shown(raw['rope_theta'])}, and in {where} {theta}; take one out"
-        )
-    length = "original_max_position_embeddings"
-    lengths, longest = _first(length, raw, nested), raw.get("max_position_embeddings")
-    scaling = None
-    if kind == "llama3":
-        factors = ("factor", "low_freq_factor", "high_freq_factor")
-        factor, low, high = (number(nested, name, float) for name in factors)
-        if low >= high:
-            raise UserError(f"high_freq_factor {high} must be above low_freq_factor {low}")
-        scaling = RopeScaling(factor, low, high, number(lengths, length, int, longest))
-    if nested.unread:
-        raise UserError(f"{where} holds {nested.unread[0]}, which rope type {kind} does not have")
-    return theta, scaling
-
-
-def _first(key: str, *objects: Mapping[str, Any]) -> dict[str, Any]:
-    """A key with the first value that objects have for it."""
-    values = [each.get(key) for each in objects]
-    return {key: next((value for value in values if value is not None), None)}
