@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import r1jax
 from r1jax import commands
+from r1jax.commands.ending import ended
 
 USAGE = "usage: r1jax COMMAND [--flags]; r1jax COMMAND --help explains one, r1jax --version"
 
@@ -17,11 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that `argv` (default: the process's) begins with; the exit status."""
     asked, *flags = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if asked in ("-h", "--help"):
-        print(listing())
-        return 0
+        return ended(lambda: print(listing()))
     if asked == "--version":
-        print(f"r1jax {r1jax.__version__}")
-        return 0
+        return ended(lambda: print(f"r1jax {r1jax.__version__}"))
     names = commands.paths()
     name = asked.replace("-", "_")
     if name not in names:

@@ -32,16 +32,19 @@ def load(name: str) -> tuple[Command, str | None]:
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
     """Reads the flags `argv` (default: the process's) and runs `name`; returns the exit status."""
-    from r1jax.commands import cli
+    from r1jax.commands.ending import at_once
 
-    (main, default, presets), page = load(name)
+    with at_once():
+        from r1jax.commands import cli
+
+        (main, default, presets), page = load(name)
     return cli.run(main, default, argv, page, presets)
 
 
 def paths() -> dict[str, Path]:
     """The file of every command, those of the reproductions last."""
     files = [*sorted(HERE.glob("*.py")), *sorted(HERE.glob("reproductions/*.py"))]
-    return {file.stem: file for file in files if file.stem not in {"__init__", "cli"}}
+    return {file.stem: file for file in files if file.stem not in {"__init__", "cli", "ending"}}
 
 
 def summary(file: Path) -> str:

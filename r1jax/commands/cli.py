@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import difflib
 import io
-import os
-import select
 import sys
 import types
 import typing
@@ -17,8 +15,8 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from r1jax.errors import Stopped, UserError
-from r1jax.run.visible import line
+from r1jax.commands.ending import ended
+from r1jax.errors import UserError
 
 Config = TypeVar("Config")
 
@@ -36,55 +34,21 @@ def run(
 
     With `presets`, `--preset NAME` puts another default in its place, whatever its position.
     `argv` is the command line without the program's name (default: the process's). The help opens
-    with `description` (default: the docstring of the module that holds `main`). A `UserError`
-    becomes one line on stderr and status 2, Ctrl-C one line and status 130 (SIGTERM: 143). Where
-    nobody reads the output any longer (`| head`) the status is a shell's for that, 141.
+    with `description` (default: the docstring of the module that holds `main`). Mistakes, signals
+    and output that nobody takes end it as `r1jax.commands.ending` says.
     """
-    try:
-        status = _run(main, default, argv, description, presets)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        if not _unread():
-            raise
-        # What is left in the buffer is dropped as the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return status
-
-
-def _unread() -> bool:
-    """Whether stdout is a pipe whose reader has gone."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _run(
-    main: Callable[[Config], int | None],
-    default: Config,
-    argv: Sequence[str] | None,
-    description: str | None,
-    presets: Mapping[str, Config] | None,
-) -> int:
-    argv = sys.argv[1:] if argv is None else list(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
     module = sys.modules.get(main.__module__)
-    try:
+
+    def work() -> int | None:
+        preset, rest = choose_preset(default, given, presets) if presets else (default, given)
         try:
-            if presets:
-                default, argv = choose_preset(default, argv, presets)
-            config = parse(default, argv, description or getattr(module, "__doc__", None))
+            config = parse(preset, rest, description or getattr(module, "__doc__", None))
         except SystemExit:  # after --help
             return 0
-        return main(config) or 0
-    except UserError as mistake:
-        print(f"error: {line(str(mistake))}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return 128 + stopped.number
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return main(config)
+
+    return ended(work)
 
 
 def choose_preset(

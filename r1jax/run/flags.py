@@ -25,7 +25,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class GraceConfig:
-    """What a run does when it is asked to end (SIGTERM, Ctrl-C)."""
+    """What a run does when it is asked to end (SIGTERM, Ctrl-C, a closed terminal)."""
 
     grace: float = 20.0
     """Seconds in which it may reach a boundary where it can be saved; after them it ends on the

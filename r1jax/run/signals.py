@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a run ends at its next safe boundary, or as its time of grace is over.
+"""SIGTERM, SIGINT, SIGHUP: a run ends at its next safe boundary, or as its time of grace is over.
 
     with watched(grace=20):  # a run, or a pipeline around several
         ...                  # here a signal ends what is under way, as Ctrl-C always does
@@ -27,7 +27,7 @@ import jax
 from r1jax import mesh as meshes
 from r1jax.errors import Stopped
 
-ASKED = (signal.SIGTERM, signal.SIGINT)
+ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass
@@ -80,7 +80,7 @@ _watch: _Watch | None = None  # handlers belong to the whole process, and so doe
 
 @contextlib.contextmanager
 def watched(grace: float) -> Iterator[None]:
-    """Listens to SIGTERM and SIGINT inside; without a boundary the end comes after `grace` seconds.
+    """Listens to `ASKED` inside; without a boundary the end comes after `grace` seconds.
 
     Inside another one, only the grace is its own. Outside the main thread nothing changes: Python
     tells no other thread.
@@ -100,7 +100,10 @@ def watched(grace: float) -> Iterator[None]:
     waking.setblocking(False)
     watch = _watch = _Watch(grace)
     descriptor = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, watch.heard) for number in ASKED}
+    heard = [
+        n for n in ASKED if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN
+    ]  # nohup
+    handlers = {number: signal.signal(number, watch.heard) for number in heard}
     thread = threading.Thread(target=watch.listen, args=(listening,), daemon=True)
     thread.start()
     try:
@@ -143,6 +146,14 @@ def boundary(often: bool = False) -> None:
         return
     if number := meshes.most(_watch.asked):
         raise _watch.stopped(number)
+
+
+def unread() -> bool:
+    """Asks the run to end at its next boundary, since nobody takes its output; whether it does."""
+    if _watch is None or not (_watch.holding or _watch.ending):
+        return False
+    _watch.asked = _watch.asked or signal.SIGPIPE
+    return True
 
 
 @contextlib.contextmanager
