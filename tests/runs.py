@@ -29,7 +29,8 @@ from r1jax.training.rl.config import (
     RolloutConfig,
     TrainConfig,
 )
-from r1jax.training.rl.loop import begin, train
+from r1jax.training.rl.loop import train
+from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import with_base
 
 VOCAB = 1024

@@ -106,7 +106,7 @@ def prepared(config: RLConfig, shape: ModelConfig | None) -> Iterator[tuple[Part
 
 
 def _started(parts: Parts) -> tuple[Parts, Loop]:
-    """What `r1jax.training.rl.loop.begin` does for a new run, with weights that no file holds."""
+    """What `r1jax.training.rl.resume.begin` does for a new run, with weights that no file holds."""
     c, mesh, seed = parts.policy.config, parts.mesh, parts.config.seed
     if parts.lora:
         parts = replace(parts, base=drawn(c, mesh, seed, parts.config.train.dtype))

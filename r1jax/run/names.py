@@ -22,8 +22,9 @@ PLOTS = "plots"
 STAGES = "stages"
 EXPORT = "hf"
 ADAPTER = "adapter"
+EXPORTS = "exports"
 PROFILE = "profile"
-FOLDERS = (SAVED, PLOTS, STAGES, EXPORT, ADAPTER, PROFILE, "tensorboard", "wandb")
+FOLDERS = (SAVED, PLOTS, STAGES, EXPORT, ADAPTER, EXPORTS, PROFILE, "tensorboard", "wandb")
 
 DATASHEET = "datasheet.md"
 """The page of a run that makes data."""

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 FREE = (
     "overwrite", "take_over", "checkpoint.unverified", "checkpoint.grace", "run", "log",
-    "data.too_long", "memory", "mesh", "process", "profile", "workers",
+    "data.too_long", "memory", "stop_on_collapse", "mesh", "process", "profile", "workers",
     "endpoint.key_variable", "endpoint.timeout", "endpoint.retries", "endpoint.backoff",
     "endpoint.longest_wait", "endpoint.concurrency",
 )  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from r1jax.run.progress import Display
 from r1jax.stages.opening import opened
+from r1jax.stages.rescue import rescued
 from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.rl import memory
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.loop import begin, judge_held_out, train
+from r1jax.training.rl.ending import Collapsed
+from r1jax.training.rl.loop import judge_held_out, train
+from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build, with_base
 from r1jax.training.weights import export
 
@@ -28,11 +31,18 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         loop = begin(parts, files)
         if loop.update == 0:
             judge_held_out(parts, loop, files)  # the base, once: a resumed run has it on disk
-        loop = train(parts, loop, files)
+        try:
+            loop = train(parts, loop, files)
+        except Collapsed as collapsed:
+            if not config.stop_on_collapse:
+                raise
+            loop.state = loop.reference = None  # room for the weights that are rescued
+            raise rescued(run, parts, files, collapsed) from None
         if config.export:
             export(run.directory, parts.policy, loop.state.params, parts.base, parts.lora)
         summary = digest(run.directory, loop.update) | {
             "rollouts": loop.rollout - 1,
+            "ended": "updates" if loop.update == config.updates else "plateau",
             "transcripts": transcripts(run.directory, loop.update),
             "memory_plan": planned,
             "memory_peak": memory.measured(),

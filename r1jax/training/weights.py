@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,21 @@ def export(
             save_peft(where, factors, policy.config, lora, str(policy.directory))
     weights = jax.jit(merge)(join(params, base, lora))
     save_policy(directory.path / names.EXPORT, policy, weights, write=directory.write)
+
+
+def export_on_the_way(
+    directory: RunDirectory,
+    update: int,
+    policy: Policy,
+    params: Params,
+    base: Params | None = None,
+    lora: LoraConfig | None = None,
+) -> None:
+    """Writes <run>/exports/UPDATE as `export` does <run>/hf; it is there in one step."""
+    where = directory.path / names.EXPORTS / str(update)
+    writing = where.with_name(f"{update}.writing")
+    weights = jax.jit(merge)(join(params, base, lora))
+    save_policy(writing, policy, weights, write=directory.write)
+    if directory.write:
+        shutil.rmtree(where, ignore_errors=True)  # of a run that was resumed from before it
+        writing.rename(where)

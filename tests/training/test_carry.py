@@ -12,6 +12,7 @@ from r1jax.stages.opening import opened
 from r1jax.training.batches import place_batch
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import setup
+from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build
 
 CARRY = {
@@ -35,7 +36,7 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
     then, weighed = [], []
     with opened(parts.config) as run:
         files = run.files(parts.config)
-        loop = rl.begin(parts, files)
+        loop = begin(parts, files)
         for _ in range(4):
             loop.scored = rl.new_rollout(parts, loop, files)
             then.append(setup.copy(loop.state.params))

@@ -23,7 +23,7 @@ from r1jax.rewards import score
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training import batches
-from r1jax.training.rl import judging, setup
+from r1jax.training.rl import judging, resume, setup
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RewardConfig
@@ -229,12 +229,14 @@ def test_the_reference_is_replaced_every_so_many_updates(model, tmp_path):
 def test_without_a_kl_term_no_reference_is_held(model, tmp_path):
     parts = build(tiny_run(model, tmp_path / "run"), note=print)
     assert not parts.needs_reference
-    loop = rl.begin(parts, rl.Files(_Nothing(), _Nothing(), (), _Nothing(), _Nothing()))
-    assert loop.reference is None and rl.saved(parts, loop).reference is None
+    loop = resume.begin(parts, rl.Files(_Nothing(), _Nothing(), (), _Nothing(), _Nothing()))
+    assert loop.reference is None and resume.saved(parts, loop).reference is None
 
 
 class _Nothing:
     """Files of a run that has none."""
+
+    write = False
 
     def latest(self):
         return None

@@ -25,7 +25,7 @@ from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training.rl import loop as rl
-from r1jax.training.rl import setup
+from r1jax.training.rl import resume, setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import Judged
@@ -188,7 +188,7 @@ def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     (tmp_path / "second" / "config.json").unlink()
     other = build(tiny_run(model, tmp_path / "second", flags | {"parent_step": 1}), note=print)
     with pytest.raises(UserError, match=r"another parent \(.*step: 2 -> 1\)"):
-        rl.begin(
+        resume.begin(
             other, SimpleNamespace(checkpoints=Checkpoints(tmp_path / "second/checkpoints", 2))
         )
 
@@ -206,7 +206,9 @@ def test_a_checkpoint_of_another_rank_is_refused(model, tmp_path):
     (tmp_path / "run" / "config.json").unlink()
     other = build(changed(config, {"lora.rank": 3}), note=print)
     with pytest.raises(UserError, match="another lora .rank: 2 -> 3"):
-        rl.begin(other, SimpleNamespace(checkpoints=Checkpoints(tmp_path / "run/checkpoints", 2)))
+        resume.begin(
+            other, SimpleNamespace(checkpoints=Checkpoints(tmp_path / "run/checkpoints", 2))
+        )
 
 
 def test_merge_leaves_plain_parameters_alone(model):

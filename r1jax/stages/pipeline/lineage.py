@@ -24,7 +24,8 @@ class Entry:
     `parent` is the entry whose weights it started from, None where it trained nothing; `weights`
     the digest of the weights it left, None likewise; `used` the entries whose weights it worked
     with (its parent, a checkpoint it sampled, a reward model) with their digests then; `data` maps
-    the files it read to their digests, `made` those it wrote for later stages.
+    the files it read to their digests, `made` those it wrote for later stages. `ended` says
+    what ended a reinforcement learning: its updates, or a plateau before them.
     """
 
     parent: str | None = None
@@ -32,6 +33,7 @@ class Entry:
     used: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
+    ended: str = ""
 
 
 def weights_digest(params: Params) -> str:

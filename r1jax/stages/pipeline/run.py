@@ -209,6 +209,7 @@ def record(pipeline: Pipeline, stage: Stage, digest: str | None) -> None:
         used={name: known[name].weights for name in used},
         data=files,
         made={pipeline.key(file): file_digest(file) for file in made},
+        ended=read_json(stage.path / names.SUMMARY).get("ended", ""),
     )
     add_entry(pipeline.lineage, stage.name, entry)
 

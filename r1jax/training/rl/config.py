@@ -188,8 +188,16 @@ class RLSettings(TrainingSettings):
     """Optimizer updates in all."""
     user_loss: str = ""
     """Your own loss in place of GRPO's: package.module:function, as r1jax.types.Loss says."""
+    until_plateau: int = 0
+    """End before that when held-out pass@1 has gained less than a point over so many evaluations,
+    the best of them compared with all before; 0: make all updates."""
+    stop_on_collapse: bool = False
+    """Stop where entropy, length or format collapse, or updates are not finite, with the best
+    checkpoint in <run>/hf; docs/training.md says what counts as a collapse."""
     export: bool = False
     """Write the final weights to <run>/hf in the Hugging Face layout."""
+    export_every: int = 0
+    """Updates between exports of the weights to <run>/exports/UPDATE; 0: none on the way."""
     memory: Literal["error", "warn", "off"] = "warn"
     """What to do when the memory plan exceeds the device: stop, say so, or make no plan."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -233,7 +241,12 @@ class RLSettings(TrainingSettings):
                 f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
                 "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
-        check_ranges(self, "--", updates="[1,]")
+        check_ranges(self, "--", updates="[1,]", until_plateau="[0,]", export_every="[0,]")
+        if self.until_plateau and not self.eval.every:
+            raise UserError(
+                f"--until-plateau {self.until_plateau}: needs evaluations on the way; set "
+                "--eval.every (20)"
+            )
 
     @property
     def plan(self) -> str:

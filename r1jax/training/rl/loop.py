@@ -14,33 +14,40 @@ import jax
 import numpy as np
 
 from r1jax.advantages import rollout_advantages, without_truncated
-from r1jax.checkpoint import Saved
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.run.signals import boundary
 from r1jax.training.batches import over_completions
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import Judged, Judging
-from r1jax.training.rl.setup import Parts, copy, initial_state
+from r1jax.training.rl.resume import saved
+from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Files, Loop, is_due
 from r1jax.training.update import update
+from r1jax.training.weights import export_on_the_way
 from r1jax.types import Batch, Params
 
 SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
 
 
 def train(parts: Parts, loop: Loop, files: Files) -> Loop:
-    """Runs until the configured number of updates is made.
+    """Runs until the configured number of updates is made, or nothing more is gained.
 
     All state is in `loop`: what a checkpoint holds after an update is what the next one needs.
+    Raises Collapsed where the policy is spoilt, with a checkpoint of it on disk.
     """
     config = parts.config
     with files.saving(loop, functools.partial(saved, parts)):
         if loop.unjudged:  # it was stopped as it was judged
             conclude(parts, loop, files)
-        while loop.update < config.updates:
+        while not (loop.update >= config.updates or plateaued(loop.scores, config.until_plateau)):
+            if config.stop_on_collapse and (said := collapse(loop.history)):
+                if loop.update != files.checkpoints.latest():
+                    files.checkpoints.save(saved(parts, loop))
+                raise Collapsed(f"update {loop.update}: the policy has collapsed: {said}")
             files.profiler.before(loop.update + 1)
             if loop.scored is None:  # else a rollout has updates left, perhaps from before a resume
                 with loop.given_back():
@@ -57,7 +64,7 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
 
 
 def conclude(parts: Parts, loop: Loop, files: Files) -> None:
-    """What is due after an update: an evaluation, a checkpoint."""
+    """What is due after an update: an evaluation, a checkpoint, an export."""
     config, score = parts.config, None
     loop.unjudged = is_due(loop.update, config.eval.every, config.updates)
     if loop.unjudged:
@@ -66,6 +73,10 @@ def conclude(parts: Parts, loop: Loop, files: Files) -> None:
     if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
         with loop.clock("checkpoint"):
             files.checkpoints.save(saved(parts, loop), score)
+    if config.export_every and loop.update % config.export_every == 0:
+        with loop.clock("export"):
+            made = (parts.policy, loop.state.params, parts.base, parts.lora)
+            export_on_the_way(files.run, loop.update, *made)
 
 
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
@@ -209,6 +220,8 @@ def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) ->
     """Writes the row of an update everywhere and moves the counters on."""
     files.row(loop, parts.config, metrics)
     warn_on_mismatch(parts.config, loop, files, metrics)
+    if loop.done == 0:  # with what the rollout says of itself
+        loop.history = noted(loop.history, metrics)
     loop.done += 1
     if loop.done == parts.config.train.updates_per_rollout:  # used up: the next update samples anew
         loop.scored, loop.done, loop.rollout = None, 0, loop.rollout + 1
@@ -240,43 +253,6 @@ def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:
     with loop.clock("eval"):
         evaluations = recorded(parts, parts.model(loop.state.params), files.run, loop.update)
     score = evaluations[0].record["pass_at_1"]
+    loop.scores.append(score)
     files.progress.note(f"update {loop.update}: held-out pass@1 {score:.3f}")
     return score
-
-
-def saved(parts: Parts, loop: Loop) -> Saved:
-    """What a checkpoint of this moment holds: with it the next update is the very same."""
-    pending = {"scored": loop.scored.arrays()} if loop.scored else {}
-    if loop.carried:
-        pending["carried"] = carry.to_arrays(loop.carried)
-    meta = parts.identity | {
-        "rollout": loop.rollout,
-        "taken": loop.taken,
-        "done": loop.done,
-        "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
-        "unjudged": loop.unjudged,
-        "rollout_metrics": loop.scored.metrics if loop.scored else {},
-    }
-    return Saved(loop.state, loop.reference, pending, meta)
-
-
-def begin(parts: Parts, files: Files) -> Loop:
-    """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
-    step = files.checkpoints.latest()
-    if step is None:
-        files.cut(-1, 0)  # the evaluation before update 1 is made again as well
-        state = initial_state(parts)
-        return Loop(state, copy(state.params) if parts.needs_reference else None)
-    restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
-    pending = restored.pending.get("scored")
-    scored = Scored.from_arrays(pending, restored.meta["rollout_metrics"]) if pending else None
-    loop = Loop(restored.state, restored.reference, restored.meta["rollout"],
-                restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
-    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
-    loop.unjudged = restored.meta.get("unjudged", False)
-    loop.carried = carry.from_arrays(
-        restored.pending.get("carried", {}), parts.stream, parts.policy
-    )
-    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
-    files.progress.note(f"resumed after update {loop.update}")
-    return loop

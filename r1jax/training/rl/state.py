@@ -14,7 +14,7 @@ import numpy as np
 
 from r1jax.checkpoint import Checkpoints, Saved
 from r1jax.data.packing import Sequences
-from r1jax.errors import Stopped, UserError
+from r1jax.errors import Stopped
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.run import rows
@@ -29,6 +29,7 @@ from r1jax.training.optimizer import schedule
 from r1jax.training.rl.carry import Group
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.ending import Collapsed, Signs
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.types import Batch, Params, TrainState
 
@@ -49,6 +50,8 @@ class Loop:
     carried: tuple[Group, ...] = ()  # of earlier rollouts, for the next one
     unjudged: bool = False  # whether the last update's evaluation is still to be made
     warned: bool = False  # that sampler and trainer disagree: said once
+    scores: list[float] = field(default_factory=list)  # held-out pass@1, evaluation by evaluation
+    history: list[Signs] = field(default_factory=list)  # of rollouts: how the policy is
 
     @property
     def update(self) -> int:
@@ -151,7 +154,7 @@ class Files:
             named = [vars(b) | b.columns for b in batches]
             np.savez(path, **{f"{k}/{i}": v for i, b in enumerate(named) for k, v in b.items()
                               if k != "columns"})  # fmt: skip
-        raise UserError(
+        raise Collapsed(
             f"update {update}: loss or gradient was not finite {times} times in a row; the batch "
             f"is in {path}; {advice}"
         )

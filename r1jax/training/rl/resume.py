@@ -1,0 +1,50 @@
+"""What a checkpoint of reinforcement learning holds, and how a run begins or goes on from one."""
+
+from __future__ import annotations
+
+from r1jax.checkpoint import Saved
+from r1jax.training.rl import carry
+from r1jax.training.rl.collect import Scored
+from r1jax.training.rl.setup import Parts, copy, initial_state
+from r1jax.training.rl.state import Files, Loop
+
+
+def saved(parts: Parts, loop: Loop) -> Saved:
+    """What a checkpoint of this moment holds: with it the next update is the very same."""
+    pending = {"scored": loop.scored.arrays()} if loop.scored else {}
+    if loop.carried:
+        pending["carried"] = carry.to_arrays(loop.carried)
+    meta = parts.identity | {
+        "rollout": loop.rollout,
+        "taken": loop.taken,
+        "done": loop.done,
+        "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
+        "unjudged": loop.unjudged,
+        "scores": loop.scores,
+        "history": loop.history,
+        "rollout_metrics": loop.scored.metrics if loop.scored else {},
+    }
+    return Saved(loop.state, loop.reference, pending, meta)
+
+
+def begin(parts: Parts, files: Files) -> Loop:
+    """A fresh loop, or the one the newest checkpoint holds; run files are cut to its counters."""
+    step = files.checkpoints.latest()
+    if step is None:
+        files.cut(-1, 0)  # the evaluation before update 1 is made again as well
+        state = initial_state(parts)
+        return Loop(state, copy(state.params) if parts.needs_reference else None)
+    restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
+    pending = restored.pending.get("scored")
+    scored = Scored.from_arrays(pending, restored.meta["rollout_metrics"]) if pending else None
+    loop = Loop(restored.state, restored.reference, restored.meta["rollout"],
+                restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
+    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.unjudged = restored.meta.get("unjudged", False)
+    loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
+    loop.carried = carry.from_arrays(
+        restored.pending.get("carried", {}), parts.stream, parts.policy
+    )
+    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
+    files.progress.note(f"resumed after update {loop.update}")
+    return loop
