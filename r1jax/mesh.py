@@ -22,6 +22,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "slots": ("data", "fsdp"),
     "embed": ("fsdp",),
+    "rank": ("fsdp",),
+    "experts": (),
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),

@@ -13,6 +13,7 @@ ARCHITECTURES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "llama": "LlamaForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM",
 }
 """The class of `transformers` that each family r1jax knows by itself belongs to."""
 
@@ -24,6 +25,32 @@ class Stack:
     attention: str
     ffn: str
     layers: int
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Widths of latent attention (`r1jax.models.latent`); `head_dim` is that of rotated parts."""
+
+    q_rank: int  # of the latent that queries come from; 0: they come from the stream itself
+    kv_rank: int  # of the latent that keys and values come from
+    nope: int  # of the part of a head's query and key that is not rotated
+    value: int  # of a head's value
+    interleaved: bool = True  # whether neighbours are rotated together, not halves
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A mixture of experts (`r1jax.models.experts`)."""
+
+    count: int
+    chosen: int  # for each token
+    width: int  # of an expert
+    shared: int  # how many experts' widths the one that all tokens take has
+    groups: int = 1
+    groups_kept: int = 1  # groups that a token's experts are chosen from
+    scale: float = 1.0  # of the gates
+    normed: bool = True  # whether a token's gates add up to `scale`
+    balance: float = 0.0  # weight of the balance loss: training's, not in a config.json
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,9 @@ class ModelConfig:
     qk_norm: bool = False
     window: int = 0  # tokens that a windowed layer sees, the own one included; 0: no window
     windowed: tuple[bool, ...] = ()  # by layer, whether it has the window; empty: all have it
+    latent: Latent | None = None
+    experts: Experts | None = None
+    dense_layers: int = 0  # before those with experts
     tied: bool = True
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
@@ -64,9 +94,14 @@ class ModelConfig:
     @property
     def stacks(self) -> tuple[Stack, ...]:
         """Homogeneous runs of layers, in order; the dense families without windows have one."""
-        runs = itertools.groupby(self.has_window)
-        kinds = {False: "grouped", True: "windowed"}
-        return tuple(Stack(kinds[has], "dense", len(list(run))) for has, run in runs)
+        if self.latent is not None:
+            attention = ("latent",) * self.n_layers
+        else:
+            attention = tuple("windowed" if has else "grouped" for has in self.has_window)
+        dense = self.n_layers if self.experts is None else self.dense_layers
+        ffn = ("dense",) * dense + ("experts",) * (self.n_layers - dense)
+        runs = itertools.groupby(zip(attention, ffn, strict=True))
+        return tuple(Stack(*kinds, len(list(run))) for kinds, run in runs)
 
     @property
     def has_window(self) -> tuple[bool, ...]:
@@ -127,4 +162,32 @@ def _parts(config: ModelConfig) -> dict[str, Any]:
             "max_window_layers": config.has_window.index(True),
             "layer_types": [kinds[has] for has in config.has_window],
         }
-    return parts
+    if config.latent is not None:
+        parts |= {
+            "q_lora_rank": config.latent.q_rank or None,
+            "kv_lora_rank": config.latent.kv_rank,
+            "qk_nope_head_dim": config.latent.nope,
+            "qk_rope_head_dim": config.head_dim,
+            "v_head_dim": config.latent.value,
+            "rope_interleave": config.latent.interleaved,
+        }
+    return parts | (_experts(config, config.experts) if config.experts is not None else {})
+
+
+def _experts(config: ModelConfig, experts: Experts) -> dict[str, Any]:
+    return {
+        "first_k_dense_replace": config.dense_layers,
+        "n_routed_experts": experts.count,
+        "num_experts_per_tok": experts.chosen,
+        "moe_intermediate_size": experts.width,
+        "n_shared_experts": experts.shared,
+        "n_group": experts.groups,
+        "topk_group": experts.groups_kept,
+        "routed_scaling_factor": experts.scale,
+        "norm_topk_prob": experts.normed,
+        "num_nextn_predict_layers": 0,
+        # What other readers than transformers ask for.
+        "scoring_func": "sigmoid",
+        "topk_method": "noaux_tc",
+        "moe_layer_freq": 1,
+    }

@@ -111,7 +111,7 @@ def unstack(
     `few_rows.laid_out`. `weights` may ask for the layers' matrices in 8 bits (embedding and head
     keep `dtype`); raises UserError where a kind of layer has no bounds for that.
     """
-    cast = jax.tree.map(lambda w: w.astype(dtype), merge(params))
+    cast = kinds.cast(merge(params), dtype)
     if weights == "float8":
         kinds.eight_bit(c, cast)
     whole = mesh is None or not cuts_columns(mesh)

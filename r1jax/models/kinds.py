@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from r1jax.errors import UserError
-from r1jax.models import dense, grouped, windowed
+from r1jax.models import dense, experts, grouped, latent, windowed
 from r1jax.models.config import ModelConfig
 from r1jax.models.row import Kept, Matrices, Row
 from r1jax.types import Batch, Metrics
@@ -52,11 +52,17 @@ ATTENTION = {
     "grouped": Attention(
         grouped.rows, grouped.kept, grouped.full, grouped.step, grouped.pairs, grouped.MATRICES
     ),
+    "latent": Attention(
+        latent.rows, latent.kept, latent.full, latent.step, latent.pairs, latent.MATRICES
+    ),
 }
 ATTENTION["windowed"] = ATTENTION["grouped"]._replace(
     full=windowed.full, step=windowed.step, window=windowed.window
 )
-FEED_FORWARD = {"dense": FeedForward(dense.rows, dense.run, dense.MATRICES)}
+FEED_FORWARD = {
+    "dense": FeedForward(dense.rows, dense.run, dense.MATRICES),
+    "experts": FeedForward(experts.rows, experts.run, experts.MATRICES, experts.share),
+}
 
 
 def of_stacks(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
@@ -74,6 +80,17 @@ def targets() -> tuple[str, ...]:
     """Names of all matrices of all kinds: what LoRA may be asked for."""
     all_kinds = (*ATTENTION.values(), *FEED_FORWARD.values())
     return tuple(dict.fromkeys(name for kind in all_kinds for name in kind.matrices.targets))
+
+
+def cast(params: Any, dtype: Any) -> Any:
+    """Parameters in the type of the arithmetic, but for a kind's `wide` weights."""
+    all_kinds = (*ATTENTION.values(), *FEED_FORWARD.values())
+    wide = {name for kind in all_kinds for name in kind.matrices.wide}
+
+    def one(path: tuple[Any, ...], w: jax.Array) -> jax.Array:
+        return w if any(getattr(key, "key", None) in wide for key in path) else w.astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(one, params)
 
 
 def eight_bit(c: ModelConfig, tree: Any) -> list[Any]:

@@ -28,6 +28,11 @@ class Row:
     transposed: bool = False
     stacked: bool = False
     first: int = 0
+    wide: bool = False  # f32 in every arithmetic, and in files that are written
+
+    def dtype(self, arithmetic: Any) -> Any:
+        """The type it is held in where weights are of the type `arithmetic`."""
+        return np.float32 if self.wide else arithmetic
 
     @property
     def lead(self) -> int:
@@ -78,10 +83,12 @@ class Matrices(NamedTuple):
     `joined` says which stand side by side, under a new name, when decoding: they meet the same
     activations. `few_rows` says how a GPU wants a matrix for a product with few rows. `reach`
     bounds the size of what enters each of the `targets`: {name: f32[in]} of a layer that is not
-    joined; None where no bound is known, and 8 bits are refused.
+    joined; None where no bound is known, and 8 bits are refused. `wide` weights are f32 in every
+    arithmetic.
     """
 
     targets: tuple[str, ...]
     joined: Mapping[str, tuple[str, ...]]
     few_rows: Mapping[str, Literal["turned", "pieces"]]
     reach: Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]] | None
+    wide: tuple[str, ...] = ()

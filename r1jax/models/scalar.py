@@ -46,8 +46,7 @@ def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params
 
 def cast(params: Params, dtype: Any) -> Params:
     """The body in the compute type; the head stays as it is: it costs nothing in float32."""
-    small = jax.tree.map(lambda w: w.astype(dtype), body(params))
-    return {**small, HEAD: params[HEAD]}
+    return {**kinds.cast(body(params), dtype), HEAD: params[HEAD]}
 
 
 def sequence_scores(

@@ -19,7 +19,8 @@ from r1jax.types import Params
 
 
 def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
-    attention, ffn = ATTENTION[stack.attention].rows(c), FEED_FORWARD[stack.ffn].rows(c)
+    attention, ffn = ATTENTION[stack.attention], FEED_FORWARD[stack.ffn]
+    wide = attention.matrices.wide + ffn.matrices.wide
     return {
         name: replace(
             row,
@@ -28,8 +29,9 @@ def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
             hf="model.layers.{}." + row.hf,
             stacked=True,
             first=first,
+            wide=name in wide,
         )
-        for name, row in (attention | ffn).items()
+        for name, row in (attention.rows(c) | ffn.rows(c)).items()
     }
 
 
@@ -77,7 +79,7 @@ def abstract(
 
     def one(row: Row) -> jax.ShapeDtypeStruct:
         where = meshes.sharding(mesh, row.axes, row.shape) if mesh is not None else None
-        return jax.ShapeDtypeStruct(row.shape, dtype, sharding=where)
+        return jax.ShapeDtypeStruct(row.shape, row.dtype(dtype), sharding=where)
 
     return jax.tree.map(one, rows_of(model))
 
@@ -88,10 +90,9 @@ def init(model: ModelConfig | Rows, key: jax.Array, dtype: Any = jnp.float32) ->
 
     def one(index: int, row: Row) -> jax.Array:
         if row.std is None:
-            return jnp.ones(row.shape, dtype)
-        return (row.std * jax.random.normal(jax.random.fold_in(key, index), row.shape)).astype(
-            dtype
-        )
+            return jnp.ones(row.shape, row.dtype(dtype))
+        drawn = jax.random.normal(jax.random.fold_in(key, index), row.shape)
+        return (row.std * drawn).astype(row.dtype(dtype))
 
     return structure.unflatten([one(i, row) for i, row in enumerate(rows)])
 
@@ -99,6 +100,13 @@ def init(model: ModelConfig | Rows, key: jax.Array, dtype: Any = jnp.float32) ->
 def count(c: ModelConfig) -> int:
     """Number of parameters."""
     return sum(math.prod(row.shape) for row in jax.tree.leaves(table(c)))
+
+
+def active(c: ModelConfig) -> int:
+    """Number of parameters that one token meets: of experts, those it chooses."""
+    met = c.experts.chosen / c.experts.count if c.experts else 1.0
+    rows = jax.tree.leaves(table(c))
+    return round(sum(math.prod(r.shape) * (met if "experts" in r.axes else 1.0) for r in rows))
 
 
 def decay_mask(model: ModelConfig | Rows) -> Params:

@@ -172,7 +172,7 @@ def save_policy(
         directory,
         params,
         policy.config,
-        dtype=hub.source_dtype(policy.directory),
+        dtype=hub.source_dtype(policy.directory, policy.config),
         generation=generation,
         write=write,
     )

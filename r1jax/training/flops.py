@@ -27,8 +27,9 @@ PEAK = {
 def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = None) -> float:
     """Forward and backward of sequences of `totals` tokens: 6·N·n + 3·P·n² each.
 
-    P are all layers' products per pair of tokens (`kinds.Attention.pairs`), over the causal half,
-    two operations each, forward and twice backward; a window w makes n² - (n - w)² of a layer's n².
+    N are the parameters that a token meets (`table.active`). P are all layers' products per pair of
+    tokens (`kinds.Attention.pairs`), over the causal half, two operations each, forward and twice
+    backward; a window w makes n² - (n - w)² of a layer's n².
     With `lora` the N frozen weights have no gradient of their own, and its R factors have:
     4·N·n + 6·R·n + 3·P·n². Padding and recomputation are not counted.
     """
@@ -38,9 +39,9 @@ def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = No
         unseen = np.maximum(n - kind.window(c), 0) if kind.window else 0.0
         attention += 3 * kind.pairs(c) * (n**2 - unseen**2).sum()
     if lora is None:
-        return float(6 * table.count(c) * n.sum() + attention)
+        return float(6 * table.active(c) * n.sum() + attention)
     factors = sum(math.prod(row.shape) for row in jax.tree.leaves(lora_rows(c, lora)))
-    return float((4 * table.count(c) + 6 * factors) * n.sum() + attention)
+    return float((4 * table.active(c) + 6 * factors) * n.sum() + attention)
 
 
 def utilisation(flops: float, seconds: float) -> float | None:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
+from r1jax.models.kinds import cast
 from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
@@ -65,11 +66,6 @@ class Functions(NamedTuple):
     accumulate: Callable[..., Accumulator]  # (params, so_far, batch, base=None)
     apply: Callable[[TrainState, Accumulator], tuple[TrainState, Metrics]]
     columns: Callable[[], tuple[str, ...]]  # `COLUMNS` and what else the loss reads of a batch
-
-
-def cast(params: Params, dtype: Any) -> Params:
-    """Parameters in the compute type; the gradient comes back in theirs."""
-    return jax.tree.map(lambda w: w.astype(dtype), params)
 
 
 def make_score(

@@ -18,13 +18,14 @@ from r1jax.checkpoint import find_step, load_params, read_meta
 from r1jax.errors import UserError
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
+from r1jax.models.kinds import cast
 from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.rollout.policy import Policy, load_weights, save_policy
 from r1jax.run import names
 from r1jax.run.directory import RunDirectory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.supervised.config import CourseConfig
-from r1jax.training.update import abstract_state, cast, init_state, join, trained_rows
+from r1jax.training.update import abstract_state, init_state, join, trained_rows
 from r1jax.types import Params, TrainState
 
 Parent = dict[str, Any]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ MODELS: dict[str, tuple[str, dict[str, object]]] = {
             layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         ),
     ),
+    "deepseek_v3": ("deepseek_v3", {}),
 }
 """Folder -> family, and what its config says beside the shape."""
 NAMES = {
@@ -40,6 +42,7 @@ NAMES = {
     "llama": "Llama",
     "mistral": "Mistral",
     "seed_oss": "SeedOss",
+    "deepseek_v3": "DeepseekV3",
 }
 LLAMA3 = {
     "rope_type": "llama3",
@@ -63,6 +66,16 @@ SCALINGS: dict[str, dict[str, object]] = {
 """What config.json says under rope_parameters beside the base."""
 LENGTHS = (1, 32, 33, 100)
 """Lengths of a sequence, of a model made for 32 tokens: only dynamic frequencies depend on it."""
+
+V3 = dict(
+    num_hidden_layers=3, num_key_value_heads=4, q_lora_rank=12, kv_lora_rank=8,
+    qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5, head_dim=4, n_routed_experts=8,
+    num_experts_per_tok=3, n_group=4, topk_group=2, moe_intermediate_size=12, n_shared_experts=2,
+    first_k_dense_replace=1, routed_scaling_factor=1.7, rms_norm_eps=1e-3,
+    num_mtp_layers=0,
+    rope_parameters=YARN | {"rope_theta": 100.0, "mscale": 1.0, "mscale_all_dim": 0.8},
+)  # fmt: skip
+"""A DeepSeek-V3: a dense layer, then two with experts."""
 
 
 def frequencies() -> dict[str, dict[str, object]]:
@@ -100,11 +113,14 @@ def build(family: str, seed: int = 0, **changes: object) -> transformers.PreTrai
         eos_token_id=None,
         pad_token_id=None,
     )
+    if family == "deepseek_v3":
+        shape |= V3
     config = getattr(transformers, f"{NAMES[family]}Config")(**(shape | changes))
     torch.manual_seed(seed)
     model = getattr(transformers, f"{NAMES[family]}ForCausalLM")(config).eval()
     with torch.no_grad():
-        for weight in model.parameters():
+        moved = [b for name, b in model.named_buffers() if name.endswith("correction_bias")]
+        for weight in (*model.parameters(), *moved):
             weight.add_(0.1 * torch.randn_like(weight))
     return model
 
@@ -120,7 +136,21 @@ def gradients(model: transformers.PreTrainedModel, tokens: np.ndarray) -> dict[s
     model.zero_grad()
     batch = torch.from_numpy(tokens)
     model(batch, labels=batch).loss.backward()
-    return {name: weight.grad.numpy() for name, weight in model.named_parameters()}
+    return dict(_apart({name: weight.grad.numpy() for name, weight in model.named_parameters()}))
+
+
+def _apart(tensors: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Tensors by their names in files, where each expert has its own."""
+    for name, x in tensors.items():
+        where, _, kind = name.rpartition(".experts.")
+        if not where:
+            yield name, x
+            continue
+        halves = np.split(x, 2, axis=1) if kind == "gate_up_proj" else [x]
+        parts = ("gate_proj", "up_proj") if kind == "gate_up_proj" else ("down_proj",)
+        for part, of_all in zip(parts, halves, strict=True):
+            for i, one in enumerate(of_all):
+                yield f"{where}.experts.{i}.{part}.weight", np.ascontiguousarray(one)
 
 
 def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) -> np.ndarray:

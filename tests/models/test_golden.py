@@ -65,14 +65,16 @@ def assert_gradients(gradients, config, expected, relative):
     """Every tensor's gradient is the expected one of that name, in norm."""
     host = jax.tree.map(np.asarray, gradients)
     found = {weight.name: weight.fetch() for weight in hub.weights(host, config)}
-    assert found.keys() == expected.keys()
     whole = np.sqrt(sum(np.sum(np.square(x)) for x in expected.values()))
+    biases = {name for name in found if name.endswith("e_score_correction_bias")}
+    assert all(not np.any(found.pop(name)) for name in biases)  # moved by the load alone
+    assert found.keys() == expected.keys()
     for name, want in expected.items():
         assert np.linalg.norm(want) > 1e-4 * whole, f"{name}: nothing to compare"
         assert np.linalg.norm(found[name] - want) <= relative * np.linalg.norm(want), name
 
 
-@pytest.fixture(params=[*FAMILIES, "llama_biased", "qwen2_windowed"])
+@pytest.fixture(params=[*FAMILIES, "llama_biased", "qwen2_windowed", "deepseek_v3"])
 def golden(request):
     folder = GOLDEN / request.param
     config = hub.read_config(folder)
@@ -134,4 +136,4 @@ def test_a_row_of_several_sequences_grows_each_by_its_own_length():
 
 
 def test_the_golden_models_stay_small():
-    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 400_000
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 600_000

@@ -178,7 +178,7 @@ def test_zero_steps_of_training_export_the_files_bit_for_bit(tmp_path, family, d
         assert after[name].dtype == want.dtype == dtype
         assert after[name].tobytes() == want.tobytes(), name
     raw = json.loads((tmp_path / "export" / "config.json").read_text())
-    assert raw["dtype"] == str(np.dtype(dtype)) == str(hub.source_dtype(source))
+    assert raw["dtype"] == str(np.dtype(dtype)) == str(hub.source_dtype(source, config))
 
 
 def everything(directory):
@@ -188,7 +188,7 @@ def everything(directory):
 
 
 def test_the_source_type_holds_every_tensor(saved):
-    directory, _ = saved
+    directory, config = saved
 
     def to(*types):
         def change(tensors):
@@ -203,12 +203,12 @@ def test_the_source_type_holds_every_tensor(saved):
         ((jnp.bfloat16, np.float16), np.float32),
     ):
         rewrite(directory, to(*types))
-        assert hub.source_dtype(directory) == want
+        assert hub.source_dtype(directory, config) == want
     # Frequencies that older files hold in float32 are no weights.
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     rewrite(directory, to(jnp.float16))
     rewrite(directory, lambda t: t.update({name: np.ones(4, np.float32)}))
-    assert hub.source_dtype(directory) == np.float16
+    assert hub.source_dtype(directory, config) == np.float16
 
 
 def test_weights_that_are_no_floats_are_named(saved):

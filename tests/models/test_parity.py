@@ -31,6 +31,7 @@ def stretched(name):
     return {"max_position_embeddings": 32, "rope_parameters": {"rope_theta": 1e4, **SCALINGS[name]}}
 
 
+PLAIN = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
 SHAPES = {
     "qwen2": dict(vocab_size=131, hidden_size=48, intermediate_size=80, num_hidden_layers=3),
     "qwen3": dict(head_dim=16, num_key_value_heads=1, tie_word_embeddings=True),
@@ -49,6 +50,13 @@ SHAPES = {
     "qwen3 yarn": stretched("yarn"),
     "qwen2 linear": stretched("linear"),
     "qwen3 dynamic": dict(num_hidden_layers=3, **stretched("dynamic")),
+    "deepseek_v3": {},
+    "deepseek_v3 no groups": dict(n_group=1, topk_group=1, **PLAIN),
+    "deepseek_v3 no q": dict(
+        q_lora_rank=None, rope_interleave=False, norm_topk_prob=False, **PLAIN
+    ),
+    "deepseek_v3 biased": dict(attention_bias=True, first_k_dense_replace=0, n_shared_experts=1),
+    "deepseek_v3 dense": dict(first_k_dense_replace=3, v_head_dim=8, tie_word_embeddings=True),
     "seed_oss": dict(attention_bias=True, attention_out_bias=False, head_dim=8),
 }  # fmt: skip
 
@@ -186,7 +194,8 @@ def test_an_exported_config_says_what_the_source_said(theirs, ours, tmp_path):
     said = theirs.config.to_dict()
     again = transformers.AutoConfig.from_pretrained(tmp_path).to_dict()
     unread = {"transformers_version", "_name_or_path", "architectures", "rope_theta",
-              "pad_token_id", "max_window_layers"}  # fmt: skip
+              "pad_token_id", "max_window_layers", "scoring_func", "topk_method",
+              "moe_layer_freq"}  # fmt: skip
     assert {k: v for k, v in again.items() if said.get(k) != v and k not in unread} == {}
 
 

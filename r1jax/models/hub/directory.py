@@ -24,7 +24,6 @@ from r1jax.models.hub.families import Family, checked, from_hf
 from r1jax.models.hub.keys import DRAWN, IRRELEVANT, Asked, shown, token_ids
 from r1jax.models.hub.shards import (
     DTYPES,
-    IGNORED,
     INDEX,
     SINGLE,
     check,
@@ -94,16 +93,18 @@ def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.flo
     directory = Path(directory)
     with opened(directory) as stored:
         check(directory, c, stored)
-        return jax.tree.map(lambda row: load_row(row, stored, mesh, dtype), table(c))
+        return jax.tree.map(lambda row: load_row(row, stored, mesh, row.dtype(dtype)), table(c))
 
 
-def source_dtype(directory: str | Path) -> np.dtype:
+def source_dtype(directory: str | Path, c: ModelConfig) -> np.dtype:
     """The narrowest type that holds every weight of a directory's files without loss.
 
-    Exported in it, weights that were loaded and never changed are the files' bit for bit.
+    Exported in it, weights that were loaded and never changed are the files' bit for bit. Those
+    that are `wide` do not count: they are written in f32 anyway.
     """
+    rows = [row for row in jax.tree.leaves(table(c)) if not row.wide]
     with opened(Path(directory)) as stored:
-        dtypes = {DTYPES[x.dtype] for name, x in stored.items() if not name.endswith(IGNORED)}
+        dtypes = {DTYPES[stored[name].dtype] for row in rows for _, name in row.names()}
     return np.dtype(functools.reduce(jnp.promote_types, dtypes))
 
 
@@ -119,7 +120,7 @@ class Weight:
 def weights(params: Params, c: ModelConfig, dtype: Any = None) -> Iterator[Weight]:
     """Every weight as Hugging Face names and lays it out, in `dtype` (its own otherwise)."""
     for row, leaf in zip(jax.tree.leaves(table(c)), jax.tree.leaves(params), strict=True):
-        kind = np.dtype(dtype or leaf.dtype)
+        kind = np.dtype(row.dtype(dtype or leaf.dtype))
         for at, name in row.names():
             fetch = functools.partial(_fetch, leaf, at, row.transposed, kind)
             yield Weight(name, math.prod(row.stored) * kind.itemsize, fetch)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from r1jax.errors import UserError
 from r1jax.models.config import ARCHITECTURES, ModelConfig
-from r1jax.models.hub import rope
-from r1jax.models.hub.keys import NEUTRAL, flag, number, refuse, shown, token_ids
+from r1jax.models.hub import deepseek, rope
+from r1jax.models.hub.keys import NEUTRAL, flag, number, refuse, shown, token_ids, whole
 from r1jax.models.rope import Dynamic
 
 Family = Callable[[Mapping[str, Any]], ModelConfig]
@@ -43,11 +43,25 @@ def llama(raw: Mapping[str, Any]) -> ModelConfig:
     )
 
 
+def deepseek_v3(raw: Mapping[str, Any]) -> ModelConfig:
+    """DeepSeek-V3 and R1, and models of their shape (Moonlight, Kimi K2)."""
+    bias = flag(raw, "attention_bias")
+    own = dict(family="deepseek_v3", architecture="", attention_bias=bias, output_bias=bias)
+    longest = number(raw, "max_position_embeddings", int, 4096)
+    return dense(raw, reads=deepseek.READS, max_position=longest, **own, **deepseek.fields(raw))
+
+
 HEADS = re.compile(
     r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|MaskedLM)$"
 )
 """Ends of classes of transformers that say something else than the next token."""
-FAMILIES: dict[str, Family] = {"qwen2": qwen2, "qwen3": qwen3, "llama": llama}
+FAMILIES: dict[str, Family] = {
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "llama": llama,
+    "deepseek_v3": deepseek_v3,
+    "kimi_k2": deepseek_v3,
+}
 
 
 def from_hf(raw: Mapping[str, Any]) -> ModelConfig:
@@ -64,15 +78,15 @@ def from_hf(raw: Mapping[str, Any]) -> ModelConfig:
     return FAMILIES[family](raw)
 
 
-def dense(raw: Mapping[str, Any], **fields: Any) -> ModelConfig:
+def dense(raw: Mapping[str, Any], reads: Collection[str] = (), **fields: Any) -> ModelConfig:
     """A Llama-shaped decoder from the keys such families share; `fields` are set on top.
 
     Pre-norm layers of attention with rotary positions and of SwiGLU, RMSNorms; biases, `qk_norm`,
     `window`, `tied`, `extra`, `renames` and every other field of ModelConfig may be given. Raises
     UserError where a key is missing, of another type, or asks for another arithmetic, unless it is
-    one of the family's `extra` keys.
+    one of the family's `extra` keys, or of those that it `reads` itself.
     """
-    own = dict(fields.get("extra", ()))
+    own = {*dict(fields.get("extra", ())), *reads}
     refuse(raw, **{key: values for key, values in NEUTRAL.items() if key not in own})
     if "window" not in fields and "sliding_window" not in own:
         refuse(raw, sliding_window=(None,), use_sliding_window=(None, False))
@@ -154,7 +168,11 @@ def windows(raw: Mapping[str, Any]) -> dict[str, Any]:
 
     Where no `layer_types` are listed, those from `max_window_layers` on have the window.
     """
-    on, listed, first = flag(raw, "use_sliding_window"), _layer_types(raw), _first_windowed(raw)
+    on, listed, first = (
+        flag(raw, "use_sliding_window"),
+        _layer_types(raw),
+        whole(raw, "max_window_layers", 28),
+    )
     # Without the switch a width says nothing: Qwen2.5 names one that it does not use.
     named = raw.get("sliding_window", 4096)
     asked = named if on else None
@@ -186,11 +204,3 @@ def _layer_types(raw: Mapping[str, Any]) -> tuple[bool, ...] | None:
     if len(types) != layers:
         raise UserError(f"layer_types has {len(types)} entries for {layers} layers")
     return tuple(known[t] for t in types)
-
-
-def _first_windowed(raw: Mapping[str, Any]) -> int:
-    """The layer from which on windows begin where no `layer_types` are listed."""
-    first = raw.get("max_window_layers")
-    if first is not None and not (type(first) is int and first >= 0):
-        raise UserError(f"max_window_layers is {shown(first)}; it must be a whole number")
-    return 28 if first is None else first

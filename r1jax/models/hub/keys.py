@@ -44,6 +44,9 @@ IRRELEVANT: dict[str, tuple[str, ...]] = {
         "_commit_hash", "_name_or_path", "architectures", "model_type", "name_or_path",
         "transformers_version",
     ),
+    "losses and how training is spread are said by flags": (
+        "aux_loss_alpha", "ep_size", "output_router_logits", "router_aux_loss_coef", "seq_aux",
+    ),
     "the tokenizer's own files say it": ("prefix", "sep_token_id", "tokenizer_class"),
 }  # fmt: skip
 """Reason -> keys of a config.json that change nothing here, whatever they hold."""
@@ -169,9 +172,18 @@ def number(raw: Mapping[str, Any], key: str, kind: type, default: Any = None) ->
     return kind(value)
 
 
-def flag(raw: Mapping[str, Any], key: str) -> bool:
-    """A key that holds true or false; false where absent or null."""
+def whole(raw: Mapping[str, Any], key: str, default: int) -> int:
+    """A key that holds a whole number, 0 included; `default` where absent or null."""
     value = raw.get(key)
+    value = default if value is None else value
+    if not (type(value) is int and 0 <= value < 2**31):
+        raise UserError(f"{key} is {shown(value)}; it must be a whole number from 0")
+    return value
+
+
+def flag(raw: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """A key that holds true or false; `default` where absent, false where null."""
+    value = raw.get(key, default)
     if value is not None and not isinstance(value, bool):
         raise UserError(f"{key} is {shown(value)}; it must be true or false")
     return bool(value)

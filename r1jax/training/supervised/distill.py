@@ -16,11 +16,11 @@ from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.divergence import Direction, divergence
-from r1jax.models.kinds import Told, with_auxiliary
+from r1jax.models.kinds import Told, cast, with_auxiliary
 from r1jax.models.logp import aligned, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig
-from r1jax.training.update import cast, join
+from r1jax.training.update import join
 from r1jax.types import Batch, Mean, Metrics, Params
 
 

@@ -1,0 +1,147 @@
+"""A mixture of experts (DeepSeek-V3): each token through a few of many, and through shared ones.
+
+Which experts a token takes is decided by scores moved by a bias that no gradient reaches; how much
+each counts, by the scores alone. All experts run over all rows, and the gates of those not chosen
+are 0: at few experts, or few rows, that is as fast as the memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from r1jax.models.attention import Segments
+from r1jax.models.config import ModelConfig
+from r1jax.models.layers import Layer, linear, rms_norm
+from r1jax.models.row import Matrices, Row, matrix, output_std
+from r1jax.types import Batch, Max, Mean, Metrics, segment_members
+
+
+def rows(c: ModelConfig) -> dict[str, Row]:
+    """A layer's weights: the norm in front, the router with its bias, experts, shared experts."""
+    e, d, std = c.experts, c.d_model, c.init_std
+    out, shared = output_std(std, c.n_layers), e.shared * e.width
+
+    def each(n_in: int, n_out: int, axes: tuple[str, str], name: str, std: float) -> Row:
+        hf = f"mlp.experts.{{}}.{name}.weight"
+        return Row((e.count, n_in, n_out), ("experts", *axes), hf, std, transposed=True)
+
+    return {
+        "ffn_norm": Row((d,), (None,), "post_attention_layernorm.weight"),
+        "router": matrix(d, e.count, (None, None), "mlp.gate", std),
+        "router_bias": Row((e.count,), (None,), "mlp.gate.e_score_correction_bias", 0.0),
+        "expert_gate": each(d, e.width, ("embed", "ffn"), "gate_proj", std),
+        "expert_up": each(d, e.width, ("embed", "ffn"), "up_proj", std),
+        "expert_down": each(e.width, d, ("ffn", "embed"), "down_proj", out),
+        "shared_gate": matrix(d, shared, ("embed", "ffn"), "mlp.shared_experts.gate_proj", std),
+        "shared_up": matrix(d, shared, ("embed", "ffn"), "mlp.shared_experts.up_proj", std),
+        "shared_down": matrix(shared, d, ("ffn", "embed"), "mlp.shared_experts.down_proj", out),
+    }
+
+
+class Choice(NamedTuple):
+    """What the router says of each token."""
+
+    gates: jax.Array  # f32[..., experts], by which their outputs are multiplied; mostly 0
+    chosen: jax.Array  # bool[..., experts]
+    scores: jax.Array  # f32[..., experts], σ of the router's logits
+
+
+def choose(c: ModelConfig, layer: Layer, x: jax.Array) -> Choice:
+    """The router on x[..., d_model], in f32 whatever the arithmetic.
+
+    s = σ(x·W); chosen are the k largest of s + b, in groups: those within the best groups, by the
+    sum of their two largest. g = s / Σ_chosen s · scale (DeepSeek-V3, equations 12 to 16).
+    """
+    e = c.experts
+    logits = x.astype(jnp.float32) @ layer["router"].astype(jnp.float32)
+    scores = jax.nn.sigmoid(logits)
+    biased = jax.lax.stop_gradient(scores + layer["router_bias"].astype(jnp.float32))
+    if e.groups_kept < e.groups:
+        grouped = biased.reshape(*biased.shape[:-1], e.groups, -1)
+        best = jnp.sum(jax.lax.top_k(grouped, 2)[0], axis=-1)
+        kept = _top(best, e.groups_kept)[..., None]
+        biased = jnp.where(kept, grouped, -jnp.inf).reshape(biased.shape)
+    chosen = _top(biased, e.chosen)
+    gates = jnp.where(chosen, scores, 0.0)
+    if e.normed:
+        gates /= jnp.sum(gates, axis=-1, keepdims=True) + 1e-20
+    return Choice(gates * e.scale, chosen, scores)
+
+
+def _top(x: jax.Array, k: int) -> jax.Array:
+    """bool[..., n], True at the k largest of x[..., n]."""
+    ids = jax.lax.top_k(x, k)[1]
+    return jnp.any(ids[..., None] == jnp.arange(x.shape[-1]), axis=-2)
+
+
+def run(
+    c: ModelConfig, layer: Layer, x: jax.Array, segments: Segments | None, mesh: Mesh | None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """x[..., d_model] -> (shared experts and Σ gᵢ·expertᵢ of its norm, what rows tell).
+
+    That is the load f32[experts], how many tokens chose each, and of each segment the balance
+    f32[B, M] that `share` is made of.
+    """
+    x = rms_norm(x, layer["ffn_norm"], c.rms_eps)
+    choice = choose(c, layer, x)
+    y = _mixed(layer, x, choice.gates.astype(x.dtype)) + _shared(layer, x)
+    return y, {} if segments is None else told(c, choice, segments)
+
+
+def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:
+    """Σᵢ gᵢ·(silu(x·Wᵢ_gate) ⊙ x·Wᵢ_up)·Wᵢ_down over all experts, gates[..., experts]."""
+    gate, up = (
+        jnp.einsum("...d,edw->...ew", x, layer[n].astype(x.dtype))
+        for n in ("expert_gate", "expert_up")
+    )
+    inner = jax.nn.silu(gate) * up * gates[..., None]
+    return jnp.einsum("...ew,ewd->...d", inner, layer["expert_down"].astype(x.dtype))
+
+
+def _shared(layer: Layer, x: jax.Array) -> jax.Array:
+    if "shared_gate_up" in layer:
+        gate, up = jnp.split(linear(layer["shared_gate_up"], x), 2, axis=-1)
+    else:
+        gate, up = linear(layer["shared_gate"], x), linear(layer["shared_up"], x)
+    return linear(layer["shared_down"], jax.nn.silu(gate) * up)
+
+
+def told(c: ModelConfig, choice: Choice, segments: Segments) -> dict[str, jax.Array]:
+    """The load and each segment's Σᵢ fᵢ·Pᵢ (equations 17 to 20): 1 where all experts are equal.
+
+    fᵢ = experts / (k·T) · tokens that chose i; Pᵢ = mean of i's share in a token's scores.
+    """
+    members = segment_members(segments.ids, segments.max_segments).astype(jnp.float32)
+    shares = choice.scores / jnp.sum(choice.scores, axis=-1, keepdims=True)
+    counts = jnp.einsum("btm,bte->bme", members, choice.chosen.astype(jnp.float32))
+    sums = jnp.einsum("btm,bte->bme", members, shares)
+    tokens = jnp.maximum(jnp.sum(members, axis=1), 1.0)  # [B, M]
+    balance = jnp.sum(counts * sums, axis=-1) / tokens**2 * (c.experts.count / c.experts.chosen)
+    return {"load": jnp.sum(counts, axis=(0, 1)), "balance": balance}
+
+
+def share(c: ModelConfig, told: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, Metrics]:
+    """α·Σ balance over layers and sequences / sequences of the update, and how experts are used."""
+    total, layers = jnp.sum(told["balance"]), told["balance"].shape[0]
+    sequences = jnp.sum(told["balance"][0] > 0) * layers
+    load = told["load"]  # f32[layers, experts]
+    most = jnp.max(load / jnp.maximum(jnp.mean(load, axis=-1, keepdims=True), 1e-9))
+    metrics = {
+        "experts/balance": Mean(total, sequences * 1.0),
+        "experts/load_max": Max(most),
+        "experts/unused_frac": Mean(jnp.sum(load == 0) * 1.0, load.size * jnp.ones(())),
+    }
+    return c.experts.balance * total / batch.n_sequences, metrics
+
+
+MATRICES = Matrices(
+    targets=("shared_gate", "shared_up", "shared_down"),
+    joined={"shared_gate_up": ("shared_gate", "shared_up")},
+    few_rows={},
+    reach=None,
+    wide=("router", "router_bias"),
+)
