@@ -86,7 +86,7 @@ class Checkpoints:
         for line in digests.set_aside(directory, unverified):
             note(line)
         self._held = contextlib.ExitStack()  # what `close` ends, the last first
-        self._held.callback(gc.collect)  # a failed write leaves coroutines, which end badly later
+        self._held.callback(self._forget)
         self._sealer = ThreadPoolExecutor(1, "digests")
         self._sealing: tuple[Future[None], int] | None = None
         self._settle, self._failed = settle, False
@@ -180,6 +180,11 @@ class Checkpoints:
         with self._held:
             self.wait()
             digests.unmark(Path(self._manager.directory))
+
+    def _forget(self) -> None:
+        """A failed write leaves coroutines, which would end badly later."""
+        if self._failed:
+            gc.collect()
 
     def _seal(self, step: int) -> None:
         """In a thread: waits for Orbax to commit, then writes this process's digests."""

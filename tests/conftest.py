@@ -94,7 +94,12 @@ def traced_anew():
     forget()
 
 
-@pytest.fixture
-def unpainted(monkeypatch):
-    """Reports with empty pictures: painting takes a second, and other tests look at them."""
-    monkeypatch.setattr("r1jax.report.chart.Chart.png", lambda chart, theme=None: b"")
+@pytest.fixture(scope="module", autouse=True)
+def pictures(request):
+    """Reports have empty pictures, which take a second: only files marked `painted` look at them."""
+    if request.node.get_closest_marker("painted"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("r1jax.report.chart.Chart.png", lambda chart, theme=None: b"")
+        yield

@@ -19,7 +19,7 @@ from experiments.claims.verdicts import collate, differences, overall, verdict
 from r1jax.commands import cli
 from r1jax.data.world.corpus import documents
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.painted]
 
 TWO = Comparison("gain", "x/new", "x/old", least=2.0)
 # Three values a - h, a, a + h: the standard error is h / sqrt(3), t(2) = 4.303.

@@ -16,7 +16,7 @@ from r1jax.commands import cli
 from r1jax.data.tinyzero.tasks import countdown_problem
 from r1jax.presets.reproductions import REPRODUCTIONS
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.painted]
 
 
 def record(pass_at_1, length):

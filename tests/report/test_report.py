@@ -15,6 +15,8 @@ from r1jax.report.chart import DARK, Line, lines
 from r1jax.report.curves import CURVES, charts
 from r1jax.report.page import write_report
 
+pytestmark = pytest.mark.painted
+
 HOSTILE = "<think>so <script>alert('x')</script> & \"1\" < 2</think> <answer>5</answer>"
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -139,7 +139,6 @@ def test_asking_twice_for_the_display_of_a_stage_does_not_start_it_anew():
     ]
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_run_inside_prints_nothing_of_its_own(tmp_path, capfd):
     model = save_model(tmp_path / "model")
     config = tiny_run(model, tmp_path / "run", {"updates": 1})

@@ -41,7 +41,6 @@ def test_the_updates_named_are_traced(steps, first, traced, tmp_path, monkeypatc
     assert said == wanted
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_run_leaves_its_trace_with_the_phases_named(tmp_path):
     model = save_model(tmp_path / "model")
     flags = {"updates": 3, "profile.steps": (2, 2)}

@@ -113,7 +113,6 @@ def test_a_run_leaves_a_policy(runs):
     assert (Path(config.run) / "plots" / "margin.png").exists()
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
     whole = runs("whole")
@@ -146,7 +145,6 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
         assert (values[:n] < 0).all() and not values[n:].any()
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("changes", "loss"),
     [

@@ -145,7 +145,6 @@ def test_a_run_leaves_what_runs_leave(runs, capsys):
     assert "finished already" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
     whole = runs("pairs")
@@ -234,7 +233,6 @@ def test_the_memory_plan_counts_it(runs, model, tmp_path):
     assert with_it["peak"] - without["peak"] == held
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_a_policy_is_trained_on_it(runs, model, tmp_path):
     config = tiny_run(model, tmp_path / "rl", {
@@ -249,7 +247,6 @@ def test_a_policy_is_trained_on_it(runs, model, tmp_path):
     assert sample["reward/pairs"] == pytest.approx(float(score[0]), abs=1e-4)
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_it_starts_from_another_runs_policy_and_lora_finds_it_again(model, data, tmp_path):
     sums = write(tmp_path / "sums.jsonl", [{"prompt": "1+1=", "completion": "2"}] * 4)
     compute = ComputeConfig(rows=8, width=64, max_segments=4, remat="none", kernel="xla")
@@ -275,7 +272,6 @@ def test_it_does_not_start_from_a_reward_model(runs, model, data, tmp_path):
         reward_model.run(config)
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_settings_of_the_loss_count(model, data, tmp_path):
     """A head of zeros costs log(1 + e^margin); what it then learns is held back by the centre."""
     changes = {"loss.margin": 1.0, "loss.center": 1e4, "updates": 2, "data.eval_count": 0}

@@ -135,7 +135,6 @@ def test_its_weights_are_found_by_later_stages_and_in_hf(finished, model):
     checkpoints.close()
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("name", "stops"),
     [
@@ -204,7 +203,6 @@ def test_lora_trains_the_factors_alone(low_rank, model):
     assert len(adapter) == 2 * 2 * 2  # layers x matrices x factors
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_path):
     start = {"parent": f"{finished.run}/checkpoints", "updates": 1}
     config = tiny_course(model, data, tmp_path / "next", start)
@@ -221,7 +219,6 @@ def test_a_run_starts_from_another_runs_checkpoint(finished, model, data, tmp_pa
     assert largest_difference(weights(config), weights(finished, 6)) < 0.1
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_path, capsys):
     both = (str(data / "other.jsonl"), str(data / "sums.jsonl"))
     config = tiny_course(model, data, tmp_path / "run",
@@ -235,7 +232,6 @@ def test_sets_are_reported_apart_and_shared_prompts_are_said(model, data, tmp_pa
     assert "4 held-out examples" in report
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_epochs_give_the_updates_and_evaluation_may_be_left_out(model, data, tmp_path):
     changes = {"updates": 0, "epochs": 2, "batch": 12, "data.eval_count": 0, "export": False}
     config = tiny_course(model, data, tmp_path / "run", changes)
@@ -247,7 +243,6 @@ def test_epochs_give_the_updates_and_evaluation_may_be_left_out(model, data, tmp
     assert not (Path(config.run) / "eval.json").exists()
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_end_of_a_chats_turn_becomes_a_stop_token(model, data, tmp_path, capsys):
     shutil.copytree(model, tmp_path / "chat")
     settings = tmp_path / "chat" / "tokenizer_config.json"
@@ -310,7 +305,6 @@ def test_the_papers_numbers():
     assert r1.optimizer.lr * r1.optimizer.final == pytest.approx(5e-6)
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_command_changes_what_its_flags_say(model, data, tmp_path):
     flags = "--batch 7 --data.template mini --optimizer.lr 0.003 --data.turns last --seed 5"
     start = tiny_course(model, data, tmp_path / "run", {"updates": 1, "export": False})

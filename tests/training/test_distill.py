@@ -111,7 +111,6 @@ def test_the_student_comes_nearer_to_its_teacher(models, data, tmp_path, lora, l
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["updates"] == 40
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_path):
     """A run's weights as the teacher of the same weights: nothing to learn."""
     first = tiny_course(models[0], data, tmp_path / "first", {"updates": 3})
@@ -124,7 +123,7 @@ def test_a_teacher_from_a_checkpoint_is_its_own_best_student(models, data, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unpainted", "two_devices")
+@pytest.mark.usefixtures("two_devices")
 def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     whole = run_of(models, data, tmp_path / "whole", {"teacher.top_k": 7})
     supervised.run(whole)
@@ -148,7 +147,6 @@ def test_resumed_is_uninterrupted(models, data, tmp_path, monkeypatch):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_top_k_and_kind_change_what_is_learnt(models, data, tmp_path):
     found = {}

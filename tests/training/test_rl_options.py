@@ -141,7 +141,6 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     assert np.abs(column(second[0]) - second[1]).max() > 1e-3
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
     flops = []
     monkeypatch.setattr(
