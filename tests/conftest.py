@@ -96,7 +96,7 @@ def traced_anew():
 
 @pytest.fixture(scope="module", autouse=True)
 def pictures(request):
-    """Reports have empty pictures, which take a second: only files marked `painted` look at them."""
+    """Reports have empty pictures, which take long: only files marked `painted` look at them."""
     if request.node.get_closest_marker("painted"):
         yield
         return
