@@ -69,6 +69,7 @@ PAPER = R1Config(
 
 _RESEARCH_RL = replace(
     part(RLSettings, RL["research"]),
+    look=0,  # the base is looked at once, by the first stage
     rollout=replace(RL["research"].rollout, max_tokens=1024, group=8),
 )
 _RESEARCH_SFT = part(SFTSettings, sft.PRESETS["research"])
@@ -76,7 +77,7 @@ _RESEARCH_JUDGE = part(PairwiseSettings, reward_model.PRESETS["research"])
 
 RESEARCH = R1Config(
     data=DataConfig(eval_count=256),
-    zero=_RESEARCH_RL,
+    zero=replace(_RESEARCH_RL, look=64),
     # Without a model to rewrite them, R1-Zero's outputs that the filters find readable.
     cold_start_data=replace(_CHAINS, rewriter="none"),
     cold_start=_RESEARCH_SFT,

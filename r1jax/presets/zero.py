@@ -48,10 +48,14 @@ _R1_ZERO = RLConfig(
     eval=EvalSchedule(samples=16, temperature=0.6, top_p=0.95),  # paper (D.1; fig. 1)
 )
 
+_GSM8K_TRAIN = ("hf:openai/gsm8k?split=train&config=main",)
+_GSM8K_TEST = ("hf:openai/gsm8k?split=test&config=main",)
+
 PRESETS: dict[str, RLConfig] = {
     # What a careful user would want on one large GPU; everything here is ours.
     "research": RLConfig(
         updates=500,
+        look=64,
         data=DataConfig(eval_count=256),
         rollout=RolloutConfig(
             prompts=32, group=8, max_prompt=512, max_tokens=1024, slots=256, dtype="bfloat16"
@@ -181,15 +185,35 @@ PRESETS: dict[str, RLConfig] = {
         ),
         eval=EvalSchedule(samples=1, temperature=0.0, top_p=1.0),  # code: eval_temperature
     ),
+    # R1-Zero on GSM8K, all weights of a 1.5B base on one device of 80 GB; all of it is ours, save
+    # that the prompt and what is rewarded are the paper's.
+    "gsm8k-zero": RLConfig(
+        run="runs/gsm8k_zero",
+        updates=400,
+        look=64,
+        stop_on_collapse=True,
+        data=DataConfig(train=_GSM8K_TRAIN, eval=_GSM8K_TEST, eval_count=256),
+        rollout=RolloutConfig(
+            prompts=32,
+            group=8,
+            max_prompt=512,
+            max_tokens=768,
+            stop=("</answer>",),  # a base goes on with further turns of the conversation
+            slots=256,
+            dtype="bfloat16",
+        ),
+        reward=RewardConfig(accuracy=1.0, format=0.1),
+        loss=LOSSES["research"],
+        optimizer=OptimizerConfig(lr=1e-6, warmup=10),
+        train=TrainConfig(rows=8, width=1536, dtype="bfloat16", remat="dots"),
+        eval=EvalSchedule(every=25, samples=4),
+    ),
     # GSM8K with low-rank factors, sized so that 7B fits one device of 80 GB; all of it is ours.
     "gsm8k-lora": RLConfig(
         run="runs/gsm8k_lora",
         updates=500,
-        data=DataConfig(
-            train=("hf:openai/gsm8k?split=train&config=main",),
-            eval=("hf:openai/gsm8k?split=test&config=main",),
-            eval_count=256,
-        ),
+        look=64,
+        data=DataConfig(train=_GSM8K_TRAIN, eval=_GSM8K_TEST, eval_count=256),
         rollout=RolloutConfig(
             prompts=16, group=8, max_prompt=512, max_tokens=1024, slots=128, dtype="bfloat16"
         ),

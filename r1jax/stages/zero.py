@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from r1jax.run.progress import Display
+from r1jax.stages.look import look
 from r1jax.stages.opening import opened
 from r1jax.stages.rescue import rescued
 from r1jax.stages.summary import digest, gained, transcripts
@@ -30,6 +31,9 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         files = run.files(parts.config)
         loop = begin(parts, files)
         if loop.update == 0:
+            if config.look:
+                for line in look(parts, loop, planned and planned["peak"]):
+                    files.progress.note(line)
             judge_held_out(parts, loop, files)  # the base, once: a resumed run has it on disk
         try:
             loop = train(parts, loop, files)

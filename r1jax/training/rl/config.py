@@ -188,6 +188,9 @@ class RLSettings(TrainingSettings):
     """Optimizer updates in all."""
     user_loss: str = ""
     """Your own loss in place of GRPO's: package.module:function, as r1jax.types.Loss says."""
+    look: int = 0
+    """Samples that are judged before the first update, to say what the base writes, what the run
+    will take, and which flags to change where that looks wrong; 0: none."""
     until_plateau: int = 0
     """End before that when held-out pass@1 has gained less than a point over so many evaluations,
     the best of them compared with all before; 0: make all updates."""
@@ -241,7 +244,9 @@ class RLSettings(TrainingSettings):
                 f"--rollout.carry {self.rollout.carry}: older weights draw a part of the tokens; "
                 "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
-        check_ranges(self, "--", updates="[1,]", until_plateau="[0,]", export_every="[0,]")
+        check_ranges(
+            self, "--", updates="[1,]", look="[0,]", until_plateau="[0,]", export_every="[0,]"
+        )
         if self.until_plateau and not self.eval.every:
             raise UserError(
                 f"--until-plateau {self.until_plateau}: needs evaluations on the way; set "
