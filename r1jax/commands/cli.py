@@ -17,6 +17,7 @@ import tyro
 
 from r1jax.commands.ending import ended
 from r1jax.errors import UserError
+from r1jax.run.settings import FILES, about_files, flag_of, settings, to_yaml
 
 Config = TypeVar("Config")
 
@@ -32,7 +33,9 @@ def run(
 ) -> int:
     """Parses flags over the preset `default`, calls `main(config)`, returns the exit status.
 
-    With `presets`, `--preset NAME` puts another default in its place, whatever its position.
+    With `presets`, `--preset NAME` puts another default in its place, whatever its position. A file
+    named by `--config` changes that default, flags change both, and `--print-config` prints what
+    comes of them, as such a file, in place of running it.
     `argv` is the command line without the program's name (default: the process's). The help opens
     with `description` (default: the docstring of the module that holds `main`). Mistakes, signals
     and output that nobody takes end it as `r1jax.commands.ending` says.
@@ -41,14 +44,39 @@ def run(
     module = sys.modules.get(main.__module__)
 
     def work() -> int | None:
-        preset, rest = choose_preset(default, given, presets) if presets else (default, given)
+        page = f"{description or getattr(module, '__doc__', None) or ''}\n{FILES}"
+        rest, files, show = about_files(given)
         try:
-            config = parse(preset, rest, description or getattr(module, "__doc__", None))
+            config = _with_files(default, rest, files, page, presets or {})
         except SystemExit:  # after --help
+            return 0
+        if show:
+            print(to_yaml(config), end="")
             return 0
         return main(config)
 
     return ended(work)
+
+
+def _with_files(
+    default: Config,
+    argv: list[str],
+    files: Sequence[str],
+    page: str,
+    presets: Mapping[str, Config],
+) -> Config:
+    """What flags make of what files make of a preset; a mistake of a file says where it stands."""
+    flags = flag_types(default) | ({"--preset": str} if presets else {})
+    written = settings(files, argv, flags, lambda flag: _nearest(flag, flags))
+    argv = [*(word for setting in written.values() for word in setting.words), *argv]
+    try:
+        if presets:
+            default, argv = choose_preset(default, argv, presets)
+        return parse(default, argv, page)
+    except UserError as mistake:
+        said = str(mistake)
+        place = written.get(_named(said))
+        raise UserError(f"{place.where}: {said}" if place else said) from None
 
 
 def choose_preset(
@@ -133,16 +161,12 @@ def _prog() -> str:
     return " ".join([called, *sys.argv[1:2]] if ours else [called])
 
 
-def _flag_of(token: str) -> str:
-    return token.split("=", 1)[0].replace("_", "-")
-
-
 def _check_names(argv: Sequence[str], flags: dict[str, Any]) -> None:
     seen: set[str] = set()
     for token in argv:
         if not token.startswith("--"):
             continue
-        given, flag = token.split("=", 1)[0], _flag_of(token)
+        given, flag = token.split("=", 1)[0], flag_of(token)
         if flag not in flags:
             nearest = _nearest(flag, flags)
             hint = f"did you mean {nearest}?" if nearest else "--help lists the flags"
@@ -173,7 +197,7 @@ def _diagnose(default: Any, argv: Sequence[str], flags: dict[str, Any], said: st
             groups.append([])
         groups[-1].append(token)
     for group in groups:
-        flag = _flag_of(group[0])
+        flag = flag_of(group[0])
         if flag not in flags:
             return f"{group[0]}: unexpected; every value follows its flag, as in --flag value"
         try:
@@ -187,9 +211,14 @@ def _diagnose(default: Any, argv: Sequence[str], flags: dict[str, Any], said: st
 
 def _as_given(said: str, argv: Sequence[str], flags: dict[str, Any]) -> str:
     """A mistake with its flag as it was given: a stage's settings do not know the stage's name."""
-    named = said.split(maxsplit=1)[0].rstrip(":,")
-    given = [flag for flag in map(_flag_of, argv) if flag.endswith(f".{named.removeprefix('--')}")]
+    named = _named(said)
+    given = [flag for flag in map(flag_of, argv) if flag.endswith(f".{named.removeprefix('--')}")]
     return said if named in flags or not given else given[-1] + said.removeprefix(named)
+
+
+def _named(said: str) -> str:
+    """The flag that a mistake is about."""
+    return said.split(maxsplit=1)[0].rstrip(":,")
 
 
 def _expected(kind: Any, flag: str) -> str:
