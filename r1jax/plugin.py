@@ -11,13 +11,19 @@ from typing import Any
 from r1jax.errors import UserError
 
 
-def load_function(name: str, flag: str, arguments: Sequence[str]) -> Callable[..., Any]:
+def load_function(
+    name: str,
+    flag: str,
+    arguments: Sequence[str],
+    otherwise: Callable[[Any], Any] = lambda function: False,
+) -> Callable[..., Any]:
     """The function called `name`.
 
     Args:
       name: `package.module:function`, importable from the current directory.
       flag: how the user came to give the name, for the error message.
       arguments: what it will be called with, by position.
+      otherwise: says of a function that it has another form that will do.
 
     Raises:
       UserError: the form is another, the module or function is not there, or what is there cannot
@@ -33,7 +39,8 @@ def load_function(name: str, flag: str, arguments: Sequence[str]) -> Callable[..
     function = getattr(module, function_name, None)
     if function is None:
         raise UserError(f"{flag} {name}: {module_name} has no function {function_name}")
-    if not callable(function) or not _takes(function, arguments):
+    takes = callable(function) and (otherwise(function) or _takes(function, arguments))
+    if not takes:
         raise UserError(
             f"{flag} {name}: must be a function of {len(arguments)} argument"
             f"{'s' * (len(arguments) > 1)}, ({', '.join(arguments)})"

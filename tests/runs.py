@@ -141,6 +141,9 @@ class StopAt:
         if update == self.update:
             raise Interrupted
 
+    def samples(self, update, rows):
+        assert update <= self.update
+
     def close(self):
         pass
 

@@ -15,6 +15,7 @@ from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.base import BaseReward, Place
+from r1jax.rewards.dialects import TRLReward, contract, dialect
 from r1jax.rewards.workers.unit import describe
 
 
@@ -72,10 +73,12 @@ def lifted(reward: Reward) -> BaseReward:
     """The door into the protocol: a reward of ours as it is, a user's function or object lifted.
 
     What is no `BaseReward` is called for a group at a time in a worker, or for one completion at a
-    time if its attribute `per_item` says so.
+    time if its attribute `per_item` says so. Functions written for TRL or verl are called as there.
     """
     if isinstance(reward, BaseReward):
         return reward
+    if (caller := dialect(reward)) is not None:
+        return caller(reward)
     return Lifted(reward, getattr(reward, "per_item", False))
 
 
@@ -113,33 +116,36 @@ def random_reward(seed: int = 0) -> BaseReward:
     return coin
 
 
-def load_reward(name: str) -> Reward:
+def load_reward(name: str, chat: bool = False) -> Reward:
     """The reward that `package.module:function` names, with options as in `:function?a=1&b=x`.
 
-    Options are the function's keyword-only arguments, read by their annotations. Raises UserError
-    where `load_function` does, the module cannot be imported, or an option is unknown or of another
-    type.
+    Options are the function's keyword-only arguments, read by their annotations; of a function in
+    TRL's or verl's form, all that it has beyond that. With `chat` TRL's get messages. Raises
+    UserError where `load_function` does, the module cannot be imported, or an option is unknown or
+    of another type.
     """
     place, _, query = name.partition("?")
     try:
-        reward = load_function(place, "reward", ("problems", "completions", "context"))
+        arguments = ("problems", "completions", "context")
+        reward = load_function(place, "reward", arguments, lambda function: dialect(function))
     except UserError:
         raise
     except Exception as error:
         raise UserError(
             f"reward {place}: importing it failed with {describe(error)}; check the module"
         ) from error
-    return _with_options(reward, query, name) if query else reward
+    reward = _with_options(reward, query, name) if query else reward
+    return TRLReward(reward, chat) if dialect(reward) is TRLReward else reward
 
 
-def named_reward(text: str) -> tuple[str, Reward, float]:
+def named_reward(text: str, chat: bool = False) -> tuple[str, Reward, float]:
     """(name, reward, weight) of `package.module:function?option=value=WEIGHT`.
 
     Options and weight (default 1) may be left out. Raises UserError as `load_reward` does, and for
     a weight that is no number.
     """
     spec, weight = split_weight(text, "--reward.user")
-    return _function_name(spec), load_reward(spec), weight
+    return _function_name(spec), load_reward(spec, chat), weight
 
 
 def split_weight(text: str, flag: str) -> tuple[str, float]:
@@ -159,10 +165,16 @@ def split_weight(text: str, flag: str) -> tuple[str, float]:
 
 def _with_options(reward: Any, query: str, name: str) -> Reward:
     function = getattr(reward, "function", reward)
+    parameters = inspect.signature(function, eval_str=True).parameters
+    free = {
+        key
+        for key, parameter in parameters.items()
+        if dialect(function) and parameter.default is not parameter.empty
+    } - contract(function)
     options = {
         key: parameter
-        for key, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
+        for key, parameter in parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY or key in free
     }
     given: dict[str, Any] = {}
     for pair in query.split("&"):
@@ -170,7 +182,9 @@ def _with_options(reward: Any, query: str, name: str) -> Reward:
         if not equals or key not in options:
             there = ", ".join(options) or "none"
             raise UserError(f"reward {name!r}: no option {key}; {_function_name(name)} has {there}")
-        given[key] = _typed(value, options[key].annotation, f"reward {name!r}: {key}={value}")
+        kind = options[key].annotation
+        kind = type(options[key].default) if kind is inspect.Parameter.empty else kind
+        given[key] = _typed(value, kind, f"reward {name!r}: {key}={value}")
     bound = functools.partial(function, **given)
     return replace(reward, function=bound) if function is not reward else bound
 

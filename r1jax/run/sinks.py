@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -30,6 +30,9 @@ class Sink(Protocol):
     def log(self, update: int, metrics: Mapping[str, float]) -> None:
         """Records the metrics of one update."""
 
+    def samples(self, update: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Shows completions that the update to come learns from: text and numbers by name."""
+
     def close(self) -> None:
         """Flushes what is pending."""
 
@@ -48,6 +51,12 @@ class TensorBoardSink:
         for name, value in metrics.items():
             self._writer.add_scalar(name, float(value), update)
 
+    def samples(self, update: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Text, one tag for each place in the list; what a model wrote is shown as it stands."""
+        for i, row in enumerate(rows):
+            parts = (f"**{key}**\n\n{_indented(value)}" for key, value in row.items())
+            self._writer.add_text(f"samples/{i}", "\n\n".join(parts), update)
+
     def close(self) -> None:
         """Flushes the event file."""
         self._writer.close()
@@ -62,6 +71,7 @@ class WandbSink:
         identity = run.path / WANDB
         if not identity.exists():
             write_json(identity, {"id": secrets.token_hex(8)})
+        self._table = wandb.Table
         self._run = wandb.init(
             project=project,
             name=run.path.name,
@@ -74,6 +84,12 @@ class WandbSink:
     def log(self, update: int, metrics: Mapping[str, float]) -> None:
         """Records the metrics of one update."""
         self._run.log({name: float(value) for name, value in metrics.items()}, step=update)
+
+    def samples(self, update: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table with a row for each completion."""
+        columns = list(rows[0])
+        table = self._table(columns=columns, data=[[row[c] for c in columns] for row in rows])
+        self._run.log({"samples": table}, step=update)
 
     def close(self) -> None:
         """Waits until everything is sent."""
@@ -92,6 +108,11 @@ def open_sinks(log: LogConfig, run: RunDirectory, config: Any, update: int = 0) 
     if run.write and log.wandb is not None:
         sinks.append(WandbSink(run, log.wandb, config))
     return tuple(sinks)
+
+
+def _indented(value: Any) -> str:
+    """A value as a block of code in Markdown, in which nothing has a meaning."""
+    return "\n".join(f"    {line}" for line in str(value).split("\n"))
 
 
 def _require(module: str, extra: str, flag: str) -> ModuleType:

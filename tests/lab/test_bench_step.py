@@ -68,6 +68,9 @@ class Losses:
         if update == 2:
             raise Interrupted
 
+    def samples(self, update, rows):
+        pass
+
     def close(self):
         pass
 

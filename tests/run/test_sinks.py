@@ -10,6 +10,7 @@ import pytest
 from r1jax.errors import UserError
 from r1jax.run.directory import RunDirectory
 from r1jax.run.sinks import LogConfig, open_sinks
+from r1jax.training.rl.state import Files
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class FakeWandb(types.ModuleType):
 
     def finish(self):
         self.calls.append(("finish",))
+
+    def Table(self, columns, data):
+        return {"columns": columns, "data": data}
 
 
 def test_none_asked_for_none_opened(tmp_path):
@@ -72,6 +76,49 @@ def test_wandb_is_continued_under_the_same_id(tmp_path, monkeypatch):
     assert first["project"] == "reason" and first["config"] == {"lr": 0.25}
     assert first["id"] == json.loads((tmp_path / "wandb.json").read_text())["id"]
     assert wandb.calls[1:3] == [("log", 3, {"reward/mean": 0.5}), ("finish",)]
+
+
+ROWS = [
+    {"question": "1+1", "text": "<think>\n2 | *2*", "reward": 1.0},
+    {"question": "2+2", "text": "5", "reward": 0.0},
+]
+
+
+def test_samples_are_a_table_in_wandb(tmp_path, monkeypatch):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    run = RunDirectory.start(tmp_path, Config())
+    (sink,) = open_sinks(LogConfig(wandb="reason"), run, Config())
+    sink.samples(4, ROWS)
+    table = {"columns": ["question", "text", "reward"], "data": [[*r.values()] for r in ROWS]}
+    assert wandb.calls[1:] == [("log", 4, {"samples": table})]
+
+
+def test_samples_are_text_in_tensorboard_as_they_stand(tmp_path):
+    pytest.importorskip("tensorboardX")
+    run = RunDirectory.start(tmp_path, Config())
+    (sink,) = open_sinks(LogConfig(tensorboard=True), run, Config())
+    sink.samples(4, ROWS)
+    sink.close()
+    found = {
+        value.tag: (event.step, value.tensor.string_val[0].decode())
+        for event in events(tmp_path / "tensorboard")
+        for value in event.summary.value
+    }
+    (step, first), (_, second) = found["samples/0/text_summary"], found["samples/1/text_summary"]
+    assert step == 4 and "**text**\n\n    <think>\n    2 | *2*\n\n**reward**\n\n    1.0" in first
+    assert "    5" in second
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2])
+def test_a_rollout_goes_to_the_file_and_its_first_rows_to_the_sinks(tmp_path, shown):
+    run = RunDirectory.start(tmp_path, Config())
+    got = []
+    sink = types.SimpleNamespace(samples=lambda update, rows: got.append((update, rows)))
+    loop = types.SimpleNamespace(update=3, rollout=2)
+    Files(run, None, (sink,), None, None).samples(loop, ROWS, shown)
+    assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == 2
+    assert got == ([(4, ROWS[:shown])] if shown else [])
 
 
 def events(folder):

@@ -63,9 +63,16 @@ class Scored:
 
 
 def make_terms(
-    config: RewardConfig, max_tokens: int, seed: int, sandbox: SandboxConfig | None = None
+    config: RewardConfig,
+    max_tokens: int,
+    seed: int,
+    sandbox: SandboxConfig | None = None,
+    chat: bool = False,
 ) -> list[Term]:
-    """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`."""
+    """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`.
+
+    With `chat` rewards in TRL's form see messages.
+    """
     makers = {
         "accuracy": lambda: accuracy(config.answer, sandbox=sandbox),
         "code": lambda: code(share=True, sandbox=sandbox),
@@ -81,7 +88,7 @@ def make_terms(
     # Made only where they count: a term that is off has no say in what else is allowed.
     weights = {name: getattr(config, name) for name in makers}
     terms = [Term(name, makers[name](), weight) for name, weight in weights.items() if weight]
-    terms += [Term(*named_reward(text)) for text in config.user]
+    terms += [Term(*named_reward(text, chat)) for text in config.user]
     terms += [Term(*named_reward_model(text)) for text in config.model]
     if not terms:
         raise UserError("--reward: every weight is 0; give at least one term a weight")

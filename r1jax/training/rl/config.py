@@ -19,6 +19,7 @@ from r1jax.rewards.sandbox import require_isolation
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import RunFlags
+from r1jax.run.sinks import LogConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.settings import TrainingSettings
 
@@ -116,8 +117,8 @@ class RewardConfig:
     """Weight of a coin flip that knows nothing of the answer: the control."""
     user: tuple[str, ...] = ()
     """Your own terms: package.module:function=WEIGHT, with options as in
-    package.module:function?max_len=1000=0.5; sets to choose from: r1jax.rewards.open_r1,
-    will_brown, tinyzero, simplerl."""
+    package.module:function?max_len=1000=0.5; written for r1jax, TRL or verl; sets to choose from:
+    r1jax.rewards.open_r1, will_brown, tinyzero, simplerl."""
     model: tuple[str, ...] = ()
     """Reward models: RUN=WEIGHT, the directory of a run of `r1jax reward_model`, with options
     as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so); each is
@@ -181,6 +182,19 @@ class EvalSchedule(EvalConfig):
 
 
 @dataclass(frozen=True)
+class RolloutLogConfig(LogConfig):
+    """Further places to send metrics and completions to."""
+
+    samples: int = 8
+    """Completions of each rollout that go there too, at most 16: a table in Weights & Biases, text
+    in TensorBoard; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(self, "--log.", samples="[0,16]")
+
+
+@dataclass(frozen=True)
 class RLSettings(TrainingSettings):
     """How a policy learns from rewards."""
 
@@ -213,6 +227,8 @@ class RLSettings(TrainingSettings):
     """The update."""
     eval: EvalSchedule = field(default_factory=EvalSchedule)
     """Held-out evaluation."""
+    log: RolloutLogConfig = field(default_factory=RolloutLogConfig)
+    """Further places to send metrics and completions to."""
 
     def __post_init__(self) -> None:
         """Raises UserError when parts do not fit together."""

@@ -84,7 +84,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     config = parts.config
     # N completions with their rewards, f32[N].
     drawn, sampling_metrics = draw_groups(parts, loop, files)
-    files.run.samples(loop.update, loop.rollout, collect.sample_rows(drawn, SAMPLES))
+    files.samples(loop, collect.sample_rows(drawn, SAMPLES), config.log.samples)
     metrics = collect.rollout_metrics(drawn) | sampling_metrics
     tokens = sum(len(g.tokens) for g in drawn.generated)
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]

@@ -120,7 +120,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         else grpo(config.loss, on_policy)
     )
     reward = config.reward
-    terms = make_terms(reward, r.max_tokens, config.seed, config.sandbox)
+    terms = make_terms(reward, r.max_tokens, config.seed, config.sandbox, policy.template.chat)
     for term in terms:
         lifted(term.reward).check(known)
     return Parts(

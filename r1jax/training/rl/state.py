@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -146,6 +146,12 @@ class Files:
         for sink in self.sinks:
             sink.log(loop.update, metrics)
         self.progress.update(loop.update, metrics)
+
+    def samples(self, loop: Loop, rows: Sequence[Mapping[str, Any]], shown: int) -> None:
+        """Writes completions of the rollout just drawn; sinks get the first `shown` of them."""
+        self.run.samples(loop.update, loop.rollout, rows)
+        for sink in self.sinks if shown else ():
+            sink.samples(loop.update + 1, rows[:shown])
 
     def stop(self, update: int, times: int, batches: list[Batch], advice: str) -> NoReturn:
         """Ends a run whose updates came to nothing finite, and saves the batch that did it."""
