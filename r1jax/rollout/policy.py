@@ -21,6 +21,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
+from r1jax.models.hub.gguf.tokenizer import gguf_tokenizer
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
@@ -34,7 +35,8 @@ _OPENED = re.compile(r"<think>\s*\Z")
 class Policy:
     """Everything about a model but its weights and devices.
 
-    `template.prefill` is what every completion's text begins with though the prompt holds it.
+    `directory` may be a GGUF file. `template.prefill` is what every completion's text begins with
+    though the prompt holds it.
     """
 
     directory: Path
@@ -115,7 +117,8 @@ def load_policy(
     """Reads config, tokenizer and stop tokens of a model.
 
     Args:
-      model: `embedded`, a directory, or owner/name[@revision] at Hugging Face.
+      model: `embedded`, `smollm2`, a directory, a GGUF file, or owner/name[@revision] at Hugging
+        Face.
       template: one of `r1jax.data.templates.TEMPLATES`.
       system: system message of a chat template.
       prefill: what completions begin with; None keeps the template's own; for a chat template that
@@ -129,7 +132,7 @@ def load_policy(
     read = load_function(family, "--family", ("raw",)) if family else from_hf
     directory = model_directory(model)
     config = hub.read_config(directory, read)
-    tokenizer = load_tokenizer(directory)
+    tokenizer = (gguf_tokenizer if directory.is_file() else load_tokenizer)(directory)
     ids = max(len(tokenizer), *(i + 1 for i in tokenizer.get_vocab().values()))
     if ids > config.vocab_size:
         raise UserError(

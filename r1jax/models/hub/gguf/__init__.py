@@ -1,0 +1,1 @@
+"""Models of the llama.cpp world: GGUF files in and out."""
