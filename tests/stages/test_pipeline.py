@@ -26,9 +26,8 @@ SHORT |= {"train.width": 160, "reward.workers": 0, "memory": "off"}
 DATA = {"prompts": 24, "batch": 8, "samples": 4, "rollout.slots": 32, "workers": 0}
 LEARN = {"updates": 4, "batch": 8, "export": False, "checkpoint.every": 2}
 JUDGE = {"updates": 4, "batch": 8, "checkpoint.every": 2}
-# One of each: reinforcement learning, data of two origins, supervised, rejected, judge, student.
-KINDS = ("zero", "cold_start_data", "cold_start", "rejection", "general_data", "safety")
-KINDS += ("general_rl", "student-llama")
+# One of each: reinforcement learning, data, a judge, a student. What each resumes is tested apart.
+KINDS = ("zero", "rejection", "safety", "student-llama")
 
 
 def miniature(run):

@@ -52,12 +52,11 @@ def test_stopped_again_and_again_at_any_boundary_it_is_the_same_run(whole, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [SPLIT, CARRY], ids=["split", "carry"])
-def test_ten_signals_at_random_moments(changes, tmp_path):
+def test_ten_signals_at_random_moments(tmp_path):
     """The command itself: with and without a boundary in time, it goes on as it was."""
     model = save_model(tmp_path / "model")
     own = environment(tmp_path / "cache")
-    changes = changes | {"updates": 24, "checkpoint.every": 2}
+    changes = SPLIT | CARRY | {"updates": 24, "checkpoint.every": 2}
     end = command(model, tmp_path / "whole", changes)
     subprocess.run(end, env=own, check=True, stdout=subprocess.DEVNULL)
     path, rng, statuses = tmp_path / "run", random.Random(0), []
