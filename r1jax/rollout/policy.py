@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,18 +212,26 @@ def make_sampler(
     """The sampler that `r1jax.evaluate.measures` wants, over weights from `engine.prepare`.
 
     All its samples are of one `rollout`: a text depends on its problem, not on what it is asked
-    with.
+    with. It takes a fifth argument as well, which gets each problem as soon as its samples are
+    there.
     """
 
     def sample(
-        problems: Sequence[Problem], samples: int, sampling: Sampling, seed: int
+        problems: Sequence[Problem],
+        samples: int,
+        sampling: Sampling,
+        seed: int,
+        whole: Callable[[Problem, list[Completion]], Any] = lambda problem, completions: None,
     ) -> list[list[Completion]]:
         prompts = [Prompt(policy.prompt(p), p.number, samples) for p in problems]
-        completions: dict[int, dict[int, Completion]] = defaultdict(dict)
+        found: list[dict[int, Completion]] = [{} for _ in problems]
         for generated in engine.generate(
             weights, prompts, sampling, seed=seed, rollout=rollout, max_tokens=max_tokens
         ):
-            completions[generated.prompt][generated.sample] = policy.completion(generated)
-        return [[completions[i][j] for j in range(samples)] for i in range(len(problems))]
+            own = found[generated.prompt]
+            own[generated.sample] = policy.completion(generated)
+            if len(own) == samples:
+                whole(problems[generated.prompt], [own[j] for j in range(samples)])
+        return [[own[j] for j in range(samples)] for own in found]
 
     return sample

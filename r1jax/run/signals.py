@@ -38,7 +38,7 @@ class _Watch:
     asked: int = 0  # the signal that came
     holding: bool = False  # whether it is to wait for a boundary
     ending: bool = False  # whether a boundary has come: then there is time
-    left: Callable[[], str] = lambda: "nothing is saved"
+    left: Callable[[], str] = lambda: "what was saved before is kept"
     farewells: list[Callable[[], None]] = field(default_factory=list)
 
     def heard(self, number: int, frame: FrameType | None) -> None:
@@ -119,6 +119,20 @@ def watched(grace: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def keeping(left: Callable[[], str]) -> Iterator[None]:
+    """Inside, where the end comes at once, `left` says what is kept."""
+    if _watch is None:
+        yield
+        return
+    watch, before = _watch, _watch.left
+    watch.left = left
+    try:
+        yield
+    finally:
+        watch.left = before
+
+
+@contextlib.contextmanager
 def held(left: Callable[[], str]) -> Iterator[None]:
     """Inside, a signal waits for a `boundary`, of which the end is one; `left` says what is kept.
 
@@ -127,13 +141,14 @@ def held(left: Callable[[], str]) -> Iterator[None]:
     if _watch is None:
         yield
         return
-    watch, before = _watch, _watch.left
-    watch.holding, watch.left = True, left
-    try:
-        yield
-        boundary()
-    finally:
-        watch.holding, watch.left = False, before
+    watch = _watch
+    with keeping(left):
+        watch.holding = True
+        try:
+            yield
+            boundary()
+        finally:
+            watch.holding = False
 
 
 def boundary(often: bool = False) -> None:

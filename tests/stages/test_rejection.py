@@ -26,7 +26,7 @@ from r1jax.data.curation.streams import Streams, write_parquet
 from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.endpoint import Reply
-from r1jax.errors import UserError
+from r1jax.errors import Stopped, UserError
 from r1jax.problem import Completion, Problem
 from r1jax.report.markdown import datasheet_page
 from r1jax.rewards import RewardPool, accuracy
@@ -353,6 +353,7 @@ def test_supervised_training_reads_what_was_kept(whole):
 
 
 def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, monkeypatch):
+    """The second time by a signal, which is told what it costs."""
     path = tmp_path / "run"
     add = Streams.add
     added = []
@@ -362,15 +363,19 @@ def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, mo
         def fails(self, *args, killed=killed):
             if len(self.prompts) == killed:
                 self._files["kept"].write(b'{"half": ')  # a row on its way to the disk
+                if killed == 6:
+                    os.kill(os.getpid(), signal.SIGTERM)
                 raise Interrupted
             added[-1] += 1
             add(self, *args)
 
         monkeypatch.setattr(Streams, "add", fails)
-        with contextlib.nullcontext() if killed is None else pytest.raises(Interrupted):
+        kind = Stopped if killed == 6 else Interrupted
+        with contextlib.nullcontext() if killed is None else pytest.raises(kind) as caught:
             rejection.run(flags(model, path))
         done = [(path / f"{name}.json").exists() for name in ("summary", "datasheet")]
         assert done == [killed is None] * 2
+        assert killed != 6 or "SIGTERM: ended; 4 of 12 prompts are kept; the same" in str(caught)
     assert added == [1, 6, 11 - 4, 12 - 8]  # whole batches are not drawn again
     for name in FILES:
         assert (path / name).read_bytes() == (whole / name).read_bytes(), name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ class Streams:
         if write and fresh:
             for old in (file for name in files for file in path.glob(f"{name}.*")):
                 old.unlink()
-        rows = [] if fresh else _ledger(files[PROMPTS])
+        named = [] if fresh else _ledger(files[PROMPTS])
+        rows = [*itertools.takewhile(_there(files), named)]
         self.prompts: list[dict[str, Any]] = rows[: len(rows) // whole * whole]
+        self.whole, self.lost = whole, len(named) - len(rows)  # prompts without their samples
         if not write:
             return
         last = self.prompts[-1] if self.prompts else {}
@@ -43,11 +46,6 @@ class Streams:
         self._files = {}
         for name, file in files.items():
             self._files[name] = file.open("ab")
-            if self._files[name].tell() < sizes[name]:
-                raise UserError(
-                    f"{file}: ends before what prompts.jsonl says of it; start anew with "
-                    "--overwrite"
-                )
             self._files[name].truncate(sizes[name])
         self._sizes = sizes
 
@@ -65,6 +63,16 @@ class Streams:
         if self.write:
             self._files[PROMPTS].write(_line(self.prompts[-1]))
             self._files[PROMPTS].flush()
+
+    def left(self, problems: int) -> str:
+        """What a run that ends now goes on from."""
+        count = len(self.prompts) // self.whole * self.whole
+        return f"{count:,} of {problems:,} prompts are kept; the same command goes on with the next"
+
+    def settle(self) -> None:
+        """Returns once all of it is on the disk itself."""
+        for file in self._files.values() if self.write else ():
+            os.fsync(file.fileno())
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """The rows of kept or dropped, in their order."""
@@ -119,18 +127,32 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _ledger(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of prompts.jsonl; a half-written last one is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    """The lines of prompts.jsonl up to the first that was not written whole, by kill or power cut.
+
+    Raises UserError where whole ones follow it: somebody has changed the file.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    rows: list[dict[str, Any]] = []
+    broken = ""
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(read_json(line))
+            row = read_json(line)
+            wrong = "" if isinstance(row, dict) else "no object"
         except ValueError as error:
-            raise UserError(
-                f"{path}, line {number}: cannot be read ({error}); start anew with --overwrite"
-            ) from None
+            wrong = str(error)
+        if broken and not wrong:
+            raise UserError(f"{path}, line {broken}; start anew with --overwrite")
+        if wrong:
+            broken = broken or f"{number}: cannot be read ({wrong})"
+        else:
+            rows.append(row)
     return rows
+
+
+def _there(files: Mapping[str, Path]) -> Callable[[Row], bool]:
+    """Whether the samples that a row of prompts.jsonl counts are in their files, by their sizes."""
+    sizes = {name: files[name].stat().st_size if files[name].exists() else 0 for name in files}
+    return lambda row: all(row.get(f"{name}_bytes", 0) <= sizes[name] for name in (KEPT, DROPPED))
 
 
 def _line(row: Row) -> bytes:

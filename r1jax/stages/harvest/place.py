@@ -53,6 +53,11 @@ def open_place(
     fresh = run.directory.status == "new"
     streams = Streams(run.path, fresh=fresh, whole=batch, write=write)
     run.held.callback(streams.close)
+    if streams.lost:
+        run.note(
+            f"{run.path}: samples of {streams.lost} prompts are lost from the disk; it goes on "
+            "from those before them"
+        )
     meshes.barrier("streams opened")
     pool = run.hold(RewardPool(workers if write else 0, **sandbox.room))
     return Place(run, streams, pool, endpoint)

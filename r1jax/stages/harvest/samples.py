@@ -21,6 +21,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Accuracy, RewardPool
 from r1jax.rewards.language import language_of
 from r1jax.rollout.policy import Policy
+from r1jax.run.signals import keeping
 
 Generator = Callable[[Sequence[Problem]], list[list[Completion | None]]]
 """Problems -> the completions of each; None: it was asked for and did not come."""
@@ -108,16 +109,17 @@ def harvest(
     """
     refuse_other_problems(streams.prompts, problems)
     room = Room(steps.balance.easy_share, streams.prompts)
-    for start in range(len(streams.prompts), len(problems), batch):
-        part = problems[start : start + batch]
-        drawn = generate(part)
-        if jax.process_index() > 0:
-            continue
-        by_problem = judged(steps, part, drawn)
-        for problem, samples in zip(part, by_problem, strict=True):
-            settle(steps, problem, samples, streams, room)
-        kept = sum(p["kept"] for p in streams.prompts)
-        note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
+    with keeping(lambda: streams.left(len(problems))):
+        for start in range(len(streams.prompts), len(problems), batch):
+            part = problems[start : start + batch]
+            drawn = generate(part)
+            if jax.process_index() > 0:
+                continue
+            for problem, samples in zip(part, judged(steps, part, drawn), strict=True):
+                settle(steps, problem, samples, streams, room)
+            streams.settle()
+            kept = sum(p["kept"] for p in streams.prompts)
+            note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
 
 
 def refuse_other_problems(known: Sequence[Row], problems: Sequence[Problem]) -> None:
@@ -251,7 +253,7 @@ def rule_judge(reward: Accuracy, pool: RewardPool) -> Judge:
 
 
 def endpoint_judge(endpoint: Endpoint) -> Judge:
-    """Asks a model to compare with the reference answer (paper, supplement, Listing 4).
+    """A model compares with the reference answer (paper, supplement, Listing 4).
 
     It sees what follows the thought; a completion that was cut is wrong unasked.
     """
