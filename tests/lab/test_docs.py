@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from tiny import mesh_of, tiny_config, tiny_params
 
+from experiments import sweep as rates
 from r1jax.commands import cli, compare, load
 from r1jax.data import DataConfig
 from r1jax.data.packing import Denominators, Sequences, pack
@@ -58,7 +59,8 @@ def own(tmp_path, monkeypatch):
 def parsed(command):
     """The config that a command line of the pages gives."""
     _, _, module, *flags = shlex.split(command)
-    default = load(module.removeprefix("experiments."))[0].default
+    name = module.removeprefix("experiments.")
+    default = rates.Config() if name == "sweep" else load(name)[0].default
     return cli.parse(default, flags), default
 
 
