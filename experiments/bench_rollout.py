@@ -56,7 +56,7 @@ class Config(ShapeFlags):
     """Requests to write."""
     slots: int = 256
     """Slots for a request list."""
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     """Arithmetic of the model."""
     weights: WeightFormat = "same"
     """Matrices of the layers: same (as dtype says), or float8."""

@@ -62,7 +62,7 @@ class Trainer:
         self.model, self.mesh, self.seed = c, mesh, seed
         self.lora = lora if lora.on else None
         rows = trained_rows(c, self.lora)
-        self.optimizer = make_optimizer(optimizer, 1000, table.decay_mask(rows))
+        self.optimizer = make_optimizer(optimizer, 1000, table.decay_mask(rows), self.compute.dtype)
         loss = grpo(PRESETS["research"], on_policy=True)
         make_functions.cache_clear()  # compiling is measured too
         self.functions = make_functions(c, mesh, self.compute, loss, self.optimizer, lora=self.lora)

@@ -169,7 +169,7 @@ def learn(
     """(weights after supervised training, its updates); `base` is used up."""
     c, s, compute = parts.policy.config, config.sft, parts.config.train
     updates = updates_of(kept, s.batch, s.epochs)
-    optimizer = make_optimizer(s.optimizer, updates, table.decay_mask(c))
+    optimizer = make_optimizer(s.optimizer, updates, table.decay_mask(c), compute.dtype)
     functions = make_functions(c, parts.mesh, compute, sft, optimizer)
     state = init_state(optimizer, base, parts.mesh)
 

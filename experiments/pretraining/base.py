@@ -167,7 +167,9 @@ def main(config: Config) -> None:
     tokenizer = load_tokenizer(out)
     c = model_config(config, tokenizer)
     mesh = make_mesh(MeshConfig())
-    optimizer = make_optimizer(config.optimizer, config.steps, table.decay_mask(c))
+    optimizer = make_optimizer(
+        config.optimizer, config.steps, table.decay_mask(c), config.train.dtype
+    )
     state = init_state(optimizer, drawn(c, mesh, config.seed), mesh)
     functions = make_functions(c, mesh, config.train, sft, optimizer)
     trained = time.time()

@@ -66,7 +66,7 @@ class Config:
     """Longest text the model is said to be made for, in tokens."""
     workers: int = 0
     """Processes that write the corpus; 0: one per core."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the exported weights; training keeps them in float32."""
     shard_mb: int = 0
     """Largest weight file in MiB; 0: one file."""

@@ -109,12 +109,15 @@ def _ratio_metrics(log_ratio: jax.Array, clipped: Clipped, batch: Batch) -> Metr
 
 
 def _difference_metrics(old_logp: jax.Array, sampler_logp: jax.Array, batch: Batch) -> Metrics:
-    """How far trainer and sampler disagree on the very same policy, in nats."""
-    difference = jnp.abs(old_logp - sampler_logp)
+    """How far trainer and sampler disagree on the very same policy, in nats and as π_old/μ."""
+    signed = masked(old_logp - sampler_logp, batch)
+    difference = jnp.abs(signed)
     return {
         "policy/logp_diff_mean": _mean(difference, batch),
         "policy/logp_diff_p99": quantile(difference, batch),
-        "policy/logp_diff_max": Max(jnp.max(masked(difference, batch))),
+        "policy/logp_diff_max": Max(jnp.max(difference)),
+        "policy/sampler_ratio_max": Max(jnp.max(jnp.exp(bounded(signed)))),
+        "policy/sampler_kl": _mean(k3(sampler_logp, old_logp), batch),
     }
 
 

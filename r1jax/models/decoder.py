@@ -59,7 +59,7 @@ def forward_told(
     assert tokens.shape == positions.shape == segments.ids.shape, (tokens.shape, positions.shape)
     tables = rope_tables(c, positions, segments)
     look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
-    x = constrain(look_up(params["embed"], tokens), mesh, "batch", None, None)  # [B, T, d_model]
+    x = constrain(_stream(look_up(params["embed"], tokens)), mesh, "batch", None, None)  # [B, T, d]
 
     def run(x: jax.Array, stack: Params, attention: Any, ffn: Any) -> tuple[jax.Array, kinds.Told]:
         def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, kinds.Told]:
@@ -74,6 +74,15 @@ def forward_told(
         x, stack_told = run(x, stack, *records)
         told.append(stack_told)
     return rms_norm(x, params["norm"], c.rms_eps), tuple(told)
+
+
+def _stream(x: jax.Array) -> jax.Array:
+    """The residual stream's beginning, in f32 whatever the arithmetic.
+
+    All layers add to it: in 16 bits each sum rounds all that was said before, in sampler and
+    trainer at numbers that differ, and most of the difference of the two comes from there.
+    """
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _rematerialise(block: Any, remat: Remat) -> Any:
@@ -148,7 +157,7 @@ def prefill(
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     segments = attn.Segments(ids, 1)
     tables = rope_tables(c, positions, segments)
-    x = constrain(weights["embed"][tokens], mesh, "batch", None, None)  # [P, T, d_model]
+    x = constrain(_stream(weights["embed"][tokens]), mesh, "batch", None, None)  # [P, T, d_model]
     left = []
     for layer, (attention, ffn) in zip(weights["stacks"], kinds.of_layers(c), strict=True):
         mixed, kept = attention.full(c, layer, x, tables, segments, mesh, "auto")
@@ -176,7 +185,7 @@ def decode_step(
     """
     assert tokens.shape == positions.shape == (cache.slots,), (tokens.shape, cache.slots)
     tables = rope_tables(c, positions)
-    x = constrain(weights["embed"][tokens], mesh, "slots", None)  # [S, d_model]
+    x = constrain(_stream(weights["embed"][tokens]), mesh, "slots", None)  # [S, d_model]
     layer_caches = []
     layers = zip(weights["stacks"], cache.layers, kinds.of_layers(c), strict=True)
     for layer, layer_cache, (attention, ffn) in layers:

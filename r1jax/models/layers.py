@@ -33,10 +33,10 @@ def linear(leaf: jax.Array | Leaf, x: jax.Array, bias: jax.Array | None = None) 
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """x / √(mean(x²) + ε) · g, computed in fp32 and returned in x's type."""
+    """x / √(mean(x²) + ε) · g, computed in fp32 and returned in the type of the gains g."""
     wide = x.astype(jnp.float32)
     wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-    return (wide * scale.astype(jnp.float32)).astype(x.dtype)
+    return (wide * scale.astype(jnp.float32)).astype(scale.dtype)
 
 
 def rope_frequencies(c: ModelConfig) -> np.ndarray:

@@ -67,7 +67,7 @@ CURVES = (
         "Difference of the log-probabilities of the sampled tokens; float32 stays below 1e-5.",
         "|difference|, log scale",
         {"policy/logp_diff_mean": "mean", "policy/logp_diff_p99": "99th percentile",
-         "policy/logp_diff_max": "largest"},
+         "policy/logp_diff_max": "largest", "policy/sampler_kl": "KL (k3 of π_old/μ)"},
         log=True,
     ),
     Curves(

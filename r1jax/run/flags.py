@@ -91,7 +91,7 @@ class AskedFlags(ModelFlags):
     """Update of the checkpoint; None: the newest."""
     unverified: bool = False
     """Take a checkpoint that was committed without digests."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the model."""
 
     def __post_init__(self) -> None:

@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 from r1jax.data.problems.sources import set_name
 from r1jax.errors import UserError
 from r1jax.stages.summary import digest
+from r1jax.training.batches import fit_rows
 from r1jax.training.rl.state import Files, Loop
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Pool
 from r1jax.training.supervised.loop import Course, updates_of
-from r1jax.training.update import fit_rows
 
 Note = Callable[[str], Any]
 

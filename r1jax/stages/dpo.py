@@ -63,7 +63,9 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         config = courses.completed(config, pairs, "pair", mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = trained_rows(c, lora)
-        optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+        optimizer = make_optimizer(
+            config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
+        )
 
         files = run.files(config)
         pairs, *others = with_reference(config, policy, mesh, parent, pairs, *held_out.values())

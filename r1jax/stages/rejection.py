@@ -58,7 +58,7 @@ class RejectionSettings(Flags):
     """Sampling temperature (paper, cold start: 1)."""
     top_p: float = 1.0
     """Nucleus of the sampling distribution."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic and cache of generation."""
     judge: str = RULES
     """Who says what is right: rules (each problem's grader), endpoint (a model compares with the

@@ -112,7 +112,9 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
         config = courses.completed(config, examples, unit, mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = scalar.rows(c, lora)
-        optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+        optimizer = make_optimizer(
+            config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
+        )
         loss = pairwise(config.loss) if config.kind == "pairwise" else pointwise
 
         files = run.files(config)

@@ -72,7 +72,9 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         config = courses.completed(config, examples, "example", mesh, run.note)
         lora = config.lora if config.lora.on else None
         rows = trained_rows(policy.config, lora)
-        optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+        optimizer = make_optimizer(
+            config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
+        )
 
         files = run.files(config)
         course = Course(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -32,8 +32,9 @@ class ComputeConfig:
     """Tokens per row; no sequence (prompt and completion) may be longer."""
     max_segments: int = 16
     """Sequences a row may hold."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of forward and backward; weights and optimizer stay float32."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of forward and backward; weights and optimizer stay float32. float16, with a loss
+    scale that adapts itself, brings sampler and trainer several times nearer than bfloat16."""
     remat: Remat = "full"
     """What a layer keeps for the backward pass: nothing (full), products (dots), all (none)."""
     unroll: int = 1
@@ -42,7 +43,7 @@ class ComputeConfig:
     chunk: int = 128
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
-    """Attention kernel; auto takes cuDNN on a CUDA device in bfloat16."""
+    """Attention kernel; auto takes cuDNN on a CUDA device in 16 bits."""
 
     least_chunk: ClassVar[int] = 1
 
@@ -57,6 +58,19 @@ class ComputeConfig:
     def shape(self) -> tuple[int, int, int]:
         """Rows, width and most segments of a row of a micro-batch, as packing takes them."""
         return self.rows, self.width, self.max_segments
+
+
+def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
+    """The flags of a run with rows of a micro-batch rounded up to what its devices divide.
+
+    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
+    """
+    devices = meshes.row_devices(mesh)
+    rows = -(-config.train.rows // devices) * devices
+    if rows == config.train.rows:
+        return config
+    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
+    return replace(config, train=replace(config.train, rows=rows))
 
 
 def over_completions(

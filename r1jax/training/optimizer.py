@@ -11,6 +11,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from r1jax.errors import UserError, check_ranges
+from r1jax.training.loss_scale import scaled
 from r1jax.types import Params
 
 
@@ -70,19 +71,20 @@ def schedule(config: OptimizerConfig, updates: int) -> optax.Schedule:
 
 
 def make_optimizer(
-    config: OptimizerConfig, updates: int, decay_mask: Params
+    config: OptimizerConfig, updates: int, decay_mask: Params, dtype: str = "float32"
 ) -> optax.GradientTransformation:
     """Clip by global norm, then the optimizer on the schedule; `decay_mask` is the weight table's.
 
-    Both take steps of about the learning rate in every weight.
+    Both take steps of about the learning rate in every weight. Gradients computed in float16, as
+    `dtype` says, come with a loss scale (`r1jax.training.loss_scale`).
     """
     marks, tree = jax.tree.flatten(decay_mask)
-    return _optimizer(config, updates, tuple(marks), tree)
+    return _optimizer(config, updates, tuple(marks), tree, dtype == "float16")
 
 
 @functools.lru_cache(maxsize=16)
 def _optimizer(
-    config: OptimizerConfig, updates: int, marks: tuple[bool, ...], tree: Any
+    config: OptimizerConfig, updates: int, marks: tuple[bool, ...], tree: Any, half: bool
 ) -> optax.GradientTransformation:
     decay_mask = jax.tree.unflatten(tree, marks)
     rate = schedule(config, updates)
@@ -97,7 +99,8 @@ def _optimizer(
             weight_decay=config.weight_decay,
             mask=decay_mask,
         )
-    return optax.chain(optax.clip_by_global_norm(config.clip), steps)
+    steps = optax.chain(optax.clip_by_global_norm(config.clip), steps)
+    return scaled(steps) if half else steps
 
 
 def _adafactor(

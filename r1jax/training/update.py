@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +20,7 @@ from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
+from r1jax.training import loss_scale
 from r1jax.training.batches import ComputeConfig, PerToken, abstract_batch, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
@@ -37,19 +37,6 @@ from r1jax.types import (
 )
 
 
-def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
-    """The flags of a run with rows of a micro-batch rounded up to what its devices divide.
-
-    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
-    """
-    devices = meshes.row_devices(mesh)
-    rows = -(-config.train.rows // devices) * devices
-    if rows == config.train.rows:
-        return config
-    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
-    return replace(config, train=replace(config.train, rows=rows))
-
-
 @struct.dataclass
 class Accumulator:
     """What micro-batches have added up to so far."""
@@ -57,12 +44,13 @@ class Accumulator:
     grads: Params  # in the shapes of what is trained
     share: jax.Array  # f32[], of the update's loss
     metrics: Metrics  # unfinished: sums with their counts, maxima, histograms
+    scale: jax.Array | None = None  # f32[], of the loss whose gradients `grads` are; None: 1
 
 
 class Functions(NamedTuple):
     """The jitted pieces of training for one model, mesh and loss."""
 
-    start: Callable[[], Accumulator]
+    start: Callable[..., Accumulator]  # (scale=None)
     accumulate: Callable[..., Accumulator]  # (params, so_far, batch, base=None)
     apply: Callable[[TrainState, Accumulator], tuple[TrainState, Metrics]]
     columns: Callable[[], tuple[str, ...]]  # `COLUMNS` and what else the loss reads of a batch
@@ -153,12 +141,17 @@ def functions_of(
     def accumulate(
         params: Params, so_far: Accumulator, batch: Batch, base: Params | None = None
     ) -> Accumulator:
+        def scaled(params: Params) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
+            value, metrics = share(params, base, batch)
+            return value if so_far.scale is None else value * so_far.scale, (value, metrics)
+
         # Added, not averaged: a share is divided by totals of the whole update already.
-        (value, metrics), grads = jax.value_and_grad(share, has_aux=True)(params, base, batch)
+        (_, (value, metrics)), grads = jax.value_and_grad(scaled, has_aux=True)(params)
         return Accumulator(
             grads=jax.tree.map(jnp.add, so_far.grads, grads),
             share=so_far.share + value,
             metrics=combine(so_far.metrics, metrics),
+            scale=so_far.scale,
         )
 
     @functools.cache
@@ -173,12 +166,13 @@ def functions_of(
             except MissingColumn as missing:
                 names = (*names, missing.name)
 
-    def start() -> Accumulator:
+    def start(scale: jax.Array | None = None) -> Accumulator:
         shapes = asked()[1]
         return Accumulator(
             grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),
             metrics=neutral(shapes),
+            scale=scale,
         )
 
     whole = meshes.replicated(mesh)
@@ -188,6 +182,7 @@ def functions_of(
         grads=table.shardings(rows, mesh),
         share=whole,
         metrics=jax.tree.map(lambda _: whole, jax.eval_shape(start).metrics),
+        scale=whole if loss_scale.scale_of(state.opt_state) is not None else None,
     )
     return Functions(
         start=jax.jit(start, out_shardings=where),
@@ -202,10 +197,18 @@ def functions_of(
 def apply(
     optimizer: optax.GradientTransformation, state: TrainState, total: Accumulator
 ) -> tuple[TrainState, Metrics]:
-    """One optimizer step; a non-finite loss or gradient leaves weights and moments as they were."""
-    norm = optax.global_norm(total.grads)  # f32[], before the optimizer clips it
+    """One optimizer step; a non-finite loss or gradient leaves weights and moments as they were.
+
+    Where a loss scale was too high for float16, the update is skipped as well, but the scale is to
+    blame and falls: these do not count towards `TrainState.skipped`, which ends a run.
+    """
+    grads, scale = total.grads, total.scale
+    if scale is not None:
+        grads = jax.tree.map(lambda g: g / scale, grads)
+    norm = optax.global_norm(grads)  # f32[], before the optimizer clips it
     finite = jnp.isfinite(total.share) & jnp.isfinite(norm)
-    changes, opt_state = optimizer.update(total.grads, state.opt_state, state.params)
+    overflow = loss_scale.overflowed(state.opt_state, total.share, finite)
+    changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
     # Chosen on the devices: a branch on the host would have to wait for them.
     keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
@@ -216,11 +219,17 @@ def apply(
         "param_norm": Mean(optax.global_norm(state.params), one),
         "skipped": Mean(1.0 - finite, one),
     }
+    if scale is not None:
+        metrics |= {
+            "loss_scale/scale": Mean(scale, one),
+            "loss_scale/overflows": Mean(state.opt_state.overflows + overflow.astype(float), one),
+        }
+    kept = jax.tree.map(keep, opt_state, state.opt_state)
     state = TrainState(
         params=jax.tree.map(keep, params, state.params),
-        opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+        opt_state=loss_scale.moved(kept, finite, overflow),
         update=state.update + 1,
-        skipped=jnp.where(finite, 0, state.skipped + 1),
+        skipped=jnp.where(finite, 0, state.skipped + ~overflow),
     )
     return state, metrics
 
@@ -275,7 +284,8 @@ def update(
     """
     kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
-    total = functions.start()  # zeros in the shapes of what is trained
+    # Zeros in the shapes of what is trained.
+    total = functions.start(loss_scale.scale_of(state.opt_state))
     for batch in batches:  # i32[B, T] tokens, f32[B, T] columns, all at the same weights
         boundary(often=True)
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)

@@ -66,7 +66,7 @@ def test_metrics_add_up_and_mean_what_they_say():
     of = SimpleNamespace(**sequences.columns)
     ratio = np.exp(logp - of.old_logp)[inside]
     advantage = np.broadcast_to(of.advantages[:, None], logp.shape)[inside]
-    d = (of.ref_logp - logp)[inside]
+    d, d_mu = (of.ref_logp - logp)[inside], (of.old_logp - of.sampler_logp)[inside]
     difference = np.abs(of.old_logp - of.sampler_logp)[inside]
     weight = np.minimum(np.exp((of.old_logp - of.sampler_logp)[inside]), 1.1)
     low, high = (ratio < 0.8) & (advantage < 0), (ratio > 1.28) & (advantage > 0)
@@ -79,6 +79,8 @@ def test_metrics_add_up_and_mean_what_they_say():
         "policy/entropy": entropy[inside].mean(),
         "policy/logp_diff_mean": difference.mean(),
         "policy/logp_diff_max": difference.max(),
+        "policy/sampler_ratio_max": np.exp(of.old_logp - of.sampler_logp)[inside].max(),
+        "policy/sampler_kl": (np.exp(d_mu) - d_mu - 1).mean(),
         "policy/importance_mean": weight.mean(),
         "policy/kl_ref": (np.exp(d) - d - 1).mean(),
     }

@@ -24,13 +24,13 @@ from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
+from r1jax.training.batches import fit_rows
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl import resume, setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import Judged
 from r1jax.training.rl.setup import build, initial_state
-from r1jax.training.update import fit_rows
 
 # One set of low-rank programs serves every test of LoRA.
 LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}

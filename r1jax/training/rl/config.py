@@ -46,7 +46,7 @@ class RolloutConfig(EngineConfig):
     many rollouts. Needs --loss.importance-cap, by which tokens of older weights are weighed."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion, beside the model's own stop tokens."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic and cache of generation."""
     weights: WeightFormat = "same"
     """Matrices of the layers in training's rollouts: same (as dtype says), or float8, with what is

@@ -235,16 +235,16 @@ def warn_on_mismatch(config: RLConfig, loop: Loop, files: Files, metrics: dict[s
     """
     if config.rollout.weights != "same" or loop.scored.metrics.get("rollout/stale_frac"):
         return
-    exact = config.rollout.dtype == config.train.dtype == "float32"
-    exact &= jax.default_backend() == "cpu"  # accelerators round float32 products
+    kinds = {config.rollout.dtype, config.train.dtype}
+    exact = kinds == {"float32"} and jax.default_backend() == "cpu"  # others round its products
     limits = {"max": 1e-4} if exact else {"mean": 0.01, "p99": 0.1}
+    advice = "; float16 for both rounds less" if "bfloat16" in kinds else ""
     for name, limit in limits.items():
         value = metrics.get(f"policy/logp_diff_{name}", 0.0)
         if value > limit and not loop.warned:
             loop.warned = True
-            files.progress.note(
-                f"warning: sampler and trainer differ: logp_diff_{name} {value:.2g} > {limit}"
-            )
+            found = f"logp_diff_{name} {value:.2g} > {limit}"
+            files.progress.note(f"warning: sampler and trainer differ: {found}{advice}")
 
 
 def judge_held_out(parts: Parts, loop: Loop, files: Files) -> float:

@@ -16,6 +16,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import token_bytes
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.training.batches import abstract_batch
+from r1jax.training.loss_scale import scale_of
 from r1jax.training.rl.setup import Parts
 from r1jax.training.update import abstract_state, trained_rows
 from r1jax.types import Params
@@ -55,7 +56,7 @@ def plan(parts: Parts) -> dict[str, int]:
     whole = table.abstract(c, None if samples_whole(mesh) else mesh)  # as decoding has them
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
-    total = jax.eval_shape(parts.functions.start)
+    total = jax.eval_shape(parts.functions.start, scale_of(state.opt_state))
     program = parts.functions.accumulate.lower(
         params, total, abstract_batch(parts.config.train, mesh, parts.functions.columns()), base
     ).compile()

@@ -24,13 +24,12 @@ from r1jax.rewards import RewardPool, Term
 from r1jax.rewards.adapters import lifted
 from r1jax.rollout.engine import Engine
 from r1jax.rollout.policy import Policy, load_policy, make_engine
-from r1jax.training.batches import PerToken
+from r1jax.training.batches import PerToken, fit_rows
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.update import (
     Functions,
-    fit_rows,
     join,
     make_functions,
     token_logp,
@@ -112,7 +111,9 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     config.check_programs(known)
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
-    optimizer = make_optimizer(config.optimizer, config.updates, table.decay_mask(rows))
+    optimizer = make_optimizer(
+        config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
+    )
     on_policy = config.train.updates_per_rollout == 1
     loss = (
         load_loss(config.user_loss, "--user-loss")
