@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import quantized
-from r1jax.models.layers import Layer, linear, rms_norm
+from r1jax.models.layers import Layer, linear, rms_norm, swiglu
 from r1jax.models.row import Matrices, Row, matrix, output_std
 
 
@@ -41,7 +41,7 @@ def run(
         gate, up = jnp.split(both, 2, axis=-1)
     else:
         gate, up = (linear(layer[n], x, layer.get(f"b{n}")) for n in ("gate", "up"))
-    return linear(layer["down"], jax.nn.silu(gate) * up, layer.get("bdown")), {}
+    return linear(layer["down"], swiglu(gate, up), layer.get("bdown")), {}
 
 
 def reach(layer: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

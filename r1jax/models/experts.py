@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
-from r1jax.models.layers import Layer, linear, rms_norm
+from r1jax.models.layers import Layer, linear, rms_norm, swiglu
 from r1jax.models.row import Matrices, Row, matrix, output_std
 from r1jax.types import Batch, Max, Mean, Metrics, segment_members
 
@@ -98,7 +98,7 @@ def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:
         jnp.einsum("...d,edw->...ew", x, layer[n].astype(x.dtype))
         for n in ("expert_gate", "expert_up")
     )
-    inner = jax.nn.silu(gate) * up * gates[..., None]
+    inner = swiglu(gate, up) * gates[..., None]
     return jnp.einsum("...ew,ewd->...d", inner, layer["expert_down"].astype(x.dtype))
 
 
@@ -107,7 +107,7 @@ def _shared(layer: Layer, x: jax.Array) -> jax.Array:
         gate, up = jnp.split(linear(layer["shared_gate_up"], x), 2, axis=-1)
     else:
         gate, up = linear(layer["shared_gate"], x), linear(layer["shared_up"], x)
-    return linear(layer["shared_down"], jax.nn.silu(gate) * up)
+    return linear(layer["shared_down"], swiglu(gate, up))
 
 
 def told(c: ModelConfig, choice: Choice, segments: Segments) -> dict[str, jax.Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import jax
@@ -37,6 +38,13 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     wide = x.astype(jnp.float32)
     wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
     return (wide * scale.astype(jnp.float32)).astype(scale.dtype)
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def swiglu(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """silu(gate) ⊙ up, computed in fp32 and rounded once; the backward pass keeps its arguments."""
+    wide = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (gate, up))
+    return (jax.nn.silu(next(wide)) * next(wide)).astype(up.dtype)
 
 
 def rope_frequencies(c: ModelConfig) -> np.ndarray:

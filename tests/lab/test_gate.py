@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.gates import jobs
+from experiments.gates import arithmetic, jobs
 from experiments.gates import zero as zero_gate
 from experiments.gates.table import collate, markdown
 from r1jax.commands import cli
@@ -218,3 +218,33 @@ def test_a_run_with_other_flags_in_its_place_is_refused(tmp_path):
     (tmp_path / "seed0" / "config.json").write_text('{"updates": 3}')
     with pytest.raises(UserError, match="was run with other flags"):
         job.finished(tmp_path)
+
+
+def test_arithmetics_are_compared_seed_by_seed_and_what_failed_has_no_pair():
+    def made(after, differences=(0.01, 0.03)):
+        metrics = [{"policy/logp_diff_mean": d, "policy/logp_diff_p99": 9 * d, "skipped": 1.0}
+                   for d in differences]  # fmt: skip
+        return arithmetic.row(
+            {"before": {"pass_at_1": 0.2}, "after": {"pass_at_1": after}}, metrics
+        )
+
+    rows = {"float32-seed0": made(0.5), "float32-seed1": made(0.6), "bfloat16-seed0": made(0.4),
+            "bfloat16-seed1": made(0.56), "float16-seed1": made(0.59)}  # fmt: skip
+    gate = arithmetic.collate(rows)
+    brain, half = (gate["against_float32"][kind] for kind in ("bfloat16", "float16"))
+    assert brain["by_seed"] == pytest.approx([-0.1, -0.04]) and not brain["holds"]
+    assert brain["mean"] == pytest.approx(-0.07) and brain["ci"][0] < -0.07 < brain["ci"][1]
+    assert half["by_seed"] == pytest.approx([-0.01]) and half["holds"] and half["ci"] is None
+    assert rows["float16-seed1"]["logp_diff_mean"] == pytest.approx(0.02)
+    text = arithmetic.markdown(gate)
+    assert "| bfloat16-seed0 | 20.0 | 40.0 |" in text and "| bfloat16 | -7.00 |" in text
+
+
+def test_every_arithmetic_runs_under_every_seed(tmp_path):
+    config = arithmetic.Config(out=str(tmp_path), seeds=2)
+    found = {job.name: job for job in arithmetic.runs(config)}
+    assert len(found) == 6 and found["float16-seed1"].config.seed == 1
+    command = found["float16-seed1"].command
+    for flag in ("--rollout.dtype", "--train.dtype"):
+        assert command[command.index(flag) + 1] == "float16"
+    assert "--train.dtype" not in found["float32-seed0"].command
