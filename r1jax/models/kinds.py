@@ -1,8 +1,9 @@
 """The kinds of layer: the only file that knows which there are.
 
 A layer is an attention and a feed-forward, each a record of pure functions over the layer's own
-weights. Both take the residual stream and give what is added to it, so that norms, projections and
-the names of weights stay inside a kind. All others ask the records.
+weights. Both take the residual stream, in f32, and give what is added to it, so that norms (behind
+which numbers have the weights' type), projections and the names of weights stay inside a kind. All
+others ask the records.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ SPLIT = {
     "loss.beta": 0.1,
     "eval.every": 2,
 }
+HALF = {"rollout.dtype": "float16", "train.dtype": "float16"}
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def written(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [PLAIN, SPLIT], ids=["plain", "split"])
+@pytest.mark.parametrize("changes", [PLAIN, SPLIT, HALF], ids=["plain", "split", "float16"])
 def test_kill_dash_nine_at_random_moments(changes, model, tmp_path):
     own = environment(tmp_path / "cache")
     changes = changes | {"updates": 24, "checkpoint.every": 2}
@@ -220,3 +221,4 @@ def test_kill_dash_nine_at_random_moments(changes, model, tmp_path):
     a, b = (json.loads((tmp_path / n / "eval.json").read_text()) for n in ("run", "whole"))
     assert a == b
     assert np.isfinite([row["loss"] for row in rows(path)]).all()
+    assert all(row.get("loss_scale/scale", 0) > 1 for row in rows(path)) == (changes is HALF)
