@@ -107,7 +107,7 @@ def markdown(gate: Mapping[str, Any]) -> str:
     text = markdown_table(heads, lines)
     heads = ("pass@1 minus float32's", "points", "95 % from", "to", "at least -2 points")
     lines = [
-        (kind, 100 * a["mean"], *(100 * x for x in a["ci"] or (float("nan"),) * 2),
+        (kind, 100 * a["mean"], *([100 * x for x in a["ci"]] if a["ci"] else (None, None)),
          "yes" if a["holds"] else "no")
         for kind, a in gate["against_float32"].items()
     ]  # fmt: skip

@@ -237,7 +237,8 @@ def test_arithmetics_are_compared_seed_by_seed_and_what_failed_has_no_pair():
     assert half["by_seed"] == pytest.approx([-0.01]) and half["holds"] and half["ci"] is None
     assert rows["float16-seed1"]["logp_diff_mean"] == pytest.approx(0.02)
     text = arithmetic.markdown(gate)
-    assert "| bfloat16-seed0 | 20.0 | 40.0 |" in text and "| bfloat16 | -7.00 |" in text
+    assert "| bfloat16-seed0 | 20 | 40 |" in text
+    assert "| bfloat16 | -7 |" in text and "| float16 | -1 |  |  | yes |" in text
 
 
 def test_every_arithmetic_runs_under_every_seed(tmp_path):
