@@ -16,11 +16,12 @@ HERE = Path(__file__).parent
 
 
 class Command(NamedTuple):
-    """A function of a config, the config that flags change, and others by the name `--preset`."""
+    """A function of a config, the config that flags change, and others by the flag `word`."""
 
     main: Callable[[Any], int | None]
     default: Any
     presets: Mapping[str, Any] = {}
+    word: str = "--preset"
 
 
 def load(name: str) -> tuple[Command, str | None]:
@@ -37,8 +38,8 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
     with at_once():
         from r1jax.commands import cli
 
-        (main, default, presets), page = load(name)
-    return cli.run(main, default, argv, page, presets)
+        (main, default, presets, word), page = load(name)
+    return cli.run(main, default, argv, page, presets, word)
 
 
 def paths() -> dict[str, Path]:

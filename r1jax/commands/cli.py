@@ -30,10 +30,11 @@ def run(
     argv: Sequence[str] | None = None,
     description: str | None = None,
     presets: Mapping[str, Config] | None = None,
+    word: str = "--preset",
 ) -> int:
     """Parses flags over the preset `default`, calls `main(config)`, returns the exit status.
 
-    With `presets`, `--preset NAME` puts another default in its place, whatever its position. A file
+    With `presets`, `--preset NAME` (or another `word`) puts another default in its place. A file
     named by `--config` changes that default, flags change both, and `--print-config` prints what
     comes of them, as such a file, in place of running it.
     `argv` is the command line without the program's name (default: the process's). The help opens
@@ -47,7 +48,7 @@ def run(
         page = f"{description or getattr(module, '__doc__', None) or ''}\n{FILES}"
         rest, files, show = about_files(given)
         try:
-            config = _with_files(default, rest, files, page, presets or {})
+            config = _with_files(default, rest, files, page, presets or {}, word)
         except SystemExit:  # after --help
             return 0
         if show:
@@ -64,14 +65,15 @@ def _with_files(
     files: Sequence[str],
     page: str,
     presets: Mapping[str, Config],
+    word: str,
 ) -> Config:
     """What flags make of what files make of a preset; a mistake of a file says where it stands."""
-    flags = flag_types(default) | ({"--preset": str} if presets else {})
+    flags = flag_types(default) | ({word: str} if presets else {})
     written = settings(files, argv, flags, lambda flag: _nearest(flag, flags))
     argv = [*(word for setting in written.values() for word in setting.words), *argv]
     try:
         if presets:
-            default, argv = choose_preset(default, argv, presets)
+            default, argv = choose_preset(default, argv, presets, word)
         return parse(default, argv, page)
     except UserError as mistake:
         said = str(mistake)
@@ -80,18 +82,19 @@ def _with_files(
 
 
 def choose_preset(
-    default: Config, argv: list[str], presets: Mapping[str, Config]
+    default: Config, argv: list[str], presets: Mapping[str, Config], word: str = "--preset"
 ) -> tuple[Config, list[str]]:
     """(the chosen default, the command line without `--preset NAME`); the last one counts."""
     rest: list[str] = []
     words = iter(argv)
-    for word in words:
-        if word != "--preset" and not word.startswith("--preset="):
-            rest.append(word)
+    for given in words:
+        if given != word and not given.startswith(f"{word}="):
+            rest.append(given)
             continue
-        name = word.partition("=")[2] or next(words, "")
+        name = given.partition("=")[2] if "=" in given else next(words, "")
         if name not in presets:
-            raise UserError(f"--preset {name}: no such preset; choose from {', '.join(presets)}")
+            there = ", ".join(filter(None, presets))
+            raise UserError(f"{word} {name}: no such {word[2:]}; choose from {there}")
         default = presets[name]
     return default, rest
 

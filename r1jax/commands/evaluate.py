@@ -4,6 +4,8 @@
 
 T 0.6 and top-p 0.95 as in the paper. Several sets in one call: name several sources. A run
 directory's checkpoint is judged with `--checkpoint runs/demo/checkpoints` beside its `--model`.
+`--protocol aime24` (or another of docs/evaluation.md) takes a published evaluation's prompt,
+reading, samples and source; what departs from it is said beside the numbers.
 Prints a table; with --out leaves eval.json and completions.jsonl, and after Ctrl-C or a kill the
 same command goes on with the samples that were there. Seconds for the embedded base on an
 accelerator, a minute on a laptop CPU.
@@ -27,13 +29,15 @@ from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
 from r1jax.data.rows import refuse_overwrite
 from r1jax.errors import UserError, check_ranges, told
+from r1jax.evaluate import protocols
 from r1jax.evaluate.kept import KeptSamples
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
+from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
-from r1jax.run.directory import to_json, write_json, write_jsonl
+from r1jax.run.directory import differences, to_json, write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
 from r1jax.run.names import CONFIG
 from r1jax.run.signals import watched
@@ -48,6 +52,9 @@ GRACE = 20.0  # seconds in which a signal waits for the next segment of decoding
 class Config(AskedFlags):
     """What is judged, on what, how."""
 
+    protocol: str = ""
+    """A published evaluation: aime24, aime25, math500, gpqa, mmlu, mmlu-redux, ifeval, humaneval,
+    mbpp, livecodebench. Its settings are where other flags leave them."""
     out: str = ""
     """Directory for eval.json and completions.jsonl; empty: print only."""
     workers: int = 2
@@ -106,8 +113,14 @@ def judge_sets(config: Config) -> None:
     if out:
         make_room(out, config)
     mesh, data = make_mesh(config.mesh), config.data
+    if not data.eval:
+        raise UserError("--data.eval: name the rows to be judged on: a .jsonl or .parquet file")
     policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
-    sets = load_eval_sets(data, print, PromptRoom(config.rollout.max_prompt, policy.prompts))
+    room = PromptRoom(config.rollout.max_prompt, policy.prompts)
+    sets = load_eval_sets(data, print, room)
+    protocol, said = protocols.find(config.protocol) if config.protocol else None, {}
+    if protocol:
+        sets, said = as_asked(config, protocol, sets, room)
     limits = config.sandbox
     for problems in sets.values():
         accuracy(sandbox=limits).check(problems)
@@ -121,9 +134,13 @@ def judge_sets(config: Config) -> None:
             started = time.time()
             draw = kept.sampler(name, sampler) if kept else sampler
             evaluation = evaluate(
-                problems, draw, config.eval, pool, name, config.seed, sandbox=limits
-            )
-            records.append(evaluation.record | {"seconds": time.time() - started})
+                problems, draw, config.eval, pool, name, config.seed, sandbox=limits,
+                read=protocol.read if protocol else None,
+            )  # fmt: skip
+            more = {"protocol": said[name]} if protocol else {}
+            if all(problem.grader == "ifeval" for problem in problems):
+                more["instructions"] = protocols.instruction_measures(evaluation)
+            records.append(evaluation.record | more | {"seconds": time.time() - started})
             rows += completions_rows(evaluation)
             show(records[-1])
             if out:
@@ -131,6 +148,37 @@ def judge_sets(config: Config) -> None:
     if out:
         kept.remove()
         print(f"{out}/eval.json")
+
+
+def as_asked(
+    config: Config,
+    protocol: protocols.Protocol,
+    sets: Mapping[str, list[Problem]],
+    room: PromptRoom,
+) -> tuple[dict[str, list[Problem]], dict[str, dict[str, Any]]]:
+    """The sets as a protocol puts them, and what is to be said of each."""
+    usual, data = to_json(PRESETS[protocol.name]), config.data
+    own = ("eval.", "sandbox.", "data.template", "data.system", "data.prefill", "data.grader",
+           "rollout.max_tokens")  # fmt: skip
+    departures = [d for d in differences(usual, to_json(config)) if d.startswith(own)]
+    asked = {
+        name: protocols.prepared(protocol, problems, config.seed)
+        for name, problems in sets.items()
+    }  # fmt: skip
+    for name, problems in asked.items():
+        long = room.too_long(problems)
+        if long and (data.too_long == "error" or len(long) == len(problems)):
+            what = (
+                f"--protocol {protocol.name}: {len(long)} of {len(problems)} prompts of {name} are"
+            )
+            raise room.refusal(what, max(long.values()), data.too_long)
+        asked[name] = [problem for i, problem in enumerate(problems) if i not in long]
+    return asked, {
+        name: protocols.described(
+            protocol, departures, len(problems), len(sets[name]) - len(problems), config.seed
+        )
+        for name, problems in asked.items()
+    }
 
 
 def show(record: Mapping[str, Any]) -> None:
@@ -149,6 +197,10 @@ def show(record: Mapping[str, Any]) -> None:
         table.add_row(Text(line(name)), *("" if n is None else f"{n:.3f}" for n in numbers))
     Console(width=140).print(table)
     print(f"mixed {record['mixed']:.3f}  {record['seconds']:.1f} s")
+    if "instructions" in record:
+        print("  ".join(f"{name} {value:.3f}" for name, value in record["instructions"].items()))
+    if "protocol" in record:
+        print(line(protocols.line_of(record["protocol"])))
 
 
 def write(out: Path, records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
@@ -158,4 +210,20 @@ def write(out: Path, records: list[dict[str, Any]], rows: list[dict[str, Any]]) 
         write_json(out / WRITTEN[1], records)
 
 
-COMMAND = Command(main, Config())
+def preset(protocol: protocols.Protocol) -> Config:
+    """The flags of a protocol: R1's sampling, whole sets, answers of up to 32,768 tokens."""
+    programs = SandboxConfig(cpu_seconds=60.0, wall_seconds=90.0, memory_mb=2048)
+    return Config(
+        protocol=protocol.name,
+        data=EvalDataConfig(
+            template="chat", layout=protocol.layout, eval_count=100_000,
+            eval=(protocol.source,) if protocol.source else (),
+        ),
+        eval=EvalConfig(samples=protocol.samples, greedy=False),
+        rollout=EngineConfig(slots=64, max_prompt=4096, max_tokens=32768),
+        sandbox=programs if protocol.layout == "livecodebench" else SandboxConfig(),
+    )  # fmt: skip
+
+
+PRESETS = {"": Config()} | {name: preset(found) for name, found in protocols.PROTOCOLS.items()}
+COMMAND = Command(main, PRESETS[""], PRESETS, "--protocol")

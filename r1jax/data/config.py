@@ -39,7 +39,7 @@ class SourceConfig:
     layout: Layout = "auto"
     """How the rows of a file are read; auto goes by the columns: plain, gsm8k (after ####), math
     (last box of the solution), aime, choice (MMLU), gpqa, mbpp, humaneval, streams
-    (APPS: a program, its input and output), countdown."""
+    (APPS: a program, its input and output), livecodebench, ifeval, countdown."""
     question_column: str | None = None
     """Column of the question; None takes the first of question, problem, prompt."""
     answer_column: str | None = None

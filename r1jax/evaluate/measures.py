@@ -84,8 +84,11 @@ def evaluate(
     seed: int = 0,
     fields: Sequence[str] = ("family", "language"),
     sandbox: SandboxConfig | None = None,
+    read: Callable[[Problem, Completion], str | None] | None = None,
 ) -> Evaluation:
     """Draws and judges completions; `fields` are the metadata that get a table of their own.
+
+    `read` finds the answer of a completion, where a protocol says how.
 
     Without a `pool` answers are graded in this process, which a hostile one can hang; programs run
     within the limits of `sandbox`. Raises UserError for an empty set, an id that occurs twice, an
@@ -102,7 +105,7 @@ def evaluate(
     if len({problem.id for problem in problems}) < len(problems):
         raise UserError(f"evaluation set {set_name!r} holds a problem id twice; ids must differ")
     drawn = sampler(problems, config.samples, config.sampling, seed)
-    grader = Grader(pool, sandbox=sandbox or SandboxConfig())
+    grader = Grader(pool, sandbox=sandbox or SandboxConfig(), read=read)
     judged = judge(problems, drawn, grader)
     greedy: list[Judged] = []
     if config.greedy:

@@ -8,7 +8,7 @@ envelope. A completion cut at the token limit is wrong for both and does not vot
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
@@ -62,6 +62,14 @@ class Grader:
     """Answers whose grading failed or broke a limit so far; each counts as wrong."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     """Limits of programs, where answers are such."""
+    read: Callable[[Problem, Completion], str | None] | None = None
+    """Where a protocol finds the answer, for both judges; None: as this module does."""
+
+    def answers(self, problem: Problem, completion: Completion) -> tuple[str | None, str | None]:
+        """(lenient answer, strict answer); a completion that was cut has neither."""
+        if self.read is None or completion.finish_reason == "length":
+            return _answers(problem, completion)
+        return (self.read(problem, completion),) * 2
 
     def __call__(self, answers: Sequence[tuple[Problem, str]]) -> list[bool]:
         """Whether each answer is right for its problem. Raises UserError for an unknown grader."""
@@ -81,7 +89,7 @@ def judge(
 ) -> list[list[Judged]]:
     """Both judgements of every completion; each distinct answer to a problem is graded once."""
     read = [
-        [(c, *_answers(problem, c)) for c in samples]
+        [(c, *grader.answers(problem, c)) for c in samples]
         for problem, samples in zip(problems, completions, strict=True)
     ]
     answers = {

@@ -26,14 +26,20 @@ def identified(text: str, languages: tuple[str, ...]) -> str | None:
     return language if probability >= SURE else None
 
 
-def require() -> None:
-    """Raises UserError where the package is not installed."""
+def language_of(text: str) -> str:
+    """The code of the language that a whole text most likely is in, of all that are known."""
+    return _identifier(()).classify(text)[0]
+
+
+def require(
+    what: str = "--reward.language-identifier langid", instead: str = ", or use script"
+) -> None:
+    """Raises UserError, naming `what` asks for it, where the package is not installed."""
     try:
         import py3langid  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "--reward.language-identifier langid: needs the package py3langid; install "
-            "r1jax[langid], or use script"
+            f"{what}: needs the package py3langid; install r1jax[langid]{instead}"
         ) from error
 
 
@@ -42,5 +48,6 @@ def _identifier(languages: tuple[str, ...]) -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(list(languages))
+    if languages:
+        identifier.set_languages(list(languages))
     return identifier

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from r1jax.data.config import SourceConfig
-from r1jax.data.problems.layouts import LAYOUTS, Columns, detect
+from r1jax.data.problems.detect import detect
+from r1jax.data.problems.layouts import LAYOUTS, Columns
 from r1jax.data.problems.room import PromptRoom
 from r1jax.data.rows import LISTED, Row, is_blank, listed, open_rows
 from r1jax.errors import UserError

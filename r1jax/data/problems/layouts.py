@@ -1,6 +1,6 @@
 """Column layouts of published data sets: one row of each becomes a problem.
 
-`auto` tells them apart by their columns. What a layout does not use becomes the problem's metadata.
+`auto` tells them apart (`detect.py`). What a layout does not use becomes the problem's metadata.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from r1jax.data.problems.choices import LETTERS, lettered, read_options
-from r1jax.data.problems.programs import STREAMS, has_stream_tests, stream_tests
+from r1jax.data.problems.livecode import read_livecodebench
+from r1jax.data.problems.programs import STREAMS, stream_tests
 from r1jax.data.rows import Row, is_blank
 from r1jax.data.tinyzero.tasks import countdown_problem
 from r1jax.errors import UserError
@@ -26,7 +27,7 @@ from r1jax.rewards.answers.reading import boxes
 
 Layout = Literal[
     "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "streams",
-    "countdown",
+    "livecodebench", "ifeval", "countdown",
 ]  # fmt: skip
 QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution")
@@ -223,6 +224,18 @@ def streams(c: Columns) -> Problem:
     return c.problem(question, answer, "code", (question_column, *used[:1], *STREAMS), tests)
 
 
+def livecodebench(c: Columns) -> Problem:
+    """LiveCodeBench: a statement with what to begin with, and its public and private tests."""
+    return c.problem(*read_livecodebench(c.row, c.where))
+
+
+def ifeval(c: Columns) -> Problem:
+    """IFEval: a prompt, and the instructions in it that can be checked (they are the answer)."""
+    question_column, question = c.asked()
+    answer = ", ".join(map(str, c.row["instruction_id_list"] or ()))
+    return c.problem(question, answer, "ifeval", (question_column,))
+
+
 def countdown(c: Columns) -> Problem:
     """TinyZero's Countdown-Tasks: `nums` (or `numbers`) and `target`."""
     column = c.find("question", None, ("nums", "numbers"))
@@ -252,28 +265,18 @@ def _whole(value: Any) -> int:
 
 LAYOUTS: dict[str, Callable[[Columns], Problem]] = {
     read.__name__: read
-    for read in (plain, gsm8k, math, aime, choice, gpqa, mbpp, humaneval, streams, countdown)
+    for read in (
+        plain,
+        gsm8k,
+        math,
+        aime,
+        choice,
+        gpqa,
+        mbpp,
+        humaneval,
+        streams,
+        livecodebench,
+        ifeval,
+        countdown,
+    )
 }
-
-
-def detect(row: Row) -> str:
-    """The layout that the columns of a row speak for; plain where they say nothing."""
-    names = {name.lower() for name in row}
-    asked = names & set(QUESTION_COLUMNS)
-    if {"correct answer", "incorrect answer 1"} <= names:
-        return "gpqa"
-    if "entry_point" in names and "test" in names:
-        return "humaneval"
-    if "test_list" in names:
-        return "mbpp"
-    if has_stream_tests(row):
-        return "streams"
-    if names & {"nums", "numbers"} and "target" in names and not asked:
-        return "countdown"
-    if asked and (names & {"choices", "options"} or {"a", "b", "answer"} <= names):
-        return "choice"
-    if asked and "####" in str(row.get("answer")):
-        return "gsm8k"
-    if asked and "solution" in names and "answer" not in names:
-        return "math" if boxes(str(row.get("solution") or row.get("Solution"))) else "plain"
-    return "plain"

@@ -45,13 +45,16 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
     balanced braces. auto: what `reading.explicit` finds, else "last"; these three read what
     follows the thought. last: the last number of the whole text, tags ignored; for `problem`s
     answered by a formula, an expression, a letter or words: the last of these. For grader "code",
-    any policy but answer_tag takes `program`. Raises UserError for an unknown policy.
+    any policy but answer_tag takes `program`,
+    for "ifeval" all that follows the thought. Raises UserError for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
         return answer_tag(after_thought(text))
     if problem is not None and problem.grader == "code":
         return program(text)
+    if problem is not None and problem.grader == "ifeval":
+        return after_thought(text).strip()
     if policy == "boxed":
         return boxed(after_thought(text))
     looks = kind(problem) if problem else "number"

@@ -21,6 +21,7 @@ from r1jax.rewards.answers.beside import bare_lines
 from r1jax.rewards.answers.choice import choice_letter
 from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.dress import tidy
+from r1jax.rewards.answers.instructions import check_instructions, instructions
 from r1jax.rewards.answers.numeric import parse_number, plain
 from r1jax.rewards.answers.reading import clause, expression
 from r1jax.rewards.answers.sentence import NO_VALUE
@@ -44,6 +45,8 @@ def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = 
         return 0.0
     if problem.grader == "code":
         return float(code_answer(problem, answer, sandbox))
+    if problem.grader == "ifeval":
+        return float(instructions(problem, answer))
     longest = max(len(problem.answer), MAX_ANSWER_CHARACTERS)
     return float(len(answer) <= longest and grader_of(problem)(problem, answer))
 
@@ -98,6 +101,7 @@ GRADERS: dict[str, Callable[[Problem, str], bool]] = {
     "countdown": countdown_answer,
     "reasoning_gym": reasoning_gym,
     "code": code_answer,
+    "ifeval": instructions,
 }
 
 
@@ -239,6 +243,11 @@ def _code_gold(problem: Problem) -> str | None:
     return None
 
 
+def _ifeval_gold(problem: Problem) -> str | None:
+    check_instructions(problem)
+    return None
+
+
 _GOLD_CHECKS: dict[str, Callable[[Problem], str | None]] = {
     "number": _number_gold,
     "math": _math_gold,
@@ -246,6 +255,7 @@ _GOLD_CHECKS: dict[str, Callable[[Problem], str | None]] = {
     "countdown": _countdown_gold,
     "reasoning_gym": _gym_gold,
     "code": _code_gold,
+    "ifeval": _ifeval_gold,
 }
 
 
