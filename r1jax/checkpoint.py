@@ -280,6 +280,23 @@ def restore_params(
     return _restored(directory, step, state=part)["state"]["params"]
 
 
+def restore_saved(
+    directory: str | Path, step: int, like: TrainState, expected: Mapping[str, Any]
+) -> Saved:
+    """As `Checkpoints.restore` of another run's checkpoint, which is only read; `pending` is left.
+
+    Raises UserError where a file of it is damaged, or it is not what is `expected`.
+    """
+    folder = Path(directory) / str(step)
+    digests.check(folder)
+    _check_same(read_meta(directory, step), expected, folder)
+    items: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
+    if (folder / "reference").exists():
+        items["reference"] = ocp.args.StandardRestore(_abstract(like.params))
+    got = _restored(directory, step, **items)
+    return Saved(TrainState(**got["state"]), got.get("reference"), {}, {})
+
+
 def _restored(directory: str | Path, step: int, **items: Any) -> Any:
     folder = Path(directory).absolute() / str(step)
     # Not by a manager, which reads what is beside it as well.

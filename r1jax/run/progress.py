@@ -126,6 +126,11 @@ class Progress(Screen):
         if self.live:
             self.live.refresh()
 
+    @property
+    def doing(self) -> str:
+        """The phase the run is in; empty before the first."""
+        return self._phase
+
     def note(self, text: str) -> None:
         """Prints a line that stays."""
         if self.enabled:

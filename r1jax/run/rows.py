@@ -31,10 +31,13 @@ def settle(run: RunDirectory) -> None:
         _sync(run.path)
 
 
-def cut(run: RunDirectory, update: int, rollout: int) -> list[str]:
+def cut(
+    run: RunDirectory, update: int, rollout: int, before: tuple[int, int] = (0, 0)
+) -> list[str]:
     """Drops what was recorded after the restored counters, and a last line not written whole.
 
-    Returns a line for each file in which rows are missing. Raises UserError when a line in the
+    Returns a line for each file in which rows are missing, but those up to the update and rollout
+    `before`, which were another run's. Raises UserError when a line in the
     middle of a file is not JSON, and when an update stands there twice: two processes have written,
     and the checkpoints may be of either.
     """
@@ -58,10 +61,13 @@ def cut(run: RunDirectory, update: int, rollout: int) -> list[str]:
             write_jsonl(path, left[path.name])
     if (run.path / names.EVALUATIONS).exists():
         write_json(run.path / names.EVALUATIONS, [*filter(kept, run.evaluations())])
-    expected = {names.METRICS: ("update", update), names.SAMPLES: ("rollout", rollout)}
+    expected = {
+        names.METRICS: ("update", before[0], update),
+        names.SAMPLES: ("rollout", before[1], rollout),
+    }
     lines = []
-    for name, (counter, last) in expected.items():
-        if lost := {*range(1, last + 1)}.difference(row.get(counter) for row in left[name]):
+    for name, (counter, first, last) in expected.items():
+        if lost := {*range(first + 1, last + 1)}.difference(row.get(counter) for row in left[name]):
             lines.append(
                 f"{run.path / name}: the rows of {len(lost)} of {last} {counter}s are lost, the "
                 f"first is {counter} {min(lost)}; the run goes on without them"

@@ -7,7 +7,7 @@ reward looks at, texts that never end, problems beyond the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -66,11 +66,12 @@ class Speed:
     prompt: float  # mean tokens
 
 
-def look(parts: Parts, loop: Loop, peak: int | None) -> list[str]:
+def look(parts: Parts, loop: Loop, peak: int | None, phase: Callable[[str], None]) -> list[str]:
     """The lines that tell of --look samples of the first training problems; changes nothing.
 
-    `peak` are the bytes per device that were planned. Every process calls it. Problems that no rule
-    judges are left out; where there are no others nothing is said.
+    `peak` are the bytes per device that were planned; `phase` is told what is being done. Every
+    process calls it. Problems that no rule judges are left out; where there are no others nothing
+    is said.
     """
     count = max(2, parts.config.look // GROUP)
     problems = [p for p in parts.stream.take(0, count) if p.grader != UNRULED]
@@ -79,6 +80,7 @@ def look(parts: Parts, loop: Loop, peak: int | None) -> list[str]:
     model = parts.model(loop.state.params)
     weights = parts.engine.prepare(model, weights=parts.config.rollout.weights)
     half = len(problems) // 2
+    phase("rollout")
     drawn = _draw(parts, weights, problems[:half])  # which compiles the programs
     began = time.perf_counter()
     drawn += _draw(parts, weights, problems[half:])
@@ -88,7 +90,9 @@ def look(parts: Parts, loop: Loop, peak: int | None) -> list[str]:
     groups = [texts[i : i + GROUP] for i in range(0, len(texts), GROUP)]
     seen = seen_in(judge(problems, groups, Grader(parts.pool, sandbox=parts.config.sandbox)))
     prompt = float(np.mean([len(g.prompt_tokens) for g in drawn]))
-    spent = hours(parts.config, seen, Speed(step, _update_seconds(parts, loop, drawn), prompt),
+    phase("update")
+    update = _update_seconds(parts, loop, drawn)
+    spent = hours(parts.config, seen, Speed(step, update, prompt),
                   [len(found) for found in parts.eval_sets.values()])  # fmt: skip
     held = f", {peak / 2**30:.1f} of {memory.capacity() / 2**30:.1f} GiB" if peak else ""
     expected = f"expected: about {duration(3600 * spent)} for {parts.config.updates} updates{held}"

@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
+
 from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
+from r1jax.errors import UserError
 from r1jax.report.page import write_report
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory, inspect
@@ -33,6 +36,7 @@ from r1jax.run.profile import Profiler
 from r1jax.run.progress import Alone, Display
 from r1jax.run.signals import watched
 from r1jax.run.sinks import open_sinks
+from r1jax.stages import exhausted
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.state import Files
 from r1jax.training.supervised.config import CourseConfig
@@ -48,7 +52,7 @@ FREE = (
 """Flags that may differ when a run is resumed."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """A run that is open. Every process has one; the first alone writes files and shows lines."""
 
@@ -57,6 +61,8 @@ class Run:
     page: str  # the file that tells a reader what came of it
     started: float
     held: contextlib.ExitStack
+    planned: Mapping[str, int] | None = None  # the memory plan, where one was made
+    opened: Files | None = None  # what `files` has opened
 
     @property
     def finished(self) -> bool:
@@ -77,23 +83,33 @@ class Run:
         """Enters `thing`, which is left as the run is closed, whatever happens."""
         return self.held.enter_context(thing)
 
-    def files(self, config: CourseConfig | RLConfig) -> Files:
+    def files(self, config: CourseConfig | RLConfig, start: int = 0) -> Files:
         """Checkpoints, sinks, progress and profiler, as the flags of a training run ask for them.
 
-        `config` is complete: it has the number of updates.
+        `config` is complete: it has the number of updates. The run begins after update `start`.
         """
         where, how = self.directory.checkpoints, config.checkpoint
         settle = functools.partial(rows.settle, self.directory)
         checkpoints = Checkpoints(where, how.keep, how.unverified, self.note, settle)
         self.held.callback(checkpoints.close)
-        start = checkpoints.latest() or 0
+        start = checkpoints.latest() or start
         sinks = open_sinks(config.log, self.directory, config, start)
         for sink in sinks:
             self.held.callback(sink.close)
         profiler = Profiler(config.profile, self.path / PROFILE)
         self.held.callback(profiler.close)
         progress = self.display.progress(config.updates, config.run, start, self.directory.write)
-        return Files(self.directory, checkpoints, sinks, self.hold(progress), profiler)
+        self.opened = Files(self.directory, checkpoints, sinks, self.hold(progress), profiler)
+        return self.opened
+
+    def out_of_memory(self, error: Exception, config: PlaceFlags) -> UserError:
+        """The error in one line: what to change, and how the run goes on with it."""
+        step = self.opened.checkpoints.whole if self.opened else None
+        then = "with --overwrite, as nothing is saved yet"
+        if step is not None:
+            then = f"--continue-from {self.path} --run NEW goes on from update {step} with it"
+        phase = self.opened.progress.doing if self.opened else ""
+        return UserError(f"{exhausted.said(error, config, phase, self.planned)}; {then}")
 
     def finish(self, summary: Mapping[str, Any], said: str) -> None:
         """Writes the summary, which marks the run as finished, then the report; shows the result.
@@ -134,4 +150,9 @@ def opened(config: PlaceFlags, display: Display | None = None, page: str = REPOR
         run = Run(directory, display, page, time.time(), held)
         if run.finished and directory.write:
             run.display.result(f"finished already: {run.written()}")
-        yield run
+        try:
+            yield run
+        except jax.errors.JaxRuntimeError as error:
+            if not exhausted.is_exhausted(error):
+                raise
+            raise run.out_of_memory(error, config) from error

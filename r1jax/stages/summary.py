@@ -11,14 +11,14 @@ from r1jax.run.directory import RunDirectory
 Record = Mapping[str, Any]
 
 
-def digest(directory: RunDirectory, updates: int) -> dict[str, Any]:
-    """The first held-out set before and after, then the other sets by name.
+def digest(directory: RunDirectory, updates: int, start: int = 0) -> dict[str, Any]:
+    """The first held-out set after the updates `start` and `updates`, then the others by name.
 
     Where a set knows its problems one by one, the gain is their paired difference. Without a set
     both sides are empty, as they are in every process but the first, which alone has the files.
     """
     records = directory.evaluations() if directory.write else []
-    before, after = ({e["set"]: e for e in records if e["update"] == at} for at in (0, updates))
+    before, after = ({e["set"]: e for e in records if e["update"] == at} for at in (start, updates))
     sets = {name: _sides(before.get(name, {}), after[name]) for name in after}
     first = sets.pop(next(iter(sets))) if sets else _sides({}, {})
     return {**first, "sets": sets, "updates": updates}
@@ -49,10 +49,10 @@ def gained(summary: Record) -> str:
     )
 
 
-def transcripts(directory: RunDirectory, updates: int) -> list[dict[str, Any]]:
-    """Samples of the same problems before and after, side by side."""
+def transcripts(directory: RunDirectory, updates: int, start: int = 0) -> list[dict[str, Any]]:
+    """Samples of the same problems after the updates `start` and `updates`, side by side."""
     rows = directory.transcripts() if directory.write else []
-    before, after = ([row for row in rows if row["update"] == at] for at in (0, updates))
+    before, after = ([row for row in rows if row["update"] == at] for at in (start, updates))
     asked, said = ("question", "answer", "family", "language"), ("text", "correct")
     return [
         {name: old[name] for name in asked}

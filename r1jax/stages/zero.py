@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from r1jax.run.progress import Display
+from r1jax.stages.descent import began, ended
 from r1jax.stages.look import look
 from r1jax.stages.opening import opened
 from r1jax.stages.rescue import rescued
@@ -25,14 +26,16 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         run.note(config.plan)
         run.hold(parts.pool)
         planned = None if config.memory == "off" else memory.plan(parts)
+        run.planned = planned
         if planned:
             run.note(memory.check(planned, config.memory))
         parts = with_base(parts)
-        files = run.files(parts.config)
+        files = run.files(parts.config, parts.start)
         loop = begin(parts, files)
-        if loop.update == 0:
+        if files.fresh:
+            began(run.directory, parts, loop.state.params)
             if config.look:
-                for line in look(parts, loop, planned and planned["peak"]):
+                for line in look(parts, loop, planned and planned["peak"], files.progress.phase):
                     files.progress.note(line)
             judge_held_out(parts, loop, files)  # the base, once: a resumed run has it on disk
         try:
@@ -44,10 +47,12 @@ def run(config: RLConfig, display: Display | None = None) -> None:
             raise rescued(run, parts, files, collapsed) from None
         if config.export:
             export(run.directory, parts.policy, loop.state.params, parts.base, parts.lora)
-        summary = digest(run.directory, loop.update) | {
+        by = "updates" if loop.update == config.updates else "plateau"
+        ended(run.directory, parts, loop.state.params, by)
+        summary = digest(run.directory, loop.update, parts.start) | {
             "rollouts": loop.rollout - 1,
-            "ended": "updates" if loop.update == config.updates else "plateau",
-            "transcripts": transcripts(run.directory, loop.update),
+            "ended": by,
+            "transcripts": transcripts(run.directory, loop.update, parts.start),
             "memory_plan": planned,
             "memory_peak": memory.measured(),
         }

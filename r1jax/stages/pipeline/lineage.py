@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ class Entry:
     the digest of the weights it left, None likewise; `used` the entries whose weights it worked
     with (its parent, a checkpoint it sampled, a reward model) with their digests then; `data` maps
     the files it read to their digests, `made` those it wrote for later stages. `ended` says
-    what ended a reinforcement learning: its updates, or a plateau before them.
+    what ended a reinforcement learning: its updates, or a plateau before them; `changed` the flags
+    in which a run differs from the one it goes on from.
     """
 
     parent: str | None = None
@@ -34,6 +35,7 @@ class Entry:
     data: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
     ended: str = ""
+    changed: Sequence[str] = ()
 
 
 def weights_digest(params: Params) -> str:

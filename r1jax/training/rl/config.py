@@ -285,10 +285,27 @@ class RLConfig(RLSettings, RunFlags):
     """A reinforcement-learning run."""
 
     run: str = "runs/zero"
+    continue_from: str = ""
+    """Directory of a run whose checkpoint this one goes on from, in its own --run: weights,
+    optimizer and counters, so that --updates counts from the start of that one. Flags may differ;
+    lineage.json says which."""
+    continue_step: int | None = None
+    """Update of that checkpoint; None: the newest."""
     data: DataConfig = field(default_factory=DataConfig)
     """Problems."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     """Running programs, where answers are such."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError where the run would begin at two places, or at a step of none."""
+        super().__post_init__()
+        if self.continue_from and self.parent:
+            raise UserError(
+                f"--continue-from {self.continue_from}: has weights of its own; leave --parent out"
+            )
+        check_ranges(self, "--", continue_step="[0,]")
+        if self.continue_step is not None and not self.continue_from:
+            raise UserError(f"--continue-step {self.continue_step}: needs --continue-from, the run")
 
     def check_programs(self, problems: Iterable[Problem]) -> None:
         """Raises UserError where `problems` ask for programs that could not be run as asked."""

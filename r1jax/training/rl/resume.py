@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from r1jax.checkpoint import Saved
+from r1jax.checkpoint import Saved, restore_saved
 from r1jax.training.rl import carry
 from r1jax.training.rl.collect import Scored
+from r1jax.training.rl.continued import Source
 from r1jax.training.rl.setup import Parts, copy, initial_state
 from r1jax.training.rl.state import Files, Loop
 
@@ -32,6 +33,8 @@ def begin(parts: Parts, files: Files) -> Loop:
     step = files.checkpoints.latest()
     if step is None:
         files.cut(-1, 0)  # the evaluation before update 1 is made again as well
+        if parts.source:
+            return going_on(parts, parts.source)
         state = initial_state(parts)
         return Loop(state, copy(state.params) if parts.needs_reference else None)
     restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
@@ -45,6 +48,22 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop.carried = carry.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
-    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1)
+    before = (parts.start, parts.source.rollout - 1 if parts.source else 0)
+    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1, before)
     files.progress.note(f"resumed after update {loop.update}")
+    return loop
+
+
+def going_on(parts: Parts, source: Source) -> Loop:
+    """The state of another run's checkpoint; its samples are left, as flags may be others now.
+
+    A reference that it does not have is the policy as it stands.
+    """
+    like = initial_state(parts, fresh=False)
+    restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity)
+    reference = None
+    if parts.needs_reference:
+        reference = restored.reference or copy(restored.state.params)
+    loop = Loop(restored.state, reference, source.rollout, source.meta["taken"])
+    loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
     return loop

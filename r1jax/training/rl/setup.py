@@ -28,6 +28,7 @@ from r1jax.training.batches import PerToken, fit_rows
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.continued import Source, find_source
 from r1jax.training.update import (
     Functions,
     join,
@@ -56,6 +57,7 @@ class Parts:
     logp: PerToken
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
+    source: Source | None = None  # another run's checkpoint that it goes on from
     base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
 
     def follow(self, reference: Params, params: Params) -> Params:
@@ -75,7 +77,18 @@ class Parts:
     def identity(self) -> dict[str, Any]:
         """What a checkpoint of this run must agree with."""
         data = {"data": dict(self.data)} if self.data else {}
-        return identity(self.config, self.policy, self.parent) | data
+        source = {"continued": self.source.identity} if self.source else {}
+        return self.model_identity | data | source
+
+    @property
+    def model_identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with whose state is to fit."""
+        return identity(self.config, self.policy, self.parent)
+
+    @property
+    def start(self) -> int:
+        """Updates that another run has made before this one."""
+        return self.source.step if self.source else 0
 
     @property
     def needs_old(self) -> bool:
@@ -96,6 +109,8 @@ class Parts:
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     """Loads no weights, compiles nothing, but refuses everything that cannot run (UserError)."""
     quantized.require(config.rollout.weights, "--rollout.weights")
+    if source := find_source(config):
+        note(str(source))
     mesh = make_mesh(config.mesh)
     config = fit_rows(config, mesh, note)
     d, r = config.data, config.rollout
@@ -138,7 +153,10 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
             policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
         ),
         logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        parent=find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
+        parent=source.meta["parent"]
+        if source
+        else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
+        source=source,
         data={report.source: report.digest for report in reports},
     )
 
