@@ -31,13 +31,11 @@ def settle(run: RunDirectory) -> None:
         _sync(run.path)
 
 
-def cut(
-    run: RunDirectory, update: int, rollout: int, before: tuple[int, int] = (0, 0)
-) -> list[str]:
+def cut(run: RunDirectory, update: int, rollout: int, since: tuple[int, int] = (0, 0)) -> list[str]:
     """Drops what was recorded after the restored counters, and a last line not written whole.
 
     Returns a line for each file in which rows are missing, but those up to the update and rollout
-    `before`, which were another run's. Raises UserError when a line in the
+    `since`, which were another run's. Raises UserError when a line in the
     middle of a file is not JSON, and when an update stands there twice: two processes have written,
     and the checkpoints may be of either.
     """
@@ -62,8 +60,8 @@ def cut(
     if (run.path / names.EVALUATIONS).exists():
         write_json(run.path / names.EVALUATIONS, [*filter(kept, run.evaluations())])
     expected = {
-        names.METRICS: ("update", before[0], update),
-        names.SAMPLES: ("rollout", before[1], rollout),
+        names.METRICS: ("update", since[0], update),
+        names.SAMPLES: ("rollout", since[1], rollout),
     }
     lines = []
     for name, (counter, first, last) in expected.items():

@@ -29,6 +29,6 @@ def ended(directory: RunDirectory, parts: Parts, params: Params, by: str) -> Non
             weights=digest,
             data=parts.data,
             ended=by,
-            changed=parts.source.changed,
+            changed=list(parts.source.changed),
         )
         add_entry(directory.path / LINEAGE, str(directory.path), entry)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from runs import changed, rows, save_model, tiny_run
 
+from r1jax.commands import cli
 from r1jax.evaluate.reading import Grader, judge
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem
@@ -95,3 +98,12 @@ def test_a_look_is_told_and_changes_nothing(tmp_path, capsys):
     assert "8 samples before the first update: right " in shown
     assert "expected: about " in shown and " for 2 updates, " in shown and "GiB" in shown
     assert rows(tmp_path / "seen") == rows(tmp_path / "blind")
+
+
+def test_the_page_on_training_names_flags_that_there_are():
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    known = cli.flag_types(RLConfig())
+    named = set(re.findall(r"--[a-z][\w.-]*\w", text)) - {"--preset"}
+    assert len(named) > 30 and named <= known.keys()
+    for line in re.findall(r"^r1jax (?:zero|memory_plan) (.*)$", text, flags=re.M):
+        assert cli.parse(GSM8K, line.replace("--preset gsm8k-zero ", "").split())

@@ -92,7 +92,7 @@ def test_what_cannot_go_on_is_refused(first, model, tmp_path):
     other = save_model(tmp_path / "wide", d_ff=64)
     refused("saved with another model .*intermediate_size", model=other, updates=8)
     with pytest.raises(UserError, match="is this run itself"):
-        zero.run(changed(first, {"continue_from": first.run, "overwrite": True}))
+        changed(first, {"continue_from": f"{first.run}/../run", "overwrite": True})
     with pytest.raises(UserError, match="leave --parent out"):
         go_on(first, tmp_path / "new", parent="x")
     with pytest.raises(UserError, match="--continue-step 4: needs --continue-from"):

@@ -99,7 +99,7 @@ def plateau(model, tmp_path, monkeypatch):
     return tiny_run(model, tmp_path / "whole", EVERY | {"until_plateau": 2})
 
 
-def test_a_stage_ends_at_a_plateau_and_says_so(plateau, tmp_path, monkeypatch, unpainted):
+def test_a_stage_ends_at_a_plateau_and_says_so(plateau, tmp_path, monkeypatch):
     zero.run(plateau)
     whole = tmp_path / "whole"
     summary = json.loads((whole / "summary.json").read_text())
@@ -120,7 +120,7 @@ def test_a_plateau_needs_evaluations(model, tmp_path):
         tiny_run(model, tmp_path, {"until_plateau": 2})
 
 
-def test_a_collapse_leaves_the_best_checkpoint_as_a_model(model, tmp_path, monkeypatch, unpainted):
+def test_a_collapse_leaves_the_best_checkpoint_as_a_model(model, tmp_path, monkeypatch):
     run = tmp_path / "run"
     with_scores(monkeypatch, 0.1, 0.5, 0.2)
     monkeypatch.setattr(rl, "collapse", lambda found: "entropy gone" if len(found) >= 5 else None)
@@ -142,7 +142,7 @@ def test_a_collapse_leaves_the_best_checkpoint_as_a_model(model, tmp_path, monke
     assert len(rows(run)) == 8 and (run / "exports/8/config.json").exists()
 
 
-def test_updates_that_are_not_finite_are_a_collapse(model, tmp_path, monkeypatch, unpainted):
+def test_updates_that_are_not_finite_are_a_collapse(model, tmp_path, monkeypatch):
     real = rl.learn
 
     def learn(parts, loop):

@@ -35,7 +35,7 @@ class Entry:
     data: Mapping[str, str] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
     ended: str = ""
-    changed: Sequence[str] = ()
+    changed: Sequence[str] = field(default_factory=list)
 
 
 def weights_digest(params: Params) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
 from r1jax.data.config import DataConfig
@@ -297,8 +298,14 @@ class RLConfig(RLSettings, RunFlags):
     """Running programs, where answers are such."""
 
     def __post_init__(self) -> None:
-        """Raises UserError where the run would begin at two places, or at a step of none."""
+        """Raises UserError where the run would begin at two places, on itself, or nowhere."""
         super().__post_init__()
+        # Before --overwrite can clear the directory.
+        if self.continue_from and Path(self.continue_from).resolve() == Path(self.run).resolve():
+            raise UserError(
+                f"--continue-from {self.continue_from}: is this run itself; name a new directory "
+                "with --run"
+            )
         if self.continue_from and self.parent:
             raise UserError(
                 f"--continue-from {self.continue_from}: has weights of its own; leave --parent out"

@@ -62,8 +62,6 @@ def find_source(config: RLConfig) -> Source | None:
     flag, run = f"--continue-from {config.continue_from}", Path(config.continue_from).absolute()
     if not config.continue_from:
         return None
-    if run == Path(config.run).absolute():
-        raise UserError(f"{flag}: is this run itself; name a new directory with --run")
     if not (run / names.CONFIG).exists():
         raise UserError(f"{flag}: holds no {names.CONFIG}; name the directory of a run")
     step = find_step(run / names.SAVED, config.continue_step, config.checkpoint.unverified)

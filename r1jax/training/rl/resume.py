@@ -48,8 +48,8 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop.carried = carry.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
-    before = (parts.start, parts.source.rollout - 1 if parts.source else 0)
-    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1, before)
+    since = (parts.start, parts.source.rollout - 1 if parts.source else 0)
+    files.cut(loop.update, loop.rollout if scored else loop.rollout - 1, since)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
 

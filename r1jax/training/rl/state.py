@@ -113,12 +113,12 @@ class Files:
         """Whether the run begins: no checkpoint has been written yet."""
         return self.checkpoints.latest() is None
 
-    def cut(self, update: int, rollout: int, before: tuple[int, int] = (0, 0)) -> None:
+    def cut(self, update: int, rollout: int, since: tuple[int, int] = (0, 0)) -> None:
         """Drops the rows behind these counters; says where some before them are missing.
 
-        Those up to the update and rollout `before` are another run's.
+        Those up to the update and rollout `since` are another run's.
         """
-        for line in rows.cut(self.run, update, rollout, before):
+        for line in rows.cut(self.run, update, rollout, since):
             self.progress.note(line)
 
     @contextmanager
