@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import gguf
 import numpy as np
 from safetensors.numpy import load_file
+from tiny import tiny_config, tiny_params
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from r1jax.models.hub import directory as hub
 from r1jax.models.hub.directory import SINGLE
+from r1jax.models.hub.gguf import tokenizer
+from r1jax.models.hub.gguf.file import Header
 from r1jax.models.rope import Llama3
 
 KINDS = gguf.GGMLQuantizationType
@@ -160,3 +165,35 @@ def _add(writer, key, value):
     ways = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
     ways[str] = writer.add_string
     ways[type(value)](key, value)
+
+
+TOKENIZER = byte_pairs()
+SCALED = Llama3(8.0, 1.0, 4.0, 32)
+
+
+def toy(family, **changes):
+    """A toy of the tokenizer's size, as a file can say it: Llama's scaling has fixed ends."""
+    own = {"biased": dict(attention_bias=True, output_bias=True, ffn_bias=True)}.get(family, {})
+    family = "llama" if family == "biased" else family
+    own |= {"rope_scaling": SCALED} if family == "llama" else {}
+    stops = dict(bos_id=TOKENIZER.bos_token_id, eos_ids=(TOKENIZER.eos_token_id,), init_std=0.02)
+    return tiny_config(family, **(dict(vocab_size=416, d_ff=64) | stops | own | changes))
+
+
+def both(path, config, kind=KINDS.F32, changes=(), tensors=(), **writing):
+    """The same random model as a directory and as a file."""
+    directory = path / "directory"
+    hub.save(directory, tiny_params(config), config)
+    TOKENIZER.save_pretrained(str(directory))
+    found = {
+        k: v for k, v in (tensors_of(directory, config) | dict(tensors)).items() if v is not None
+    }
+    file = write(
+        path / "model.gguf", metadata_of(config, TOKENIZER, changes), found, kind, **writing
+    )
+    return directory, file
+
+
+def tokenizer_of(metadata):
+    """The tokenizer that metadata alone describe."""
+    return tokenizer._tokenizer(Header(Path("x.gguf"), metadata, {}))

@@ -20,6 +20,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
+from r1jax.models.hub.gguf import write as gguf
 from r1jax.models.hub.gguf.tokenizer import gguf_tokenizer
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
@@ -27,6 +28,7 @@ from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.types import Params
 
+GGUF = "model.gguf"
 _OPENED = re.compile(r"<think>\s*\Z")
 
 
@@ -180,6 +182,38 @@ def save_policy(
     )
     if write:
         tokenizer.save_pretrained(str(directory))
+
+
+def gguf_metadata(policy: Policy, kind: str) -> dict[str, Any]:
+    """What a GGUF file of the policy says of itself; UserError where it cannot be one."""
+    try:
+        return gguf.metadata(policy.config, policy.tokenizer, policy.stop_ids, kind)
+    except UserError as error:
+        raise UserError(f"--export-gguf {kind}: {policy.directory} has {error}") from error
+
+
+def save_policy_gguf(
+    directory: str | Path, policy: Policy, params: Params, kind: str, *, write: bool = True
+) -> None:
+    """Writes model.gguf for llama.cpp, and a Modelfile for Ollama beside it, as `save_policy`."""
+    directory = Path(directory)
+    said = gguf_metadata(policy, kind)
+    gguf.save_gguf(directory / GGUF, params, policy.config, said, kind, write=write)
+    if write:
+        stops = policy.tokenizer.convert_ids_to_tokens(list(policy.stop_ids))
+        text = gguf.modelfile(GGUF, _ollama_prompt(policy), stops)
+        (directory / "Modelfile").write_text(text, encoding="utf-8")
+
+
+def _ollama_prompt(policy: Policy) -> str:
+    """The prompt that a question becomes, in Ollama's words; without the BOS it puts there."""
+    tokenizer, asked_for = policy.tokenizer, "{{ .Prompt }}"
+    if policy.template.chat or not tokenizer.chat_template:
+        text = policy.prompt_text(Problem(id="ollama", question=asked_for, answer=""))
+    else:
+        text = chat_text(tokenizer, asked(asked_for), "--export-gguf")
+    put = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+    return text.removeprefix(tokenizer.bos_token) if put else text
 
 
 def make_engine(

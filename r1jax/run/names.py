@@ -23,8 +23,9 @@ STAGES = "stages"
 EXPORT = "hf"
 ADAPTER = "adapter"
 EXPORTS = "exports"
+GGUF = "gguf"
 PROFILE = "profile"
-FOLDERS = (SAVED, PLOTS, STAGES, EXPORT, ADAPTER, EXPORTS, PROFILE, "tensorboard", "wandb")
+FOLDERS = (SAVED, PLOTS, STAGES, EXPORT, ADAPTER, EXPORTS, GGUF, PROFILE, "tensorboard", "wandb")
 
 DATASHEET = "datasheet.md"
 """The page of a run that makes data."""

@@ -12,6 +12,7 @@ from r1jax.data.examples.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
 from r1jax.mesh import make_mesh
 from r1jax.models import table
+from r1jax.models.hub.gguf.write import Kind
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
@@ -24,6 +25,7 @@ from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.update import make_functions, token_logp, trained_rows
 from r1jax.training.weights import (
     Parent,
+    check_gguf,
     export,
     find_parent,
     first_state,
@@ -40,6 +42,8 @@ class DPORunConfig(JudgedConfig):
     run: str = "runs/dpo"
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
+    export_gguf: Kind | None = None
+    """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     loss: DPOConfig = field(default_factory=DPOConfig)
     """The objective."""
 
@@ -60,6 +64,7 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         pairs, held_out = read_data(config, "pairwise", config.view, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
+        check_gguf(policy, config.export_gguf)
         config = courses.completed(config, pairs, "pair", mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = trained_rows(c, lora)
@@ -79,8 +84,9 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         )  # fmt: skip
         state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
         loop = train(course, begin(course, state, files), files)
-        if config.export:
-            export(run.directory, policy, loop.state.params, course.base, lora)
+        if config.export or config.export_gguf:
+            made = policy, loop.state.params, course.base, lora
+            export(run.directory, *made, gguf=config.export_gguf)
         summary = courses.course_summary(course, loop, files) | {"kind": "dpo"}
         margin = f", margin {summary['after']['margin']:+.3f}" if summary["after"] else ""
         run.finish(summary, headline(summary) + margin)

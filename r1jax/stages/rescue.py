@@ -24,7 +24,8 @@ def rescued(run: Run, parts: Parts, files: Files, collapsed: Collapsed) -> Colla
         params = restore_params(
             where, best, trained_rows(parts.policy.config, parts.lora), parts.mesh
         )
-        export(run.directory, parts.policy, params, parts.base, parts.lora)
+        made = parts.policy, params, parts.base, parts.lora
+        export(run.directory, *made, gguf=parts.config.export_gguf)
         kept = f"the best checkpoint (update {best}{_judged(run, best)}) is in {run.path / EXPORT}"
     page = f"; curves: {run.written(anew=True)}" if run.directory.write else ""
     return Collapsed(f"{collapsed}; {kept}{page}; docs/training.md says what to change")

@@ -15,6 +15,7 @@ from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh
 from r1jax.models import table
+from r1jax.models.hub.gguf.write import Kind
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
@@ -27,6 +28,7 @@ from r1jax.training.supervised.examine import loss_examiner
 from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.update import Functions, functions_of, make_functions, trained_rows
 from r1jax.training.weights import (
+    check_gguf,
     export,
     find_parent,
     first_state,
@@ -43,6 +45,8 @@ class SFTSettings(CourseSettings):
 
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
+    export_gguf: Kind | None = None
+    """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     data: ConversationSettings = field(default_factory=ConversationSettings)
     """Examples."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -68,6 +72,7 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
+        check_gguf(policy, config.export_gguf)
         teacher = load_teacher(config.teacher, policy)
         config = courses.completed(config, examples, "example", mesh, run.note)
         lora = config.lora if config.lora.on else None
@@ -87,8 +92,9 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
         )  # fmt: skip
         state = first_state(config, policy, mesh, parent, optimizer, files.fresh)
         loop = train(course, begin(course, state, files), files)
-        if config.export:
-            export(run.directory, policy, loop.state.params, course.base, lora)
+        if config.export or config.export_gguf:
+            made = policy, loop.state.params, course.base, lora
+            export(run.directory, *made, gguf=config.export_gguf)
         summary = courses.course_summary(course, loop, files)
         run.finish(summary, headline(summary))
 

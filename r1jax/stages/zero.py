@@ -45,8 +45,9 @@ def run(config: RLConfig, display: Display | None = None) -> None:
                 raise
             loop.state = loop.reference = None  # room for the weights that are rescued
             raise rescued(run, parts, files, collapsed) from None
-        if config.export:
-            export(run.directory, parts.policy, loop.state.params, parts.base, parts.lora)
+        if config.export or config.export_gguf:
+            made = parts.policy, loop.state.params, parts.base, parts.lora
+            export(run.directory, *made, gguf=config.export_gguf)
         by = "updates" if loop.update == config.updates else "plateau"
         ended(run.directory, parts, loop.state.params, by)
         summary = digest(run.directory, loop.update, parts.start) | {

@@ -18,9 +18,16 @@ from r1jax.checkpoint import find_step, load_params, read_meta
 from r1jax.errors import UserError
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
+from r1jax.models.hub.gguf.write import Kind
 from r1jax.models.kinds import cast
 from r1jax.models.lora import LoraConfig, merge, save_peft
-from r1jax.rollout.policy import Policy, load_weights, save_policy
+from r1jax.rollout.policy import (
+    Policy,
+    gguf_metadata,
+    load_weights,
+    save_policy,
+    save_policy_gguf,
+)
 from r1jax.run import names
 from r1jax.run.directory import RunDirectory
 from r1jax.training.rl.config import RLConfig
@@ -126,11 +133,12 @@ def export(
     params: Params,
     base: Params | None = None,
     lora: LoraConfig | None = None,
+    gguf: Kind | None = None,
 ) -> None:
     """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it.
 
     With LoRA, where `params` are the factors on `base`, its weights are the merged ones, and
-    <run>/adapter holds the factors alone.
+    <run>/adapter holds the factors alone. With `gguf` the weights are in <run>/gguf as well.
     """
     if lora:
         factors = params
@@ -142,6 +150,14 @@ def export(
             save_peft(where, factors, policy.config, lora, str(policy.directory))
     weights = jax.jit(merge)(join(params, base, lora))
     save_policy(directory.path / names.EXPORT, policy, weights, write=directory.write)
+    if gguf:
+        save_policy_gguf(directory.path / names.GGUF, policy, weights, gguf, write=directory.write)
+
+
+def check_gguf(policy: Policy, kind: Kind | None) -> None:
+    """UserError where the policy cannot be a GGUF file, said before it is trained."""
+    if kind:
+        gguf_metadata(policy, kind)
 
 
 def export_on_the_way(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gguf_files import EOS, KINDS, TEXTS, byte_pairs, metadata_of, tensors_of, write
+from gguf_files import EOS, KINDS, SCALED, TEXTS, both, tensors_of, toy
 from tiny import FAMILIES, host_peak, identical, mesh_of, tiny_config, tiny_params
 
 from r1jax.errors import UserError
@@ -20,36 +20,11 @@ from r1jax.models import table
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub import find
 from r1jax.models.hub.gguf.file import Placed, read_header
-from r1jax.models.hub.gguf.model import View
-from r1jax.models.rope import Linear, Llama3, Yarn
+from r1jax.models.hub.gguf.tensors import View
+from r1jax.models.rope import Linear, Yarn
 from r1jax.rollout.policy import load_policy, load_weights, save_policy
 
 ONE_LINE = r"\A[^\n]*\Z"
-TOKENIZER = byte_pairs()
-SCALED = Llama3(8.0, 1.0, 4.0, 32)
-
-
-def toy(family, **changes):
-    """A toy of the tokenizer's size, as a file can say it: Llama's scaling has fixed ends."""
-    own = {"biased": dict(attention_bias=True, output_bias=True, ffn_bias=True)}.get(family, {})
-    family = "llama" if family == "biased" else family
-    own |= {"rope_scaling": SCALED} if family == "llama" else {}
-    stops = dict(bos_id=TOKENIZER.bos_token_id, eos_ids=(TOKENIZER.eos_token_id,), init_std=0.02)
-    return tiny_config(family, **(dict(vocab_size=416, d_ff=64) | stops | own | changes))
-
-
-def both(path, config, kind=KINDS.F32, changes=(), tensors=(), **writing):
-    """The same random model as a directory and as a file."""
-    directory = path / "directory"
-    hub.save(directory, tiny_params(config), config)
-    TOKENIZER.save_pretrained(str(directory))
-    found = {
-        k: v for k, v in (tensors_of(directory, config) | dict(tensors)).items() if v is not None
-    }
-    file = write(
-        path / "model.gguf", metadata_of(config, TOKENIZER, changes), found, kind, **writing
-    )
-    return directory, file
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "biased"])

@@ -12,6 +12,7 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO
 from r1jax.models.decoding.quantized import WeightFormat
+from r1jax.models.hub.gguf.write import Kind
 from r1jax.problem import Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig
@@ -214,6 +215,8 @@ class RLSettings(TrainingSettings):
     checkpoint in <run>/hf; docs/training.md says what counts as a collapse."""
     export: bool = False
     """Write the final weights to <run>/hf in the Hugging Face layout."""
+    export_gguf: Kind | None = None
+    """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     export_every: int = 0
     """Updates between exports of the weights to <run>/exports/UPDATE; 0: none on the way."""
     memory: Literal["error", "warn", "off"] = "warn"

@@ -36,7 +36,14 @@ from r1jax.training.update import (
     token_logp,
     trained_rows,
 )
-from r1jax.training.weights import Parent, find_parent, first_state, frozen_base, identity
+from r1jax.training.weights import (
+    Parent,
+    check_gguf,
+    find_parent,
+    first_state,
+    frozen_base,
+    identity,
+)
 from r1jax.types import Params, TrainState
 
 
@@ -115,6 +122,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     config = fit_rows(config, mesh, note)
     d, r = config.data, config.rollout
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
+    check_gguf(policy, config.export_gguf)
     room = PromptRoom(r.max_prompt, policy.prompts)
     stream = ProblemStream(d, room)
     reports = list(stream.reports)

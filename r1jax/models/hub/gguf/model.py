@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from r1jax.errors import UserError
-from r1jax.models.hub.gguf.file import Header, Placed, library, read_header
+from r1jax.models.hub.gguf.file import Header, read_header
+from r1jax.models.hub.gguf.tensors import View, turned_heads
 from r1jax.models.hub.keys import Asked, shown
-from r1jax.models.hub.shards import DTYPES, Stored, say
+from r1jax.models.hub.shards import Stored, say
 from r1jax.models.rope import ORIGINAL, Llama3, to_hf
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -73,7 +73,6 @@ WEIGHTS = {
 OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 DIVISORS = "rope_freqs.weight"
 """What rotary frequencies are divided by, f32[head_dim / 2]: Llama 3's scaling."""
-PIECE = 1 << 16  # numbers that are dequantised at a time
 
 
 def their_name(name: str) -> str:
@@ -217,76 +216,13 @@ def llama3_divisors(scaling: Llama3, theta: float, head_dim: int) -> np.ndarray:
     return frequency / scaling.stretched(frequency, theta)
 
 
-@dataclass(frozen=True)
-class View:
-    """A tensor's numbers as Hugging Face orders them, dequantised where they are asked for.
-
-    It has what `Stored` asks of a slice of safetensors. `heads` says of how many heads a query's or
-    key's rows are: llama.cpp has each head's two halves in turns, in Llama's files alone.
-    """
-
-    placed: Placed
-    heads: int = 0
-
-    def get_shape(self) -> tuple[int, ...]:
-        """As numpy has it."""
-        return self.placed.shape
-
-    def get_dtype(self) -> str:
-        """The type `__getitem__` gives, by safetensors' names; the quantisation's if it cannot."""
-        kind = self.placed.kind
-        if kind.name in DTYPES:
-            return kind.name
-        return "F32" if kind in library().quants._type_traits else kind.name
-
-    def __getitem__(self, spans: tuple[slice, ...]) -> np.ndarray:
-        """The part between the spans of every dimension."""
-        shape = self.placed.shape
-        order = self._order(shape[0])[spans[0]]
-        data = self._mapped()
-        if len(shape) == 1:
-            return self._numbers(data)[order]
-        out = np.empty((len(order), len(range(*spans[1].indices(shape[1])))), self._dtype)
-        step = max(1, PIECE // max(shape[1], 1))
-        for start in range(0, len(order), step):
-            rows = self._numbers(data[order[start : start + step]])
-            out[start : start + step] = rows[:, spans[1]]
-        return out
-
-    @property
-    def _dtype(self) -> np.dtype:
-        return np.dtype(DTYPES[self.get_dtype()])
-
-    def _mapped(self) -> np.ndarray:
-        """u8[..., bytes of a row] on the disk."""
-        placed = self.placed
-        data = np.memmap(placed.path, np.uint8, "r", placed.start, (placed.nbytes,))
-        return data.reshape(*placed.shape[:-1], -1)
-
-    def _numbers(self, rows: np.ndarray) -> np.ndarray:
-        if self.placed.kind.name in DTYPES:
-            return np.ascontiguousarray(rows).view(self._dtype)
-        return library().dequantize(rows, self.placed.kind)
-
-    def _order(self, rows: int) -> np.ndarray:
-        """Where each row of Hugging Face's lies in the file."""
-        order = np.arange(rows)
-        if not self.heads:
-            return order
-        # A head's row 2i + j here is its row j·(size / 2) + i there.
-        return order.reshape(self.heads, -1, 2).swapaxes(1, 2).reshape(-1)
-
-
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[dict[str, Stored]]:
     """Every tensor of a file, or of a split one's parts, by Hugging Face's name."""
     header = read_header(path)
-    family = header.metadata.get("general.architecture")
-    heads = {}
-    if family == "llama":
-        raw = described(path)
-        queries = raw["num_attention_heads"]
-        heads = {"attn_q": queries, "attn_k": raw.get("num_key_value_heads", queries)}
+    raw = described(path)
+    queries = raw["num_attention_heads"]
+    heads = turned_heads(raw["model_type"], queries, raw.get("num_key_value_heads", queries))
     stored = {}
     for name, placed in header.tensors.items():
         if name == DIVISORS:

@@ -38,7 +38,8 @@ SPLITS: dict[str, tuple[str, ...]] = {
 """`tokenizer.ggml.pre` -> expressions that cut a text, one after the other (llama-vocab.cpp)."""
 
 ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe"}
-CONTROL, DEFINED = 3, 4  # of tokenizer.ggml.token_type: special ones, and others matched whole
+NORMAL, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
+"""Of tokenizer.ggml.token_type; special ones and those of a user are matched whole."""
 
 
 def gguf_tokenizer(path: str | Path) -> Any:
@@ -81,7 +82,7 @@ def _tokenizer(header: Header) -> Any:
     template = header.metadata.get("tokenizer.chat_template")
     if not isinstance(template, str | None):
         raise UserError("tokenizer.chat_template is no text")
-    fast = _byte_pairs(header, name, tokens)
+    fast = _byte_pairs(header, name, tokens, kinds)
     special = [t for t, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
     whole = [t for t, kind in zip(tokens, kinds, strict=True) if kind == DEFINED]
     fast.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
@@ -114,26 +115,36 @@ def _tokens(header: Header) -> tuple[list[str], list[int]]:
     return tokens, list(kinds)
 
 
-def _byte_pairs(header: Header, name: str, tokens: list[str]) -> Tokenizer:
+def _byte_pairs(header: Header, name: str, tokens: list[str], kinds: list[int]) -> Tokenizer:
     merges = header.metadata.get("tokenizer.ggml.merges")
     pairs = [tuple(merge.split(" ")) for merge in merges] if isinstance(merges, list) else [()]
     if any(len(pair) != 2 for pair in pairs):
         raise UserError("tokenizer.ggml.merges is missing, or holds what is no pair")
-    vocab = {token: i for i, token in enumerate(tokens)}
+    cut, normalized, whole = cut_and_rules(name)
+    vocab = {token: i for i, token in enumerate(tokens) if kinds[i] != UNUSED}
     try:
-        # Llama 3 takes a word that is a token as it is, whatever merges lead to it.
-        model = models.BPE(vocab, pairs, ignore_merges=name == "llama-bpe")
+        model = models.BPE(vocab, pairs, ignore_merges=whole)
     # The tokenizers library raises bare Exceptions.
     except Exception as error:
         raise UserError(f"tokenizer.ggml.merges do not fit the tokens ({error})") from error
     fast = Tokenizer(model)
-    if name == "qwen2":  # as Qwen's own tokenizer.json
+    if normalized:
         fast.normalizer = normalizers.NFC()
-    cuts = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in SPLITS[name]]
-    bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    fast.pre_tokenizer = pre_tokenizers.Sequence([*cuts, bytewise])
+    fast.pre_tokenizer = cut
     fast.decoder = decoders.ByteLevel()
     return fast
+
+
+def cut_and_rules(name: str) -> tuple[Any, str | None, bool]:
+    """(how texts are cut, how they are normalized, whether a word that is a token stays whole).
+
+    Qwen's own tokenizer.json normalizes, which llama.cpp leaves out; Llama 3 takes a word that is a
+    token as it is, whatever merges lead to it.
+    """
+    cuts = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in SPLITS[name]]
+    bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    cut = pre_tokenizers.Sequence([*cuts, bytewise])
+    return cut, "NFC" if name == "qwen2" else None, name == "llama-bpe"
 
 
 def _ends(header: Header, name: str, bos: str | None, eos: str, fast: Tokenizer) -> Any:
