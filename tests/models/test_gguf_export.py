@@ -125,11 +125,11 @@ def test_a_run_refuses_before_it_trains_and_writes_when_it_is_done(tmp_path):
             stage.run(config)
         assert not list(tmp_path.glob("*/metrics.jsonl"))
     directory, _ = both(tmp_path, toy("llama"))
-    course = replace(course, model=str(directory), updates=2)
+    course = replace(course, model=str(directory), updates=2, run=str(tmp_path / "done"))
     supervised.run(replace(course, export=False))
-    made = tmp_path / "sft" / "gguf"
+    made = tmp_path / "done" / "gguf"
     trained = load_weights(load_policy(str(made / "model.gguf"), "chat"), mesh_of())
-    of_directory = load_weights(load_policy(str(tmp_path / "sft" / "hf"), "chat"), mesh_of())
+    of_directory = load_weights(load_policy(str(tmp_path / "done" / "hf"), "chat"), mesh_of())
     gap = max(np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in zip(
         *(sum((list(s.values()) for s in p["stacks"]), []) for p in (trained, of_directory)),
         strict=True))  # fmt: skip
