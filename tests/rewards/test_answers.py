@@ -200,6 +200,8 @@ RIGHT = [
     ("\\text{Yes}", "Yes, because it is."),
     ("\\text{no solution}", "There is no solution."),
     ("AB=5", "5"),
+    ("11", "eleven"),
+    ("5", "five"),
 ]
 
 WRONG = [
@@ -252,13 +254,11 @@ WRONG = [
     ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{bmatrix}1\\\\3\\end{bmatrix}"),
     ("x=5", "y=5"),
     ("5", "-5"),
-    ("11", "eleven"),
     ("7", "The answer is not 7"),
     ("1000", "1 km"),
     ("6", "The answers are $5$ and $6$."),
     ("0", "1e-9"),
     ("0.0000001", "0.0000002"),
-    ("5", "five"),
     ("7", "Let x=7. Then 8."),
 ]
 

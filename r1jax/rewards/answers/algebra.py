@@ -58,6 +58,8 @@ def algebra(gold: str, given: str) -> bool:
     """math-verify's verdict on two formulas."""
     if len(given) > max(MAX_CHARACTERS, 4 * len(gold)):
         return False
+    if "\\ldots" in given and "\\ldots" not in gold:
+        return False
     if _LEFT_WORDS.search(given) and not _LEFT_WORDS.search(gold):
         return False
     wanted, found = parsed(gold), parsed(given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from math import prod
 
 _SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -16,7 +17,8 @@ _SCALES = {
 _SCALED = re.compile(
     r"(?<![0-9.,\\A-Za-z^_])([0-9]{1,3}(?:,[0-9]{3}){1,6}|[0-9]{1,30})(\.[0-9]{1,20})?(\$?)"
     r"(?:[ ~]|\\[ ,;])?(?:(\\(?:text|mathrm|textrm|mbox) ?\{) ?)?"
-    r"(?:(hundred|thousand|million|billion|trillion|dozen)s?(?![A-Za-z])|([千百万亿])(?![米克瓦分]))"
+    r"(?:(hundred|thousand|million|billion|trillion|dozen)s?(?![A-Za-z])"
+    r"|([千百万亿]{1,3})(?![米克瓦分]))"
 )
 _SCALED_MARK = re.compile(r"hundred|thousand|[mbr]illion|dozen|[千百万亿]")
 _NEGATIVE = re.compile(
@@ -38,12 +40,12 @@ _DERIVED = (
 )
 _BEFORE = re.compile(
     r"(?:(?<![A-Za-z])(?:not|never|nor|neither|either|cannot|can't|wrong|incorrect|negative|minus"
-    rf"|{_COMPARED}|{_DERIVED})|n['’]t"
+    rf"|suppose|assume|assuming|let|{_COMPARED}|{_DERIVED})|n['’]t"
     r"|(?:output|give|assign|return|award|grant|set|print)(?: [a-z]+){0,3} (?:reward|score|grade)"
     r"|(?:^|\n)reward:)"
     r"(?:\s(?:be|of|to|by|the|a|an|from|or|equal|exactly|about|approximately|around|even"
     r"|simply|just|only)|[\s*_$(\"]){0,6}$"
-    r"|(?:大于|小于|高于|低于|多于|少于|超过|不足|不到|至少|至多|最多|最少|不超过|以上|不是|并非|不等于"
+    r"|(?:大于|小于|高于|低于|多于|少于|超过|不足|不到|至少|至多|最多|最少|不超过|以上|不是|并非|不等于|不需要?|不用"
     r"|不为|除了|除以|[倍半]的?|根号|平方)(?:有|是|为|的)?[\s:：*_$(]{0,3}$",
     re.IGNORECASE,
 )
@@ -56,17 +58,19 @@ _AFTER = re.compile(
     r"|\(? ?(?:or|或)\s{0,2}[-$\\0-9]"
     r"|(?:is|was|are|would be|seems|looks) (?:also )?"
     r"(?:wrong|incorrect|false|impossible|not|too|n['’]t)\b|-?ish\b"
-    r"|(?:isn|wasn|doesn|can|won|wouldn)['’]?t\b|cannot\b|fails\b|does not\b|is not\b"
+    r"|\(? ?(?:wrong|incorrect|false|not really|maybe|perhaps|unsure)\b"
+    r"|(?:isn|wasn|doesn|can|won|wouldn)['’]?t\b|cannot\b|not(?=\W*$)"
+    r"|fails\b|,? then\b|does not\b|is not\b"
     r"|(?:squared|cubed|factorial)\b|(?:times|minus|plus|divided by|to the power)(?: of)? "
     r"(?:[A-Za-z](?![A-Za-z])|[-$\\0-9]|\x00)|(?:less|more|fewer|greater) than\b"
-    r"|[个元人只]{0,1}(?:的(?:.{0,3}倍|一半|平方|立方|.{0,3}次方|相反数|倒数|因数|约数|阶乘)|以上|以下|左右"
+    r"|[个元人只]{0,1}(?:的(?:.{0,3}倍|一半|平方|立方|.{0,3}次方|相反数|倒数|因数|约数|阶乘)|以上|以下|左右|多"
     r"|是错|不对|不正确|或))",
     re.IGNORECASE,
 )
 _NO_UNIT = re.compile(
     r"(?<![A-Za-z])(?:or|and|not|no|nor|is|are|isn't|wrong|incorrect|false|more|less|fewer|greater"
     r"|squared|cubed|factorial|times|if|when|unless|either|than|but|except|only if|plus|minus"
-    r"|or so|maybe|to|through|half|over|under|above|below|hundred|thousand|million|billion"
+    r"|or so|ish|maybe|to|through|half|over|under|above|below|hundred|thousand|million|billion"
     r"|trillion|dozens?|thousandths?|hundredths?|tenths?|halves|thirds?|quarters?|fifths?)"
     r"(?![A-Za-z])|(?<![A-Za-z^{ ]) ?[0-9]|[ (][0-9]|或|不|[倍半]|的",
     re.IGNORECASE,
@@ -77,6 +81,7 @@ _CASES = re.compile(
     r" (?:if|when|for|otherwise|in)\b|\b(?:otherwise|else)\b)"
 )
 _FUNCTION_WORD = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])(?:pi|sqrt|sin|cos|tan|ln|log)(?![A-Za-z])")
+_NAMED = re.compile(r"([A-Za-z](?:_\{?\w{1,3}\}?)? ?= ?)[-+0-9][-+*/^0-9.,() ]{0,60}\.?")
 _BULLET = re.compile(r"^\s*(?:[-*•] +|[0-9]{1,2}[.)] +(?=[-$\\0-9]))")
 
 
@@ -89,7 +94,8 @@ def spoken(text: str) -> str:
 
 def _scaled(match: re.Match[str]) -> str:
     whole, decimals, dollar, opening, word, sign = match.groups()
-    number = Fraction(whole.replace(",", "") + (decimals or "")) * _SCALES[word or sign]
+    scale = _SCALES[word] if word else prod(_SCALES[one] for one in sign)
+    number = Fraction(whole.replace(",", "") + (decimals or "")) * scale
     if number.denominator != 1:
         return match.group()
     return f"{number}{dollar}" + (f"{opening} " if opening else "")
@@ -122,7 +128,10 @@ def bare_lines(text: str) -> list[str]:
         line = _BULLET.sub("", line).strip()
         words = re.findall("[A-Za-z]{2,}", _FUNCTION_WORD.sub(" ", line))
         starts = re.match(r"[A-Za-z]{2,}|#|\|", line)
-        if line and (not re.search(r"[0-9A-Za-z\x00]", line) or "=" in line or starts):
+        named = _NAMED.fullmatch(line.replace("$", "").strip())
+        if named and (not values or values[-1].replace("$", "").startswith(named.group(1))):
+            words, starts = [], None
+        elif line and (not re.search(r"[0-9A-Za-z\x00]", line) or "=" in line or starts):
             break
         if len(words) > 1 or re.search(r"[\u4e00-\u9fff]{3}", line):
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from r1jax.rewards.answers.dress import unmarked
 from r1jax.rewards.answers.numeric import plain
 from r1jax.rewards.answers.reading import boxes
 
@@ -13,22 +14,27 @@ _LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
 # "A triangle", "I think": words, where a small letter follows.
 _WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
 _DENIED = re.compile(
-    r"(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|neither|不是|不选|而非)(?: be)? ?"
+    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项)? ?"
+    r"(?:wrong|incorrect|not|false|错误?|不对|不正确|不符)"
+    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|[Nn]either|不是|不选|而非|排除)(?: be)? ?"
     rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
 )
 _NAMED = re.compile(
-    r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :\n]{0,3}"
+    r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :\n】]{0,3}"
     r"(?:(?i:is|are|must be|should be|would be)|应该是|应为|为|是)?"
     r"[ :\n]{0,3}(?:(?i:option|choice)|选项)? {0,2}"
     + _LETTER
     + r"(?! (?!because|since|as |is |and |or )[a-z])"
+    + rf"|(?<![A-Za-z]){_LETTER} is (?:the )?(?:correct|right)\b"
 )
 _LEADING = re.compile(
     rf"(?!{_WORD})[(\[]?([A-J])(?:[)\]]?[.:,;、]|[)\]])?(?=\s|$|[\u4e00-\u9fff])"
     r"|\(([a-j])\)|([a-j])[.):]"
 )
 _LINE = re.compile(r"^ {0,3}[(\[]?([A-J])[)\].:]{0,2}(?=$|[.):\]] )", re.MULTILINE)
-_SMALL = re.compile(r"\b(?:it's|it is|its|choose|pick) [(]?([b-j])[)]?\W{0,3}$", re.IGNORECASE)
+_SMALL = re.compile(
+    r"\b(?:it's|it is|its|choose|pick|answer(?: is|:)) [(]?([b-j])[)]?\W{0,3}$", re.IGNORECASE
+)
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
 _LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])([A-J])(?![A-Za-z']| ?[=<>])")
@@ -77,7 +83,7 @@ def _undressed(text: str) -> str:
     inside = list(dict.fromkeys(content for _, _, content in boxes(text)))
     if inside:
         text = ", ".join(inside)
-    return _DENIED.sub(" ", _DRESS.sub("", plain(text))).strip()
+    return _DENIED.sub(" ", _DRESS.sub("", plain(unmarked(text)))).strip()
 
 
 def _stated(text: str) -> str | None:
@@ -95,3 +101,28 @@ def _guessed(text: str, start: int, end: int) -> bool:
     return bool(
         _OTHER_AFTER.match(text, end) or _OTHER_BEFORE.search(text[max(0, start - 12) : start])
     )
+
+
+_LETTERS = (
+    r"[(\[]?[A-J][)\]]?(?:(?:[ ,;、/&+]|and|和|及|与){0,6}[(\[]?[A-J](?![A-Za-z])[)\]]?|[A-J]){1,9}"
+)
+_SEVERAL = re.compile(
+    r"(?:(?i:answers?|options?|choices?|choose|select)|答案|选项|选择|选)[ :\n】]{0,3}"
+    r"(?:(?i:is|are|must be|should be)|应该是|应为|为|是)?[ :\n]{0,3}"
+    r"(?:(?i:options?|choices?|both)|选项)? {0,2}"
+    rf"({_LETTERS})(?![A-Za-z])"
+)
+_SEVERAL_ALONE = re.compile(rf"({_LETTERS})[.。]?")
+
+
+def choice_letters(text: str) -> str | None:
+    """The letters that a text names where several are right, in order; None for one or none."""
+    text = _undressed(text)
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    named = next(reversed(list(_SEVERAL.finditer(text))), None)
+    last = last.upper() if re.fullmatch("[a-j]{2,5}", last) else last
+    found = named or _SEVERAL_ALONE.fullmatch(last)
+    if found is None:
+        return None
+    letters = sorted(set(re.findall(r"(?<![a-z])[A-J]", found.group(1))))
+    return "".join(letters) if len(letters) > 1 else None

@@ -11,30 +11,30 @@ from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.algebra import algebra, leaf
+from r1jax.rewards.answers.clock import same_time
+from r1jax.rewards.answers.dress import tidy
+from r1jax.rewards.answers.spans import FLIPPED, as_span, has_letters, is_name
 from r1jax.rewards.answers.values import Value, grouped, plain_words, read
 
-_NAME = re.compile(
-    r"[A-Za-z]'{0,2}(?:_(?:\w|\{[^{}]{1,30}\}))?|\\[a-z]+(?:_\{?\w{1,9}\}?)?"
-    r"|(?:\\(?:angle|triangle|overline|text|vec|mathbb|mathrm|hat) ?\{?)+[\w ]{1,40}\}?"
-    r"|\\[a-z]{2,6} ?(?:\\[a-z]+|[A-Za-z]{1,3})"
-    r"|(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z]{2,4}|\|[A-Za-z]{1,3}\|"
-    r"|[A-Za-z]{1,3}'{0,2}(?:_\{?\w{1,9}\}?)?"
-    r"\([^()]{1,40}\)|[A-Za-z]{3,20}|\\frac\{d[a-z]?\}\{d[a-z]\}|[\u4e00-\u9fff]{1,10}"
-)
+_TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
 _THERE_IS = re.compile(r"(?:there (?:is|are)|it is|it's|this is|they are|the) ")
-_CONSTANTS = frozenset({"\\pi", "\\infty", "e", "i", "\\emptyset"})
 _EQUAL = frozenset({"=", "\\equiv"})
-_FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 
 
 def right(gold: str, given: str) -> bool:
     """Whether the text `given`, an answer alone, states what `gold` does."""
     wanted, found = read(gold), read(given)
+    times = same_time(tidy(gold), tidy(given))
+    if times is not None:
+        return times
     if equal(wanted, found):
         return True
     for again in (grouped(given), _with_decimal_comma(given)):
         if again is not None and equal(wanted, again):
             return True
+    twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
+    if twice and all(equal(wanted, read(form)) for form in twice.groups()):
+        return True
     other = grouped(gold)
     return other is not None and found.kind == "list" and equal(other, found)
 
@@ -60,8 +60,8 @@ def equal(gold: Value, given: Value) -> bool:
 
 
 def _one(value: Value) -> Value:
-    """A list of one answer said several times, as that answer."""
-    if value.kind != "list":
+    """Alternatives that say one answer several times, as that answer; "5, 5" are two."""
+    if value.kind != "list" or value.signs != ("or",):
         return value
     kept: list[Value] = []
     for item in value.items:
@@ -75,6 +75,7 @@ def _one(value: Value) -> Value:
 def _same_words(gold: str, given: str) -> bool:
     """Equal words; two or three letters alone may be a product, in any order."""
     a, b = (_THERE_IS.sub("", plain_words(text)) for text in (gold, given))
+    b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
     product = re.fullmatch("[a-z]{2,3}", a) and re.fullmatch("[a-z]{2,3}", b)
     return a == b or bool(product and sorted(a) == sorted(b) and {a, b} != {"no", "on"})
 
@@ -95,7 +96,8 @@ def _collection(gold: Value, given: Value) -> bool:
         ones = [value.items if value.kind == "set" else (value,) for value in (gold, given)]
         return len(ones[0]) == len(ones[1]) == 1 and equal(ones[0][0], ones[1][0])
     if gold.kind == "leaf" and given.kind == "list":
-        return len(given.items) <= 8 and all(equal(gold, item) for item in given.items)
+        forms = {item.text for item in given.items}  # 1/2, 0.5 are two forms of one number
+        return len(forms) == len(given.items) <= 8 and all(equal(gold, i) for i in given.items)
     if gold.kind == "leaf" or given.kind == "leaf":
         return gold.kind != "leaf" and algebra(gold.text, given.text)
     kinds = {gold.kind, given.kind}
@@ -117,9 +119,7 @@ def _collection(gold: Value, given: Value) -> bool:
 def _assigned(value: Value) -> str:
     """The x of `x = 1`."""
     named = (
-        value.kind == "relation"
-        and value.signs[0] in ("=", "\\approx")
-        and _is_name(value.items[0])
+        value.kind == "relation" and value.signs[0] in ("=", "\\approx") and is_name(value.items[0])
     )
     return value.items[0].text if named else ""
 
@@ -142,21 +142,15 @@ def _unordered(gold: Value, given: Value) -> bool:
     return True
 
 
-def _is_name(value: Value) -> bool:
-    return value.kind == "words" or (
-        value.text not in _CONSTANTS and _NAME.fullmatch(value.text) is not None
-    )
-
-
 def _from_relation(gold: Value, given: Value) -> bool:
     """A gold that is no relation: `x = 7`, `x = 3 + 4 = 7` and `2 + 3 = 5` state their value.
 
     Every member of a chain has to be the gold; `5 = 12` states nothing, nor does `x + y = 7`.
     """
-    span = _as_span(given)
+    span = as_span(given)
     if gold.kind in ("span", "union") and span is not None and equal(gold, span):
         return True
-    named = _is_name(given.items[0])
+    named = is_name(given.items[0])
     members = given.items[1:] if named else given.items
     if given.signs[0] == "\\in" and named:
         return len(members) == 1 and equal(gold, members[0])
@@ -166,8 +160,10 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if "\\approx" in given.signs:
         return _approximated(gold, members, given.signs[len(given.items) - len(members) :])
-    if len(given.items) == 2 and not named and _is_name(given.items[1]):  # 7 = x
+    if len(given.items) == 2 and not named and is_name(given.items[1]):  # 7 = x
         return equal(gold, given.items[0])
+    if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
+        members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
     return all(equal(gold, member) for member in members)
 
 
@@ -186,10 +182,12 @@ def _approximated(gold: Value, members: tuple[Value, ...], signs: tuple[str, ...
 
 def _relation(gold: Value, given: Value) -> bool:
     """An equation or inequality as the gold."""
-    span = _as_span(gold)
+    span = as_span(gold)
     if span is not None:
-        other = _as_span(given) if given.kind == "relation" else given
-        return other is not None and other.kind == "span" and _collection(span, other)
+        stated = given.items[-1] if _assigned(given) else None  # A = (1,3)
+        if stated is None or stated.kind != "span":
+            stated = as_span(given) if given.kind == "relation" else given
+        return stated is not None and stated.kind == "span" and _collection(span, stated)
     if given.kind != "relation":
         name = _assigned(gold)
         if not name or not set(gold.signs) <= {"=", "\\approx"}:
@@ -222,8 +220,9 @@ def _same_relation(gold: Value, given: Value) -> bool:
     if all(map(equal, gold.items, given.items)) and gold.signs == given.signs:
         return True
     if len(gold.items) != 2:
-        return False
-    flipped = _FLIPPED.get(given.signs[0])
+        signs = tuple(FLIPPED.get(sign, "") for sign in reversed(given.signs))
+        return gold.signs == signs and all(map(equal, gold.items, reversed(given.items)))
+    flipped = FLIPPED.get(given.signs[0])
     try:
         ratios = [_ratio(gold, given, point) for point in range(3)]
     except formula.Unreadable:
@@ -245,45 +244,6 @@ def _ratio(gold: Value, given: Value, point: int) -> Any:
     if a == b or c == d:
         raise formula.Unreadable("an identity")
     return (a - b) / (c - d)
-
-
-def _as_span(value: Value) -> Value | None:
-    """The interval that an inequality of one letter says: 1 \\le x < 2 is [1, 2)."""
-    if value.signs == ("\\in",) and _is_name(value.items[0]) and value.items[1].kind == "span":
-        return value.items[1]
-    if value.kind != "relation" or not set(value.signs) <= {"<", ">", "\\le", "\\ge"}:
-        return None
-    items, signs = value.items, value.signs
-    if len(items) == 2 and _is_name(items[1]):
-        items, signs = items[::-1], (_FLIPPED[signs[0]],)
-    if len(items) == 2 and _is_name(items[0]) and not _has_letters(items[1]):
-        bound = items[1]
-        low, high = (bound, _INFINITY) if signs[0] in (">", "\\ge") else (_MINUS_INFINITY, bound)
-        opening = "[" if signs[0] == "\\ge" else "("
-        return _span(low, high, opening, "]" if signs[0] == "\\le" else ")")
-    if len(items) != 3 or not _is_name(items[1]):
-        return None
-    if signs[0] in (">", "\\ge"):
-        items, signs = items[::-1], (_FLIPPED[signs[1]], _FLIPPED[signs[0]])
-    if not set(signs) <= {"<", "\\le"} or _has_letters(items[0]) or _has_letters(items[2]):
-        return None
-    opening = "[" if signs[0] == "\\le" else "("
-    return _span(items[0], items[2], opening, "]" if signs[1] == "\\le" else ")")
-
-
-def _span(low: Value, high: Value, opening: str, closing: str) -> Value:
-    text = f"{opening}{low.text},{high.text}{closing}"
-    return Value("span", text, (low, high), (opening, closing))
-
-
-def _has_letters(value: Value) -> bool:
-    try:
-        return value.kind != "leaf" or bool(formula.parse(value.text).names)
-    except formula.Unreadable:
-        return False
-
-
-_INFINITY, _MINUS_INFINITY = Value("leaf", "\\infty"), Value("leaf", "-\\infty")
 
 
 def _with_decimal_comma(text: str) -> Value | None:

@@ -42,12 +42,14 @@ _UP, _DOWN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+"), re.compile("
 _ITALIC = re.compile(r"(?<![\w)\]}\\])_(?=[^\s_{])([^_\n{}^\\]{1,100})_(?![\w{])")
 _HTML = re.compile(r"<(b|strong|em|i|u)>([^<>\n]{1,300})</\1>", re.IGNORECASE)
 _BOLD = re.compile(
-    r"(?<![\w)\]}*])(\*\*\*|\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1(?![\w(*])"
+    r"(?<![A-Za-z0-9_)\]}*])(\*\*\*|\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1"
+    r"(?![A-Za-z0-9_(*])"
 )
 _CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
 _SPACES = re.compile(
     r"(?<!\\)\\[,;:!> ]|~|\\q?quad\b|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits"
-    r"|mleft|mright|thinspace|phantom\{[^{}]*\})(?![A-Za-z])"
+    r"|mleft|mright|thinspace|checkmark|blacksquare|square|qed|therefore|phantom\{[^{}]*\})(?![A-Za-z])"
+    r"|[∎■□✓✔]|\\color ?\{[a-z]+\}(?! ?\{)"
 )
 _WORDS = re.compile(r"\\(?:textbf|textit|textrm|textnormal|mathrm|mathit|mbox|operatorname|rm) ?\{")
 _STYLES = re.compile(
@@ -72,6 +74,7 @@ _NAMES = [
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
     (re.compile("不等于"), r"\\ne "),
     (re.compile("等于"), "="),
+    (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|…|\.\.\.+|。{2,}"), r"\\ldots "),
     (re.compile(r"\\#"), "#"),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"(?<![A-Za-z\\])(sqrt|pi|ln|log|sin|cos|tan)(?![A-Za-z])"), r"\\\1 "),
@@ -94,6 +97,8 @@ _CHOOSE = re.compile(r"\{ ?([^{}\\]{1,40}) ?\\choose(?![A-Za-z]) ?([^{}\\]{1,40}
 _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{1,20})\.([0-9]{0,20})\\(?:overline|dot) ?\{([0-9]{1,20})\}"
 )
+_PRICE = re.compile(r"(?<=[-+*/=]) ?¤ ?(?=[0-9])")
+_GOING_ON = re.compile(r"(?<![0-9.])([0-9]{1,9})\.([0-9]{2,60}) ?\\ldots(?![A-Za-z])")
 _SCIENTIFIC = re.compile(r"(?<![\w.])([0-9]{1,30}(?:\.[0-9]{1,30})?)[eE]([+-]?[0-9]{1,3})(?![\w.])")
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,6})(?![0-9])(?! ?/)")
 _MIXED = re.compile(r"(?<![0-9.^/])([0-9]{1,9})[ -]([0-9]{1,9}) ?/ ?([0-9]{1,9})(?![0-9./])")
@@ -106,7 +111,7 @@ def tidy(text: str) -> str:
     text = _DOWN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
     text = spoken(text.translate(_TABLE))
     text = _aligned(unmarked(text)) if "\\begin" in text else unmarked(text)
-    if "\\" in text or "~" in text:
+    if re.search(r"[\\~∎■□✓✔]", text):
         text = text.replace("\\$", "¤")
         text = _GROUPED.sub(",", text)
         text = _WORDS.sub(r"\\text{", text)
@@ -115,8 +120,10 @@ def tidy(text: str) -> str:
     for pattern, spelled in _NAMES:
         text = pattern.sub(spelled, text)
     text = text.replace("**", "^")
+    text = _PRICE.sub("", text)
     text = _REPEATING.sub(_repeating, _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     text = _SCIENTIFIC.sub(r"\1*10^{\2}", text)
+    text = _GOING_ON.sub(_going_on, text)
     text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
     text = _PARTS.sub(_parts, text)
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text).strip()
@@ -137,6 +144,17 @@ def _repeating(match: re.Match[str]) -> str:
     below = (10 ** len(period) - 1) * 10 ** len(start)
     above = int(whole + start + period) - int(whole + start)
     return f"\\frac{{{above}}}{{{below}}}"
+
+
+def _going_on(match: re.Match[str]) -> str:
+    """0.1666\\ldots as a fraction, where a period can be seen three times, or one digit thrice."""
+    whole, digits = match.groups()
+    seen = re.fullmatch(r"([0-9]{0,9}?)([0-9]{1,9}?)\2{2,}|([0-9]{0,9}?)([0-9]{6,9})\4", digits)
+    if seen is None:
+        return match.group()
+    start, period = seen.group(1) or seen.group(3) or "", seen.group(2) or seen.group(4)
+    repeating = re.match(_REPEATING, f"{whole}.{start}\\overline{{{period}}}")
+    return _repeating(repeating) if repeating else match.group()
 
 
 def _parts(match: re.Match[str]) -> str:

@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from r1jax.errors import UserError
 from r1jax.problem import Problem
-from r1jax.rewards.answers.beside import bare_lines, spoken, word_lines
-from r1jax.rewards.answers.choice import final_letter
+from r1jax.rewards.answers.beside import word_lines
+from r1jax.rewards.answers.choice import choice_letters, final_letter
 from r1jax.rewards.answers.numeric import last_number, plain
 from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
 from r1jax.rewards.answers.sentence import MATHY, NO_VALUE
@@ -24,7 +24,7 @@ Kind = Literal["number", "expression", "choice", "math", "text"]
 # reasoning-gym tasks whose answer is an arithmetic expression over given numbers.
 EXPRESSION_TASKS = frozenset({"countdown", "puzzle24"})
 
-_TAGS = re.compile(r"</?(?:think|answer)>")
+_TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
 _RUN = re.compile(r"[0-9+\-*/().= \t]+")
 _OPERATION = re.compile(r"[0-9)][ \t]{0,9}[-+*/][ \t]{0,9}[-(0-9.]")
 _BULLET = re.compile(r"[-*+] +|[0-9]{1,3}[.)] +(?=[-(0-9])")
@@ -42,11 +42,11 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
     """The final answer in `text`, or None where the policy finds none.
 
     answer_tag: the closed <answer> block, "" where several differ. boxed: the last box with
-    balanced braces. auto: what `reading.explicit` finds, else "last"; these three read what
-    follows the thought. last: the last number of the whole text, tags ignored; for `problem`s
-    answered by a formula, an expression, a letter or words: the last of these. For grader "code",
-    any policy but answer_tag takes `program`,
-    for "ifeval" all that follows the thought. Raises UserError for an unknown policy.
+    balanced braces. auto: what `reading.explicit` finds, else what the last sentence states; these
+    three read what follows the thought. last: the last number of the whole text, tags ignored; for
+    `problem`s answered by a formula, an expression, a letter or words: the last of these. For
+    grader "code", any policy but answer_tag takes `program`, for "ifeval" all that follows the
+    thought. Raises UserError for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
@@ -58,25 +58,25 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
     if policy == "boxed":
         return boxed(after_thought(text))
     looks = kind(problem) if problem else "number"
-    return last(text, looks) if policy == "last" else _auto(after_thought(text), looks)
+    return last(text, looks) if policy == "last" else _auto(after_thought(text), looks, problem)
 
 
-def _auto(text: str, kind: Kind) -> str | None:
+def _auto(text: str, kind: Kind, problem: Problem | None) -> str | None:
     """The explicit final answer of a text without thoughts, else its last one."""
     tagged = answer_tag(text)
     if tagged is not None:
         return tagged
     if kind == "choice":
-        return final_letter(text)
+        several = problem is not None and choice_letters(problem.answer) is not None
+        return choice_letters(text) if several else final_letter(text)
     stated = explicit(text, words=kind == "text")
     if stated is not None and (kind != "expression" or last_expression(stated)):
         return stated
     if kind == "number":
         value = expression(text)
-        several = " or " in value or len(bare_lines(text)) > 1
         if value.startswith(NO_VALUE) or not MATHY.search(value):
             return None  # what is said last is no value: none that stands before it counts
-        return value if several else last(spoken(text), kind)
+        return value
     if kind == "text" and len(words := word_lines(text)) > 1:
         return ", ".join(words)
     return last(text, kind)

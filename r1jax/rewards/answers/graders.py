@@ -15,17 +15,19 @@ from functools import lru_cache
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Problem
-from r1jax.rewards.answers import arithmetic, countdown, formula, gym
+from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.beside import bare_lines
-from r1jax.rewards.answers.choice import choice_letter
+from r1jax.rewards.answers.choice import choice_letter, choice_letters
 from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
 from r1jax.rewards.answers.numeric import parse_number, plain
 from r1jax.rewards.answers.reading import clause, expression
 from r1jax.rewards.answers.sentence import NO_VALUE
+from r1jax.rewards.answers.spans import is_name
 from r1jax.rewards.answers.values import Value, is_words, read
+from r1jax.rewards.answers.wording import unnamed
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
 
@@ -53,8 +55,14 @@ def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = 
 
 def number(problem: Problem, answer: str) -> bool:
     """Equal as exact rational numbers; units, currency and thousands commas ignored."""
-    gold = _stated_number(problem.answer, only=True)
-    return gold is not None and _stated_number(answer) == gold
+    gold, given = _stated_number(problem.answer, only=True), _stated_number(answer)
+    if gold is None or given is None:
+        return False
+    return given == gold or (given == 100 * gold and _ends_in_percent(answer))
+
+
+def _ends_in_percent(answer: str) -> bool:
+    return units.is_percent(read(expression(answer)).unit)
 
 
 def math(problem: Problem, answer: str) -> bool:
@@ -62,18 +70,30 @@ def math(problem: Problem, answer: str) -> bool:
     gold = gold_text(problem.answer)
     words = is_words(gold)
     given = expression(answer, words)
+    given = given if words else unnamed(given, problem.question)
     return right(gold, given) or (words and _stands_first(gold, given))
 
 
 def _stands_first(gold: str, given: str) -> bool:
     """Whether the gold begins the answer, and a reason follows: "Yes, because ..."."""
     first = clause(given)
+    sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
+    ends = re.search(
+        rf"(?:\b(?:is|are|was|be)(?: an?| the| on)?|(?<!不)是) ?{re.escape(read(gold).text)}$",
+        sentence,
+        re.I,
+    )
+    if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
+        return True
     rest = given.strip()[len(first.strip()) :].strip(" .,;!\n")
     return right(gold, first) and (not rest or len(rest.split()) > 2)
 
 
 def choice(problem: Problem, answer: str) -> bool:
-    """The same letter A-J."""
+    """The same letter A-J, or the same letters where the gold has several."""
+    gold = choice_letters(problem.answer)
+    if gold is not None:
+        return choice_letters(answer) == gold
     gold = choice_letter(problem.answer)
     return gold is not None and choice_letter(answer) == gold
 
@@ -158,20 +178,31 @@ def _stated_number(text: str, only: bool = False) -> Fraction | None:
     if text.startswith(NO_VALUE):
         return None
     value = read(text)
-    if value.kind == "leaf" and _LITERAL.fullmatch(value.text):
-        try:
-            found = arithmetic.value(formula.parse(value.text))
-            return found if isinstance(found, Fraction) else None
-        except formula.Unreadable:
+    if value.kind == "relation":
+        if not set(value.signs) <= {"=", "\\approx"}:
             return None
-    if value.kind == "leaf" and "\\text" in value.text:  # words that are no unit
+        first, last = value.items[0], value.items[-1]
+        value = first if len(value.items) == 2 and is_name(last) else last
+    if value.kind == "leaf":
+        try:
+            parsed_formula = formula.parse(value.text)
+            found = arithmetic.value(parsed_formula)
+        except formula.Unreadable:
+            found = None if _LITERAL.fullmatch(value.text) else parse_number(text, only=only)
+            parsed_formula = None
+        if parsed_formula is not None or found is None:
+            literal = _LITERAL.fullmatch(value.text) and isinstance(found, Fraction)
+            return found if literal else None
+    # Several values, words that are no unit, and digits that go on.
+    if value.kind == "list" or re.search(r"\\text|\\ldots", value.text):
         return None
     return None if _FORMULA.search(tidy(text)) else parse_number(text, only=only)
 
 
 _NUMBER_IN_WORDS = re.compile(r"\\text ?\{([^{}]{0,60}\b[0-9][^{}]{0,60})\}")
 _LITERAL = re.compile(
-    r"[-+]?(?:[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}|\*10\^\{[-+]?[0-9]{1,3}\})?"
+    r"[-+]? ?(?:10\^\{?[-+]?[0-9]{1,3}\}?"
+    r"|[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}| ?\* ?10\^\{?[-+]?[0-9]{1,3}\}?)?"
     r"|[0-9]{0,400}\\frac ?\{?[0-9]{1,400}\}? ?\{?[0-9]{1,400}\}?)"
 )
 _FORMULA = re.compile(
@@ -209,8 +240,8 @@ def _number_gold(problem: Problem) -> str | None:
 
 
 def _choice_gold(problem: Problem) -> str | None:
-    if choice_letter(problem.answer) is None:
-        return f"the gold answer {_short(problem.answer)} is not a letter A-J"
+    if choice_letter(problem.answer) is None and choice_letters(problem.answer) is None:
+        return f"the gold answer {_short(problem.answer)} is not a letter A-J, nor several"
     return None
 
 

@@ -13,26 +13,28 @@ import re
 from r1jax.rewards.answers.beside import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.dress import unmarked
 from r1jax.rewards.answers.sentence import MATHY, groups_of, refused
+from r1jax.rewards.answers.spelled import spelled
+from r1jax.rewards.answers.wording import miscounted, worded
 
 WINDOW = 4096
 """An explicit answer is this long at most, and the last formula is looked for in so many last
 characters."""
 
-_TAG = re.compile(r"</?think>")
-_ANSWER = re.compile(r"</?answer>")
+_TAG = re.compile(r"</?think>", re.IGNORECASE)
+_ANSWER = re.compile(r"</?answer>", re.IGNORECASE)
 _BRACES = re.compile(r"\\[{}]|[{}]")
 _BOX = re.compile(
     r"\\(?:f?boxed|fbox|framebox)(?![A-Za-z]) {0,3}"
     r"(?:(?=\{)|([^\s$\\{}.,;]{1,40}|\\frac\d\d|\\[a-z]{1,9}))"
 )
-_IS = r"(?:is|are|was|should be|must be|would be|will be|equals?|becomes)\b|[:：=]"
+_IS = r"(?:is|are|was|should be|must be|would be|will be|equals?|becomes)\b|[-=]>|[:：=→⇒]"
 _STATED = re.compile(
     r"(?<![A-Za-z])(?i:answers?)(?![A-Za-z])[*_\"”) ]{0,6}"
     r"(?:(?i:to|of|for|in|choice|option|here|letter|then|value)\b[^.\n:=。：]{0,80}?)?[*_ ]{0,4}"
     rf"(?i:{_IS})"
     r"|(?i:(?:final|correct) (?:result|value|choice|option)\b)[*_ ]{0,4}" + rf"(?i:{_IS})"
     r"|(?:答案|最终结果)[*_ ]{0,4}(?:应该|应当|应|就)?(?:是|为|等于|选择|选|[:：=])"
-    r"|^[ \t]{0,3}[*]{0,2}答[*]{0,2}[:：]"
+    r"|【(?:正确)?答案】|^[ \t]{0,3}[*]{0,2}答[*]{0,2}[:：]"
     r"|(?<!#)####(?!#)|(?i:final answer)[*_ ]{0,4}[—–-](?= )"
     r"|^[#*_ \t]{0,8}(?:(?i:(?:the )?final answer|answer)|最终答案|答案)"
     r"[*_ \t]{0,4}[:：]?[*_ \t]{0,4}$",
@@ -45,26 +47,34 @@ _NO_VALUE = re.compile(
 )
 _WRONG = re.compile(r"(?:wrong|incorrect|false|bad) $", re.IGNORECASE)
 _AFTER = re.compile(
-    r"[\s:：=]+|[*_]{1,2}(?=\s)"
+    r"[\s:：=]+|[*_]{1,2}(?=\s)|</?(?:b|strong|em|i|u|p)>"
     r"|(?:therefore|thus|simply|indeed|just|clearly|probably|then|hence|also|actually)\b[, ]*",
     re.IGNORECASE,
 )
 _CUT = re.compile(
     r"[.!?][*_]{0,2}(?=\s|$)|[。！？]|\n"
-    r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if)\b"
+    r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if"
+    r"|(?:even )?though|although|whereas"
+    r"|while)\b"
     r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b"
 )
 _INSTEAD = re.compile(
-    r" ?\((?:since|as|because|where|if|when|for|not|i\.e\.,?) "
+    r" ?\((?:since|as|because|where|if|when|for|not(?! really| sure| certain| quite)|i\.e\.,?) "
     r"|,? (?:not|rather than|instead of)(?= [-\d$\\(])(?! [^\s]{1,40},? but)|[,，]? ?而?不是"
 )
 _DECORATION = re.compile(
-    r"(?<=\s)[:;]-?[)D](?=\s|$)|[\U0001f300-\U0001faff\u2705\u2713\u2714\u2611\ufe0f∴]"
+    r"(?<=\s)[:;]-?[)D](?=\s|$)|[\U0001f300-\U0001faff\u2705\u2713\u2714\u2611\ufe0f∴∎■□]"
+    r"|\$ ?\\(?:square|blacksquare|checkmark|qed|therefore) ?\$"
+    r"|\\(?:square|blacksquare|checkmark|qed|therefore)(?![A-Za-z])|^A: (?=[-$\\0-9(])"
 )
 _MODULUS = re.compile(r"\(mod ([0-9]{1,12})\)")
+_LETTERS = re.compile(r"\W*[A-Za-z](?: ?[-+*/^=] ?\(?[A-Za-z]{1,2}\)?){0,8}\W*")
 _LATER = re.compile(
-    r"^(\W{0,4}[0-9][0-9.,]{0,30}(?: [a-z]{1,20})?) (?:in|after|within|over|during|for) [0-9]{1,6} "
+    r"(^\W{0,4}[0-9][0-9.,]{0,30}(?: [a-z]{1,20})?(?= for)"
+    r"|[0-9][0-9.,]{0,30}(?: [a-z]{1,20}){0,3})"
+    r" (?:in|after|within|over|during|for) [0-9]{1,6} "
     r"(?:second|minute|hour|day|week|month|year)s?\b"
+    r"(?=\W*$)"
 )
 _OPENERS = re.compile(r"\$\$|\$|\\\(|\\\[")
 _CLOSERS = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
@@ -77,7 +87,7 @@ def after_thought(text: str) -> str:
     """
     kept, start, depth = [], 0, 0
     for tag in _TAG.finditer(text):
-        if tag.group() == "<think>":
+        if tag.group().lower() == "<think>":
             if not depth:
                 kept.append(text[start : tag.start()])
             depth, start = 1, tag.end()
@@ -86,8 +96,8 @@ def after_thought(text: str) -> str:
             depth, start = 0, tag.end()
     rest = text[start:]
     if depth:
-        opened = rest.find("<answer>")
-        rest = rest[opened:] if opened >= 0 else ""
+        opened = _ANSWER.search(rest)
+        rest = rest[opened.start() :] if opened and opened.group()[1] != "/" else ""
     return "".join(kept) + rest
 
 
@@ -102,7 +112,7 @@ def _blocks(text: str) -> list[str]:
     """What stands in each closed <answer> block, of nested ones the inner."""
     found, start = [], -1
     for tag in _ANSWER.finditer(text):
-        if tag.group() == "<answer>":
+        if tag.group().lower() == "<answer>":
             start = tag.end()
         elif start >= 0:
             found.append(text[start : tag.start()])
@@ -184,17 +194,20 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
         if marker == "####" and "\n" in match.group():
             return None
         rest = rest[match.end() :]
-    rest = unmarked(rest)
+    rest = spelled(unmarked(rest)) if not words else unmarked(rest)
     if by_cases(rest):
         return ""
-    said = clause(rest).strip().rstrip("*_")
+    said = clause(rest)
+    if re.match(r"[?？]", rest[len(said) :]):
+        return None
+    said = said.strip().rstrip("*_")
     if marker == "####" and len(re.findall(r"(?<![A-Za-z\\{])[A-Za-z]{2,}", said)) > 2:
         return None  # a heading
     if not said:
         return None
     if words or MATHY.search(said) or re.search(r"[$\\∞∅]", said):
         return said
-    return said if re.fullmatch(r"\W*[A-Za-z]\W*", said) else None
+    return said if _LETTERS.fullmatch(said) else None
 
 
 def clause(rest: str) -> str:
@@ -247,9 +260,9 @@ def expression(text: str, words: bool = False, last: bool = True) -> str:
     stated = explicit(text, words)
     if stated is not None and len(stated) < len(text.strip()):
         return expression(stated, words, last=False)
-    text = text if words else _DECORATION.sub(" ", spoken(text))
+    text = text if words else _DECORATION.sub(" ", spoken(spelled(worded(text))))
     text = _INSTEAD.split(unmarked(text), maxsplit=1)[0].strip()
-    if not words and by_cases(text):
+    if not words and (by_cases(text) or miscounted(text)):
         return refused(text)
     text = _MODULUS.sub(r"\\pmod{\1}", _LATER.sub(r"\1", text))
     spans = formulas(text)

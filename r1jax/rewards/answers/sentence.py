@@ -7,17 +7,22 @@ import re
 from r1jax.rewards.answers.beside import qualified
 from r1jax.rewards.answers.units import known
 
-MATHY = re.compile(r"[0-9]|\\[A-Za-z]|∞|[A-Za-z)][=<>^]|√|[½⅓⅔¼¾π]|\x00")
+MATHY = re.compile(r"[0-9０-９]|\\[A-Za-z]|∞|[A-Za-z)][=<>^]|√|[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚⅐⅑π]|\x00|\{ ?\}|∅")
 """What a formula or number has and a word has not."""
 
 _TOKEN = re.compile(
-    r"\x00\d+\x00|\n|[-+0-9.,]{1,40}\\text ?\{[^{}\n]{0,60}\}[^\s\x00\u4e00-\u9fff]*"
+    r"\x00\d+\x00|\n|[^\s\x00\u4e00-\u9fff]{0,40}\\text ?\{[^{}\n]{0,60}\}[^\s\x00\u4e00-\u9fff]*"
     r"|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+"
 )
 _PROSE = re.compile(r"[\"'(\[]*[A-Za-z]{2,}[A-Za-z'\-]*[\"')\]]*[.,;:!?\"')]*")
 _FUNCTION = re.compile(r"(?:pi|sqrt|sin|cos|tan|ln|log|inf|infinity)(?![A-Za-z])")
 _OPERATOR_END = re.compile(r"(?:[-+*/^×÷·]|\\cdot|\\times)\s*$")
 _OPERATOR_START = re.compile(r"\s*(?:[+*/^×÷·])")
+_LABEL = re.compile(
+    r"(?i:\b(?:step|question|problem|equation|figure|page|exercise|example|lemma|theorem)) ?[(#]?$"
+    r"|第 ?$"
+)
+_BARE = re.compile(r"[-+$]?[0-9][0-9.,/]{0,30}%?\$?")
 _SAID = {"等于": "=", "不等于": "\\ne"}
 _LINKS = frozenset(
     "and or maybe perhaps possibly either alternatively else & 或 或者 和 与 及 以及".split()
@@ -45,6 +50,9 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
             sentence.take(token, match)
         elif token == "\n":
             sentence.close()
+        elif word == "a" and _PROSE.fullmatch(following):  # 540 meters a week
+            prose = True
+            sentence.close()
         elif word in _LINKS and sentence.run:
             sentence.gap.append(token)
         elif (_PROSE.fullmatch(token) and not _FUNCTION.match(token)) or _is_chinese(token):
@@ -57,9 +65,15 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
                 sentence.close()
         else:
             sentence.take(token, match)
-            if token.endswith((".", "!", "?", ":")) and len(token) > 1 and following:
+            ends = token.endswith((".", "!", "?", ":")) and not token.endswith("\\!")
+            if ends and len(token) > 1 and following:
                 sentence.close()
     sentence.close()
+    if sentence.labels and not sentence.groups:
+        return [refused(sentence.labels[-1])]
+    bare = not prose and all(_BARE.fullmatch(group) for group in sentence.groups)
+    if bare and len(set(sentence.groups)) > 1:
+        return [", ".join(sentence.groups)]
     return sentence.groups if prose or len(sentence.groups) > 1 else None
 
 
@@ -80,6 +94,7 @@ class _Sentence:
         self.groups: list[str] = []
         self.run: list[str] = []
         self.gap: list[str] = []
+        self.labels: list[str] = []
         self.start = self.end = 0
 
     def take(self, token: str, match: re.Match[str]) -> None:
@@ -104,5 +119,8 @@ class _Sentence:
         text = text.strip().rstrip(".,;:!?")
         before = self.text[max(0, self.start - 80) : self.start]
         after = "" if stops else self.text[self.end : self.end + 80]
+        if _LABEL.search(before):
+            self.labels.append(text)
+            return
         tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(text)
         self.groups.append(refused(text) if tied or qualified(before, after) else text)

@@ -34,7 +34,8 @@ _TEXT = re.compile(r"\\text ?\{([^{}]{0,60})\}(?: ?\^ ?\{? ?([23]) ?\}?)?$")
 _MODULUS = re.compile(r"(?<=[0-9]) ?\(? ?\\?[bp]?mod(?![A-Za-z]) ?[ {(] ?([0-9]{1,12}) ?[})]{0,2}$")
 _DEGREES = re.compile(r"\^ ?\{? ?\\circ ?\}? ?([CF])?$")
 _TRAILING = re.compile(
-    r"(?<=[0-9.)}\s%])((?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
+    r"(?<=[0-9.)}\s%])((?:/ ?(?=[A-Za-z]{3}))?"
+    r"(?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
     r"(?: ?\^ ?\{? ?[23] ?\}?)?[ /]{0,2}){1,5})$"
 )
 _LEADING = re.compile(

@@ -37,7 +37,17 @@ _BASES = {
 }  # fmt: skip
 _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
 _PROSE = re.compile(r"[^\W\d_]{2,}")
-_BUILDER = re.compile(r"\\\{ ?[A-Za-z](?: ?\\in ?\\mathbb ?\{? ?R ?\}?)? ?[|:] ?([^{}]{1,200})\\\}")
+_BUILDER = re.compile(
+    r"\\?\{ ?[A-Za-z](?: ?\\in ?(?:\\mathbb ?\{? ?)?R ?\}?)? ?[|:] ?"
+    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
+)
+_NUMBER_AS_TEXT = re.compile(r"\\text ?\{([-+0-9.,:/ ]{1,60})\}")
+_QUANTIFIED = re.compile(
+    r"(?<=.),? ?\(? ?[nkm] ?\\in ?(?:\\mathbb ?\{? ?)?[NZ] ?\}?(?:\^? ?\{?[*+]\}?|_\{?\+\}?)? ?\)?$"
+)
+_EMPTY = re.compile(
+    r"(?:\\text ?\{ ?)?(?:[Tt]he )?(?:[Ee]mpty [Ss]et|[Nn]ull [Ss]et|空集) ?\}?(?: ?\\emptyset)?"
+)
 _NOT_WORDS = frozenset("pi sqrt sin cos tan ln log exp".split())
 
 
@@ -60,7 +70,7 @@ class Value:
 @lru_cache(maxsize=4096)
 def read(text: str) -> Value:
     """The value that `text` states; never raises, a form that is not known is a leaf."""
-    return read_tidy(bare(tidy(text)))
+    return read_tidy(bare(_QUANTIFIED.sub("", bare(tidy(text)))))
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +92,7 @@ def read_tidy(text: str, depth: int = 0) -> Value:
     whole = without_thousands(text)
     if depth > 6:
         return Value("leaf", whole)
-    for form in (_known, _base, _words, _list, _both, _relation, _union, _builder, _bracketed):
+    for form in (_known, _base, _words, _builder, _list, _both, _relation, _union, _bracketed):
         found = form(whole, depth)
         if found is not None:
             return found
@@ -133,9 +143,13 @@ def _insides(text: str) -> list[tuple[int, int]]:
 
 
 def _known(text: str, depth: int) -> Value | None:
-    """The empty set and the real line."""
-    if text in ("\\emptyset", "\\{\\}", "\\{ \\}"):
+    """The empty set, the real line, and a number that is set as text."""
+    if (marked := _NUMBER_AS_TEXT.fullmatch(text)) is not None:
+        return read_tidy(marked.group(1).strip(), depth + 1)
+    if text in ("\\emptyset", "\\{\\}", "\\{ \\}", "{}", "{ }") or _EMPTY.fullmatch(text):
         return Value("set", "\\{\\}")
+    if re.fullmatch(r"\\?\{ ?\\emptyset ?\\?\}", text):
+        return Value("set", "\\{\\emptyset\\}", (Value("set", "\\{\\}"),))
     if text in ("\\mathbb{R}", "\\R", "\\mathbb R"):
         return read_tidy("(-\\infty,\\infty)", depth)
     return None
@@ -183,8 +197,9 @@ def _list(text: str, depth: int) -> Value | None:
     if len(parts) < 2 or not 1 <= len(kept) <= MAX_ITEMS:
         return None
     items = [read_tidy(part, depth + 1) for part in kept]
+    either = not re.search("[,;]|and|和|及", text)
     flat = [member for item in items for member in (item.items if item.kind == "list" else [item])]
-    return Value("list", text, tuple(flat))
+    return Value("list", text, tuple(flat), ("or",) if either else ())
 
 
 def _both(text: str, depth: int) -> Value | None:
@@ -242,12 +257,24 @@ def _bracketed(text: str, depth: int) -> Value | None:
         if "|" in inner or "\\colon" in inner or ":" in inner:
             return None
         return Value("set", text, tuple(read_tidy(part, depth + 1) for part in members))
+    if (opening, closing) == ("[", "]") and (rows := _rows(parts)):
+        return Value("leaf", rows)
     if len(parts) == 1:
         return read_tidy(inner, depth + 1) if (opening, closing) in _GROUPS and inner else None
     if not all(parts) or len(parts) > MAX_ITEMS:
         return None
     items = tuple(read_tidy(part, depth + 1) for part in parts)
     return Value("span", text, items, (opening, closing))
+
+
+def _rows(parts: list[str]) -> str:
+    """[[1,2],[3,4]] as a matrix; "" where the rows differ in length or are none."""
+    if not all(part.startswith("[") and part.endswith("]") for part in parts):
+        return ""
+    rows = [split(part[1:-1], ",") for part in parts]
+    if len({len(row) for row in rows}) != 1 or len(rows) == 1 and len(rows[0]) == 1:
+        return ""
+    return "\\begin{pmatrix}" + "\\\\".join("&".join(row) for row in rows) + "\\end{pmatrix}"
 
 
 _GROUPS = {("(", ")"), ("[", "]"), ("{", "}")}

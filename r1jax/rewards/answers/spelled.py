@@ -1,0 +1,118 @@
+"""Numbers in words, as digits: seventeen, one hundred and ten, three quarters, 十七, 两千四百."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+_ONES = {
+    word: n
+    for n, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    word: 10 * n
+    for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_PARTS = {
+    "half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6,
+    "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
+}  # fmt: skip
+_SMALL = "|".join(sorted([*_ONES, *_TENS], key=len, reverse=True))
+_SCALE = "|".join(_SCALES)
+_ENGLISH = re.compile(
+    rf"(?<![A-Za-z0-9\\-])((?:{_SMALL})(?:[- ](?:{_SMALL}|{_SCALE})"
+    rf"|[ -]and[ -](?:{_SMALL})){{0,12}})"
+    rf"(?:[- ]({'|'.join(_PARTS)})s?)?(?![A-Za-z]|-[A-Za-z])",
+    re.IGNORECASE,
+)
+_DIGITS = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
+_UNITS = {"十": 10, "百": 100, "千": 1000}
+_SIGNS = "零〇一二两三四五六七八九十百千万"
+_CHINESE = re.compile(rf"(?:([{_SIGNS}]{{1,9}})分之)?([{_SIGNS}]{{1,20}})(?![分之几])")
+_STATES = re.compile(
+    r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
+    r"(?: about| exactly| only)?|[是为有得共剩=需买卖]了?) ?$",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
+
+
+def spelled(text: str) -> str:
+    """`text` with a number in words as digits, where it begins an answer or a sentence states it.
+
+    Only in a last sentence without digits, so that no "one" or "two" beside an answer becomes one.
+    """
+    stops = [m.end() for m in _SENTENCE.finditer(text.rstrip(" .!?。！？\n"))]
+    start = stops[-1] if stops else 0
+    last = text[start:]
+    if len(last) > 300 or re.search(r"[0-9\\$√π∞\x00]", last.replace("\\text", "")):
+        return text
+    for pattern, value in ((_ENGLISH, _english), (_CHINESE, _chinese)):
+        for match in reversed(list(pattern.finditer(last))):
+            number = value(match)
+            if number is not None and _is_stated(last, match):
+                rest = pattern.sub(partial(_or_as_it_is, value), last[match.end() :])
+                return f"{text[:start]}{last[: match.start()]}{number}{rest}"
+    return text
+
+
+def _or_as_it_is(value: Callable[[re.Match[str]], str | None], match: re.Match[str]) -> str:
+    return value(match) or match.group()
+
+
+def _is_stated(text: str, match: re.Match[str]) -> bool:
+    """Whether the words are the whole answer, begin a short one, or follow "is" or "has"."""
+    before, after = text[: match.start()], text[match.end() :]
+    if not re.sub(r"\\text ?\{|[Nn]egative|[Mm]inus|负|[\W_]", "", before):
+        rest = re.sub(r"[\W_]", "", after)
+        pronoun = match.group().lower() in ("one", "一")
+        return not rest or (not pronoun and len(after.split()) <= 2 and not after.startswith(" of"))
+    if match.group().lower() in ("one", "一") and re.sub(r"[\W_]", "", after):
+        return False
+    return bool(_STATES.search(before.rstrip("*_ "))) and not re.match(r" (?:of|times)\b", after)
+
+
+def _english(match: re.Match[str]) -> str | None:
+    words = re.split(r"[- ]+", match.group(1).lower())
+    total = part = 0
+    last = 10**12
+    for word in words:
+        if word in _SCALES and part:
+            scale = _SCALES[word]
+            part, total = (part * scale, total) if scale == 100 else (0, total + part * scale)
+            last = scale
+        elif word in _ONES or word in _TENS:
+            number = _ONES.get(word, _TENS.get(word, 0))
+            if last < 100 and not (last >= 20 and last % 10 == 0 and 0 < number < 10):
+                return None  # "one two" is no number
+            part, last = part + number, max(number, 1)
+        elif word != "and":
+            return None
+    number = total + part
+    return f"{number}/{_PARTS[match.group(2).lower()]}" if match.group(2) else str(number)
+
+
+def _chinese(match: re.Match[str]) -> str | None:
+    below, above = (None if signs is None else _counted(signs) for signs in match.groups())
+    return above if match.group(1) is None or above is None else below and f"{above}/{below}"
+
+
+def _counted(signs: str) -> str | None:
+    total = section = digit = 0
+    for i, sign in enumerate(signs):
+        if sign in _DIGITS:
+            if digit and i:
+                return None
+            digit = _DIGITS[sign]
+        elif sign == "万":
+            total, section, digit = (total + section + digit) * 10**4, 0, 0
+        else:
+            section += (digit or (1 if sign == "十" else 0)) * _UNITS[sign]
+            digit = 0
+    number = total + section + digit
+    return str(number) if number or signs in ("零", "〇") else None

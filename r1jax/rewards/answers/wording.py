@@ -1,0 +1,169 @@
+"""Everyday wording around an answer, made plain before the sentence is read.
+
+Bold that marks the answer in a sentence that goes on, notes and units in brackets, "needs at least
+17" where the question asks for the least, times of day, and equalities that do not hold. Linear in
+the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from r1jax.rewards.answers import arithmetic, formula
+from r1jax.rewards.answers.beside import no_unit, qualified
+from r1jax.rewards.answers.dress import without_thousands
+
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*|__([^_\n]{1,80})__")
+_VALUE = re.compile(
+    r"(?:[A-Za-z] ?= ?)?[-$\\(¥€£½⅓⅔¼¾⅛√]{0,4}[0-9π√½⅓⅔¼¾⅛][^:：]{0,79}|\$[^$]{1,78}\$"
+)
+_GOES_ON = re.compile(
+    r"\W{0,3}(?:or|and|to|through|out of|plus|minus|times|或|和|至|到|×)\b"
+    r"|[ (]{0,3}[-+*/=<>^,–]? ?[0-9$\\*]"
+    r"|[\W_]{0,6}$"
+)
+_NOTE = re.compile(
+    r"(?<=[0-9A-Za-zπ}$\u4e00-\u9fff)²³%]) ?[（(] ?"
+    r"(?:即|也就是|或写成|约为?|i\.e\.,?|that is,?|or about"
+    r"|which is|equivalent(?:ly)?|≈|approximately|about)(?! not)[^()（）\n]{1,60}[）)]"
+)
+_UNIT_NOTE = re.compile(
+    r"(?<=[0-9π}$)]) ?[（(]((?:[\u4e00-\u9fff]{1,6}|[A-Za-z]{2,14}(?: [a-z]{2,12})?[²³]?"
+    r"|[mk]|k?m/[hs]))[)）](?=\W{0,4}(?:$|\n))"
+)
+_NUMBER_NEXT = r"(?:a total of |exactly )?(?=[-$\\0-9\x00*])"
+_NEEDED = re.compile(
+    r"\b((?:needs?|needed|takes?|requires?|required|(?:must|ha[sd] to|have to|should|needs? to) "
+    r"(?!be\b|exceed|equal|have\b|contain)[a-z]+(?: (?:a|the|out))?)) (?:at least|a minimum of) +"
+    + _NUMBER_NEXT,
+    re.IGNORECASE,
+)
+_ABLE = re.compile(
+    r"\b((?:can|could)(?: only| then)? (?!be (?:at|up)\b|equal|exceed)[a-z]+(?: [a-z]+){0,2}) "
+    r"(?:at most|up to|a maximum of) +" + _NUMBER_NEXT,
+    re.IGNORECASE,
+)
+_PASSIVE = re.compile(
+    r"\b(?:at least|at most|a minimum of|a maximum of|up to) "
+    r"(?=[-$*]{0,3}[0-9][0-9.,]{0,20}[$*]{0,3}(?: [a-z]+){1,4} "
+    r"(?:(?:can|could|may) be|(?:is|are) (?:needed|required|possible)|must be|needs? to be)"
+    r" ?(?!less|more|equal|greater))",
+    re.IGNORECASE,
+)
+_NEEDED_CHINESE = re.compile(
+    r"(?:(?:至少|最少)(?:还)?(?P<a>(?:需要?|要|得|应|必须)(?:[\u4e00-\u9fff]{0,2}?)"
+    r"|(?:取|买|摸|抽|选|租|用|拿|拿出|取出|摸出)出?)"
+    r"|(?P<b>需要?|要|得|必须)(?:至少|最少)|最多(?:只)?(?P<c>能|可以|可)(?P<d>[\u4e00-\u9fff]{0,3}?)"
+    r"|(?P<e>能|可以)(?P<f>[\u4e00-\u9fff]{0,2})(?:最多|至多))(?=[-$\\0-9*])"
+)
+_CLOCK_WORDS = re.compile(r"(?<=[0-9]) ?([ap])\.? ?m\b\.?(?![A-Za-z])", re.IGNORECASE)
+_FENCE = re.compile(r"```[a-z]{0,12}\n?")
+_ROW = re.compile(r"^[ \t]{0,3}\|([^|\n]{0,200}\|[^\n]{0,400})\|[ \t]{0,3}$", re.MULTILINE)
+_STAR = re.compile(r"^[ \t]{0,3}[*•] +(?=[-$\\0-9])", re.MULTILINE)
+_ADVERBIAL = re.compile(
+    r"(?:^|(?<=[.!?\n] )|(?<=\n))(?:In|After|For|Within|Over|During) "
+    r"[$0-9][0-9.,]{0,12} [a-z]{2,20}"
+    r"(?: [a-z]{2,20})?, (?=[^.\n]{0,200}[0-9])"
+)
+_ARROW = re.compile(
+    r"^\W{0,3}?(\$?)(?:=>|->|→|⇒|\\(?:implies|Rightarrow|Longrightarrow|to)(?![A-Za-z])) ?"
+)
+_ROOT = re.compile(r"根号 ?(?=[0-9(（])()")
+_CHINESE_CLOCK = re.compile(
+    r"(?:(上午|早上|凌晨|中午|下午|晚上) ?)?(?<![0-9:])([0-9]{1,2}) ?"
+    r"(?:[点时]|(?<=\d)[:：](?=\d)) ?([0-9]{2}) ?分?"
+)
+_BASED = re.compile(r"([0-9]{1,40}),? \(?(?:in )?base[- ]([a-z]{3,7}|[0-9]{1,2})\b\)?")
+_NOT_BUT = re.compile(r"并?不是[^，,。\n]{1,20}[，,] ?而?是")
+_EQUALITY = re.compile(r"(?<![0-9.,+\-*/^()=<>])([0-9.,+\-*/^() ]{1,60})=([0-9.,+\-*/^() ]{1,40})")
+_OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
+
+
+def worded(text: str) -> str:
+    """`text` with everyday wording made plain; what makes a number no answer stays."""
+    text = _ADVERBIAL.sub("", _unlaid(emphasized(text)))
+    text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
+    if "(" in text or "（" in text:
+        text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
+    text = _NEEDED_CHINESE.sub(lambda m: "".join(filter(None, m.groups())), text)
+    for pattern in (_NEEDED, _ABLE):
+        text = pattern.sub(r"\1 ", text)
+    text = _CHINESE_CLOCK.sub(_clock, _NOT_BUT.sub("是", _BASED.sub(r"\1_{\2}", text)))
+    return _CLOCK_WORDS.sub(lambda m: f"{m.group(1).lower()}m ", _PASSIVE.sub("", text))
+
+
+def _unlaid(text: str) -> str:
+    """`text` without bullets, code fences and the bars of a table."""
+    if "`" in text:
+        text = _FENCE.sub("\n", text)
+    if "|" in text:
+        text = _ROW.sub(lambda m: m.group(1).replace("|", " "), text)
+    return _STAR.sub("", text)
+
+
+def _unit(match: re.Match[str]) -> str:
+    return match.group() if no_unit(match.group(1)) else f" {match.group(1)}"
+
+
+def _clock(match: re.Match[str]) -> str:
+    half, hour, minute = match.groups()
+    return f"{hour}:{minute}" + {"": "", "上": "am", "早": "am", "凌": "am"}.get(
+        (half or "")[:1], "pm"
+    )
+
+
+def emphasized(text: str) -> str:
+    """`text` cut behind the one bold value of its last line, where the sentence only goes on."""
+    if "**" not in text and "__" not in text:
+        return text
+    body = text.rstrip()
+    start = body.rfind("\n") + 1
+    marks = [m for m in _BOLD.finditer(body, start) if _VALUE.fullmatch(m.group(1) or m.group(2))]
+    if len(marks) != 1:
+        return text
+    end = marks[0].end()
+    tail = body[end:]
+    if _GOES_ON.match(tail) or qualified("", tail) or "=" in tail or "box" in tail:
+        return text
+    return f"{body[: marks[0].start()]} {marks[0].group(1) or marks[0].group(2)}"
+
+
+def miscounted(text: str) -> bool:
+    """Whether the last sentence holds an equality of numbers that is false: 2+4=7, so 6."""
+    last = re.split(r"[.!?](?=\s)|[。！？\n]", text.rstrip(" .!?。\n"))[-1]
+    if "=" not in last or _OTHER_ARITHMETIC.search(last):
+        return False
+    last = re.sub(r"×|\\times(?![a-z])|\\cdot(?![a-z])", "*", last.replace("$", " ")).lstrip()
+    return any(_is_false(*m.groups(), last, m) for m in _EQUALITY.finditer(last))
+
+
+def _is_false(left: str, right: str, text: str, match: re.Match[str]) -> bool:
+    before, after = text[: match.start()].rstrip()[-1:], text[match.end() :].lstrip()[:1]
+    sides = [without_thousands(side.strip(" ,.")) for side in (left, right)]
+    calculated = re.search(r"\d ?[-+*/]", sides[0]) or not match.start()
+    if any("," in side or not side for side in sides) or not calculated:
+        return False
+    if re.match(r"[+*/^)]", sides[0]) or before in tuple("}\\%$") or after in tuple("\\%^!$({"):
+        return False
+    if before and match.group()[0] != " " and before.isalnum():
+        return False
+    if match.group()[-1] != " " and after.isalpha() and after.isascii():
+        return False  # 2 + 3 = 5x
+    try:
+        a, b = (arithmetic.number(arithmetic.value(formula.parse(side))) for side in sides)
+    except formula.Unreadable:
+        return False
+    return bool(abs(a - b) > 0.02 * max(abs(a), abs(b)))
+
+
+_ASKED = re.compile(r"(?=[^=]{0,160}[A-Za-z])([^=<>]{3,160})=([^=<>]{1,200})")
+
+
+def unnamed(answer: str, question: str) -> str:
+    """The 204 of `m + n = 204`, where the question names m + n."""
+    named = _ASKED.fullmatch(answer.replace("$", "").strip())
+    return named.group(2) if named and _close(named.group(1)) in _close(question) else answer
+
+
+def _close(text: str) -> str:
+    return re.sub(r"[\s$*]|\\cdot", "", text)
