@@ -52,7 +52,10 @@ they stay so. The first run of the blind pairs, at the end, is the comparison.
   all of them and no other, in any order; a point has an order, a set has none.
 - What stands in the thought is a draft; an explicit final answer outranks an earlier box.
 - A decimal stands for a fraction or a root only where it is exact. Units may be added or left out,
-  never contradicted. A chain of equations has to hold.
+  never contradicted. A chain of equations has to hold, and so does an equality of numbers in the
+  tag or sentence that holds the answer: `2+4=7, so 6` is wrong, a slip in earlier working is not.
+- A bound is another answer than its number, but "she needs at least 17 coins" answers how many she
+  needs; `5, 5` are two values, `17 \\ldots` is none.
 
 `⏎` stands for a line feed, `⟨U+…⟩` for a sign that cannot be seen.
 """
