@@ -24,6 +24,7 @@ from r1jax.models import table
 from r1jax.presets.zero import PRESETS
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rollout.policy import load_weights
+from r1jax.run import rows
 from r1jax.run.directory import RunDirectory
 from r1jax.run.flags import ModelFlags, PlaceFlags, part
 from r1jax.stages.opening import opened
@@ -77,6 +78,8 @@ class Config(ModelFlags, PlaceFlags):
     """Run directory; an unfinished one starts anew."""
     rollouts: int = DEMO.updates // DEMO.train.updates_per_rollout
     """Rollouts of prompts x group completions: as many as the GRPO run beside this makes."""
+    unverified: bool = False
+    """Learn every sample, right or wrong: the control that tells rewards from more of the same."""
     keep_format: bool = False
     """Keep a right answer only when the whole envelope is right as well."""
     answer: AnswerPolicy = DEMO.reward.answer
@@ -107,7 +110,7 @@ def main(config: Config) -> None:
     with opened(config) as run:
         if run.finished:
             return
-        run.directory.cut(-1, 0)
+        rows.cut(run.directory, -1, 0)
         parts = build(sampling(config), note=print)
         run.hold(parts.pool)
         base = load_weights(parts.policy, parts.mesh)
@@ -158,6 +161,8 @@ def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> 
         )  # fmt: skip
         drawn = judging.finish()
     good = drawn.judgement.parts["accuracy"] == 1
+    if config.unverified:
+        good = np.ones_like(good)
     if config.keep_format:
         good &= drawn.judgement.parts["format"] == 1
     return drawn.take(np.flatnonzero(good))

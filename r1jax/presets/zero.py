@@ -13,6 +13,7 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.config import DataConfig
 from r1jax.losses import PRESETS as LOSSES
 from r1jax.models.lora import LoraConfig
+from r1jax.presets import smollm2
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
@@ -224,6 +225,8 @@ PRESETS: dict[str, RLConfig] = {
         train=TrainConfig(rows=4, width=2048, dtype="bfloat16", remat="full", chunk=256),
         eval=EvalSchedule(every=50, samples=4),
     ),
+    "smollm2-zero": smollm2.ZERO,
+    "smollm2-zero-cpu": smollm2.ZERO_CPU,
     # The embedded base on two CPU cores, in minutes; everything here is ours.
     "demo": RLConfig(
         run="runs/demo",

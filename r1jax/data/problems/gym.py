@@ -29,7 +29,8 @@ class GymSource:
     Problems are graded by the task's own scorer: `metadata` has the task (`dataset`), its
     parameters (`config`) and reasoning-gym's `entry`. A problem whose hash says it belongs to
     evaluation is replaced by another. The source is endless unless the parameter `size` ends it;
-    the parameter `seed` takes the place of the run's.
+    the parameter `seed` takes the place of the run's, and `skip` leaves the first held-out problems
+    out of an evaluation: two splits of one task, apart from each other.
     """
 
     def __init__(self, name: str, params: dict[str, Any], seed: int) -> None:
@@ -40,8 +41,10 @@ class GymSource:
         self._seed = params.pop("seed", seed)
         self._size = params.pop("size", sys.maxsize)
         self._params = params
-        if not isinstance(self._size, int) or self._size < 1:
-            raise UserError(f"reasoning_gym:{name}?size={self._size}: expected at least 1")
+        self._skip = params.pop("skip", 0)
+        for key, value, least in (("size", self._size, 1), ("skip", self._skip, 0)):
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"reasoning_gym:{name}?{key}={value}: expected at least {least}")
         _check(name, params)
         # A few hold the neighbourhood of an index and of its replacements.
         self._dataset = functools.lru_cache(maxsize=16)(self._create)
@@ -64,23 +67,25 @@ class GymSource:
         )
 
     def evaluation(self, count: int) -> list[Problem]:
-        """The first `count` different held-out problems; fewer where the task has fewer.
+        """`count` different held-out problems after those skipped; fewer where there are fewer.
 
         Raises UserError when there is none.
         """
         problems: dict[str, Problem] = {}
-        for index in range(min(self._size, 10 * HELD_OUT * (count + 10))):
+        wanted = self._skip + count
+        for index in range(min(self._size, 10 * HELD_OUT * (wanted + 10))):
             problem = self._problem(index, 0)
             if held_out(problem.id):
                 problems[problem.id] = problem
-            if len(problems) == count:
+            if len(problems) == wanted:
                 break
-        if not problems:
+        chosen = list(problems.values())[self._skip :]
+        if not chosen:
             raise UserError(
                 f"reasoning_gym:{self._name}: has too few different problems for an evaluation "
                 "set; widen its parameters"
             )
-        return list(problems.values())
+        return chosen
 
     def _create(self, chunk: int, attempt: int) -> Any:
         import reasoning_gym

@@ -1,0 +1,247 @@
+"""The runs of the study: what each arm does, at which rates and seeds, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.claims.runs import Step
+from experiments.gates import jobs, rejection_sft
+from experiments.gates.jobs import Job
+from experiments.smollm2 import examples
+from r1jax.checkpoint import CheckpointConfig
+from r1jax.commands import sft
+from r1jax.data.examples.conversations import ConversationConfig
+from r1jax.errors import UserError, check_ranges
+from r1jax.presets.smollm2 import ZERO
+from r1jax.run.flags import part
+from r1jax.stages.supervised import SFTConfig
+from r1jax.training.batches import ComputeConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl.config import EvalSchedule, RLConfig
+
+PARTS = ("select", "main", "chains", "thought", "explore")
+SELECTION_SEED = 90
+"""Of every run that chooses a rate; no other run has it."""
+COLD_SEED = 1000
+"""Added to the seed of a cold start's problems: they are not those of reinforcement learning."""
+
+RL = replace(
+    ZERO,
+    updates=50,
+    data=replace(ZERO.data, eval_count=256),
+    rollout=replace(ZERO.rollout, max_tokens=256),
+    reward=replace(ZERO.reward, workers=1),
+    eval=EvalSchedule(every=0, samples=16, greedy=False),
+    checkpoint=CheckpointConfig(every=0, keep=1),
+    memory="off",
+)
+
+SFT = SFTConfig(
+    epochs=2,
+    batch=64,
+    eval_every=0,
+    export=False,
+    optimizer=OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5),
+    train=part(ComputeConfig, ZERO.train),
+    checkpoint=CheckpointConfig(every=0, keep=1),
+)
+
+EXPLORE: dict[str, dict[str, dict[str, Any]]] = {
+    "plain": {},
+    "clip-higher": {"loss": {"clip_high": 0.4}},
+    "dynamic": {"rollout": {"max_rounds": 4}},
+    "entropy": {"loss": {"entropy_bonus": 0.01}},
+    "temperature": {"rollout": {"temperature": 1.3}},
+}
+"""What each run changes in the plain one, which splits a rollout into four updates (the first of
+them alone has a ratio of 1: nothing would be clipped otherwise) and clips both sides at 0.2."""
+
+
+@dataclass(frozen=True)
+class Config(jobs.Setting):
+    """Which parts of the study are run, on what, how many runs at a time."""
+
+    out: str = "runs/smollm2-study"
+    figures: str = "docs/real_model/figures.jsonl"
+    """File of what the runs have found, a line for each; a run that has one is not made again."""
+    model: str = "smollm2"
+    """The base: smollm2 (the installed package's file), a GGUF file, or a model directory."""
+    only: tuple[str, ...] = PARTS
+    """Parts: select (each arm's rate), main (GRPO and the coin, supervised arms), chains (answers
+    or cold start, then GRPO), thought (with the thought left empty, pass@k), explore."""
+    few: int = 3
+    """Seeds of the arms that are described only; those of the primary lines have --seeds."""
+    rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4)
+    """Learning rates that every arm chooses from, on the selection split."""
+    problems: int = 2048
+    """Problems of the cold start."""
+    selection: int = 128
+    """Problems of each task on which rates are chosen, behind the held-out ones."""
+    many: int = 256
+    """Samples of a problem for pass@k."""
+    minutes: float = 0.0
+    """Time after which runs under way are stopped; the same command goes on. 0: none."""
+    devices: int = 0
+    """GPUs, the jobs dealt out to them in turn; 0: every job sees all that there is."""
+    zero: RLConfig = RL
+    """Every reinforcement learning, but for what an arm changes."""
+    sft: SFTConfig = SFT
+    """Every supervised training on solutions."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that make no study."""
+        super().__post_init__()
+        if unknown := [name for name in self.only if name not in PARTS]:
+            raise UserError(f"--only {unknown[0]}: no such part; choose from {' '.join(PARTS)}")
+        check_ranges(
+            self, "--", few="[1,]", problems="[1,]", selection="[1,]", many="[1,]", minutes="[0,]",
+            devices="[0,]",
+        )  # fmt: skip
+        if not self.rates or min(self.rates) <= 0:
+            raise UserError(f"--rates {self.rates}: name learning rates above 0")
+
+    def place(self, name: str) -> str:
+        """Directory of a run."""
+        return str(Path(self.out) / name)
+
+    def weights(self, name: str) -> str:
+        """Directory of a run's checkpoints."""
+        return str(Path(self.out) / name / "checkpoints")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An arm's run: a seed, a rate, and whether it is judged on the selection split."""
+
+    config: Config
+    seed: int
+    rate: float
+    selecting: bool = False
+
+    def named(self, arm: str) -> str:
+        """The run's name."""
+        return f"select-{arm}-{self.rate:g}" if self.selecting else f"{arm}-s{self.seed}"
+
+    @property
+    def zero(self) -> RLConfig:
+        """Reinforcement learning of the base with this seed and rate."""
+        c = self.config
+        run = replace(
+            c.zero, model=c.model, seed=self.seed, data=replace(c.zero.data, seed=self.seed),
+            optimizer=replace(c.zero.optimizer, lr=self.rate),
+        )  # fmt: skip
+        return selected(run, c) if self.selecting else run
+
+
+def selected(run: RLConfig, config: Config) -> RLConfig:
+    """The run judged on the selection split of its training tasks."""
+    skip = config.zero.data.eval_count
+    sets = tuple(f"{task}{'&' if '?' in task else '?'}skip={skip}" for task in run.data.train)
+    return replace(
+        run,
+        data=replace(run.data, eval=sets, eval_count=config.selection),
+        eval=replace(run.eval, samples=max(1, run.eval.samples // 2)),
+    )
+
+
+def learning(trial: Trial, arm: str, after: str = "", **changes: Any) -> Step:
+    """Reinforcement learning of the base, or of what the run `after` has left."""
+    name, parent = trial.named(arm), trial.config.weights(after) if after else ""
+    run = replace(trial.zero, run=trial.config.place(name), parent=parent, **changes)
+    return Step(Job(name, "experiments.smollm2", run, ZERO), (after,) if after else ())
+
+
+def grpo(trial: Trial) -> Step:
+    """GRPO on accuracy alone."""
+    return learning(trial, "grpo")
+
+
+def coin(trial: Trial) -> Step:
+    """GRPO on a coin for every sample."""
+    return learning(trial, "coin", reward=trial.config.zero.reward.only(random=1.0))
+
+
+def own_samples(trial: Trial, unverified: bool) -> Step:
+    """Supervised training on the base's own samples: the right ones, or all of them."""
+    name = trial.named("unverified" if unverified else "rejection")
+    made = jobs.rejection(trial.zero, Path(trial.config.out))
+    train = rejection_sft.SFTConfig(
+        epochs=1 if unverified else 2,
+        optimizer=replace(trial.config.sft.optimizer, lr=trial.rate),
+        train=trial.config.sft.train,
+    )
+    made = replace(made, run=trial.config.place(name), unverified=unverified, sft=train)
+    return Step(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))
+
+
+def solved(config: Config, seed: int, kind: str) -> Step:
+    """The solver's examples."""
+    name = f"examples-{kind}-s{seed}"
+    made = examples.Config(
+        run=config.place(name), count=config.problems, kind=kind,
+        data=replace(config.zero.data, seed=COLD_SEED + seed),
+    )  # fmt: skip
+    return Step(Job(name, "experiments.smollm2.examples", made, examples.Config()))
+
+
+def tuned(trial: Trial, kind: str) -> list[Step]:
+    """Supervised training of the base on the solver's examples: worked, or answers alone."""
+    c, first = trial.config, solved(trial.config, trial.seed, kind)
+    name = trial.named(kind)
+    data = ConversationConfig(
+        train=(str(Path(c.place(first.job.name)) / examples.NAME),),
+        template=c.zero.data.template, too_long="drop",
+    )  # fmt: skip
+    run = replace(
+        c.sft, run=c.place(name), model=c.model, seed=trial.seed, data=data,
+        optimizer=replace(c.sft.optimizer, lr=trial.rate),
+    )  # fmt: skip
+    job = Job(name, "experiments.sft", run, sft.PRESETS["research"])
+    return [first, Step(job, (first.job.name,))]
+
+
+def judged(trial: Trial, of: str, name: str, prefill: str | None = None) -> Step:
+    """The run `of` on the sets that a reinforcement learning of it is judged on."""
+    run = replace(trial.zero, data=replace(trial.zero.data, prefill=prefill))
+    common = jobs.judging(run, run.data.eval_count, run.eval)
+    common = replace(common, data=replace(common.data, eval=run.data.eval), seed=trial.seed)
+    place = trial.config.weights(of) if of else ""
+    return Step(
+        jobs.evaluation(name, common, Path(trial.config.out), checkpoint=place),
+        (of,) if of else (),
+    )
+
+
+def many_samples(config: Config, of: str, name: str) -> Step:
+    """pass@k of the base or of a run, to k = --many, on 64 problems of each task."""
+    run = replace(config.zero, model=config.model)
+    run = replace(run, data=replace(run.data, eval=run.data.train))
+    how = replace(run.eval, samples=config.many, temperature=1.0, top_p=1.0)
+    common = jobs.judging(run, min(64, run.data.eval_count), how)
+    common = replace(common, data=replace(common.data, eval=run.data.train))
+    place = config.weights(of) if of else ""
+    return Step(
+        jobs.evaluation(name, common, Path(config.out), checkpoint=place), (of,) if of else ()
+    )
+
+
+def exploring(trial: Trial) -> list[Step]:
+    """One change at a time to the plain run that makes four updates of a rollout."""
+    zero = trial.zero
+    loss = replace(zero.loss, clip_low=0.2, clip_high=0.2)
+    train = replace(zero.train, updates_per_rollout=4)
+    updates = 4 * trial.config.zero.updates
+    steps = []
+    for name, changes in EXPLORE.items():
+        new = {"loss": loss, "rollout": zero.rollout}
+        new |= {field: replace(new[field], **values) for field, values in changes.items()}
+        steps.append(learning(trial, f"explore-{name}", train=train, updates=updates, **new))
+    return steps
+
+
+def names(steps: Sequence[Step]) -> list[str]:
+    """The names of their jobs."""
+    return [step.job.name for step in steps]

@@ -1,0 +1,126 @@
+"""What a finished run has found, as one line of JSON that can be carried away from its machine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.gates import rejection_sft
+from experiments.smollm2.arms import Config
+from r1jax.commands import evaluate
+from r1jax.run.directory import read_json, read_jsonl, write_jsonl
+from r1jax.stages.supervised import SFTConfig
+from r1jax.training.rl.config import RLConfig
+
+SETS = ("products", "sums", "arithmetic", "three terms", "letters")
+TRAINED = SETS[:2]
+COURSE = {
+    "accuracy": "reward/accuracy",
+    "tokens": "completion/length_mean",
+    "truncated": "completion/truncated_frac",
+    "entropy": "policy/entropy",
+    "same": "group/zero_std_frac",
+}
+KEPT = ("pass_at_1", "pass_at", "format", "length_mean", "truncated", "pass_at_1_ci")
+DIGITS = 5
+TEXTS = 6
+
+
+def read(config: Config) -> dict[str, dict[str, Any]]:
+    """What is known, by the name of the run."""
+    path = Path(config.figures)
+    return {row["name"]: row for row in read_jsonl(path)} if path.exists() else {}
+
+
+def write(config: Config, figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """The file anew, in one step."""
+    path = Path(config.figures)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, figures.values())
+
+
+def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
+    """The line of a finished run: its sets before and after, its course, what it cost."""
+    where, found = out / name, {"name": name}
+    if isinstance(job, evaluate.Config):
+        return found | {"after": sides(read_json(where / "eval.json")), "texts": texts(where)}
+    summary = read_json(where / "summary.json")
+    found["seconds"] = round(summary["wall_seconds"], 1)
+    if isinstance(job, (RLConfig, rejection_sft.Config)):
+        records = read_json(where / "eval.json")
+        last = max(record["update"] for record in records)
+        found |= {
+            "before": sides(r for r in records if r["update"] == 0),
+            "after": sides(r for r in records if r["update"] == last),
+            "texts": summary["transcripts"][:TEXTS],
+        }
+    if isinstance(job, (RLConfig, rejection_sft.Config, SFTConfig)):
+        rows = read_jsonl(where / "metrics.jsonl")
+        tokens = rows[-1].get("data/tokens_seen", 0)
+        found |= {"updates": len(rows), "rate": rate(job), "trained_tokens": round(tokens)}
+    if isinstance(job, RLConfig):
+        found["course"] = course(rows)
+        size = job.rollout.prompts * job.rollout.group
+        found["sampled_tokens"] = round(size * sum(found["course"]["tokens"]))
+    if isinstance(job, rejection_sft.Config):
+        found["drawn"], found["kept"] = summary["drawn"], summary["kept"]
+    return found
+
+
+def rate(job: RLConfig | SFTConfig | rejection_sft.Config) -> float:
+    """The peak learning rate of a run."""
+    optimizer = job.sft.optimizer if isinstance(job, rejection_sft.Config) else job.optimizer
+    return optimizer.lr
+
+
+def sides(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The numbers of every set by its name, in the order of the sets."""
+    named = {}
+    for name, record in zip(SETS, records, strict=False):
+        kept = {key: record[key] for key in KEPT}
+        kept["cons"] = record[f"cons_at_{record['samples']}"]
+        kept["samples"] = record["samples"]
+        kept["right"] = [row["correct"] for row in record["per_problem"]]
+        named[name] = rounded(kept)
+    return named
+
+
+def course(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """What the rollouts said of the policy, one number for each."""
+    firsts = [next(group) for _, group in itertools.groupby(rows, key=lambda r: r["rollout"])]
+    return {
+        name: rounded([row[key] for row in firsts])
+        for name, key in COURSE.items()
+        if firsts and key in firsts[0]
+    }
+
+
+def texts(where: Path) -> list[dict[str, Any]]:
+    """The first sample of the first problems."""
+    rows = read_jsonl(where / "completions.jsonl")
+    return [
+        {"question": row["question"], "answer": row["gold"],
+         "after": {"text": row["text"], "correct": row["lenient"]}}
+        for row in rows if row["sample"] == 0
+    ][:TEXTS]  # fmt: skip
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to a few digits, in whatever holds them."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, Mapping):
+        return {key: rounded(v) for key, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def score(found: Mapping[str, Any], key: str = "after") -> float:
+    """pass@1 in percent, the mean of the trained tasks."""
+    return 100 * sum(found[key][name]["pass_at_1"] for name in TRAINED) / len(TRAINED)
+
+
+def truncated(found: Mapping[str, Any]) -> float:
+    """The larger share of cut completions of the trained tasks."""
+    return max(found["after"][name]["truncated"] for name in TRAINED)

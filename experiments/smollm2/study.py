@@ -1,0 +1,234 @@
+"""What R1-Zero and a cold start teach a real language model, SmolLM2-135M-Instruct.
+
+    python -m experiments.smollm2.study --jobs 3 --memory-fraction 0.3 --minutes 9.5
+    python -m experiments.smollm2.page
+
+Every arm chooses its rate from the same grid on a selection split; then come GRPO beside a coin,
+supervised training on own samples, the cold start and the answers alone with GRPO behind them, what
+a thought is worth, and what keeps exploration alive. What is asked, by which bars and statistics,
+was fixed before the first run and stands in docs/real_model.md. About 15 minutes on four H100 with
+three runs on each (JAX_COMPILATION_CACHE_DIR spares all but the first the compilation). What is
+finished is not run again, what was stopped goes on; `--figures`, a line for each run, is all that
+has to be kept: a run that has its line is made again only where another needs its weights.
+`--preset smoke` runs everything in miniature with the embedded base on a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from experiments.claims.runs import Step
+from experiments.gates import jobs
+from experiments.smollm2 import arms, figures
+from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
+from r1jax.commands import cli
+from r1jax.training.rl.config import EvalSchedule
+
+CUT = 0.05  # share of cut completions above which an arm is void
+Figures = dict[str, dict[str, Any]]
+Rates = Mapping[str, float]
+
+EMPTY = "<think>\n\n</think>\n<answer>"
+"""The beginning of an answer whose thought was left empty."""
+
+
+def single(trial: Trial) -> dict[str, list[Step]]:
+    """The arms that begin at the base and need no other, with the runs of a trial."""
+    return {
+        "grpo": [arms.grpo(trial)],
+        "coin": [arms.coin(trial)],
+        "worked": ending(trial, "worked"),
+        "answer": ending(trial, "answer"),
+        "rejection": [arms.own_samples(trial, unverified=False)],
+        "unverified": [arms.own_samples(trial, unverified=True)],
+    }
+
+
+def chained(trial: Trial, rates: Rates) -> dict[str, list[Step]]:
+    """Solutions first, then GRPO: `rates` are those of the supervised arms."""
+    steps = {}
+    for kind in ("answer", "worked"):
+        before = replace(trial, rate=rates[kind], selecting=False)
+        first = arms.tuned(before, kind)
+        steps[f"{kind}-grpo"] = [*first, arms.learning(trial, f"{kind}-grpo", before.named(kind))]
+    return steps
+
+
+def ending(trial: Trial, kind: str) -> list[Step]:
+    """Supervised training on solutions, and what it is worth."""
+    steps = arms.tuned(trial, kind)
+    name = trial.named(kind)
+    return [*steps, arms.judged(trial, name, f"judge-{name}")]
+
+
+def selecting(config: Config) -> Iterator[Trial]:
+    """The trials that choose a rate."""
+    for rate in config.rates:
+        yield Trial(config, SELECTION_SEED, rate, selecting=True)
+
+
+def seeded(config: Config, rate: float, count: int) -> Iterator[Trial]:
+    """The trials of an arm whose rate is known."""
+    for seed in range(count):
+        yield Trial(config, seed, rate)
+
+
+def chosen(config: Config, found: Figures, arm: str) -> float | None:
+    """The rate that did best on the selection split; None until all that can be is known.
+
+    Where completions were cut the rate does not count, unless they were with every rate.
+    """
+    prefix = "judge-" if arm in ("worked", "answer") else ""
+    tried = {t.rate: found.get(prefix + t.named(arm)) for t in selecting(config)}
+    if None in tried.values():
+        return None
+    whole = {r: f for r, f in tried.items() if figures.truncated(f) <= CUT} or tried
+    return max(whole, key=lambda r: figures.score(whole[r]))
+
+
+def select(config: Config, found: Figures) -> list[Step]:
+    """All rates of the arms that begin at the base."""
+    return [s for t in selecting(config) for steps in single(t).values() for s in steps]
+
+
+def main_arms(config: Config, found: Figures) -> list[Step]:
+    """GRPO and the coin, then rates of the chains, then the arms that are described only."""
+    steps: list[Step] = []
+    rates = {arm: chosen(config, found, arm) for arm in single(next(selecting(config)))}
+    known = {arm: rate for arm, rate in rates.items() if rate is not None}
+    for seed in range(config.seeds):
+        steps += [s for arm in ("grpo", "coin") if arm in known
+                  for s in single(Trial(config, seed, known[arm]))[arm]]  # fmt: skip
+    if {"worked", "answer"} <= known.keys():
+        for trial in selecting(config):
+            # What a rate of GRPO is tried on is the cold start of the selection's own seed.
+            for kind in ("answer", "worked"):
+                before = Trial(config, SELECTION_SEED, known[kind], selecting=True)
+                name = f"{kind}-grpo"
+                steps.append(arms.learning(trial, name, before.named(kind)))
+    for arm in ("worked", "rejection", "unverified", "answer"):
+        if arm in known:
+            for trial in seeded(config, known[arm], config.few):
+                steps += single(trial)[arm]
+    return steps
+
+
+def chains(config: Config, found: Figures) -> list[Step]:
+    """Answers or worked solutions, then GRPO."""
+    kinds = ("answer", "worked")
+    rates = {k: chosen(config, found, k) for k in (*kinds, *(f"{k}-grpo" for k in kinds))}
+    if None in rates.values():
+        return []
+    steps = []
+    for seed in range(config.seeds):
+        for kind in kinds:
+            trial = Trial(config, seed, rates[f"{kind}-grpo"])
+            steps += chained(trial, rates)[f"{kind}-grpo"]
+    return steps
+
+
+def thought(config: Config, found: Figures) -> list[Step]:
+    """The cold start with GRPO when its thought is left empty, and pass@k."""
+    steps = []
+    for seed in range(config.seeds):
+        trial, name = Trial(config, seed, config.rates[0]), f"worked-grpo-s{seed}"
+        if name in found:
+            steps.append(arms.judged(trial, name, f"empty-{name}", prefill=EMPTY))
+    steps.append(arms.many_samples(config, "", "many-base"))
+    for seed in range(config.few):
+        of = [name for arm in ("grpo", "worked-grpo") if (name := f"{arm}-s{seed}") in found]
+        steps += [arms.many_samples(config, name, f"many-{name}") for name in of]
+    return steps
+
+
+def explore(config: Config, found: Figures) -> list[Step]:
+    """One change at a time, at GRPO's rate."""
+    rate = chosen(config, found, "grpo")
+    if rate is None:
+        return []
+    return [s for t in seeded(config, rate, config.few) for s in arms.exploring(t)]
+
+
+PLANS: dict[str, Callable[[Config, Figures], list[Step]]] = {
+    "select": select, "main": main_arms, "chains": chains, "thought": thought, "explore": explore,
+}  # fmt: skip
+
+
+def wanted(steps: Sequence[Step], found: Figures, config: Config) -> dict[str, Step]:
+    """The runs without a line, and those whose weights one of them needs."""
+    every = {step.job.name: step for step in steps}
+    todo = [name for name in every if name not in found]
+    for name in todo:  # grows as it is walked
+        todo += [first for first in every[name].after if first in every and first not in todo]
+    return {name: every[name] for name in every if name in todo}
+
+
+def perform(config: Config, part: str, found: Figures, until: float | None) -> list[str]:
+    """Runs a part, adds what is finished to `found` and to the file; names what failed."""
+    todo = wanted(PLANS[part](config, found), found, config)
+    after = {name: step.after for name, step in todo.items()}
+    print(f"{part}: {len(todo)} runs", flush=True)
+    tasks = [step.job for step in todo.values()]
+    failed = jobs.perform(tasks, config, after, config.devices, until)
+    for job in tasks:
+        if job.name not in found and job.finished(Path(config.out)):
+            found[job.name] = figures.figure(job.name, job.config, Path(config.out))
+    figures.write(config, found)
+    return failed
+
+
+def main(config: Config) -> None:
+    """Runs what has no line yet, part by part; UserError when a run failed."""
+    started = time.monotonic()
+    until = started + 60 * config.minutes if config.minutes else None
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    found, failed = figures.read(config), []
+    for part in config.only:
+        if until is None or time.monotonic() < until:
+            failed += perform(config, part, found, until)
+    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
+    jobs.complain(failed, config)
+
+
+_FULL = Config()
+SMOKE = replace(
+    _FULL,
+    out="runs/smollm2-smoke",
+    figures="runs/smollm2-smoke/figures.jsonl",
+    model="embedded",
+    seeds=2,
+    few=1,
+    rates=(1e-4,),
+    problems=32,
+    selection=4,
+    many=4,
+    zero=replace(
+        _FULL.zero,
+        updates=2,
+        data=replace(
+            _FULL.zero.data, template="mini", eval_count=4,
+            train=("reasoning_gym:chain_sum?max_terms=2&max_digits=1",) * 2,
+        ),
+        rollout=replace(
+            _FULL.zero.rollout, prompts=8, group=16, slots=64, prefill=4, max_prompt=128,
+            max_tokens=32, dtype="float32",
+        ),
+        reward=replace(_FULL.zero.reward, workers=0),
+        train=replace(
+            _FULL.zero.train, rows=2, width=192, max_segments=4, dtype="float32", remat="none"
+        ),
+        eval=EvalSchedule(every=0, samples=2, greedy=False),
+    ),
+    sft=replace(
+        _FULL.sft, epochs=1, batch=8,
+        train=replace(_FULL.sft.train, rows=2, width=256, dtype="float32", remat="none"),
+    ),
+)  # fmt: skip
+"""Every run in seconds, to see that all of it works; what it finds means nothing."""
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, Config(), description=__doc__, presets={"smoke": SMOKE}))
