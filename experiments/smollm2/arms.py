@@ -182,7 +182,7 @@ def solved(config: Config, seed: int, kind: str) -> Step:
     name = f"examples-{kind}-s{seed}"
     made = examples.Config(
         run=config.place(name), count=config.problems, kind=kind,
-        data=replace(config.zero.data, seed=COLD_SEED + seed),
+        train=config.zero.data.train, seed=COLD_SEED + seed,
     )  # fmt: skip
     return Step(Job(name, "experiments.smollm2.examples", made, examples.Config()))
 

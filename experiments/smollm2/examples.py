@@ -11,12 +11,12 @@ Seconds on a CPU. Leaves examples.jsonl (prompt, completion) and summary.json.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from experiments.smollm2.solver import solve
 from r1jax.commands import cli
-from r1jax.data import DataConfig, ProblemStream
+from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.presets.smollm2 import TASKS
 from r1jax.run.directory import write_jsonl
@@ -36,13 +36,15 @@ class Config(PlaceFlags):
     """Problems taken."""
     kind: Literal["worked", "answer"] = "worked"
     """Thought and answer, or the answer alone."""
-    data: DataConfig = field(default_factory=lambda: replace(DataConfig(), train=TASKS))
-    """The problems, under --data.train and --data.seed."""
+    train: tuple[str, ...] = TASKS
+    """Sources of the problems, in equal shares."""
+    seed: int = 0
+    """Seed of the problems' generation."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", count="[1,]")
+        check_ranges(self, "--", count="[1,]", seed="[0,]")
 
 
 def main(config: Config) -> None:
@@ -53,8 +55,7 @@ def main(config: Config) -> None:
         rows = list(examples(config))
         if not rows:
             raise UserError(
-                "--data.train: the solver reads none of these problems; use --data.train "
-                + " ".join(TASKS)
+                "--train: the solver reads none of these problems; use " + " ".join(TASKS)
             )
         write_jsonl(run.path / NAME, rows)
         run.finish({"problems": config.count, "solved": len(rows)}, f"{len(rows)} examples")
@@ -62,7 +63,8 @@ def main(config: Config) -> None:
 
 def examples(config: Config) -> Iterator[dict[str, str]]:
     """A prompt with its completion for every problem that the solver can read."""
-    for problem in ProblemStream(config.data).take(0, config.count):
+    stream = ProblemStream(TrainDataConfig(train=config.train, seed=config.seed))
+    for problem in stream.take(0, config.count):
         solution = solve(problem.question)
         if solution:
             text = solution.worked if config.kind == "worked" else solution.bare
