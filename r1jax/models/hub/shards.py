@@ -9,7 +9,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.models.hub import blocks
 from r1jax.models.hub.keys import shown
 from r1jax.models.row import Row, flipped
 from r1jax.models.table import table
@@ -59,6 +60,7 @@ class Stored:
     name: str
     path: Path
     view: Any  # safetensors' slice
+    scales: Stored | None = None  # of the blocks of a matrix in FP8
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,8 +69,11 @@ class Stored:
 
     @property
     def dtype(self) -> str:
-        """One of DTYPES; UserError where weights are stored in another way."""
-        dtype = self.view.get_dtype()
+        """One of DTYPES, for a scaled matrix that of what it stands for.
+
+        UserError where weights are stored in another way.
+        """
+        dtype = "BF16" if self.scales else self.view.get_dtype()
         if dtype not in DTYPES:
             raise UserError(
                 f"{self.path}: tensor {self.name} is stored as {dtype}; only {', '.join(DTYPES)} "
@@ -77,9 +82,15 @@ class Stored:
         return dtype
 
     def read(self, spans: tuple[tuple[int, int], ...]) -> np.ndarray:
-        """The part between (start, stop) of every dimension."""
+        """The part between (start, stop) of every dimension; f32 of a scaled matrix."""
+        part = tuple(slice(*span) for span in spans)
+        if self.view.get_dtype() in blocks.DTYPES:
+            found = blocks.mapped(self.path, self.name)[part]
+            if self.scales is None:
+                return found
+            return blocks.scaled(found, spans, self.scales.read(blocks.covering(spans)))
         try:
-            return self.view[tuple(slice(*span) for span in spans)]
+            return self.view[part]
         except (SafetensorError, OSError) as error:
             raise UserError(f"{self.path}: tensor {self.name} cannot be read ({error})") from error
 
@@ -102,7 +113,25 @@ def opened(directory: Path) -> Iterator[dict[str, Stored]]:
         for name, path in promised.items():
             if name not in stored or stored[name].path != path:
                 raise UserError(f"{path}: tensor {name} is missing, though {INDEX} names it")
-        yield stored
+        yield _with_scales(stored)
+
+
+def _with_scales(stored: dict[str, Stored]) -> dict[str, Stored]:
+    """Matrices in FP8 joined to their scales, which are no tensors of their own then."""
+    joined = dict(stored)
+    for name, tensor in stored.items():
+        scales = stored.get(name + blocks.SCALES)
+        if tensor.view.get_dtype() != blocks.WEIGHTS or scales is None:
+            continue
+        if len(tensor.shape) != 2 or scales.shape != blocks.scales_shape(tensor.shape):
+            raise UserError(
+                f"{scales.path}: tensor {scales.name} has shape {list(scales.shape)}; "
+                f"{list(tensor.shape)} in blocks of {blocks.BLOCK} has "
+                f"{list(blocks.scales_shape(tensor.shape))}"
+            )
+        joined[name] = replace(tensor, scales=scales)
+        del joined[scales.name]
+    return joined
 
 
 def _index(directory: Path) -> dict[str, Path]:
