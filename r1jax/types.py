@@ -123,7 +123,14 @@ class Quantile:
     counts: jax.Array  # f32[bins], see `r1jax.losses.quantile`
 
 
-Metrics = dict[str, Mean | Max | Quantile]
+@struct.dataclass
+class Load:
+    """How many tokens chose each expert; the metric is the most of a layer over its mean."""
+
+    counts: jax.Array  # f32[layers, experts]
+
+
+Metrics = dict[str, Mean | Max | Quantile | Load]
 Loss = Callable[[Stats, Batch], tuple[jax.Array, Metrics]]
 """The loss contract: (stats, batch) -> (additive share of the update's loss, metrics)."""
 

@@ -54,6 +54,17 @@ class Experts:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """A module that predicts one token further (`r1jax.models.ahead`); what is here is training's.
+
+    It stands in no config.json.
+    """
+
+    weight: float = 0.0  # of its loss
+    alone: bool = True  # whether the model below learns nothing from that
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Shape of a decoder; static under jit, so every field is hashable.
 
@@ -83,6 +94,7 @@ class ModelConfig:
     latent: Latent | None = None
     experts: Experts | None = None
     dense_layers: int = 0  # before those with experts
+    ahead: Ahead | None = None
     tied: bool = True
     bos_id: int | None = None
     eos_ids: tuple[int, ...] = ()
@@ -185,7 +197,7 @@ def _experts(config: ModelConfig, experts: Experts) -> dict[str, Any]:
         "topk_group": experts.groups_kept,
         "routed_scaling_factor": experts.scale,
         "norm_topk_prob": experts.normed,
-        "num_nextn_predict_layers": 0,
+        "num_nextn_predict_layers": int(config.ahead is not None),
         # What other readers than transformers ask for.
         "scoring_func": "sigmoid",
         "topk_method": "noaux_tc",

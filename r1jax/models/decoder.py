@@ -19,7 +19,7 @@ from r1jax.models.decoding.cache import Cache
 from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.models.decoding.few_rows import joined, laid_out, wanted
 from r1jax.models.decoding.quantized import WeightFormat, quantized
-from r1jax.models.layers import Layer, rms_norm, rope_tables
+from r1jax.models.layers import Layer, Tables, rms_norm, rope_tables
 from r1jax.models.lora import merge
 from r1jax.types import Params
 
@@ -59,15 +59,13 @@ def forward_told(
     assert tokens.shape == positions.shape == segments.ids.shape, (tokens.shape, positions.shape)
     tables = rope_tables(c, positions, segments)
     look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
-    x = constrain(_stream(look_up(params["embed"], tokens)), mesh, "batch", None, None)  # [B, T, d]
+    x = constrain(stream(look_up(params["embed"], tokens)), mesh, "batch", None, None)  # [B, T, d]
 
     def run(x: jax.Array, stack: Params, attention: Any, ffn: Any) -> tuple[jax.Array, kinds.Told]:
-        def block(x: jax.Array, layer: Layer) -> tuple[jax.Array, kinds.Told]:
-            x = x + attention.full(c, layer, x, tables, segments, mesh, kernel)[0]
-            y, told = ffn.run(c, layer, x, segments, mesh)
-            return constrain(x + y, mesh, "batch", None, None), told
+        def one(x: jax.Array, layer: Layer) -> tuple[jax.Array, kinds.Told]:
+            return block(c, layer, x, tables, segments, mesh, kernel, attention, ffn)
 
-        return jax.lax.scan(_rematerialise(block, remat), x, stack, unroll=unroll or True)
+        return jax.lax.scan(rematerialised(one, remat), x, stack, unroll=unroll or True)
 
     told = []
     for stack, records in zip(params["stacks"], kinds.of_stacks(c), strict=True):
@@ -76,7 +74,7 @@ def forward_told(
     return rms_norm(x, params["norm"], c.rms_eps), tuple(told)
 
 
-def _stream(x: jax.Array) -> jax.Array:
+def stream(x: jax.Array) -> jax.Array:
     """The residual stream's beginning, in f32 whatever the arithmetic.
 
     All layers add to it: in 16 bits each sum rounds all that was said before, in sampler and
@@ -85,14 +83,32 @@ def _stream(x: jax.Array) -> jax.Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _rematerialise(block: Any, remat: Remat) -> Any:
+def block(
+    c: ModelConfig,
+    layer: Layer,
+    x: jax.Array,
+    tables: Tables,
+    segments: attn.Segments,
+    mesh: Mesh | None,
+    kernel: str,
+    attention: kinds.Attention,
+    ffn: kinds.FeedForward,
+) -> tuple[jax.Array, kinds.Told]:
+    """One layer on whole rows x[B, T, d_model], and what it tells."""
+    x = x + attention.full(c, layer, x, tables, segments, mesh, kernel)[0]
+    y, told = ffn.run(c, layer, x, segments, mesh)
+    return constrain(x + y, mesh, "batch", None, None), told
+
+
+def rematerialised(run: Any, remat: Remat) -> Any:
+    """A layer's function that keeps for the backward pass what `remat` says."""
     if remat == "none":
-        return block
+        return run
     policies = {
         "full": jax.checkpoint_policies.nothing_saveable,
         "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     }
-    return jax.checkpoint(block, policy=policies[remat], prevent_cse=False)
+    return jax.checkpoint(run, policy=policies[remat], prevent_cse=False)
 
 
 def head(params: Params) -> jax.Array:
@@ -116,11 +132,12 @@ def unstack(
 
     Matrices that meet the same activations stand side by side in one: a decode step reads few
     rows, and one large product comes nearer to the memory's rate than two. They stay apart where
-    the mesh cuts them by columns, which would be others than the heads'. On GPUs they are
+    the mesh cuts them by columns, which would be others than the heads'. The module ahead is left
+    out. On GPUs they are
     `few_rows.laid_out`. `weights` may ask for the layers' matrices in 8 bits (embedding and head
     keep `dtype`); raises UserError where a kind of layer has no bounds for that.
     """
-    cast = kinds.cast(merge(params), dtype)
+    cast = kinds.cast(merge({k: v for k, v in params.items() if k != "ahead"}), dtype)
     if weights == "float8":
         kinds.eight_bit(c, cast)
     whole = mesh is None or not cuts_columns(mesh)
@@ -157,7 +174,7 @@ def prefill(
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     segments = attn.Segments(ids, 1)
     tables = rope_tables(c, positions, segments)
-    x = constrain(_stream(weights["embed"][tokens]), mesh, "batch", None, None)  # [P, T, d_model]
+    x = constrain(stream(weights["embed"][tokens]), mesh, "batch", None, None)  # [P, T, d_model]
     left = []
     for layer, (attention, ffn) in zip(weights["stacks"], kinds.of_layers(c), strict=True):
         mixed, kept = attention.full(c, layer, x, tables, segments, mesh, "auto")
@@ -185,7 +202,7 @@ def decode_step(
     """
     assert tokens.shape == positions.shape == (cache.slots,), (tokens.shape, cache.slots)
     tables = rope_tables(c, positions)
-    x = constrain(_stream(weights["embed"][tokens]), mesh, "slots", None)  # [S, d_model]
+    x = constrain(stream(weights["embed"][tokens]), mesh, "slots", None)  # [S, d_model]
     layer_caches = []
     layers = zip(weights["stacks"], cache.layers, kinds.of_layers(c), strict=True)
     for layer, layer_cache, (attention, ffn) in layers:

@@ -17,7 +17,7 @@ from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import Layer, linear, rms_norm, swiglu
 from r1jax.models.row import Matrices, Row, matrix, output_std
-from r1jax.types import Batch, Max, Mean, Metrics, segment_members
+from r1jax.types import Batch, Load, Mean, Metrics, segment_members
 
 
 def rows(c: ModelConfig) -> dict[str, Row]:
@@ -128,12 +128,9 @@ def share(c: ModelConfig, told: dict[str, jax.Array], batch: Batch) -> tuple[jax
     """α·Σ balance over layers and sequences / sequences of the update, and how experts are used."""
     total, layers = jnp.sum(told["balance"]), told["balance"].shape[0]
     sequences = jnp.sum(told["balance"][0] > 0) * layers
-    load = told["load"]  # f32[layers, experts]
-    most = jnp.max(load / jnp.maximum(jnp.mean(load, axis=-1, keepdims=True), 1e-9))
     metrics = {
         "experts/balance": Mean(total, sequences * 1.0),
-        "experts/load_max": Max(most),
-        "experts/unused_frac": Mean(jnp.sum(load == 0) * 1.0, load.size * jnp.ones(())),
+        "experts/load_max": Load(told["load"]),
     }
     return c.experts.balance * total / batch.n_sequences, metrics
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.mesh import constrain, over_rows
+from r1jax.models import ahead, decoder, kinds
 from r1jax.models import attention as attn
-from r1jax.models import decoder, kinds
 from r1jax.models.config import ModelConfig
 from r1jax.types import Batch, Params, Stats
 
@@ -31,14 +31,27 @@ def score(
 
     Both f32[B, T] at `temperature`, aligned with the token itself; column 0 of a segment is
     predicted by nothing and holds 0 (it is never in the mask). Compute runs in params' dtype.
-    Beside them what the layers tell, for `kinds.with_auxiliary`.
+    Beside them what the layers tell, for `kinds.with_auxiliary`, and where the module ahead is to
+    learn, its log p of every token given all but the one before: {"ahead": f32[B, T]}.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
     hidden, told = decoder.forward_told(
         params, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
-    return score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh), told
+    stats = score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)
+    if c.ahead is None or not c.ahead.weight:
+        return stats, told
+    if c.ahead.alone:
+        params, hidden = ahead.alone(params, hidden)
+    further = ahead.forward(
+        params, c, hidden, batch.tokens, batch.positions, segments,
+        mesh=mesh, remat=remat, kernel=kernel,
+    )  # fmt: skip
+    logp = token_stats(
+        further[:, :-2], decoder.head(params), batch.tokens[:, 2:], temperature, chunk, mesh
+    ).logp
+    return stats, (*told, {"ahead": aligned(logp, batch, 2)})
 
 
 def score_hidden(
@@ -58,11 +71,11 @@ def score_hidden(
     return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
 
 
-def aligned(x: jax.Array, batch: Batch) -> jax.Array:
-    """f32[B, T - 1] of the positions that predict, as f32[B, T] of the tokens predicted."""
-    # A segment's first token is predicted by the segment before it, or by padding: 0 there.
-    inside = (batch.positions > 0) & (batch.segment_ids > 0)
-    return jnp.where(inside, jnp.pad(x, ((0, 0), (1, 0))), 0.0)
+def aligned(x: jax.Array, batch: Batch, steps: int = 1) -> jax.Array:
+    """f32[B, T - steps] of the positions that predict, as f32[B, T] of the tokens predicted."""
+    # A segment's first tokens are predicted by the segment before it, or by padding: 0 there.
+    inside = (batch.positions >= steps) & (batch.segment_ids > 0)
+    return jnp.where(inside, jnp.pad(x, ((0, 0), (steps, 0))), 0.0)
 
 
 def token_stats(

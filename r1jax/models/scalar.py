@@ -33,8 +33,8 @@ def rows(c: ModelConfig, lora: LoraConfig | None = None) -> Rows:
 
 
 def body(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The decoder without its matrix of logits, which a reward model has no use for."""
-    return {name: leaf for name, leaf in params.items() if name != "head"}
+    """The decoder without what a reward model has no use for: logits, and a token further."""
+    return {name: leaf for name, leaf in params.items() if name not in ("head", "ahead")}
 
 
 def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params:

@@ -14,11 +14,13 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.models.config import ModelConfig, Stack
 from r1jax.models.kinds import ATTENTION, FEED_FORWARD
-from r1jax.models.row import Row
+from r1jax.models.row import Row, matrix
 from r1jax.types import Params
 
 
-def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
+def _stack(
+    c: ModelConfig, stack: Stack, first: int, beside: dict[str, Row] | None = None
+) -> dict[str, Row]:
     attention, ffn = ATTENTION[stack.attention], FEED_FORWARD[stack.ffn]
     wide = attention.matrices.wide + ffn.matrices.wide
     return {
@@ -31,8 +33,20 @@ def _stack(c: ModelConfig, stack: Stack, first: int) -> dict[str, Row]:
             first=first,
             wide=name in wide,
         )
-        for name, row in (attention.rows(c) | ffn.rows(c)).items()
+        for name, row in (attention.rows(c) | ffn.rows(c) | (beside or {})).items()
     }
+
+
+def _ahead(c: ModelConfig) -> dict[str, Row]:
+    """A layer behind the last, of its kinds, with what joins it to the model."""
+    d = c.d_model
+    beside = {
+        "embed_norm": Row((d,), (None,), "enorm.weight"),
+        "hidden_norm": Row((d,), (None,), "hnorm.weight"),
+        "project": matrix(2 * d, d, ("embed", None), "eh_proj", c.init_std),
+        "norm": Row((d,), (None,), "shared_head.norm.weight"),
+    }
+    return _stack(c, replace(c.stacks[-1], layers=1), c.n_layers, beside)
 
 
 def table(c: ModelConfig) -> dict[str, Any]:
@@ -49,6 +63,8 @@ def table(c: ModelConfig) -> dict[str, Any]:
         rows["head"] = Row(
             (c.d_model, c.vocab_size), ("embed", "vocab"), "lm_head.weight", c.init_std, True
         )
+    if c.ahead is not None:
+        rows["ahead"] = _ahead(c)
     return jax.tree.map(lambda row: _renamed(row, c.renames), rows)
 
 
@@ -97,18 +113,26 @@ def init(model: ModelConfig | Rows, key: jax.Array, dtype: Any = jnp.float32) ->
     return structure.unflatten([one(i, row) for i, row in enumerate(rows)])
 
 
-def count(c: ModelConfig) -> int:
-    """Number of parameters."""
-    return sum(math.prod(row.shape) for row in jax.tree.leaves(table(c)))
+def count(model: ModelConfig | Rows) -> int:
+    """Number of parameters, of a model without its module ahead."""
+    rows = table(replace(model, ahead=None)) if isinstance(model, ModelConfig) else model
+    return sum(math.prod(row.shape) for row in jax.tree.leaves(rows))
 
 
 def active(c: ModelConfig) -> int:
-    """Number of parameters that one token meets: of experts, those it chooses."""
+    """Of these, how many one token meets: of experts, those it chooses."""
     met = c.experts.chosen / c.experts.count if c.experts else 1.0
-    rows = jax.tree.leaves(table(c))
+    rows = jax.tree.leaves(table(replace(c, ahead=None)))
     return round(sum(math.prod(r.shape) * (met if "experts" in r.axes else 1.0) for r in rows))
 
 
 def decay_mask(model: ModelConfig | Rows) -> Params:
-    """True where weight decay applies: matrices and the embedding, no norms, no biases."""
-    return jax.tree.map(lambda row: len(row.shape) - row.stacked >= 2, rows_of(model))
+    """True where weight decay applies: matrices and the embedding, no norms, no biases.
+
+    Nor the module ahead, which many runs do not train.
+    """
+    rows = rows_of(model)
+    mask = jax.tree.map(lambda row: len(row.shape) - row.stacked >= 2, rows)
+    if "ahead" in rows:
+        mask["ahead"] = jax.tree.map(lambda _: False, rows["ahead"])
+    return mask

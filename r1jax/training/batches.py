@@ -16,6 +16,7 @@ from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
 from r1jax.errors import check_ranges
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
+from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.types import COLUMNS, Batch, Params
 
 PerToken = Callable[[Params, Batch], jax.Array]
@@ -24,7 +25,7 @@ PerToken = Callable[[Params, Batch], jax.Array]
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """How a batch is cut and computed; none of it changes what is computed."""
+    """How a batch is cut and computed; but for `auxiliary`, none of it changes what is computed."""
 
     rows: int = 8
     """Packed rows per micro-batch."""
@@ -44,6 +45,8 @@ class ComputeConfig:
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
     """Attention kernel; auto takes cuDNN on a CUDA device in 16 bits."""
+    auxiliary: AuxiliaryConfig = AuxiliaryConfig()
+    """Losses of the model's own parts."""
 
     least_chunk: ClassVar[int] = 1
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from r1jax.losses.quantile import p99
-from r1jax.types import Max, Mean, Metrics, Quantile
+from r1jax.types import Load, Max, Mean, Metrics, Quantile
 
 
 def _is_metric(x: Any) -> bool:
-    return isinstance(x, (Mean, Max, Quantile))
+    return isinstance(x, (Mean, Max, Quantile, Load))
 
 
 def neutral(shapes: Metrics) -> Metrics:
@@ -38,11 +39,14 @@ def combine(a: Metrics, b: Metrics) -> Metrics:
 
 
 def finish(metrics: Metrics) -> dict[str, float]:
-    """Plain numbers: means divided out, maxima as they are, percentiles read off."""
+    """Plain numbers: means divided out, maxima as they are, percentiles and loads read off."""
 
-    def one(x: Mean | Max | Quantile) -> float:
+    def one(x: Mean | Max | Quantile | Load) -> float:
         if isinstance(x, Quantile):
             return p99(x.counts)
+        if isinstance(x, Load):
+            mean = np.maximum(np.mean(x.counts, axis=-1), 1e-9)
+            return float(np.max(np.max(x.counts, axis=-1) / mean))
         return float(x.value) if isinstance(x, Max) else float(x.sum) / max(float(x.count), 1e-9)
 
     return {name: one(x) for name, x in metrics.items()}

@@ -13,7 +13,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.models import kinds, table
+from r1jax.models import ahead, kinds, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import cast
 from r1jax.models.logp import score
@@ -21,6 +21,7 @@ from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
 from r1jax.training import loss_scale
+from r1jax.training.auxiliary import balanced
 from r1jax.training.batches import ComputeConfig, PerToken, abstract_batch, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
@@ -114,12 +115,13 @@ def make_functions(
     The share is the loss's, which knows nothing of layers, and what layers add of their own.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
+    c = compute.auxiliary.applied(c, bool(lora))
     run_score = make_score_told(c, mesh, compute, temperature)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
         # i32[B, T] tokens -> f32[B, T] log-probabilities -> f32[], divided by the update's totals.
         stats, told = run_score(join(params, base, lora), batch)
-        return kinds.with_auxiliary(c, told, batch, *loss(stats, batch))
+        return ahead.with_auxiliary(c, told, batch, *loss(stats, batch))
 
     base = table.abstract(c) if lora else None
     return functions_of(share, trained_rows(c, lora), mesh, compute, optimizer, base)
@@ -184,23 +186,26 @@ def functions_of(
         metrics=jax.tree.map(lambda _: whole, jax.eval_shape(start).metrics),
         scale=whole if loss_scale.scale_of(state.opt_state) is not None else None,
     )
+    step = functools.partial(apply, optimizer, router_step=compute.auxiliary.router_step)
     return Functions(
         start=jax.jit(start, out_shardings=where),
         accumulate=jax.jit(accumulate, donate_argnums=1, out_shardings=where),
-        apply=jax.jit(
-            functools.partial(apply, optimizer), donate_argnums=0, out_shardings=(state, None)
-        ),
+        apply=jax.jit(step, donate_argnums=0, out_shardings=(state, None)),
         columns=lambda: asked()[0],
     )
 
 
 def apply(
-    optimizer: optax.GradientTransformation, state: TrainState, total: Accumulator
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    total: Accumulator,
+    router_step: float = 0.0,
 ) -> tuple[TrainState, Metrics]:
-    """One optimizer step; a non-finite loss or gradient leaves weights and moments as they were.
+    """One optimizer step, and `auxiliary.balanced`'s.
 
-    Where a loss scale was too high for float16, the update is skipped as well, but the scale is to
-    blame and falls: these do not count towards `TrainState.skipped`, which ends a run.
+    A non-finite loss or gradient leaves weights and moments as they were. Where a loss scale was
+    too high for float16, the update is skipped as well, but the scale is to blame and falls: these
+    do not count towards `TrainState.skipped`, which ends a run.
     """
     grads, scale = total.grads, total.scale
     if scale is not None:
@@ -209,7 +214,7 @@ def apply(
     finite = jnp.isfinite(total.share) & jnp.isfinite(norm)
     overflow = loss_scale.overflowed(state.opt_state, total.share, finite)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, changes)
+    params = balanced(optax.apply_updates(state.params, changes), total.metrics, router_step)
     # Chosen on the devices: a branch on the host would have to wait for them.
     keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
     one = jnp.ones(())

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
+from transformers.modeling_layers import MtpModel
 
 MODELS: dict[str, tuple[str, dict[str, object]]] = {
     "qwen2": ("qwen2", {}),
@@ -72,7 +73,7 @@ V3 = dict(
     qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=5, head_dim=4, n_routed_experts=8,
     num_experts_per_tok=3, n_group=4, topk_group=2, moe_intermediate_size=12, n_shared_experts=2,
     first_k_dense_replace=1, routed_scaling_factor=1.7, rms_norm_eps=1e-3,
-    num_mtp_layers=0,
+    num_mtp_layers=1,
     rope_parameters=YARN | {"rope_theta": 100.0, "mscale": 1.0, "mscale_all_dim": 0.8},
 )  # fmt: skip
 """A DeepSeek-V3: a dense layer, then two with experts."""
@@ -161,6 +162,44 @@ def greedy(model: transformers.PreTrainedModel, prompt: np.ndarray, new: int) ->
     return tokens[len(prompt) :]
 
 
+def further(
+    model: transformers.PreTrainedModel, tokens: np.ndarray, seed: int = 1
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A random module that predicts ahead, by its names in files, and its logits f32[B, T - 1, V].
+
+    Position i, of tokens up to i + 1, predicts token i + 2.
+    """
+    torch.manual_seed(seed)
+    module = MtpModel(model, 1).eval()
+    module.set_experts_implementation("eager")
+    layer, given = module.layers[0], torch.from_numpy(tokens)
+    with torch.no_grad():
+        for weight in layer.parameters():  # which transformers leaves as the memory was
+            weight.normal_(*((1.0, 0.1) if weight.ndim == 1 else (0.0, 0.3)))
+        layer.mtp_block.mlp.gate.e_score_correction_bias.normal_(0, 0.1)
+        hidden = model.model(given).last_hidden_state[:, :-1]
+        positions = torch.arange(1, tokens.shape[1])[None]
+        found = module.forward_layer(0, hidden, positions, None, input_ids=given[:, 1:])
+        logits = model.lm_head(found).numpy()
+    named = {name: weight.detach().numpy() for name, weight in layer.state_dict().items()}
+    where = f"model.layers.{model.config.num_hidden_layers}."
+    short = {"mtp_block.": "", "post_norm": "shared_head.norm"}
+    weights = {}
+    for name, x in _apart(named):
+        for old, new in short.items():
+            name = name.replace(old, new)
+        weights[where + name] = x
+    return weights, logits
+
+
+def write_ahead(model: transformers.PreTrainedModel, tokens: np.ndarray, folder: Path) -> None:
+    """Adds the module to a model's files and its logits to expected.npz."""
+    weights, logits = further(model, tokens)
+    file, expected = folder / "model.safetensors", folder / "expected.npz"
+    save_file({**load_file(file), **weights}, file, metadata={"format": "pt"})
+    np.savez_compressed(expected, **np.load(expected), further=logits)
+
+
 def main(names: list[str]) -> None:
     """Writes rope.json and a folder for each model, or for those named."""
     rope = json.dumps(frequencies(), indent=1) + "\n"
@@ -180,6 +219,8 @@ def main(names: list[str]) -> None:
             greedy=np.stack(continuations),
         )
         save_file(gradients(model, tokens), folder / "gradients.safetensors")
+        if family == "deepseek_v3":
+            write_ahead(model, tokens, folder)
 
 
 if __name__ == "__main__":

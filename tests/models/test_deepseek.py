@@ -6,6 +6,7 @@ Parity with transformers stands in test_golden.py and test_parity.py.
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 
 import jax
@@ -13,19 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from safetensors.numpy import load_file, save_file
 from test_golden import GOLDEN
-from tiny import gradient_difference, mesh_of, packed, placed, random_sequences
+from tiny import gradient_difference, identical, mesh_of, packed, placed, random_sequences
 
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
+from r1jax.models import ahead, decoder, experts, kinds, latent, lora, table
 from r1jax.models import attention as attn
-from r1jax.models import decoder, experts, kinds, latent, lora, table
 from r1jax.models.config import Latent, Stack
 from r1jax.models.decoding import cache
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf
 from r1jax.models.layers import rope_frequencies
 from r1jax.training import update
+from r1jax.training.auxiliary import AuxiliaryConfig, balanced
 from r1jax.training.metrics import finish
 
 R1 = {
@@ -72,9 +75,10 @@ def test_the_real_models_have_their_published_sizes():
     assert c.stacks == (Stack("latent", "dense", 3), Stack("latent", "experts", 58))
     assert table.count(c) == 671_026_419_200
     assert table.active(c) == 37_552_297_472
+    assert table.count(table.table(c)["ahead"]) == 11_610_068_224
     assert cache.token_bytes(c, 2) == 61 * 576 * 2
     moonlight, kimi = from_hf(MOONLIGHT), from_hf(KIMI)
-    assert moonlight.latent == Latent(0, 512, 128, 128)
+    assert moonlight.latent == Latent(0, 512, 128, 128) and moonlight.ahead is None
     assert 15.9e9 < table.count(moonlight) < 16.0e9
     assert 1.02e12 < table.count(kimi) < 1.03e12 and kimi.family == "deepseek_v3"
     assert 32e9 < table.active(kimi) < 33e9
@@ -177,15 +181,15 @@ SEQUENCES = random_sequences([4, 1, 3, 6, 2, 5, 3, 2], [5, 9, 2, 7, 8, 3, 6, 4],
 
 
 @functools.cache
-def accumulated(axes, dtype="float32", rows=8):
-    """(gradient, share, metrics) of an update with a balance loss, over a mesh."""
+def accumulated(axes):
+    """(gradient, share, metrics) of an update with all auxiliary losses, over a mesh."""
     c, params = toy()
-    c = replace(c, experts=replace(c.experts, balance=0.3))
     mesh = mesh_of(*axes)
-    compute = update.ComputeConfig(rows, 24, 2, dtype, chunk=8, remat="none")
+    learnt = AuxiliaryConfig(balance=0.3, ahead=0.5, ahead_alone=False)
+    compute = update.ComputeConfig(8, 24, 2, chunk=8, remat="none", auxiliary=learnt)
     functions = update.make_functions(c, mesh, compute, sft, optax.identity())
     total = functions.start()
-    for batch in packed(SEQUENCES, rows, 24, 2):
+    for batch in packed(SEQUENCES, 8, 24, 2):
         batch = update.place_batch(batch, mesh)
         total = functions.accumulate(placed(params, c, mesh), total, batch)
     return jax.device_get(total.grads), float(total.share), finish(jax.device_get(total.metrics))
@@ -205,16 +209,16 @@ def test_an_update_is_the_same_over_eight_devices(axes):
     (alone, share, metrics), (spread, other, seen) = accumulated((1, 1, 1)), accumulated(axes)
     assert other == pytest.approx(share, rel=1e-5)
     assert gradient_difference(*map(moved, (spread, alone))) < 2e-5
-    assert metrics["experts/balance"] > 1
+    assert metrics["experts/balance"] > 1 and metrics["ahead/nll"] > 1
     for name, value in metrics.items():
         assert seen[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
 def moved(gradient):
-    """The gradient without the router's bias, which has none."""
-    stack = dict(gradient["stacks"][1])
-    assert not np.any(stack.pop("router_bias"))
-    return {**gradient, "stacks": (gradient["stacks"][0], stack)}
+    """The gradient without the routers' biases, which have none."""
+    stack, further = dict(gradient["stacks"][1]), dict(gradient["ahead"])
+    assert not np.any(stack.pop("router_bias")) and not np.any(further.pop("router_bias"))
+    return {**gradient, "stacks": (gradient["stacks"][0], stack), "ahead": further}
 
 
 def test_router_and_bias_stay_f32_in_any_arithmetic():
@@ -279,3 +283,105 @@ def test_eight_bits_are_refused_in_one_line():
 def test_other_arithmetic_is_refused_in_one_line(change, named):
     with pytest.raises(UserError, match=rf"\A{named}[^\n]*\Z"):
         from_hf(R1 | change)
+
+
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone):
+    c, params = toy()
+    mesh = mesh_of()
+    compute = lambda weight: update.ComputeConfig(  # noqa: E731
+        8, 24, 2, chunk=8, auxiliary=AuxiliaryConfig(ahead=weight, ahead_alone=alone)
+    )
+    (batch,) = packed(SEQUENCES, 8, 24, 2)
+    run = {}
+    for weight in (0.0, 0.5):
+        f = update.make_functions(c, mesh, compute(weight), sft, optax.identity())
+        run[weight] = f.accumulate(params, f.start(), update.place_batch(batch, mesh))
+    want, count = 0.0, 0
+
+    @jax.jit
+    def log_probabilities(tokens):
+        given = tokens, jnp.arange(16)[None], attn.Segments(jnp.ones_like(tokens))
+        hidden = decoder.forward(params, c, *given)
+        further = ahead.forward(params, c, hidden, *given)
+        return jax.nn.log_softmax(decoder.logits(params, further))[0]
+
+    for row, start, n in zip(
+        SEQUENCES.tokens, SEQUENCES.prompt_lengths, SEQUENCES.lengths, strict=True
+    ):
+        logp = log_probabilities(jnp.asarray(np.pad(row[:16], (0, 16 - len(row[:16]))))[None])
+        at = np.arange(max(start, 2), start + n)
+        want, count = want - float(jnp.sum(logp[at - 2, row[at]])), count + len(at)
+    assert finish(jax.device_get(run[0.5].metrics))["ahead/nll"] == pytest.approx(
+        want / count, 1e-5
+    )
+    added = float(run[0.5].share - run[0.0].share)
+    assert added == pytest.approx(0.5 * want / SEQUENCES.lengths.sum(), rel=1e-4)
+    apart = jax.tree.map(
+        lambda a, b: float(jnp.max(jnp.abs(a - b))), run[0.5].grads, run[0.0].grads
+    )
+    assert apart["ahead"]["project"] > 1e-3
+    below = {k: v for k, v in apart.items() if k != "ahead"}
+    assert (max(jax.tree.leaves(below)) < 1e-6) == alone
+
+
+def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_one():
+    c, params = toy()
+    mesh, optimizer = mesh_of(), optax.adamw(1e-3)
+    biases, loads = {}, []
+    for rows in (8, 2):  # one micro-batch, and several
+        compute = update.ComputeConfig(
+            rows, 24, 2, chunk=8, auxiliary=AuxiliaryConfig(router_step=0.01)
+        )
+        functions = update.make_functions(c, mesh, compute, sft, optimizer)
+        total = functions.start()
+        for batch in packed(SEQUENCES, rows, 24, 2):
+            total = functions.accumulate(params, total, update.place_batch(batch, mesh))
+        loads.append(np.asarray(total.metrics["experts/load_max"].counts))
+        fresh = lambda: update.init_state(optimizer, jax.tree.map(jnp.copy, params), mesh)  # noqa: E731
+        spoilt = replace(jax.tree.map(jnp.copy, total), share=jnp.asarray(np.nan))
+        kept = functions.apply(fresh(), spoilt)[0].params["stacks"][1]["router_bias"]
+        np.testing.assert_array_equal(kept, params["stacks"][1]["router_bias"])
+        state, _ = functions.apply(fresh(), total)
+        biases[rows] = np.asarray(state.params["stacks"][1]["router_bias"])
+    tokens = (SEQUENCES.prompt_lengths + SEQUENCES.lengths).sum()
+    np.testing.assert_allclose(loads[0].sum(axis=1), tokens * c.experts.chosen)
+    np.testing.assert_array_equal(*loads)
+    np.testing.assert_array_equal(biases[8], biases[2])
+    want = 0.01 * np.sign(loads[0].mean(axis=1, keepdims=True) - loads[0])
+    before = np.asarray(params["stacks"][1]["router_bias"])
+    np.testing.assert_allclose(biases[8] - before, want, atol=1e-7)
+    assert balanced(params, total.metrics, 0.0) is params
+
+
+@pytest.mark.parametrize(
+    ("flags", "change", "lora", "named"),
+    [
+        ({"balance": 0.1}, {"experts": None}, False, "balance 0.1: the model has no experts"),
+        ({"router_step": 0.1}, {"experts": None}, False, "router-step 0.1: the model has no exp"),
+        ({"ahead": 0.1}, {"ahead": None}, False, "ahead 0.1: the model has no module that pred"),
+        ({"ahead": 0.1}, {}, True, "ahead 0.1: what it moves is frozen under LoRA"),
+        ({"router_step": 0.1}, {}, True, "router-step 0.1: what it moves is frozen under LoRA"),
+    ],
+)
+def test_a_weight_that_nothing_would_read_is_refused(flags, change, lora, named):
+    with pytest.raises(UserError, match=rf"\A--train.auxiliary.{named}[^\n]*\Z"):
+        AuxiliaryConfig(**flags).applied(replace(toy()[0], **change), lora)
+
+
+def test_files_without_the_module_ahead_are_read_without_it(tmp_path, capsys):
+    c, params = toy()
+    without = {name: leaf for name, leaf in params.items() if name != "ahead"}
+    hub.save(tmp_path, without, replace(c, ahead=None))
+    raw = json.loads((tmp_path / "config.json").read_text())
+    assert raw["num_nextn_predict_layers"] == 0
+    (tmp_path / "config.json").write_text(json.dumps(raw | {"num_nextn_predict_layers": 1}))
+    assert hub.read_config(tmp_path) == replace(c, ahead=None)
+    assert "of the layer that predicts ahead the files hold nothing" in capsys.readouterr().err
+    # With it, copies of embedding and head that DeepSeek's files hold there are no surplus.
+    hub.save(tmp_path, params, c)
+    copies = {f"model.layers.3.{n}.weight": np.zeros((2, 2), np.float32)
+              for n in ("embed_tokens", "shared_head.head")}  # fmt: skip
+    save_file({**load_file(tmp_path / hub.SINGLE), **copies}, tmp_path / hub.SINGLE)
+    assert hub.read_config(tmp_path) == c
+    assert identical(hub.load(tmp_path, c, mesh_of()), params)

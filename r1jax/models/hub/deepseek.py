@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1jax.errors import UserError
-from r1jax.models.config import Experts, Latent
+from r1jax.models.config import Ahead, Experts, Latent
 from r1jax.models.hub.keys import flag, number, refuse, shown, whole
 
+AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
 READS = ("kv_lora_rank", "n_routed_experts", "num_local_experts", "quantization_config")
 """Keys that Llama-shaped decoders must not have."""
 
 
 def fields(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """`latent`, `experts`, `dense_layers` and `head_dim` of a ModelConfig.
+    """`latent`, `experts`, `dense_layers`, `ahead` and `head_dim` of a ModelConfig.
 
     Defaults are those of transformers. Raises UserError for another arithmetic.
     """
@@ -42,7 +43,16 @@ def fields(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"first_k_dense_replace is {first}; there are {layers} layers")
     experts = _experts(raw)
     _fp8(raw.get("quantization_config"))
-    return dict(latent=latent, experts=experts, dense_layers=first, head_dim=rotated)
+    further = _further(raw)
+    return dict(latent=latent, experts=experts, dense_layers=first, ahead=further, head_dim=rotated)
+
+
+def _further(raw: Mapping[str, Any]) -> Ahead | None:
+    """The module that predicts further; `hub.directory` leaves it out where files have none."""
+    said = {whole(raw, key, 1) for key in AHEAD if raw.get(key) is not None}
+    if len(said) > 1 or any(n > 1 for n in said):
+        raise UserError(f"{AHEAD[0]} is {max(said)}; 0 or 1 modules that predict ahead are read")
+    return Ahead() if said != {0} else None
 
 
 def _q_rank(raw: Mapping[str, Any]) -> int:

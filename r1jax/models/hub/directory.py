@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ def read_config(directory: str | Path, family: Family = from_hf) -> ModelConfig:
         config = checked(family(raw))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if config.ahead is not None and not _has_ahead(path.parent, config):
+        say(f"{path}: of the layer that predicts ahead the files hold nothing; it is left out")
+        config = replace(config, ahead=None)
     unread = set(raw.unread).difference(*IRRELEVANT.values())
     if unread:
         say(f"{path}: not read, as nothing here knows them: {', '.join(sorted(unread))}")
@@ -76,6 +79,14 @@ def _config(directory: Path) -> tuple[Path, Asked]:
             f"--model {directory}: no config.json there" + (named or "; name a model directory")
         )
     return path, Asked(json_object(path))
+
+
+def _has_ahead(directory: Path, c: ModelConfig) -> bool:
+    """Whether the files, if there are any, hold the module ahead: transformers writes none."""
+    if not any(is_file(directory / name) for name in (INDEX, SINGLE)):
+        return True
+    with opened(directory) as stored:
+        return any(name in stored for _, name in table(c)["ahead"]["project"].names())
 
 
 def read_generation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
@@ -53,7 +54,8 @@ def plan(parts: Parts) -> dict[str, int]:
     c, mesh, r = parts.policy.config, parts.mesh, parts.config.rollout
     state = abstract_state(parts.optimizer, trained_rows(c, parts.lora), mesh)
     params = state.params
-    whole = table.abstract(c, None if samples_whole(mesh) else mesh)  # as decoding has them
+    decoded = replace(c, ahead=None)  # as decoding has them
+    whole = table.abstract(decoded, None if samples_whole(mesh) else mesh)
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start, scale_of(state.opt_state))

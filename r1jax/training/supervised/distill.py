@@ -64,6 +64,11 @@ def make_share(
     The head of the model with the larger (padded) vocabulary is cut to the other's.
     """
     size = min(student.vocab_size, teacher.vocab_size)
+    if compute.auxiliary.ahead:
+        raise UserError(
+            "--train.auxiliary.ahead: a student of a teacher's logits is trained without it"
+        )
+    student = compute.auxiliary.applied(student, bool(lora))
 
     def run(params: Params, c: ModelConfig, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
         segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])

@@ -68,6 +68,8 @@ def reward_functions(
     lora: LoraConfig | None = None,
 ) -> Functions:
     """The update's functions for a reward model; with `lora` the body below is frozen."""
+    # A score has no use for the module ahead, and does not train it.
+    c = compute.auxiliary.applied(replace(c, ahead=None), bool(lora))
     scores = make_scores(c, mesh, compute)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:

@@ -1,0 +1,70 @@
+"""Losses and rules that a model brings along beside the one it is trained by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+
+from r1jax.errors import UserError, check_ranges
+from r1jax.models.config import Ahead, ModelConfig
+from r1jax.types import Load, Metrics, Params
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """What models with experts, or a module that predicts further, learn beside; 0: nothing."""
+
+    balance: float = 0.0
+    """Weight of the loss that spreads each sequence over the experts (DeepSeek-V3: 1e-4)."""
+    router_step: float = 0.0
+    """By how much an update moves the router's bias of experts with too much or too little to do
+    (DeepSeek-V3's pre-training: 0.001)."""
+    ahead: float = 0.0
+    """Weight of the loss of the module that predicts one token further (DeepSeek-V3: 0.3, 0.1)."""
+    ahead_alone: bool = True
+    """Whether only that module learns from its loss; no: the model below as well."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        check_ranges(
+            self, "--train.auxiliary.", balance="[0,]", router_step="[0,]", ahead="[0,]"
+        )  # fmt: skip
+
+    def applied(self, c: ModelConfig, lora: bool) -> ModelConfig:
+        """The config with these weights; UserError where the model has no use for one."""
+        absent = {"balance": c.experts is None, "router_step": c.experts is None,
+                  "ahead": c.ahead is None}  # fmt: skip
+        frozen = {"router_step": lora, "ahead": lora and self.ahead_alone}
+        for name, none in absent.items():
+            value = getattr(self, name)
+            if value and (none or frozen.get(name)):
+                what = {"ahead": "module that predicts ahead"}.get(name, "experts")
+                why = f"the model has no {what}" if none else "what it moves is frozen under LoRA"
+                raise UserError(f"--train.auxiliary.{name.replace('_', '-')} {value}: {why}")
+        if c.experts is not None:
+            c = replace(c, experts=replace(c.experts, balance=self.balance))
+        if c.ahead is not None:
+            c = replace(c, ahead=Ahead(self.ahead, self.ahead_alone))
+        return c
+
+
+def balanced(params: Params, metrics: Metrics, step: float) -> Params:
+    """The parameters with each router's bias b + γ·sign(mean(load) - load) after an update.
+
+    The load is that of the whole update; the bias never has a gradient (DeepSeek-V3, section
+    2.1.2).
+    """
+    loads = [metric.counts for metric in metrics.values() if isinstance(metric, Load)]
+    if not step or not loads:
+        return params
+    (load,), first, stacks = loads, 0, []
+    for stack in params["stacks"]:
+        if "router_bias" in stack:
+            bias = stack["router_bias"]
+            own = load[first : first + len(bias)]
+            first += len(bias)
+            change = jnp.sign(jnp.mean(own, axis=-1, keepdims=True) - own)
+            stack = stack | {"router_bias": bias + step * change}
+        stacks.append(stack)
+    return {**params, "stacks": tuple(stacks)}
