@@ -1,0 +1,51 @@
+"""A run of reinforcement learning on a toy DeepSeek-V3: sampled, scored, trained, exported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from runs import go, rows, save_model, tiny_run
+from tiny import mesh_of
+
+from r1jax.models.config import Ahead, Experts, Latent
+from r1jax.rollout.policy import load_policy, load_weights
+from r1jax.training.rl.setup import build
+
+pytestmark = pytest.mark.slow
+
+SHAPE = dict(
+    family="deepseek_v3", qk_norm=False, tied=False, n_layers=3, n_kv_heads=4, head_dim=4,
+    latent=Latent(12, 8, 6, 5), experts=Experts(8, 3, 12, 1, 4, 2, 1.7), dense_layers=1,
+    ahead=Ahead(),
+)  # fmt: skip
+
+
+def test_a_policy_with_experts_learns_and_comes_back_from_its_export(tmp_path):
+    model = save_model(tmp_path / "model", **SHAPE)
+    learnt = {"balance": 1e-3, "router_step": 0.01, "ahead": 0.1}
+    flags = {f"train.auxiliary.{name}": value for name, value in learnt.items()}
+    wanted = tiny_run(
+        model, tmp_path / "run", flags | {"updates": 3, "memory": "warn", "export": True}
+    )
+    go(build(wanted, note=print), tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert len(found) == 3
+    for row in found:
+        assert row["policy/logp_diff_max"] < 1e-4
+        assert (
+            row["experts/balance"] > 0.5 and row["experts/load_max"] >= 1 and row["ahead/nll"] > 1
+        )
+    before, after = (load_policy(str(path), "mini") for path in (model, tmp_path / "run" / "hf"))
+    assert after.config == before.config
+    old, new = (load_weights(policy, mesh_of()) for policy in (before, after))
+    steps = np.asarray(new["stacks"][1]["router_bias"] - old["stacks"][1]["router_bias"]) / 0.01
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+    assert np.abs(steps).max() >= 1
+    for stack in ("ahead", "norm"):
+        assert any(
+            np.any(a != b) for a, b in zip(*map(_leaves, (old[stack], new[stack])), strict=True)
+        )
+
+
+def _leaves(tree):
+    return [np.asarray(x) for x in (tree.values() if isinstance(tree, dict) else [tree])]
