@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from runs import go, rows, save_model, tiny_run
-from tiny import mesh_of
+from tiny import identical, mesh_of
 
 from r1jax.models.config import Ahead, Experts, Latent
-from r1jax.rollout.policy import load_policy, load_weights
+from r1jax.rollout.policy import load_policy, load_weights, save_policy
 from r1jax.training.rl.setup import build
 
 pytestmark = pytest.mark.slow
@@ -24,10 +24,8 @@ def test_a_policy_with_experts_learns_and_comes_back_from_its_export(tmp_path):
     model = save_model(tmp_path / "model", **SHAPE)
     learnt = {"balance": 1e-3, "router_step": 0.01, "ahead": 0.1}
     flags = {f"train.auxiliary.{name}": value for name, value in learnt.items()}
-    wanted = tiny_run(
-        model, tmp_path / "run", flags | {"updates": 3, "memory": "warn", "export": True}
-    )
-    go(build(wanted, note=print), tmp_path / "run")
+    wanted = tiny_run(model, tmp_path / "run", flags | {"updates": 3, "memory": "warn"})
+    loop = go(build(wanted, note=print), tmp_path / "run")
     found = rows(tmp_path / "run")
     assert len(found) == 3
     for row in found:
@@ -35,9 +33,11 @@ def test_a_policy_with_experts_learns_and_comes_back_from_its_export(tmp_path):
         assert (
             row["experts/balance"] > 0.5 and row["experts/load_max"] >= 1 and row["ahead/nll"] > 1
         )
-    before, after = (load_policy(str(path), "mini") for path in (model, tmp_path / "run" / "hf"))
-    assert after.config == before.config
-    old, new = (load_weights(policy, mesh_of()) for policy in (before, after))
+    policy = load_policy(model, "mini")
+    old, new = load_weights(policy, mesh_of()), loop.state.params
+    save_policy(tmp_path / "hf", policy, new)
+    exported = load_policy(str(tmp_path / "hf"), "mini")
+    assert exported.config == policy.config and identical(load_weights(exported, mesh_of()), new)
     steps = np.asarray(new["stacks"][1]["router_bias"] - old["stacks"][1]["router_bias"]) / 0.01
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
     assert np.abs(steps).max() >= 1
