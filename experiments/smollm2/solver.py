@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 _NUMBER = r"(?<![\d.])(-?\d+)"
-_TWO = re.compile(rf"{_NUMBER}\s*([*+-])\s*(-?\d+)(?![\d.])")
+_TWO = re.compile(rf"{_NUMBER}\s*([*+-])\s*(-?\d+)(?!\d|\.\d)")
 _MORE = re.compile(r"\s*[-+*/]\s*-?[\d(]")
 _PLACES = ("ones", "tens", "hundreds", "thousands", "ten-thousands")
 
