@@ -1,5 +1,7 @@
 """IFEval's 25 instructions: for each kind a reply that follows it and replies that do not."""
 
+import time
+
 import pytest
 
 from r1jax.errors import UserError
@@ -92,6 +94,16 @@ def test_loosely_a_first_or_last_line_or_stars_do_not_count():
         True
     ]
     assert followed(end, "bye not", loose=True) == [False]
+
+
+def test_each_kind_is_linear_in_the_text():
+    texts = [c * 60_000 + "a" for c in ("[", "<<", ".", "\n", " ", "* ", "- ", '."', "A. ")]
+    began = time.process_time()
+    for name, arguments, *_ in CASES:
+        if name not in LANGUAGE:
+            for text in texts:
+                KINDS[name](text, **arguments)
+    assert time.process_time() - began < 5
 
 
 def test_it_is_a_grader_of_the_whole_reply_behind_the_thought():

@@ -1,7 +1,7 @@
 """IFEval's verifiable instructions (2311.07911): the 25 kinds, each a check of a reply's text.
 
-Written from the published definitions. Two readings are our own: sentences end at punctuation (no
-trained splitter), and a language is told by py3langid.
+Written from the published definitions, and linear in the text, whatever it holds. Two readings are
+our own: sentences end at punctuation (no trained splitter), and a language is told by py3langid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.identify import language_of, require
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s+[^\sa-z]|\s*$)|[。！？]")
 _SHORT = re.compile(r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|No|Inc|Ltd))\.$")
 _WORD = re.compile(r"[^\W_]+(?:[-'’.][^\W_]+)*")
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -31,7 +31,8 @@ def compared(count: int, relation: str, limit: int) -> bool:
 
 def sentences(text: str) -> int:
     """How many sentences a text has; what no punctuation ends counts too."""
-    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _SHORT.search(text[: m.end()])]
+    found = (m.end() for m in _SENTENCE_END.finditer(text))
+    ends = [end for end in found if not _SHORT.search(text[max(0, end - 8) : end])]
     return len(ends) + bool(text[ends[-1] if ends else 0 :].strip())
 
 
@@ -87,7 +88,12 @@ def _length_constraints_nth_paragraph_first_word(
 
 
 def _detectable_content_number_placeholders(text: str, num_placeholders: int) -> bool:
-    return len(re.findall(r"\[.*?\]", text)) >= num_placeholders
+    count = 0
+    for line in text.split("\n"):
+        start = line.find("[")
+        while start >= 0 and (end := line.find("]", start)) >= 0:
+            count, start = count + 1, line.find("[", end)
+    return count >= num_placeholders
 
 
 def _detectable_content_postscript(text: str, postscript_marker: str) -> bool:
@@ -96,7 +102,7 @@ def _detectable_content_postscript(text: str, postscript_marker: str) -> bool:
 
 
 def _detectable_format_number_bullet_lists(text: str, num_bullets: int) -> bool:
-    return len(re.findall(r"^\s*(?:\*[^*].*|-.*)$", text, re.MULTILINE)) == num_bullets
+    return len(re.findall(r"^[^\S\n]*+(?:\*[^*\n]|-)", text, re.MULTILINE)) == num_bullets
 
 
 def _detectable_format_constrained_response(text: str) -> bool:
@@ -126,7 +132,11 @@ def _detectable_format_json_format(text: str) -> bool:
 
 
 def _detectable_format_title(text: str) -> bool:
-    return any(m.lstrip("<").rstrip(">").strip() for m in re.findall(r"<<[^\n]+>>", text))
+    for line in text.split("\n"):
+        start, end = line.find("<<"), line.rfind(">>")
+        if 0 <= start < end and line[start:end].lstrip("<").rstrip(">").strip():
+            return True
+    return False
 
 
 def _combination_two_responses(text: str) -> bool:
