@@ -116,6 +116,12 @@ def test_what_the_question_asks_for_may_be_named_by_its_formula():
     assert reward("12", "15 = 12", question="Of 15 apples, how many?") == 0
 
 
+@pytest.mark.parametrize("unit", ["\\mbox{ square feet}", "\\text { square feet}", " sq. ft"])
+def test_a_unit_of_several_words_belongs_to_its_number(unit):
+    for text in ("164 \\pi " + unit, f"<answer>164 \\pi {unit}</answer>"):
+        assert reward("164 \\pi \\mbox{ square feet}", text) == 1
+
+
 @pytest.mark.parametrize("tag", ["ANSWER", "Answer"])
 def test_tags_in_capitals_are_tags(tag):
     assert reward("17", f"<think>w</think><{tag}>17</{tag}> of 18") == 1

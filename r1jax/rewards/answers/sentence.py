@@ -11,7 +11,8 @@ MATHY = re.compile(r"[0-9０-９]|\\[A-Za-z]|∞|[A-Za-z)][=<>^]|√|[½⅓⅔¼
 """What a formula or number has and a word has not."""
 
 _TOKEN = re.compile(
-    r"\x00\d+\x00|\n|[^\s\x00\u4e00-\u9fff]{0,40}\\text ?\{[^{}\n]{0,60}\}[^\s\x00\u4e00-\u9fff]*"
+    r"\x00\d+\x00|\n"
+    r"|[^\s\x00\u4e00-\u9fff]{0,40}\\(?:text|mbox|mathrm) ?\{[^{}\n]{0,60}\}[^\s\x00\u4e00-\u9fff]*"
     r"|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+"
 )
 _PROSE = re.compile(r"[\"'(\[]*[A-Za-z]{2,}[A-Za-z'\-]*[\"')\]]*[.,;:!?\"')]*")
