@@ -177,9 +177,9 @@ def advice(seen: Look, config: RLConfig) -> list[str]:
             "all samples of a problem are alike: --rollout.group 16 or more tells them apart"
         )
     if seen.tokens < 8:
-        found.append(
-            f"answers have {seen.tokens:.0f} tokens: --data.template r1_zero or tags asks to think"
-        )
+        asks = config.data.template in ("r1_zero", "tags")
+        think = "r1jax sft teaches to think" if asks else "--data.template r1_zero asks to think"
+        found.append(f"answers have {seen.tokens:.0f} tokens: {think}")
     return [f"advice: {line}" for line in found]
 
 

@@ -66,7 +66,7 @@ def test_boxes_and_what_runs_on_are_seen():
         ({"lenient": 0.0, "mixed": 0.0}, "--data.grader"),
         ({"lenient": 0.99}, "harder problems"),
         ({"mixed": 0.0}, "--rollout.group 16"),
-        ({"tokens": 4.0}, "--data.template r1_zero"),
+        ({"tokens": 4.0}, "answers have 4 tokens: r1jax sft"),
     ],
 )
 def test_what_looks_wrong_names_the_flag(changes, flags):
@@ -77,6 +77,8 @@ def test_what_looks_well_needs_no_advice():
     assert not said({})
     unrewarded = replace(GSM8K, reward=replace(GSM8K.reward, format=0.0))
     assert not said({"format": 0.0}, unrewarded)
+    plain = replace(GSM8K, data=replace(GSM8K.data, template="qa"))
+    assert "--data.template r1_zero asks to think" in said({"tokens": 4.0}, plain)
 
 
 def test_expected_hours_are_those_of_all_phases():
