@@ -211,29 +211,6 @@ class Checkpoints:
             self._manager.close()
 
 
-def find_step(directory: str | Path, step: int | None = None, unverified: bool = False) -> int:
-    """Update of the newest checkpoint in `directory`, or `step`; UserError where there is none.
-
-    One without digests counts only where such are wanted (`unverified`).
-    """
-    if not Path(directory).is_dir():
-        raise UserError(f"{directory}: no such directory of checkpoints")
-    steps = digests.steps(Path(directory))
-    known = [s for s in steps if unverified or digests.sealed(Path(directory) / str(s))]
-    chosen = max(known or steps, default=None) if step is None else step
-    if chosen is None or chosen not in steps:
-        wanted = "" if step is None else step
-        raise UserError(
-            f"{directory}: no checkpoint {wanted} there; found updates {steps or 'none'}"
-        )
-    if chosen not in known:
-        raise UserError(
-            f"{directory}/{chosen}: was committed without digests, so that nothing says whether it "
-            "is whole; --checkpoint.unverified (evaluate, chat: --unverified) takes it as it is"
-        )
-    return chosen
-
-
 def load_params(
     directory: str | Path,
     c: ModelConfig,
@@ -247,8 +224,7 @@ def load_params(
     A LoRA checkpoint holds the factors alone: they are merged into the weights `base` loads, or
     into those of the checkpoint that its run started from.
     """
-    step = find_step(directory, step, unverified)
-    meta = read_meta(directory, step)
+    meta = read_meta(directory, step := digests.find_step(directory, step, unverified))
     lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
     params = restore_params(directory, step, lora_rows(c, lora) if lora else c, mesh)
     if lora is None:
@@ -299,8 +275,7 @@ def restore_saved(
 
 def _restored(directory: str | Path, step: int, **items: Any) -> Any:
     folder = Path(directory).absolute() / str(step)
-    # Not by a manager, which reads what is beside it as well.
-    reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())  # a manager reads what is beside it
     with told(f"{folder}: cannot be read"), reader:
         return reader.restore(folder, args=ocp.args.Composite(**items))
 

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from r1jax.checkpoint import find_step
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
@@ -37,6 +36,7 @@ from r1jax.problem import Problem
 from r1jax.rewards import RewardPool, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy, make_engine, make_sampler
+from r1jax.run.digests import find_step
 from r1jax.run.directory import differences, to_json, write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
 from r1jax.run.names import CONFIG

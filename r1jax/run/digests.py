@@ -24,6 +24,7 @@ from r1jax.errors import UserError
 SMALL = 2**20  # bytes of a file that is quickly read
 _WRITING = ".writing"
 _OWNER = re.compile(r"(?:^|[./])process_(\d+)(?:/|$)")  # in Orbax's names of a process's own files
+UNVERIFIED = "--checkpoint.unverified (evaluate, chat: --unverified)"
 _NAME, _MISSING = "digests.{}.json", "is missing"
 
 
@@ -135,6 +136,31 @@ def _digest(path: Path) -> list[Any]:
 def steps(directory: Path) -> list[int]:
     """The checkpoints that were committed, by update; what is set aside has another name."""
     return sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit())
+
+
+def find_step(
+    directory: str | Path, step: int | None = None, unverified: bool = False, use: str = UNVERIFIED
+) -> int:
+    """Update of the newest checkpoint in `directory`, or `step`; UserError where there is none.
+
+    One without digests counts only where such are wanted (`unverified`), by what `use` says.
+    """
+    if not Path(directory).is_dir():
+        raise UserError(f"{directory}: no such directory of checkpoints")
+    there = steps(Path(directory))
+    known = [s for s in there if unverified or sealed(Path(directory) / str(s))]
+    chosen = max(known or there, default=None) if step is None else step
+    if chosen is None or chosen not in there:
+        wanted = "" if step is None else step
+        raise UserError(
+            f"{directory}: no checkpoint {wanted} there; found updates {there or 'none'}"
+        )
+    if chosen not in known:
+        raise UserError(
+            f"{directory}/{chosen}: was committed without digests, so that nothing says whether it "
+            f"is whole; {use} takes it as it is"
+        )
+    return chosen
 
 
 def mark(directory: Path, step: int) -> None:

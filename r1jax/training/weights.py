@@ -14,7 +14,7 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import find_step, load_params, read_meta
+from r1jax.checkpoint import load_params, read_meta
 from r1jax.errors import UserError
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
@@ -29,6 +29,7 @@ from r1jax.rollout.policy import (
     save_policy_gguf,
 )
 from r1jax.run import names
+from r1jax.run.digests import find_step
 from r1jax.run.directory import RunDirectory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.supervised.config import CourseConfig

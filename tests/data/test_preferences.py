@@ -117,6 +117,15 @@ def test_the_view_decides_what_is_judged(tmp_path):
     assert read(tmp_path, row, view="whole").responses[0].completion == row["chosen"]
 
 
+def test_a_thought_beside_a_labelled_response_is_lost_where_it_is_not_judged(tmp_path):
+    row = LABELLED | {"thinking": "hm"}
+    with pytest.raises(UserError, match="thinking beside the content; write it into column resp"):
+        read(tmp_path, row, "pointwise", "whole")
+    thought = LABELLED | {"response": "<think>hm</think> r", "thinking": "hm"}
+    for fine, view in ((row, "summary"), (thought, "whole")):
+        assert read(tmp_path, fine, "pointwise", view)
+
+
 @pytest.mark.parametrize(
     ("row", "kind", "said"),
     [

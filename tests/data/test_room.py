@@ -84,6 +84,23 @@ def test_another_made_problem_stands_in_place_of_a_long_one(task):
     assert not room.too_long(fitting.evaluation(20))
 
 
+def test_made_problems_without_room_are_counted_and_said(task):
+    notes, room = [], PromptRoom(4, widths)
+    config = replace(DROP, train=(task,), eval=(task,), eval_count=50)
+    (report,) = ProblemStream(config, room).reports
+    (problems,) = load_eval_sets(config, notes.append, room).values()
+    assert 0 < len(problems) < 50 and not report.digest
+    assert f"numbers_task:numbers, its first problems: {report.kept} of 64 problems kept; " in (
+        f"{report}"
+    )
+    (said,) = map(str, notes)
+    assert said.startswith(f"numbers_task:numbers: {len(problems)} of 50 problems kept; ")
+    assert f"{50 - len(problems)} prompts too long, dropped: " in said
+    everything = PromptRoom(9, widths)
+    assert not ProblemStream(config, everything).reports
+    load_eval_sets(config, pytest.fail, everything)
+
+
 def test_a_long_made_problem_is_an_error_at_once_or_as_it_is_met(task):
     room = PromptRoom(4, widths)
     said = (

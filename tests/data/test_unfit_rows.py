@@ -106,3 +106,41 @@ def test_a_message_with_details_of_a_thought_is_refused(tmp_path):
     told = [TWO_TURNS[0], TWO_TURNS[1] | {"reasoning_details": [{"text": "hm"}]}]
     with pytest.raises(UserError, match="message 2: reasoning_details beside the content"):
         read(tmp_path, [{"messages": told}])
+
+
+def parts(*texts):
+    return [{"type": "text", "text": text} for text in texts]
+
+
+def test_content_in_parts_of_text_is_the_text(tmp_path):
+    whole = [m | {"content": parts(m["content"][:3], m["content"][3:])} for m in TWO_TURNS]
+    assert read(tmp_path, [{"messages": whole}]) == read(tmp_path, [{"messages": TWO_TURNS}])
+    unfit = []
+    empty = [{"messages": TWO_TURNS}, {"messages": [TWO_TURNS[0], {**TWO_TURNS[1], "content": []}]}]
+    source = write(tmp_path / "rows.jsonl", empty)
+    list(read_conversations(source, ConversationConfig(), unfit))
+    assert unfit == ["line 2 (message 2: the assistant says nothing)"]
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"type": "image_url", "image_url": {"url": "x"}}, "'image_url'"),
+        ({"type": "thinking", "thinking": "hm"}, "'thinking'"),
+        ({"type": "text", "text": None}, "'text'"),
+        ({"type": ["text"], "text": "x"}, r"\['text'\]"),
+        ("x", "'str'"),
+    ],
+)
+def test_a_part_that_is_no_text_is_refused(tmp_path, part, kind):
+    messages = [TWO_TURNS[0] | {"content": [*parts("look"), part]}, TWO_TURNS[1]]
+    said = rf"line 1, column messages, message 1, content, part 2: is of type {kind}; only text"
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, [{"messages": messages}])
+
+
+def test_a_thought_beside_plain_text_is_not_lost(tmp_path):
+    row = {"text": "1+1=2", "reasoning": "1 and 1"}
+    with pytest.raises(UserError, match="reasoning beside the content; write it into column text"):
+        read(tmp_path, [row])
+    assert read(tmp_path, [row], layout="text") == [Pair("", "1+1=2")]

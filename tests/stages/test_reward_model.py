@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,7 +315,8 @@ def test_mistakes_are_one_line_and_status_2(model, data, tmp_path, capsys, flags
         ("nowhere=1", "--reward.model nowhere: no such directory of checkpoints"),
         ("RUN=much", "'much' is not a number"),
         ("RUN?view=thought", "view 'thought'; expected summary or whole"),
-        ("RUN?size=3=1", "no option 'size'; there are view and only"),
+        ("RUN?size=3=1", "no option 'size'; there are view, only and unverified"),
+        ("RUN?unverified=yes", "unverified 'yes'; expected true or false"),
         ("RUN?only=safety=1", "only 'safety'; expected COLUMN:VALUE"),
     ],
 )
@@ -322,6 +324,15 @@ def test_a_flag_that_names_no_reward_model_is_refused(runs, text, said):
     with pytest.raises(UserError) as caught:
         named_reward_model(text.replace("RUN", runs("pairs").run))
     assert said in str(caught.value) and str(caught.value).startswith("--reward.model")
+
+
+def test_one_without_digests_is_taken_where_that_is_asked(runs, tmp_path):
+    run = shutil.copytree(runs("pairs").run, tmp_path / "pairs")
+    for digest in run.glob("checkpoints/*/digests.*.json"):
+        digest.unlink()
+    with pytest.raises(UserError, match=r"digests.*; \?unverified=true behind the directory takes"):
+        named_reward_model(str(run))
+    assert named_reward_model(f"{run}?unverified=true=0.5")[2] == 0.5
 
 
 def test_the_papers_numbers():

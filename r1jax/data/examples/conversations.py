@@ -243,6 +243,8 @@ def _from_text(row: Row, where: str, config: ConversationConfig) -> Pair:
         raise UserError(f"{flag}: {where} is plain text, which has no prompt; leave it out")
     if is_blank(content):
         raise Unfit("column text is empty")
+    if config.layout == "auto" and "<think>" not in content:
+        refuse_thought(row, where, f"write it into column text, {LEAVE.format('text')[12:]}")
     return Pair("", content)
 
 

@@ -60,6 +60,8 @@ def _message(message: Any, number: int, place: str) -> dict[str, Any]:
     kept = {key: item for key, item in message.items() if item is not None}
     if speaker == "from":
         kept |= {"role": SHAREGPT[kept.pop("from")], "content": kept.pop("value", None)}
+    if isinstance(kept.get("content"), list):
+        kept["content"] = joined(kept["content"], f"{place}, content")
     if kept["role"] == "assistant":
         if said in CALLS or any(kept.get(key) for key in CALLS):
             raise Unfit(f"message {number}: a call of a tool, which is not learnt")
@@ -69,6 +71,20 @@ def _message(message: Any, number: int, place: str) -> dict[str, Any]:
         refuse_thought(kept, place, "write it into the content as the model is to write it")
     text(kept.get("content"), f"{place}, content")
     return kept
+
+
+def joined(parts: list[Any], place: str) -> str:
+    """The text of content that comes in parts of a type; UserError where one is no text."""
+    texts = []
+    for number, part in enumerate(parts, start=1):
+        kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise UserError(
+                f"{place}, part {number}: is of type {kind!r:.60}; only text is read, as in "
+                '{"type": "text", "text": ...}'
+            )
+        texts.append(part["text"])
+    return "".join(texts)
 
 
 def refuse_thought(holder: Row, place: str, advice: str) -> None:

@@ -21,6 +21,7 @@ from r1jax.data.examples.messages import (
     column_of,
     is_empty,
     read_messages,
+    refuse_thought,
     refuse_tools,
 )
 from r1jax.data.rows import Row, is_blank, open_rows
@@ -162,6 +163,8 @@ def _labelled(row: Row, where: str, config: PreferenceConfig, view: View) -> Jud
     if label not in LABELS:
         raise UserError(f"{where}, column label: {row['label']!r}; expected safe, unsafe, 1 or 0")
     prompt = _context(row, where, config, before)
+    if view == "whole" and "<think>" not in text:
+        refuse_thought(row, where, f"write it into column {name}")
     return JudgedRow((_conversation(row, prompt, text, where, name, config, view),), LABELS[label])
 
 

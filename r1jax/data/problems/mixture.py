@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from r1jax.data.config import EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
 from r1jax.data.problems.room import PromptRoom
-from r1jax.data.problems.sources import Source, open_source, set_name
+from r1jax.data.problems.sources import Source, open_source, set_name, unfit
 from r1jax.problem import Problem
 
 if TYPE_CHECKING:
@@ -21,14 +21,18 @@ class ProblemStream:
     Sources are mixed by weight; a finite one is shuffled anew for each pass over it. Late sources
     join after a number of problems, and the others go on where they were. Every host builds the
     same stream and asks for the same places, so the number of problems taken so far is all there is
-    to save. `reports` says what was dropped from files.
+    to save. `reports` says what was dropped from files, and what made problems had no room.
     """
 
     def __init__(self, config: TrainDataConfig, room: PromptRoom | None = None) -> None:
         """Raises UserError when a source cannot be opened, or a prompt exceeds the `room`."""
         specs = (*config.train, *config.late)
         opened = [open_source(spec, config, config.seed, room) for spec in specs]
-        self.reports: tuple[DataReport, ...] = tuple(report for _, report in opened if report)
+        reports = [
+            report or unfit(f"{spec}, its first problems", source)
+            for spec, (source, report) in zip(specs, opened, strict=True)
+        ]
+        self.reports: tuple[DataReport, ...] = tuple(filter(None, reports))
         seeds = [(config.seed + place) % 2**32 for place in range(len(opened))]
         every = [_endless(source, seed) for (source, _), seed in zip(opened, seeds, strict=True)]
         first, late = every[: len(config.train)], every[len(config.train) :]
@@ -63,9 +67,9 @@ def load_eval_sets(
     sets: dict[str, list[Problem]] = {}
     for spec in config.eval:
         source, report = open_source(spec, config, 0, room)
-        if report and note:
-            note(report)
         sets[_free(set_name(spec), sets)] = source.evaluation(config.eval_count)
+        if note and (said := report or unfit(spec, source)):
+            note(said)
     return sets
 
 

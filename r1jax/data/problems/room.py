@@ -49,7 +49,8 @@ class FittingSource:
     def __init__(self, source: Any, spec: str, room: PromptRoom, too_long: TooLong) -> None:
         """Raises UserError where one of the first problems has a prompt that is too long."""
         self._source, self._spec, self._room, self._too_long = source, spec, room, too_long
-        self._fitting([source[i] for i in range(min(LOOKED_AT, len(source)))])
+        self.looked_at, self.long = 0, ()
+        self._counted([source[i] for i in range(min(LOOKED_AT, len(source)))])
 
     def __len__(self) -> int:
         """As many as the source has."""
@@ -68,7 +69,15 @@ class FittingSource:
 
     def evaluation(self, count: int) -> list[Problem]:
         """At most `count` problems to be judged on: those that have room."""
-        return self._fitting(self._source.evaluation(count))
+        return self._counted(self._source.evaluation(count))
+
+    def _counted(self, problems: list[Problem]) -> list[Problem]:
+        """Those with room; `long` names the others of so many that were `looked_at`."""
+        fitting = self._fitting(problems)
+        left = {problem.id for problem in fitting}
+        self.looked_at = len(problems)
+        self.long: tuple[str, ...] = tuple(p.id for p in problems if p.id not in left)
+        return fitting
 
     def _fitting(self, problems: list[Problem]) -> list[Problem]:
         """Those with room; UserError where one has none and errors are asked for."""

@@ -117,6 +117,14 @@ def open_source(
     return FittingSource(made, spec, room, config.too_long) if room else made, None
 
 
+def unfit(spec: str, source: Source) -> DataReport | None:
+    """What of a made source's problems had no room, of those that were looked at; None: all had."""
+    if not isinstance(source, FittingSource) or not source.long:
+        return None
+    count = source.looked_at
+    return DataReport(spec, count, count - len(source.long), too_long=source.long)
+
+
 def set_name(spec: str) -> str:
     """A short name for a source, for metrics and files: world, general-safe, chain_sum, aime."""
     kind, name, query = _parts(spec)

@@ -14,12 +14,13 @@ import jax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.checkpoint import find_step, restore_params
+from r1jax.checkpoint import restore_params
 from r1jax.models import scalar
 from r1jax.report.pipeline import write_pipeline_report
 from r1jax.rewards import RewardPool
 from r1jax.run import names
 from r1jax.run.compilation import kept_in
+from r1jax.run.digests import find_step
 from r1jax.run.directory import SCHEMA, inspect, read_json, to_json, write_json
 from r1jax.run.display import Stages
 from r1jax.run.environment import environment

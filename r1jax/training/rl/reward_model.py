@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.checkpoint import find_step, read_meta, restore_params
+from r1jax.checkpoint import read_meta, restore_params
 from r1jax.data.examples.conversations import wrapped
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import Feedback, View, seen
@@ -25,6 +25,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
 from r1jax.rollout.policy import Policy, load_policy
+from r1jax.run.digests import find_step
 from r1jax.run.names import SAVED
 from r1jax.training.batches import ComputeConfig, PerToken, over_completions
 from r1jax.training.supervised.preference import token_scores
@@ -149,6 +150,7 @@ def load_reward_model(
     step: int | None = None,
     only: tuple[str, str] | None = None,
     mesh: Mesh | None = None,
+    unverified: bool = False,
 ) -> RewardModel:
     """The reward model of a run directory, or of its checkpoints.
 
@@ -158,6 +160,7 @@ def load_reward_model(
       step: update of the checkpoint; None: the newest.
       only: (column, value) of a problem's metadata; other problems are left out.
       mesh: devices it runs on; None: all of them.
+      unverified: take a checkpoint that was committed without digests.
 
     Raises:
       UserError: there is no checkpoint of a reward model.
@@ -165,7 +168,7 @@ def load_reward_model(
     directory = Path(where)
     if (directory / SAVED).is_dir():
         directory = directory / SAVED
-    step = find_step(directory, step)
+    step = find_step(directory, step, unverified, "?unverified=true behind the directory")
     meta = read_meta(directory, step)
     if "reward_model" not in meta:
         raise UserError(f"{where}: holds no reward model; name a run of r1jax reward_model")
@@ -187,7 +190,7 @@ def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
 
 
 def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
-    """(name, reward, weight) of `RUN?view=summary&only=COLUMN:VALUE=WEIGHT`.
+    """(name, reward, weight) of `RUN?view=summary&only=COLUMN:VALUE&unverified=true=WEIGHT`.
 
     Options and weight (default 1) may be left out; the name is the run directory's. Raises
     UserError for what is malformed, and as `load_reward_model` does.
@@ -197,8 +200,10 @@ def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
     options: dict[str, str] = {}
     for pair in query.split("&") if mark else ():
         key, equals, value = pair.partition("=")
-        if not equals or key not in ("view", "only"):
-            raise UserError(f"--reward.model {text}: no option {key!r}; there are view and only")
+        if not equals or key not in ("view", "only", "unverified"):
+            raise UserError(
+                f"--reward.model {text}: no option {key!r}; there are view, only and unverified"
+            )
         options[key] = value
     view, only = options.get("view"), options.get("only")
     if view is not None and view not in get_args(View):
@@ -206,8 +211,11 @@ def named_reward_model(text: str) -> tuple[str, RewardModel, float]:
     column, colon, value = (only or "").partition(":")
     if only is not None and not (colon and column):
         raise UserError(f"--reward.model {text}: only {only!r}; expected COLUMN:VALUE")
+    if (unverified := options.get("unverified", "false")) not in ("true", "false"):
+        raise UserError(f"--reward.model {text}: unverified {unverified!r}; expected true or false")
+    chosen = (column, value) if only else None
     try:
-        model = load_reward_model(place, view, only=(column, value) if only else None)
+        model = load_reward_model(place, view, only=chosen, unverified=unverified == "true")
     except UserError as error:
         raise UserError(f"--reward.model {error}") from None
     return model_name(place), model, weight

@@ -165,7 +165,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
         source=source,
-        data={report.source: report.digest for report in reports},
+        data={report.source: report.digest for report in reports if report.digest},
     )
 
 
