@@ -72,6 +72,7 @@ def check_ranges(config: Any, prefix: str, **ranges: str) -> None:
         value = getattr(config, name)
         if value is None:
             continue
-        if not (math.isfinite(value) and all(holds(value, float(end)) for holds, _, end in rules)):
+        finite = isinstance(value, int) or math.isfinite(value)
+        if not (finite and all(holds(value, float(end)) for holds, _, end in rules)):
             right = " and ".join(f"{words} {end}" for _, words, end in rules) or "a finite number"
             raise UserError(f"{prefix}{name.replace('_', '-')} {value}: must be {right}")

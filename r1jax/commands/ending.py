@@ -8,6 +8,7 @@ anything else ends there and then.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -17,6 +18,11 @@ from typing import Any, TextIO
 
 from r1jax.errors import Stopped, UserError
 
+FILES = {
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC,
+    errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
+"""What a system says of files and disks that nobody here can help."""
 UNREAD = 128 + signal.SIGPIPE
 """A shell's status for what wrote to nobody."""
 
@@ -24,8 +30,8 @@ UNREAD = 128 + signal.SIGPIPE
 def ended(work: Callable[[], int | None]) -> int:
     """The status of `work()`; mistakes and signals end it in one line on stderr.
 
-    2 for a `UserError` and where standard output cannot be written, 130 for Ctrl-C, 143 for
-    SIGTERM, 141 where nobody reads the output any longer.
+    2 for a `UserError` and for files, standard output among them, that the system refuses; 130 for
+    Ctrl-C, 143 for SIGTERM, 141 where nobody reads the output any longer.
     """
     with _guarded() as lost:
         said = ""
@@ -33,10 +39,12 @@ def ended(work: Callable[[], int | None]) -> int:
             status = work() or 0
             if sys.stdout:
                 sys.stdout.flush()
-        except UserError as mistake:
+        except (UserError, OSError) as mistake:
             from r1jax.run.visible import line
 
-            said, status = f"error: {line(str(mistake))}", 2
+            if isinstance(mistake, OSError) and mistake.errno not in FILES:
+                raise
+            said, status = f"error: {line(_told(mistake))}", 2
         except Stopped as stopped:
             said, status = str(stopped), 128 + stopped.number
         except KeyboardInterrupt:
@@ -48,6 +56,13 @@ def ended(work: Callable[[], int | None]) -> int:
         if said:
             print(said.removesuffix("; "), file=sys.stderr, flush=True)
     return status
+
+
+def _told(mistake: UserError | OSError) -> str:
+    """What is wrong, with the file that a system would not open or write."""
+    if isinstance(mistake, UserError) or mistake.filename is None:
+        return str(mistake)
+    return f"{mistake.filename}: {mistake.strerror}"
 
 
 @contextlib.contextmanager

@@ -155,8 +155,8 @@ def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
             "tinyzero:TASK, "
             "hf:OWNER/NAME, package.module:function, or the path of a .jsonl or .parquet file"
         )
-    if not path.is_file():
-        raise UserError(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    if not os.path.isfile(path):  # Path's own raises for a name that is too long
+        raise UserError(f"{path}: {'is a directory' if os.path.isdir(path) else 'no such file'}")
     unit, reader = readers[path.suffix]
     return unit, reader(path)
 

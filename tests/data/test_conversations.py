@@ -152,7 +152,7 @@ GOOD = {"prompt": "1+1=", "completion": " 2"}
         ([{"messages": [{"role": "bot", "content": "hi"}]}],
          "column messages, message 1: role is 'bot'; expected one of system, user, assistant"),
         ([{"messages": [{"role": "user", "content": [{"type": "text"}]}]}],
-         "column messages, message 1, content: is list; expected text"),
+         "column messages, message 1, content, part 1: has no text; only text is read"),
         ([{"messages": say(("u", "1+1?"))}], "line 1: no message of the assistant's to learn"),
         ([{"messages": say(("s", "x"), ("a", "2"))}], "line 1: the assistant speaks before the"),
         *(([{"messages": [*say(("u", "x")), {"role": "assistant", "content": "4", key: "2+2"}]}],

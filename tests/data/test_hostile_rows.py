@@ -29,7 +29,7 @@ NAMES = (
 
 scalars = (
     st.sampled_from(WORDS)
-    | st.sampled_from([None, True, False, 0, 1, 3, -7, 10**30, 0.5, 2.0, 1e300, float("nan")])
+    | st.sampled_from([None, True, False, 0, 1, 3, -7, 10**30, 10**400, 0.5, 1e300, float("nan")])
     | st.text(max_size=3)
 )
 values = st.recursive(
@@ -119,3 +119,17 @@ def test_conversations_and_judged_rows(path, found, layout):
 def test_bytes(path, content):
     path.write_bytes(b'{"question": "1?", "answer": 1}\n' + content)
     only_user_errors(lambda: load_file(str(path), DataConfig(grader="number")))
+
+
+@pytest.mark.parametrize("name", ["answer", "question", "id", "target", "label"])
+def test_a_number_beyond_what_floats_hold(path, name):
+    for row in WHOLE:
+        path.write_text(json.dumps(row | {name: 10**400}) + "\n")
+        only_user_errors(lambda: load_file(str(path), DataConfig(grader="number")))
+        only_user_errors(lambda: read_conversations(str(path), ConversationConfig()))
+
+
+def test_a_name_that_no_system_takes_is_one_line():
+    for read in (load_file, lambda name, config: list(read_conversations(name, config))):
+        with pytest.raises(UserError, match=r"x\.jsonl: no such file$"):
+            read("x" * 300 + ".jsonl", DataConfig())

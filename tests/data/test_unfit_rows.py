@@ -127,14 +127,15 @@ def test_content_in_parts_of_text_is_the_text(tmp_path):
     [
         ({"type": "image_url", "image_url": {"url": "x"}}, "'image_url'"),
         ({"type": "thinking", "thinking": "hm"}, "'thinking'"),
-        ({"type": "text", "text": None}, "'text'"),
+        ({"type": "text", "text": None}, None),
         ({"type": ["text"], "text": "x"}, r"\['text'\]"),
         ("x", "'str'"),
     ],
 )
 def test_a_part_that_is_no_text_is_refused(tmp_path, part, kind):
     messages = [TWO_TURNS[0] | {"content": [*parts("look"), part]}, TWO_TURNS[1]]
-    said = rf"line 1, column messages, message 1, content, part 2: is of type {kind}; only text"
+    fault = f"is of type {kind}" if kind else "has no text"
+    said = f"line 1, column messages, message 1, content, part 2: {fault}; only text is read"
     with pytest.raises(UserError, match=said):
         read(tmp_path, [{"messages": messages}])
 

@@ -69,6 +69,21 @@ def test_a_descriptor_that_was_closed_is_no_file_of_the_run(tmp_path):
     assert (tmp_path / "file").read_text() == ""
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "folder", "loop/below"])
+def test_a_file_that_a_system_refuses_is_one_line(tmp_path, name, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert ended(lambda: (tmp_path / name).write_text("")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / name}: ") and said.count("\n") == 1
+
+
+def test_a_file_that_should_be_there_keeps_its_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ended(lambda: (tmp_path / "lost").read_text())
+
+
 @contextlib.contextmanager
 def unread():
     """Standard output is a pipe whose reader has gone."""

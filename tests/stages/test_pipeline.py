@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -116,19 +117,31 @@ def test_a_finished_pipeline_runs_nothing_again(whole, own):
     assert {path: path.stat().st_mtime_ns for path in whole.glob("stages/*/*.json*")} == before
 
 
+# What is sent in the stages of KINDS; a second signal comes before or after a boundary.
+SENT = (signal.SIGKILL,), (signal.SIGTERM,), (signal.SIGINT,), (signal.SIGINT, signal.SIGINT)
+
+
 @pytest.mark.slow
-def test_sigkill_in_each_kind_of_stage_changes_nothing(whole, own, tmp_path):
-    path = tmp_path / "r1"
-    killed = 0
-    for stage in plan(miniature(path)):
-        if stage.name not in KINDS:
-            continue
-        process = subprocess.Popen(command(miniature(path)), env=own, stdout=subprocess.DEVNULL)
+def test_a_signal_in_each_kind_of_stage_changes_nothing(whole, own, tmp_path):
+    path, log = tmp_path / "r1", tmp_path / "log"
+    stages = [stage for stage in plan(miniature(path)) if stage.name in KINDS]
+    ended = 0
+    for stage, numbers in zip(stages, itertools.cycle(SENT), strict=False):
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                command(miniature(path)), env=own, stdout=file, stderr=subprocess.STDOUT
+            )
         while process.poll() is None and not has_begun(stage.path):
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-    assert killed >= len(KINDS) - 1
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.05)
+        expected = -numbers[0] if numbers[0] == signal.SIGKILL else 128 + numbers[0]
+        assert process.wait() in (expected, 0), log.read_text()
+        ended += process.returncode != 0
+        assert "Traceback" not in log.read_text()
+        assert (path / "owner.json").exists() == (process.returncode < 0)
+    assert ended >= len(KINDS) - 1
     subprocess.run(command(miniature(path)), env=own, check=True)
     assert read(path / "lineage.json") == read(whole / "lineage.json")
     ours, theirs = (read(at / "summary.json") for at in (path, whole))

@@ -79,8 +79,9 @@ def joined(parts: list[Any], place: str) -> str:
     for number, part in enumerate(parts, start=1):
         kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
         if kind != "text" or not isinstance(part.get("text"), str):
+            fault = "has no text" if kind == "text" else f"is of type {kind!r:.60}"
             raise UserError(
-                f"{place}, part {number}: is of type {kind!r:.60}; only text is read, as in "
+                f"{place}, part {number}: {fault}; only text is read, as in "
                 '{"type": "text", "text": ...}'
             )
         texts.append(part["text"])

@@ -64,7 +64,7 @@ class Columns:
         if isinstance(value, str) and value.strip():
             return value
         number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-        if number and arithmetic.isfinite(value):
+        if number and (isinstance(value, int) or arithmetic.isfinite(value)):
             return str(value)
         fault = "is empty" if is_blank(value) else f"is {value!r:.40}"
         raise UserError(f"{self.where}, column {column}: {fault}; expected text")

@@ -123,8 +123,8 @@ class RewardConfig:
     r1jax.rewards.open_r1, will_brown, tinyzero, simplerl."""
     model: tuple[str, ...] = ()
     """Reward models: RUN=WEIGHT, the directory of a run of `r1jax reward_model`, with options
-    as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so); each is
-    logged as reward/<name of the run>."""
+    as in RUN?view=summary&only=COLUMN:VALUE=WEIGHT (only: problems whose metadata say so;
+    unverified=true: without digests); each is logged as reward/<name of the run>."""
     workers: int | None = None
     """Processes that grade answers; None: one per core, at most 8; 0: in this one, unlimited."""
     cpu_seconds: float = 2.0
