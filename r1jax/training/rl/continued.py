@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1jax.checkpoint import find_step, read_meta
+from r1jax.checkpoint import read_meta
 from r1jax.errors import UserError
 from r1jax.run import names
+from r1jax.run.digests import find_step
 from r1jax.run.directory import differences, read_json, to_json
 from r1jax.training.rl.config import RLConfig
 
