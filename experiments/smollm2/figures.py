@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,4 +123,10 @@ def score(found: Mapping[str, Any], key: str = "after") -> float:
 
 def truncated(found: Mapping[str, Any]) -> float:
     """The larger share of cut completions of the trained tasks."""
-    return max(found["after"][name]["truncated"] for name in TRAINED)
+    return mean_truncated([found])
+
+
+def mean_truncated(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The larger share of cut completions of the trained tasks, mean over runs."""
+    shares = ([row["after"][name]["truncated"] for row in rows] for name in TRAINED)
+    return max(sum(values) / len(values) for values in shares)

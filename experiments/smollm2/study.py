@@ -25,10 +25,10 @@ from experiments.claims.runs import Step
 from experiments.gates import jobs
 from experiments.smollm2 import arms, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
+from experiments.smollm2.verdicts import CUT
 from r1jax.commands import cli
 from r1jax.training.rl.config import EvalSchedule
 
-CUT = 0.05  # share of cut completions above which an arm is void
 Figures = dict[str, dict[str, Any]]
 Rates = Mapping[str, float]
 

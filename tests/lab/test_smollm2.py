@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import random
 import re
 
 import pytest
 
-from experiments.smollm2 import arms, figures, study
+from experiments.smollm2 import arms, figures, page, study, verdicts
 from experiments.smollm2.examples import Config as Examples
 from experiments.smollm2.examples import examples
 from experiments.smollm2.solver import solve
@@ -97,3 +98,59 @@ def test_every_arm_has_its_seeds_and_what_has_a_line_is_not_made_again(tmp_path)
     del found["worked-grpo-s1"]
     again = study.wanted(study.chains(config, found), found, config)
     assert set(again) == {"worked-grpo-s1", "worked-s1", "examples-worked-s1"}
+
+
+def test_the_statistics_by_known_numbers():
+    # t = 2.7764 with 4 degrees of freedom is p = .05 (any table of Student's t).
+    spread = 2.7764 / 5**0.5
+    unit = [v / (2.5**0.5) for v in (-2, -1, 0, 1, 2)]  # mean 0, standard deviation 1
+    assert verdicts.p_value([v + 2.7764 / 5**0.5 for v in unit]) == pytest.approx(0.05, abs=1e-4)
+    assert spread > 1
+    # p of .05 alone passes; as the smallest of three it does not, and those behind it fail too.
+    line_values = [v + spread for v in unit]
+    steps = verdicts.holm({"a": line_values, "b": [9.0, 9.1], "c": unit}, 3)
+    assert [steps[n][0] for n in "bac"] == pytest.approx([0.05 / 3, 0.05 / 2, 0.05])
+    assert [steps[n][1] for n in "bac"] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "plus, word",
+    [(0.35, "supported"), (0.25, "smaller than claimed"), (0.1, "of the other sign")],
+)
+def test_verdicts_in_words(plus, word):
+    found = {}
+    for seed in range(5):
+        found[f"grpo-s{seed}"] = line(plus + seed / 1000)
+        found[f"coin-s{seed}"] = line(0.2)
+    first, second, third = verdicts.judge(found)
+    assert first["verdict"] == word
+    assert (
+        second["verdict"]
+        == third["verdict"]
+        == ("not tested because fewer than two pairs of seeds are there")
+    )
+    found["coin-s0"] = line(0.2, truncated=0.9)
+    assert "void" in verdicts.judge(found)[0]["verdict"]
+
+
+def test_the_page_says_what_the_figures_say(tmp_path):
+    rows = []
+    for seed in range(2):
+        for name, value in (("grpo", 0.5), ("coin", 0.1)):
+            side = {"pass_at_1": value + seed / 100, "truncated": 0.0, "format": 0.0,
+                    "length_mean": 20.0}  # fmt: skip
+            rows.append({
+                "name": f"{name}-s{seed}", "before": {n: side for n in figures.SETS},
+                "after": {n: side for n in figures.SETS}, "course": {"entropy": [1.0, 0.5]},
+                "trained_tokens": 1000, "sampled_tokens": 1000,
+                "texts": [{"question": "5 - 9", "after": {"text": "It is 4", "correct": False}}],
+            })  # fmt: skip
+    (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    target = tmp_path / "page.md"
+    target.write_text("# Fixed\n\n## Results\n\nnothing yet\n")
+    page.main(page.Config(str(tmp_path / "f.jsonl"), str(target), str(tmp_path)))
+    text = target.read_text()
+    assert text.startswith("# Fixed\n\n## Results\n") and "nothing yet" not in text
+    assert "| +40.0 |" in text and "not tested because" in text and "It is 4" in text
+    assert (tmp_path / "real_model_entropy.png").exists()
+    assert "real_model_entropy.png" in text
