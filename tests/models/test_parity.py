@@ -195,7 +195,7 @@ def test_an_exported_config_says_what_the_source_said(theirs, ours, tmp_path):
     again = transformers.AutoConfig.from_pretrained(tmp_path).to_dict()
     unread = {"transformers_version", "_name_or_path", "architectures", "rope_theta",
               "pad_token_id", "max_window_layers", "scoring_func", "topk_method",
-              "moe_layer_freq", "num_mtp_layers"}  # fmt: skip
+              "moe_layer_freq", "num_nextn_predict_layers"}  # fmt: skip
     assert {k: v for k, v in again.items() if said.get(k) != v and k not in unread} == {}
 
 
