@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct, a real language model of a size for one accelerator; all of it is ours.
 
-Its chat template stays as it is and says nothing of tags: the base never writes the strict
-envelope, asked or not, and a reward that nobody earns teaches nothing. Answers are read leniently.
+Its chat template stays as it is and says nothing of tags: the base never writes the strict envelope
+there, and a reward that nobody earns teaches nothing. Answers are read leniently.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ZERO = RLConfig(
     checkpoint=CheckpointConfig(every=30, keep=1),
 )  # fmt: skip
 
-# Curves that move within a quarter of an hour on two CPU cores: a taste, no study.
+# Shortened for two CPU cores: a taste, no study.
 ZERO_CPU = replace(
     ZERO,
     run="runs/smollm2-zero-cpu",
