@@ -4,7 +4,8 @@
     python -m experiments.smollm2
 
 R1-Zero with an accuracy reward alone on small sums and products, meant for a few minutes on one
-H100 or H200; `--preset smollm2-zero-cpu` is a shortened form for two CPU cores. Held-out problems of the trained tasks, of two like them and of one unlike them are judged on the way.
+H100 or H200; `--preset smollm2-zero-cpu` is a shortened form for two CPU cores. Held-out problems
+of the trained tasks, of two like them and of one unlike them are judged on the way.
 Leaves runs/smollm2-zero with report.html. What the model does and does not learn is measured in
 docs/real_model.md, by `python -m experiments.smollm2.study`.
 """

@@ -1,15 +1,15 @@
 """What R1-Zero and a cold start teach a real language model, SmolLM2-135M-Instruct.
 
-    python -m experiments.smollm2.study --jobs 3 --memory-fraction 0.3 --minutes 9.5
+    python -m experiments.smollm2.study --devices 4 --jobs 3 --memory-fraction 0.3 --minutes 9.5
     python -m experiments.smollm2.page
 
 Every arm chooses its rate from the same grid on a selection split; then come GRPO beside a coin,
 supervised training on own samples, the cold start and the answers alone with GRPO behind them, what
 a thought is worth, and what keeps exploration alive. What is asked, by which bars and statistics,
 was fixed before the first run and stands in docs/real_model.md. Meant for four H100 with three runs
-on each, 15 to 20 minutes (JAX_COMPILATION_CACHE_DIR spares all but the first the compilation). What is
-finished is not run again, what was stopped goes on; `--figures`, a line for each run, is all that
-has to be kept: a run that has its line is made again only where another needs its weights.
+on each, 15 to 20 minutes (JAX_COMPILATION_CACHE_DIR spares all but the first the compilation).
+What is finished is not run again, what was stopped goes on; `--figures`, a line for each run, is
+all that has to be kept: a run with a line is made again only where another needs its weights.
 `--preset smoke` runs everything in miniature with the embedded base on a CPU.
 """
 
