@@ -155,12 +155,21 @@ def inspect(
     if overwrite:
         return "new"
     differing = differences(read_json(path / names.CONFIG), to_json(config), ignore)
+    if differing and not _begun(path):
+        return "new"
     if differing:
         raise UserError(
             f"{path}: was run with other flags ({'; '.join(differing)}); repeat those flags, "
             "name a new directory, or start anew with --overwrite"
         )
     return "finished" if (path / names.SUMMARY).exists() else "resume"
+
+
+def _begun(path: Path) -> bool:
+    """Whether a run made anything; one that a mistake in its flags ended leaves those alone."""
+    flags = {names.CONFIG, names.ENVIRONMENT, names.OWNER}
+    left = (other for other in path.iterdir() if other.name not in flags)
+    return any(any(p.iterdir()) if p.is_dir() else p.stat().st_size for p in left)
 
 
 def differences(old: Any, new: Any, ignore: Sequence[str] = ()) -> list[str]:

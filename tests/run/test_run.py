@@ -67,6 +67,7 @@ def test_equal_flags_resume_and_a_finished_run_says_so(tmp_path):
 @pytest.mark.parametrize("finished", [False, True])
 def test_other_flags_are_refused_with_the_difference(tmp_path, finished):
     run = RunDirectory.start(tmp_path, Config())
+    run.metrics(1, 1, {})
     if finished:
         run.finish({})
     with pytest.raises(UserError) as caught:
@@ -76,8 +77,20 @@ def test_other_flags_are_refused_with_the_difference(tmp_path, finished):
     assert "betas" not in line and "--overwrite" in line and "\n" not in line
 
 
+def test_flags_that_nothing_was_made_with_may_be_corrected(tmp_path):
+    """A wrong one may have ended the run at its start."""
+    (tmp_path / "kept.jsonl").touch()
+    (tmp_path / "config.json").write_text('{"seed": -1}')
+    (tmp_path / "owner.json").write_text("{}")
+    run = RunDirectory.start(tmp_path, Config())
+    assert run.status == "new" and strict(tmp_path / "config.json")["seed"] == 0
+    (run.checkpoints / "1").mkdir()
+    with pytest.raises(UserError, match="seed: 0 -> 1"):
+        RunDirectory.start(tmp_path, Config(seed=1))
+
+
 def test_ignored_fields_may_differ(tmp_path):
-    RunDirectory.start(tmp_path, Config())
+    RunDirectory.start(tmp_path, Config()).metrics(1, 1, {})
     changed = Config(Optimizer(lr=1.0), overwrite=False)
     assert inspect(tmp_path, changed, ignore=("optimizer",)) == "resume"
     with pytest.raises(UserError, match="optimizer.lr"):

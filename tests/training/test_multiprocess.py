@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from compiling import quick_flags
 from runs import rows, save_model, tiny_run
+from test_resume import written
 from tiny import largest_difference
 
 from experiments.gates.jobs import flags
@@ -39,12 +43,12 @@ def model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("model"))
 
 
-def start(config, devices, log):
+def start(config, devices, log, *xla):
     """One process of a run, with so many devices of its own."""
     environment = dict(
         os.environ,
         JAX_PLATFORMS="cpu",
-        XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
+        XLA_FLAGS=" ".join([f"--xla_force_host_platform_device_count={devices}", *xla]),
     )
     command = [sys.executable, "-m", "experiments.zero", *flags(config, PRESETS["research"])]
     return subprocess.Popen(
@@ -104,6 +108,31 @@ def test_two_processes_equal_one(model, tmp_path):
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, *(s.pending for s in states))
     assert largest_difference(states[0].state.params, states[1].state.params) < 1e-4
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_where_one_is_asked(model, tmp_path):
+    coordinator, path = f"127.0.0.1:{free_port()}", tmp_path / "run"
+    endless = {"updates": 10_000, "checkpoint.every": 0, "mesh.fsdp": 2}
+    config = tiny_run(model, path, endless)
+    logs = [tmp_path / f"log{i}" for i in range(2)]
+    processes = [
+        start(replace(config, process=ProcessConfig(coordinator, 2, i)), 1, logs[i], *quick_flags())
+        for i in range(2)
+    ]
+    while all(p.poll() is None for p in processes) and written(path) < 3:
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)  # the one that writes nothing
+    try:
+        statuses = [process.wait(200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    said = [log.read_text() for log in logs]
+    assert statuses == [143, 143] and not any("Traceback" in text for text in said), said
+    (saved,) = (p.name for p in (path / "checkpoints").iterdir() if p.name.isdigit())
+    assert all(f"goes on from the checkpoint of update {saved}" in text for text in said)
+    assert written(path) == int(saved)
 
 
 @pytest.mark.parametrize(
