@@ -23,11 +23,13 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, abstract_batch, place_batch
 from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.loss_scale import scale_of
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.memory import nbytes
 from r1jax.training.update import (
     Accumulator,
     abstract_state,
+    empty_total,
     init_state,
     make_functions,
     trained_rows,
@@ -73,7 +75,7 @@ class Trainer:
         began, dtype = time.perf_counter(), self.compute.dtype
         state = abstract_state(self.optimizer, rows, self.mesh)
         base = table.abstract(self.model, self.mesh, dtype) if self.lora else None
-        total = self.functions.start.eval_shape()
+        total = self.functions.start.eval_shape(scale_of(state.opt_state))
         batch = abstract_batch(self.compute, self.mesh, self.batch.columns)
         gradient = self.functions.accumulate.lower(state.params, total, batch, base).compile()
         step = self.functions.apply.lower(state, total).compile()
@@ -101,7 +103,7 @@ class Trainer:
 
     def accumulated(self, placed: Batch) -> Accumulator:
         """Gradients of the micro-batch, added to zeros."""
-        total = self.functions.start()
+        total = empty_total(self.functions, self.state)
         return self.functions.accumulate(self.state.params, total, placed, self.base)
 
     def applied(self, total: Accumulator) -> Any:

@@ -25,6 +25,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.loop import scorers
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Loop
+from r1jax.training.update import empty_total
 from r1jax.types import Params
 
 GROUP = 4  # samples of a problem
@@ -199,7 +200,7 @@ def _update_seconds(parts: Parts, loop: Loop, drawn: list[Generated]) -> float:
     totals = Denominators.of(sequences, parts.config.rollout.max_tokens)
     batches = pack(sequences.with_columns(**columns), *parts.config.train.shape, totals)
     for timed in (False, True):
-        began, total = time.perf_counter(), parts.functions.start()
+        began, total = time.perf_counter(), empty_total(parts.functions, loop.state)
         for batch in batches if timed else batches[:1]:
             placed = place_batch(batch, parts.mesh)
             total = parts.functions.accumulate(loop.state.params, total, placed, parts.base)

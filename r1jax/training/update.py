@@ -276,6 +276,11 @@ def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainStat
     return jax.tree.map(layout, shapes, is_leaf=is_params)
 
 
+def empty_total(functions: Functions, state: TrainState) -> Accumulator:
+    """The sums of an update before its first micro-batch: zeros like what is trained."""
+    return functions.start(loss_scale.scale_of(state.opt_state))
+
+
 def update(
     functions: Functions,
     state: TrainState,
@@ -289,8 +294,7 @@ def update(
     """
     kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
-    # Zeros in the shapes of what is trained.
-    total = functions.start(loss_scale.scale_of(state.opt_state))
+    total = empty_total(functions, state)
     for batch in batches:  # i32[B, T] tokens, f32[B, T] columns, all at the same weights
         boundary(often=True)
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
