@@ -24,6 +24,7 @@ from r1jax.report.chart import Chart, Line, lines
 from r1jax.report.markdown import markdown_table
 
 BREAK = "## Results\n"
+SEEDS = Study().seeds  # pairs of a primary line, as fixed before the runs
 ARMS = {
     "grpo": "grpo", "coin": "coin", "rejection": "rejection", "unverified": "unverified",
     "worked": "judge-worked", "answer": "judge-answer", "answer-grpo": "answer-grpo",
@@ -82,16 +83,16 @@ def verdict_table(found: Mapping[str, Any]) -> str:
     """The primary lines."""
     rows = []
     for row in judge(found):
-        line, low_high = row["line"], row.get("interval")
+        line, low_high, pairs = row["line"], row.get("interval"), len(row["differences"])
         rows.append(
             [
                 f"{line.name}: {line.plus} - {line.minus}, at least +{line.bar:g}",
-                str(len(row["differences"])),
+                f"{pairs} of {SEEDS}",
                 f"{row['mean']:+.1f}" if "mean" in row else "–",
                 "{:+.1f} to {:+.1f}".format(*low_high) if low_high else "–",
                 f"{100 * row['level']:.1f} %" if low_high else "–",
                 f"{row['p']:.4f}" if "p" in row else "–",
-                row["verdict"],
+                row["verdict"] + (", so far" if low_high and pairs < SEEDS else ""),
             ]
         )
     heads = ["line (points of pass@1)", "pairs", "mean", "interval", "level", "p", "verdict"]
