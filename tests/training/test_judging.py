@@ -380,9 +380,7 @@ def test_they_reach_the_advantages_and_the_metrics(parts):
 
     terms = [Term("odd", odd), Term("beginning", beginning, 0.5)]
     chosen = dataclasses.replace(parts, terms=terms, pool=RewardPool(workers=0))
-    files = SimpleNamespace(
-        progress=Progress(1, "", enabled=False), run=SimpleNamespace(samples=lambda *_: None)
-    )
+    files = SimpleNamespace(progress=Progress(1, "", enabled=False), samples=lambda *_: None)
     scored = rl.new_rollout(chosen, Loop(setup.initial_state(parts), None), files)
     lengths = scored.sequences.lengths
     above = [
