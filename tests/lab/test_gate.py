@@ -216,6 +216,7 @@ def test_a_run_with_other_flags_in_its_place_is_refused(tmp_path):
     job = zero_gate.runs(zero_gate.Config(out=str(tmp_path), seeds=1))[0]
     (tmp_path / "seed0").mkdir()
     (tmp_path / "seed0" / "config.json").write_text('{"updates": 3}')
+    (tmp_path / "seed0" / "metrics.jsonl").write_text('{"update": 1}')
     with pytest.raises(UserError, match="was run with other flags"):
         job.finished(tmp_path)
 
