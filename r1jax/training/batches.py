@@ -17,10 +17,12 @@ from r1jax.errors import check_ranges
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
 from r1jax.training.auxiliary import AuxiliaryConfig
-from r1jax.types import COLUMNS, Batch, Params
+from r1jax.types import COLUMNS, Batch, Metrics, MissingColumn, Params
 
 PerToken = Callable[[Params, Batch], jax.Array]
 """(parameters of a model, batch) -> f32[B, T], replicated."""
+Share = Callable[[Params, Params | None, Batch], tuple[jax.Array, Metrics]]
+"""(what is trained, what is frozen, batch) -> (additive share of an update's loss, metrics)."""
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,19 @@ def abstract_batch(
         lengths=array(jnp.float32, b, m),
         **totals,
     )
+
+
+def asked_of(
+    share: Share, params: Params, frozen: Params | None, compute: ComputeConfig
+) -> tuple[tuple[str, ...], Metrics]:
+    """The columns that `share` reads of a batch, found by tracing it, and its metrics' shapes.
+
+    A loss of the user's tells which columns it reads only by reading them.
+    """
+    names = COLUMNS
+    while True:
+        batch = abstract_batch(compute, columns=names)
+        try:
+            return names, jax.eval_shape(share, params, frozen, batch)[1]
+        except MissingColumn as missing:
+            names = (*names, missing.name)

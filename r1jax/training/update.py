@@ -22,16 +22,14 @@ from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
 from r1jax.training import loss_scale
 from r1jax.training.auxiliary import balanced
-from r1jax.training.batches import ComputeConfig, PerToken, abstract_batch, place_batch
+from r1jax.training.batches import ComputeConfig, PerToken, Share, asked_of, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
 from r1jax.types import (
-    COLUMNS,
     Batch,
     Loss,
     Mean,
     Metrics,
-    MissingColumn,
     Params,
     Stats,
     TrainState,
@@ -128,7 +126,7 @@ def make_functions(
 
 
 def functions_of(
-    share: Callable[[Params, Params | None, Batch], tuple[jax.Array, Metrics]],
+    share: Share,
     rows: table.Rows,
     mesh: Mesh,
     compute: ComputeConfig,
@@ -158,22 +156,13 @@ def functions_of(
 
     @functools.cache
     def asked() -> tuple[tuple[str, ...], Metrics]:
-        """The columns that `share` reads, found by tracing it, and the shapes of its metrics."""
-        # A loss of the user's tells which columns it reads only by reading them.
-        names = COLUMNS
-        while True:
-            batch = abstract_batch(compute, columns=names)
-            try:
-                return names, jax.eval_shape(share, table.abstract(rows), frozen, batch)[1]
-            except MissingColumn as missing:
-                names = (*names, missing.name)
+        return asked_of(share, table.abstract(rows), frozen, compute)
 
     def start(scale: jax.Array | None = None) -> Accumulator:
-        shapes = asked()[1]
         return Accumulator(
             grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
             share=jnp.zeros(()),
-            metrics=neutral(shapes),
+            metrics=neutral(asked()[1]),
             scale=scale,
         )
 

@@ -18,6 +18,7 @@ from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission
 from r1jax.training import update
+from r1jax.training.batches import abstract_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 
 pytestmark = [
@@ -70,7 +71,7 @@ def test_the_update_compiles(mesh, family):
     optimizer = make_optimizer(OptimizerConfig(), 100, table.decay_mask(config))
     functions = update.make_functions(config, mesh, COMPUTE, grpo(GRPO(beta=0.01)), optimizer)
     total = functions.start.eval_shape()
-    params, batch = table.abstract(config, mesh), update.abstract_batch(COMPUTE, mesh)
+    params, batch = table.abstract(config, mesh), abstract_batch(COMPUTE, mesh)
     assert fits(functions.accumulate.lower(params, total, batch).compile())
     state = update.abstract_state(optimizer, config, mesh)
     assert fits(functions.apply.lower(state, total).compile())

@@ -19,6 +19,7 @@ from r1jax.models import table
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.training import update
+from r1jax.training.batches import abstract_batch
 from r1jax.training.metrics import finish
 
 # Eight query and two key-value heads: a tensor axis of 4 or 8 splits the one, not the other.
@@ -105,7 +106,7 @@ def compiled_accumulate(mesh, remat="full"):
     lowered = functions.accumulate.lower(
         table.abstract(WIDE, mesh),
         jax.eval_shape(functions.start),
-        update.abstract_batch(compute, mesh),
+        abstract_batch(compute, mesh),
     )
     return lowered.compile().as_text()
 

@@ -25,6 +25,7 @@ from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
 from r1jax.training import update
+from r1jax.training.batches import abstract_batch
 from r1jax.training.metrics import combine, finish
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
 from r1jax.types import Max, Mean
@@ -79,7 +80,7 @@ def test_packed_and_unpacked_gradients_agree(functions):
 def test_later_micro_batches_run_what_the_first_compiled(functions):
     """What comes out of an accumulation is of the very type that went in, weak types included."""
     empty = functions.start.eval_shape()
-    batch = update.abstract_batch(COMPUTE, MESH)
+    batch = abstract_batch(COMPUTE, MESH)
     full = functions.accumulate.eval_shape(table.abstract(CONFIG, MESH), empty, batch)
     types = lambda total: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(total)]  # noqa: E731
     assert types(full) == types(empty)
