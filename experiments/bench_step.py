@@ -26,7 +26,8 @@ from r1jax.losses import PRESETS as LOSSES
 from r1jax.models.lora import LoraConfig
 from r1jax.rewards import SandboxConfig
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import RewardConfig, RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.config import RLConfig, RolloutConfig, TrainConfig
+from r1jax.training.rl.reward import RewardConfig
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
-    RewardConfig,
     RLConfig,
     RolloutConfig,
     TrainConfig,
 )
 from r1jax.training.rl.loop import train
 from r1jax.training.rl.resume import begin
+from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import with_base
 
 VOCAB = 1024

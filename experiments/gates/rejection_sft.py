@@ -34,13 +34,13 @@ from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import collect
 from r1jax.training.rl.config import (
     EvalSchedule,
-    RewardConfig,
     RLConfig,
     RolloutConfig,
     TrainConfig,
 )
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import Judged, Judging
+from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import Parts, build
 from r1jax.training.supervised.loop import fit, updates_of
 from r1jax.training.update import init_state, make_functions

@@ -18,7 +18,8 @@ from r1jax.stages.rejection import RejectionSettings
 from r1jax.stages.reward_model import JudgedSettings, PairwiseSettings
 from r1jax.stages.supervised import SFTSettings
 from r1jax.training.optimizer import OptimizerConfig
-from r1jax.training.rl.config import EvalSchedule, RewardConfig, RLSettings
+from r1jax.training.rl.config import EvalSchedule, RLSettings
+from r1jax.training.rl.reward import RewardConfig
 
 _CHAINS = part(ColdStartSettings, cold_start_data.PRESETS["research"])
 

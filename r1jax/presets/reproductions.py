@@ -20,11 +20,11 @@ from r1jax.rewards.will_brown import SYSTEM as WILL_BROWN_SYSTEM
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
-    RewardConfig,
     RLConfig,
     RolloutConfig,
     TrainConfig,
 )
+from r1jax.training.rl.reward import RewardConfig
 
 OPEN_R1_SYSTEM = (
     "You are a helpful AI Assistant that provides well-reasoned and detailed responses. You first "

@@ -14,11 +14,11 @@ from r1jax.losses import PRESETS as LOSSES
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
-    RewardConfig,
     RLConfig,
     RolloutConfig,
     TrainConfig,
 )
+from r1jax.training.rl.reward import RewardConfig
 
 # A fifth or less of the answers is right, and half of the problems are solved in eight tries.
 PRODUCTS = "reasoning_gym:products?min_digits=1&max_digits=2"

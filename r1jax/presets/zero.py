@@ -17,11 +17,11 @@ from r1jax.presets import smollm2
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import (
     EvalSchedule,
-    RewardConfig,
     RLConfig,
     RolloutConfig,
     TrainConfig,
 )
+from r1jax.training.rl.reward import RewardConfig
 
 # DeepSeek-R1-Zero's numbers, for whoever has the machines.
 _R1_ZERO = RLConfig(

@@ -17,7 +17,7 @@ from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.presets.zero import PRESETS
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import HOW, RewardConfig
+from r1jax.training.rl.reward import HOW, RewardConfig
 
 pytestmark = pytest.mark.lab
 

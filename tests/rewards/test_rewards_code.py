@@ -18,7 +18,7 @@ from r1jax.rewards.code import code_answer, find_tests, readings, verdict_on
 from r1jax.rewards.fences import program
 from r1jax.rewards.sandbox import Calls, Streams, host
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import RewardConfig
+from r1jax.training.rl.reward import RewardConfig
 
 ANYWHERE = SandboxConfig(unsafe=True)  # these programs do no harm
 CONTEXT = RewardContext()

@@ -10,7 +10,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, load_reward, named_reward
 from r1jax.rewards.dialects import TRLReward, VerlReward, dialect
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import RewardConfig
+from r1jax.training.rl.reward import RewardConfig
 
 SOURCE = '''
 import re

@@ -13,7 +13,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import language_consistency
 from r1jax.rewards.language import LANGUAGES, count_words, language_of, thought_words
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import RewardConfig
+from r1jax.training.rl.reward import RewardConfig
 
 ENGLISH = "How many apples does Anna have after lunch?"
 CHINESE = "小明有三个苹果,又买了五个,一共有多少个苹果?"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from r1jax.errors import UserError
 from r1jax.rewards.sandbox import Calls, SandboxConfig, Streams, Verdict, host, run_program
 from r1jax.rewards.sandbox.wire import Opaque, Strange, decode, encode
-from r1jax.training.rl.config import RewardConfig, RLConfig
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.reward import RewardConfig
 
 isolated = pytest.mark.skipif(
     host.isolation_error() is not None, reason="programs cannot be isolated"

@@ -29,8 +29,8 @@ from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl import memory, setup
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import RewardConfig
 from r1jax.training.rl.judgement import judge
+from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import load_reward_model, load_scorer, named_reward_model
 from r1jax.training.weights import trained_weights
 

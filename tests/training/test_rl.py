@@ -26,7 +26,7 @@ from r1jax.training import batches
 from r1jax.training.rl import judging, resume, setup
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.collect import make_terms
-from r1jax.training.rl.config import RewardConfig
+from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import build
 
 

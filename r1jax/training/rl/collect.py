@@ -31,8 +31,8 @@ from r1jax.rewards import (
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
-from r1jax.training.rl.config import RewardConfig
 from r1jax.training.rl.judging import Judged
+from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import named_reward_model
 from r1jax.types import Params
 

@@ -1,0 +1,37 @@
+"""What docs/graders.md says around its tables."""
+
+INTRODUCTION = """\
+# Right answers right, wrong ones wrong
+
+Written by `python -m experiments.pages.graders`; `tests/lab/test_graders_page.py` holds it to the
+code.
+
+Each line is a gold answer and what a model wrote. *Right* is the verdict of a careful examiner,
+decided by mathematics: 1 gives the point. *Ours* is the accuracy reward of the whole text with the
+defaults of a run, *math-verify* what `verify(parse(gold), parse(text))` gives on the same text with
+its defaults; its golds stand in dollars as its README asks, and letters of a choice are read by its
+`StringExtractionConfig`. A wrong verdict is **bold**: a false 1 teaches a trick, a false 0 punishes
+what is right. Where the two differ, the page says who is right.
+
+Ours were mended until they were right on the pairs of the page's own, so their score says only that
+they stay so. The first run of the blind pairs, at the end, is the comparison.
+
+- Alternatives where one value is asked for are a guess, and wrong. A gold with several values wants
+  all of them and no other, in any order; a point has an order, a set has none.
+- What stands in the thought is a draft; an explicit final answer outranks an earlier box.
+- A decimal stands for a fraction or a root only where it is exact. Units may be added or left out,
+  never contradicted. A chain of equations has to hold, and so does an equality of numbers in the
+  tag or sentence that holds the answer: `2+4=7, so 6` is wrong, a slip in earlier working is not.
+- A bound is another answer than its number, but "she needs at least 17 coins" answers how many she
+  needs; `5, 5` are two values, `17 \\ldots` is none.
+
+`⏎` stands for a line feed, `⟨U+…⟩` for a sign that cannot be seen.
+"""
+
+BLIND = """\
+## Pairs written blind
+
+Written before the graders were changed, by somebody who had not read them. The first run, before
+anything was mended on them: {first} (false 1: {false_1}, false 0: {false_0}), math-verify {theirs}.
+The column *first run* keeps its verdicts. Later verdicts are no longer blind.
+"""
