@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from experiments.bench.ceilings import measured_ceilings
 from experiments.bench.kernels import Kernel, shares, top
-from experiments.bench.loads import Load, equal_cache, fixed, mixed, parse_case
+from experiments.bench.loads import Workload, equal_cache, fixed, mixed, parse_case
 from experiments.bench.requests import draw_requests, read_requests, write_requests
 from experiments.bench.rollout import Measured, Setup, measure, roofline, row
 from experiments.bench.shapes import ShapeFlags, chosen
@@ -126,7 +126,7 @@ def check(config: Config) -> None:
         raise UserError("--kernels: a request list is too long a trace; give it with --cases")
 
 
-def chosen_loads(config: Config, c: ModelConfig) -> Iterator[Load]:
+def chosen_loads(config: Config, c: ModelConfig) -> Iterator[Workload]:
     """A request list and the equal lengths beside it, or every case with every group."""
     if config.requests:
         listed = mixed(config.slots, read_requests(config.requests, c.vocab_size))
@@ -138,7 +138,7 @@ def chosen_loads(config: Config, c: ModelConfig) -> Iterator[Load]:
             yield fixed(slots, tokens, config.prompt, group, c.vocab_size, config.seed)
 
 
-def show_kernels(load: Load, found: list[Kernel], count: int) -> None:
+def show_kernels(load: Workload, found: list[Kernel], count: int) -> None:
     """Prints the longest kernels of the traced rollout, and the share of each kind."""
     kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in shares(found).items())
     busy = readable(sum(kernel.seconds for kernel in found))

@@ -16,7 +16,7 @@ from typing import Any
 
 from experiments.bench.clock import Compiled
 from experiments.bench.shapes import ShapeFlags, chosen
-from experiments.bench.step import Step, phase_rows, prepared, rates, step
+from experiments.bench.step import MeasuredStep, phase_rows, prepared, rates, step
 from experiments.bench.table import emit, peak_gb
 from r1jax.commands import cli
 from r1jax.data.config import DataConfig, TrainDataConfig
@@ -98,14 +98,16 @@ def main(config: Config) -> None:
         print(f"warning: the steps above compiled {names}; raise --warmup {config.warmup}")
 
 
-def told(one: Step) -> Step:
+def told(one: MeasuredStep) -> MeasuredStep:
     """The step, its seconds printed."""
     phases = ", ".join(f"{name} {seconds:.2f}" for name, seconds in one.phases.items())
     print(f"a step of {one.whole:.2f} s: {phases}", flush=True)
     return one
 
 
-def summary(before: list[Step], steps: list[Step], compiled: Compiled) -> dict[str, Any]:
+def summary(
+    before: list[MeasuredStep], steps: list[MeasuredStep], compiled: Compiled
+) -> dict[str, Any]:
     """The row of rates; the file also gets the phases, every step's seconds and what compiled."""
     row = rates(steps)
     return row | {

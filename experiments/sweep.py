@@ -32,7 +32,7 @@ HEADS = ("rate", "seeds", "before", "after", "lowest", "highest", "length", "for
 
 
 @dataclass(frozen=True)
-class Config(processes.Setting):
+class Config(processes.GateSetting):
     """Which runs make the sweep."""
 
     out: str = "runs/sweep"

@@ -9,7 +9,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from r1jax.endpoint import EndpointConfig, Request
+from r1jax.endpoint import ChatRequest, EndpointConfig
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -123,7 +123,7 @@ def flags(server, **changes):
 
 
 def ask(*texts, **fields):
-    return [Request(({"role": "user", "content": text},), **fields) for text in texts]
+    return [ChatRequest(({"role": "user", "content": text},), **fields) for text in texts]
 
 
 def texts(replies):

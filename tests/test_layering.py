@@ -137,6 +137,18 @@ def test_only_the_mesh_names_a_device_axis():
                 assert not names & strings, f"{path}:{node.lineno}"
 
 
+def test_a_class_name_is_found_once():
+    """Who searches for a class finds one. A command's flags are its module's `Config`."""
+    places = {}
+    for _, path in rooms():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    del places["Config"]
+    twofold = {name: found for name, found in places.items() if len(found) > 1}
+    assert not twofold
+
+
 def run(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

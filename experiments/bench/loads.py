@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.bench.requests import Request
+from experiments.bench.requests import ListedRequest
 from experiments.bench.roofline import mean_cache
 from r1jax.errors import UserError
 from r1jax.rollout.engine import Prompt
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """Prompts with the lengths their completions are to have, and the slots they run in."""
 
     name: str
@@ -42,7 +42,7 @@ def parse_case(case: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def fixed(slots: int, tokens: int, prompt: int, group: int, vocab: int, seed: int) -> Load:
+def fixed(slots: int, tokens: int, prompt: int, group: int, vocab: int, seed: int) -> Workload:
     """As many completions as slots, all of one length, `group` of them to a random prompt.
 
     Raises UserError where the groups do not fill the slots.
@@ -51,18 +51,18 @@ def fixed(slots: int, tokens: int, prompt: int, group: int, vocab: int, seed: in
         raise UserError(f"--groups {group}: must divide the {slots} slots of --cases")
     texts = np.random.default_rng(seed).integers(0, vocab, (slots // group, prompt)).tolist()
     prompts = [Prompt(tuple(text), i, group, limit=tokens) for i, text in enumerate(texts)]
-    return Load(f"{slots}x{tokens} after {prompt}", slots, group, prompts)
+    return Workload(f"{slots}x{tokens} after {prompt}", slots, group, prompts)
 
 
-def mixed(slots: int, requests: Sequence[Request]) -> Load:
+def mixed(slots: int, requests: Sequence[ListedRequest]) -> Workload:
     """A request list, in its order, each request with a length of its own."""
     if slots < 1:
         raise UserError(f"--slots {slots}: must be at least 1")
     prompts = [Prompt(r.prompt, i, 1, limit=r.max_tokens) for i, r in enumerate(requests)]
-    return Load(f"{len(requests):,} requests in {slots}", slots, 1, prompts)
+    return Workload(f"{len(requests):,} requests in {slots}", slots, 1, prompts)
 
 
-def equal_cache(load: Load, vocab: int, seed: int) -> Load:
+def equal_cache(load: Workload, vocab: int, seed: int) -> Workload:
     """The fixed shape of a mixed load's slots and mean cache, with distinct prompts.
 
     Its prompt is the load's as a decode step sees it on average. Its completions are longer than

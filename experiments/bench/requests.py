@@ -18,7 +18,7 @@ MEAN, LONGEST, SPREAD = 300, 2048, 0.8
 
 
 @dataclass(frozen=True)
-class Request:
+class ListedRequest:
     """One line of a list: the prompt's token ids and how many tokens are to follow.
 
     An engine is to write `max_tokens` of them whatever it draws (`ignore_eos` in vLLM).
@@ -29,7 +29,7 @@ class Request:
     max_tokens: int
 
 
-def draw_requests(count: int, vocab: int, seed: int) -> list[Request]:
+def draw_requests(count: int, vocab: int, seed: int) -> list[ListedRequest]:
     """Seeded requests: prompts uniform in length and tokens, completions log-normal in length."""
     rng = np.random.default_rng(seed)
     prompts = rng.integers(SHORTEST_PROMPT, LONGEST_PROMPT + 1, count)
@@ -37,12 +37,12 @@ def draw_requests(count: int, vocab: int, seed: int) -> list[Request]:
     lengths = rng.lognormal(math.log(MEAN) - SPREAD**2 / 2, SPREAD, count)
     lengths = np.clip(np.rint(lengths), 1, LONGEST).astype(int)
     return [
-        Request(i, tuple(rng.integers(0, vocab, prompts[i]).tolist()), int(lengths[i]))
+        ListedRequest(i, tuple(rng.integers(0, vocab, prompts[i]).tolist()), int(lengths[i]))
         for i in range(count)
     ]
 
 
-def write_requests(path: str | Path, requests: Iterable[Request]) -> None:
+def write_requests(path: str | Path, requests: Iterable[ListedRequest]) -> None:
     """One JSON object per line: id, prompt (token ids), max_tokens."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write_requests(path: str | Path, requests: Iterable[Request]) -> None:
         file.writelines(json.dumps(asdict(request)) + "\n" for request in requests)
 
 
-def read_requests(path: str | Path, vocab: int) -> list[Request]:
+def read_requests(path: str | Path, vocab: int) -> list[ListedRequest]:
     """The list in a file; UserError naming file and line where it is none for this vocabulary."""
     try:
         lines = Path(path).read_text().splitlines()
@@ -61,10 +61,10 @@ def read_requests(path: str | Path, vocab: int) -> list[Request]:
     return [_request(line, f"--requests {path}:{i}", vocab) for i, line in enumerate(lines, 1)]
 
 
-def _request(line: str, where: str, vocab: int) -> Request:
+def _request(line: str, where: str, vocab: int) -> ListedRequest:
     try:
         fields = json.loads(line)
-        request = Request(fields["id"], tuple(fields["prompt"]), fields["max_tokens"])
+        request = ListedRequest(fields["id"], tuple(fields["prompt"]), fields["max_tokens"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{where}: expected an object with id, prompt and max_tokens") from error
     whole = (*request.prompt, request.max_tokens)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from experiments.bench.ceilings import Ceilings
 from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels
-from experiments.bench.loads import Load
+from experiments.bench.loads import Workload
 from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_gb
 from r1jax.mesh import row_devices
@@ -39,7 +39,7 @@ class Setup:
     repeats: int
     weights: WeightFormat = "same"
 
-    def engine(self, load: Load) -> Engine:
+    def engine(self, load: Workload) -> Engine:
         """An engine just large enough for a load, which compiles anew: that is measured too."""
         programs.cache_clear()
         prompts, completions = zip(*load.lengths, strict=True)
@@ -50,7 +50,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRollout:
     """What one rollout came to."""
 
     completions: int
@@ -64,7 +64,7 @@ class Run:
 class Measured:
     """A load's timed rollouts, and what was compiled before and during them."""
 
-    runs: list[Run]
+    runs: list[MeasuredRollout]
     seconds: list[float]
     handover: list[float]  # seconds of engine.prepare
     warm: Compiled
@@ -79,14 +79,14 @@ class Measured:
         return median([r.tokens / s for r, s in zip(self.runs, self.seconds, strict=True)])
 
 
-def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
+def measure(setup: Setup, load: Workload, trace: bool = False) -> Measured:
     """Times the hand-over of weights and, after one rollout as warm-up, whole rollouts.
 
     A rollout ends when tokens and log-probabilities of every completion are on the host. With
     `trace`, one more runs under the profiler.
     """
     engine = setup.engine(load)
-    runs: list[Run] = []
+    runs: list[MeasuredRollout] = []
 
     def rollout() -> None:
         completions = list(
@@ -97,7 +97,7 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
         # Entering a slot draws a token too, by prefill.
         decoded = tokens - len(completions) - engine.evictions
         filled = decoded / max(engine.slot_steps, 1)
-        runs.append(Run(len(completions), stopped, tokens, engine.steps_taken, filled))
+        runs.append(MeasuredRollout(len(completions), stopped, tokens, engine.steps_taken, filled))
 
     with Compiled() as warm:
         prepare = functools.partial(engine.prepare, setup.params, weights=setup.weights)
@@ -112,7 +112,7 @@ def measure(setup: Setup, load: Load, trace: bool = False) -> Measured:
     return Measured(timed_runs, seconds, handover, warm, later, peak, shapes, traced)
 
 
-def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
+def roofline(setup: Setup, load: Workload, ceilings: Ceilings) -> float:
     """Seconds of a decode step of a load at best, with every slot at work at its mean cache."""
     return step_seconds(
         setup.c,
@@ -125,7 +125,7 @@ def roofline(setup: Setup, load: Load, ceilings: Ceilings) -> float:
     )
 
 
-def row(load: Load, measured: Measured, bound: float) -> dict[str, Any]:
+def row(load: Workload, measured: Measured, bound: float) -> dict[str, Any]:
     """A load's figures as a row of a table; `bound` is its `roofline`."""
     steps = [s / max(r.steps, 1) for r, s in zip(measured.runs, measured.seconds, strict=True)]
     return {

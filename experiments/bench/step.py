@@ -30,7 +30,7 @@ from r1jax.training.weights import drawn
 
 
 @dataclass(frozen=True)
-class Step:
+class MeasuredStep:
     """One rollout and its updates: wall time of the phases and of all, in seconds."""
 
     phases: dict[str, float]
@@ -116,7 +116,7 @@ def _started(parts: Parts) -> tuple[Parts, Loop]:
     return parts, Loop(state, copy(state.params) if parts.needs_reference else None)
 
 
-def step(parts: Parts, loop: Loop, files: Files) -> Step:
+def step(parts: Parts, loop: Loop, files: Files) -> MeasuredStep:
     """The next rollout and all updates from it, as `r1jax.training.rl.loop.train` makes them."""
     phases: Counter[str] = Counter()
     began = time.perf_counter()
@@ -129,7 +129,7 @@ def step(parts: Parts, loop: Loop, files: Files) -> Step:
         phases.update({k.removeprefix("time/"): v for k, v in loop.seconds.items()})
         record(parts, loop, files, update_metrics)
     whole = time.perf_counter() - began
-    return Step(
+    return MeasuredStep(
         phases=dict(phases),
         whole=whole,
         completions=len(sequences.lengths),
@@ -140,7 +140,7 @@ def step(parts: Parts, loop: Loop, files: Files) -> Step:
     )
 
 
-def phase_rows(steps: list[Step]) -> list[dict[str, Any]]:
+def phase_rows(steps: list[MeasuredStep]) -> list[dict[str, Any]]:
     """A row for each phase, what lies outside them, and the whole: mean, spread, share."""
     names = list(dict.fromkeys(name for one in steps for name in one.phases))
     seconds = {name: [one.phases.get(name, 0.0) for one in steps] for name in names}
@@ -159,7 +159,7 @@ def phase_rows(steps: list[Step]) -> list[dict[str, Any]]:
     ]
 
 
-def rates(steps: list[Step]) -> dict[str, Any]:
+def rates(steps: list[MeasuredStep]) -> dict[str, Any]:
     """What the steps come to: tokens of completions per second, MFU of the updates in percent.
 
     Rewards are judged while completions are written: the phase is what was waited for, here stands

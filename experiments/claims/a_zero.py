@@ -15,7 +15,7 @@ from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture
 from experiments.claims.modes import profile, split_growth
 from experiments.claims.results import judged, number, summary
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 from r1jax.data import load_eval_sets
 from r1jax.data.world.traces import MODES
 from r1jax.run.directory import read_jsonl
@@ -24,7 +24,7 @@ ARMS = {"zero": "constant", "zero-mean": "sequence mean"}
 SAMPLES = 64  # of each problem where only the modes are wanted
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """R1-Zero with both reductions; samples of each, and of the base."""
     model = config.bases[pair.base]
     name = pair.named("zero-mean")
@@ -39,7 +39,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Accuracy and lengths of the held-out set; modes and what growth owes to them."""
     measured: dict[str, float | None] = {}
     sides = {"base": summary(config, pair.named("zero")).get("before", {})}

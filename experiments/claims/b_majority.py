@@ -10,15 +10,15 @@ from __future__ import annotations
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture
 from experiments.claims.results import majority, minus, number, summary
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """R1-Zero."""
     return [runs.zero(config, pair)]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """pass@1 and the majority vote before and after."""
     done = summary(config, pair.named("zero"))
     measured: dict[str, float | None] = {}

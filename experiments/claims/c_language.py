@@ -13,7 +13,7 @@ from dataclasses import replace
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
 from experiments.claims.results import change, numbers, summary
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 
 ARMS = {"zero": "1:1", "language": "1:1 rewarded", "chinese": "4:1",
         "chinese-language": "4:1 rewarded"}  # fmt: skip
@@ -23,7 +23,7 @@ WORLD = "world:sum,countdown,word"
 WEIGHT = 1.0  # of the language reward: added directly, as in the paper
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """With and without the reward, on either share of Chinese."""
     plain, chinese = config.bases[pair.base], config.chinese_bases[pair.base]
     sources = (f"{WORLD}?language=zh", f"{WORLD}?language=en")
@@ -39,7 +39,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Consistency, words per thought, accuracy."""
     measured: dict[str, float | None] = {}
     for what, arm in ARMS.items():

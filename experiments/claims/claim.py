@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from experiments.claims.runs import Config, Pair, Step
+    from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 
 Numbers = Mapping[str, float | None]
 """What was measured of one pair, by "measure/arm"; None where a run is not there."""
@@ -83,9 +83,9 @@ class Claim:
     """What is run and how it is measured."""
     comparisons: tuple[Comparison, ...]
     picture: Picture
-    steps: Callable[[Config, Pair], list[Step]]
+    steps: Callable[[Config, BaseAndSeed], list[PlannedJob]]
     """The runs of one pair; those that claims share have the same names."""
-    measure: Callable[[Config, Pair], Numbers]
+    measure: Callable[[Config, BaseAndSeed], Numbers]
     """The numbers of one pair, from what its runs have left."""
     needs: tuple[str, ...] = ()
     """Flags that must name a base for each of --bases."""

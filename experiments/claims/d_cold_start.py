@@ -12,7 +12,7 @@ from typing import Any
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, gain
 from experiments.claims.results import number, smoothed, summary, training
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 from r1jax.training.optimizer import OptimizerConfig
 
 FILES = {
@@ -30,7 +30,7 @@ WINDOW = 3  # rollouts over which training accuracy is averaged
 LAST = 5  # rollouts that make R1-Zero's final training accuracy
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """Data from the pair's R1-Zero, supervised training on three kinds of it, then RL."""
     model, zero = config.bases[pair.base], pair.named("zero")
     data, others = pair.named("cold-data"), pair.named("cold-others")
@@ -50,7 +50,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     return planned
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Updates to 90 % of R1-Zero's final accuracy; held-out accuracy before and after RL."""
     measured: dict[str, float | None] = {}
     plain = accuracies(config, pair.named("zero"))

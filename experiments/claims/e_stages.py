@@ -12,7 +12,7 @@ from __future__ import annotations
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, gain
 from experiments.claims.results import number, numbers, summary
-from experiments.claims.runs import Command, Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, ModuleJob, PlannedJob
 
 STAGES = ("Zero", "Dev1", "Dev2", "Dev3", "R1")
 RL_STAGES = ("zero", "reasoning-rl", "general-rl")
@@ -25,7 +25,7 @@ MEASURES = {
 COLD_START = 448  # prompts: those of the preset when the runs were made; it takes 128 now
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """The whole pipeline."""
     name = pair.named("r1")
     model = config.general_base(pair.base)
@@ -40,10 +40,10 @@ def steps(config: Config, pair: Pair) -> list[Step]:
         flags += [f"--{stage}.train.rows", str(t.rows), f"--{stage}.reward.workers", "1"]
     for stage in SUPERVISED:
         flags += [f"--{stage}.train.rows", str(config.sft.train.rows)]
-    return [Step(Command(name, "experiments.r1", tuple(flags)))]
+    return [PlannedJob(ModuleJob(name, "experiments.r1", tuple(flags)))]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Every stage on the same problems."""
     done = summary(config, pair.named("r1")).get("stages", {})
     measured: dict[str, float | None] = {}

@@ -17,8 +17,8 @@ from typing import Any
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, below, gain
 from experiments.claims.results import judged, number, parameters, smoothed, summary, training
-from experiments.claims.runs import Config, Pair, Step
-from experiments.gates.rejection_sft import SFTConfig as OwnSFT
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
+from experiments.gates.rejection_sft import KeptSFTConfig as OwnSFT
 from r1jax.training.optimizer import OptimizerConfig
 
 RATES = {"low": 0.3, "middle": 1.0, "high": 3.0}  # of the plain run's learning rate
@@ -31,18 +31,18 @@ WINDOW = 3  # rollouts over which training accuracy is averaged
 TRAIN, SAMPLE = 6, 2  # operations per parameter and token
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """Teacher, samples, students."""
     student, named = config.students[pair.base], pair.named
     samples, others, tuned = named("teacher-data"), named("teacher-others"), named("distil")
 
-    def rl(what: str, rate: float, after: tuple[str, ...] = (), **changes: Any) -> Step:
+    def rl(what: str, rate: float, after: tuple[str, ...] = (), **changes: Any) -> PlannedJob:
         optimizer = replace(config.zero.optimizer, lr=rate * config.zero.optimizer.lr)
         return runs.learning(
             config, named(what), pair, student, after, optimizer=optimizer, **changes
         )
 
-    def tune(name: str, source: str, file: str) -> Step:
+    def tune(name: str, source: str, file: str) -> PlannedJob:
         path = str(runs.file(config, source, file))
         return runs.tuning(config, name, pair, student, path, (source,), **SFT)
 
@@ -63,7 +63,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]  # fmt: skip
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Held-out pass@1 of every student; training accuracy at equal operations."""
     named = pair.named
     best = best_rate(config, pair.base)
@@ -98,7 +98,9 @@ def best_rate(config: Config, base: int) -> str | None:
     means = {}
     for name in RATES:
         done = (
-            number(summary(config, Pair(base, s).named(f"student-{name}")), "after", "pass_at_1")
+            number(
+                summary(config, BaseAndSeed(base, s).named(f"student-{name}")), "after", "pass_at_1"
+            )
             for s in range(config.seeds)
         )
         if values := [value for value in done if value is not None]:
@@ -106,7 +108,7 @@ def best_rate(config: Config, base: int) -> str | None:
     return max(means, key=lambda name: means[name]) if len(means) == len(RATES) else None
 
 
-def at_equal_cost(config: Config, pair: Pair, best: str | None) -> Numbers:
+def at_equal_cost(config: Config, pair: BaseAndSeed, best: str | None) -> Numbers:
     """Operations in units of 10^12, and training accuracy (temperature 1) where they are equal.
 
     The distilled student's is that of the first rollout of the RL that follows it.

@@ -10,12 +10,12 @@ from __future__ import annotations
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, below
 from experiments.claims.results import judged, majority
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 
 LARGEST = 256
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """R1-Zero; many samples of it and of the base."""
     zero = pair.named("zero")
     model = config.bases[pair.base]
@@ -26,7 +26,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """pass@k and the vote of all samples."""
     measured: dict[str, float | None] = {}
     curves = {}

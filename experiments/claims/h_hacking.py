@@ -13,7 +13,7 @@ from dataclasses import replace
 from experiments.claims import pairs, runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, below
 from experiments.claims.results import number, smoothed, summary, training
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 from experiments.gates.jobs import Job
 from r1jax.commands import reward_model as reward_models
 from r1jax.data.examples.preferences import PreferenceConfig
@@ -25,7 +25,7 @@ LONGER = 5 / 3  # updates, of as many as the plain run has
 SIZES = ("few", "some", "many")
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """Pairs, proxies, and RL against each."""
     planned = []
     model = config.general_base(pair.base)
@@ -41,7 +41,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
             model=(f"{runs.place(config, proxy)}=1.0",),
         )
         planned += [
-            Step(Job(data, "experiments.claims.pairs", pairs_config, pairs.Config())),
+            PlannedJob(Job(data, "experiments.claims.pairs", pairs_config, pairs.Config())),
             proxy_step(config, proxy, pair, data, epochs, model),
             runs.learning(
                 config, pair.named(f"hack-{size}"), pair, model, (proxy,), reward=rewarded,
@@ -53,7 +53,9 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     return planned
 
 
-def proxy_step(config: Config, name: str, pair: Pair, data: str, epochs: int, model: str) -> Step:
+def proxy_step(
+    config: Config, name: str, pair: BaseAndSeed, data: str, epochs: int, model: str
+) -> PlannedJob:
     """A reward model from noisy pairs."""
     files = {
         "train": (str(runs.file(config, data, "pairs.jsonl")),),
@@ -64,10 +66,10 @@ def proxy_step(config: Config, name: str, pair: Pair, data: str, epochs: int, mo
         epochs=epochs, data=PreferenceConfig(template=config.zero.data.template, **files),
     )  # fmt: skip
     default = reward_models.PRESETS["research"]
-    return Step(Job(name, "experiments.reward_model", run, default), (data,))
+    return PlannedJob(Job(name, "experiments.reward_model", run, default), (data,))
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Proxy and gold at the start, at gold's peak and at the end; the proxy's held-out accuracy."""
     measured: dict[str, float | None] = {}
     for size, count in zip(SIZES, config.pairs, strict=True):

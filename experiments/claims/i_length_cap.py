@@ -12,13 +12,13 @@ from dataclasses import replace
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, gain
 from experiments.claims.results import judged, last, numbers, summary, training
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 
 MEASURES = {"pass@1": "pass_at_1", "tokens": "length_mean", "truncated": "truncated"}
 ELSEWHERE = 500  # added to the seed of the second half's problems
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """A first half under the low cap, continued under the same and under the full one."""
     model, half = config.bases[pair.base], max(1, config.zero.updates // 2)
     full = config.zero.rollout
@@ -39,7 +39,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]  # fmt: skip
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Held-out accuracy and length of each; what the low cap cuts off the base."""
     first = summary(config, pair.named("cap-first"))
     records = {

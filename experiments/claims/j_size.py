@@ -14,11 +14,11 @@ import math
 from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture
 from experiments.claims.results import base_seed, minus, number, parameters, summary
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 from r1jax.errors import UserError
 
 
-def of_pair(config: Config, pair: Pair) -> dict[int, str]:
+def of_pair(config: Config, pair: BaseAndSeed) -> dict[int, str]:
     """The bases of all sizes that go with a pair, by parameters: those of one seed of training."""
     by_size: dict[int, dict[int, str]] = {}
     for model in config.sizes:
@@ -34,7 +34,7 @@ def of_pair(config: Config, pair: Pair) -> dict[int, str]:
     }
 
 
-def run_name(config: Config, pair: Pair, count: int, model: str) -> str:
+def run_name(config: Config, pair: BaseAndSeed, count: int, model: str) -> str:
     """The run of a base; those of the claims' own bases and students are claim a's and f's."""
     if model == config.bases[pair.base]:
         return pair.named("zero")
@@ -43,7 +43,7 @@ def run_name(config: Config, pair: Pair, count: int, model: str) -> str:
     return pair.named(f"size{count}")
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """R1-Zero on each size."""
     return [
         runs.learning(config, run_name(config, pair, count, model), pair, model)
@@ -51,7 +51,7 @@ def steps(config: Config, pair: Pair) -> list[Step]:
     ]
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Accuracy before and after by size; the slope of the gain."""
     measured: dict[str, float | None] = {}
     points = []

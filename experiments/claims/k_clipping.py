@@ -13,7 +13,7 @@ from experiments.claims import runs
 from experiments.claims.claim import Claim, Comparison, Numbers, Picture, above, gain
 from experiments.claims.results import last as last_of
 from experiments.claims.results import number, summary
-from experiments.claims.runs import Config, Pair, Step
+from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
 from r1jax.run.directory import read_jsonl
 
 CLIPS = {"0.2 / 0.2": (0.2, 0.2), "0.2 / 0.28": (0.2, 0.28), "10": (10.0, 10.0)}
@@ -21,7 +21,7 @@ PARTS = 8  # updates per rollout
 RATE = 0.4  # rollouts, of as many as the plain run has
 
 
-def steps(config: Config, pair: Pair) -> list[Step]:
+def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
     """Three ranges with 8 updates per rollout; the standard deviation with one."""
     model = config.bases[pair.base]
     train = replace(config.zero.train, updates_per_rollout=PARTS)
@@ -47,7 +47,7 @@ def name_of(arm: str) -> str:
     return f"clip-{arm.replace(' ', '').replace('/', '-')}"
 
 
-def measure(config: Config, pair: Pair) -> Numbers:
+def measure(config: Config, pair: BaseAndSeed) -> Numbers:
     """Accuracy, and of the last updates entropy and the share of clipped tokens."""
     measured: dict[str, float | None] = {}
     arms = {arm: name_of(arm) for arm in CLIPS} | {"no std": "zero", "std": "std"}

@@ -45,7 +45,7 @@ _SHAPES = part(EngineConfig, ZERO.rollout)
 
 
 @dataclass(frozen=True)
-class Config(jobs.Setting):
+class Config(jobs.GateSetting):
     """Which claims are tested, on what, how many runs at a time."""
 
     out: str = "runs/claims"
@@ -117,16 +117,16 @@ class Config(jobs.Setting):
         )  # fmt: skip
 
     @property
-    def pairings(self) -> list[Pair]:
+    def pairings(self) -> list[BaseAndSeed]:
         """Every base with every seed, each seed on all bases before the next one."""
-        return [Pair(b, s) for s in range(self.seeds) for b in range(len(self.bases))]
+        return [BaseAndSeed(b, s) for s in range(self.seeds) for b in range(len(self.bases))]
 
     def general_base(self, base: int) -> str:
         """The base that has read general replies."""
         return (self.general_bases or self.bases)[base]
 
 
-class Pair(NamedTuple):
+class BaseAndSeed(NamedTuple):
     """The number of a base, and a seed."""
 
     base: int
@@ -137,7 +137,7 @@ class Pair(NamedTuple):
         return f"{what}-b{self.base}-s{self.seed}"
 
 
-class Step(NamedTuple):
+class PlannedJob(NamedTuple):
     """A job, and the names of those it waits for."""
 
     job: Any
@@ -145,7 +145,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Command:
+class ModuleJob:
     """A module to run with flags as they stand; `result`, in its folder, is what marks its end."""
 
     name: str
@@ -180,15 +180,20 @@ def weights(config: Config, name: str) -> str:
 
 
 def learning(
-    config: Config, name: str, pair: Pair, model: str, after: Sequence[str] = (), **changes: Any
-) -> Step:
+    config: Config,
+    name: str,
+    pair: BaseAndSeed,
+    model: str,
+    after: Sequence[str] = (),
+    **changes: Any,
+) -> PlannedJob:
     """Reinforcement learning as `config.zero`, with `changes` to its flags."""
     run = replace(config.zero, run=place(config, name), model=model, seed=pair.seed)
     run = replace(run, **{"data": replace(run.data, seed=pair.seed)} | changes)
-    return Step(Job(name, "experiments.zero_demo", run, DEMO), tuple(after))
+    return PlannedJob(Job(name, "experiments.zero_demo", run, DEMO), tuple(after))
 
 
-def zero(config: Config, pair: Pair) -> Step:
+def zero(config: Config, pair: BaseAndSeed) -> PlannedJob:
     """The plain R1-Zero that most claims look at."""
     return learning(config, pair.named("zero"), pair, config.bases[pair.base])
 
@@ -196,16 +201,16 @@ def zero(config: Config, pair: Pair) -> Step:
 def tuning(
     config: Config,
     name: str,
-    pair: Pair,
+    pair: BaseAndSeed,
     model: str,
     data: str,
     after: Sequence[str],
     **changes: Any,
-) -> Step:
+) -> PlannedJob:
     """Supervised training of a base on the file `data`."""
     run = replace(config.sft, run=place(config, name), model=model, seed=pair.seed)
     run = replace(run, data=ConversationConfig(train=(data,)), **changes)
-    return Step(Job(name, "experiments.sft", run, sft.PRESETS["research"]), tuple(after))
+    return PlannedJob(Job(name, "experiments.sft", run, sft.PRESETS["research"]), tuple(after))
 
 
 def judging(
@@ -215,29 +220,29 @@ def judging(
     of: str = "",
     problems: int | None = None,
     samples: int | None = None,
-) -> Step:
+) -> PlannedJob:
     """An evaluation of a base or of the run `of` it, on a few problems with many samples."""
     run = replace(config.zero, model=model)
     eval_config = replace(config.zero.eval, samples=samples or config.judge_samples, greedy=False)
     judged = jobs.judging(run, problems or config.judge_problems, eval_config)
     checkpoint = weights(config, of) if of else ""
     job = jobs.evaluation(name, judged, Path(config.out), checkpoint=checkpoint)
-    return Step(job, (of,) if of else ())
+    return PlannedJob(job, (of,) if of else ())
 
 
-def cold_start(config: Config, name: str, pair: Pair, of: str) -> Step:
+def cold_start(config: Config, name: str, pair: BaseAndSeed, of: str) -> PlannedJob:
     """Readable samples of the R1-Zero `of`."""
     run, default = sampling(config.cold_start, config, name, pair, of), cold_start_data.PRESETS
-    return Step(Job(name, "experiments.cold_start_data", run, default["research"]), (of,))
+    return PlannedJob(Job(name, "experiments.cold_start_data", run, default["research"]), (of,))
 
 
-def teaching(config: Config, name: str, pair: Pair, of: str) -> Step:
+def teaching(config: Config, name: str, pair: BaseAndSeed, of: str) -> PlannedJob:
     """What the R1-Zero `of` gets right, for others to learn from."""
     run, default = sampling(config.rejection, config, name, pair, of), rejection.PRESETS
-    return Step(Job(name, "experiments.rejection", run, default["research"]), (of,))
+    return PlannedJob(Job(name, "experiments.rejection", run, default["research"]), (of,))
 
 
-def sampling(stage: Any, config: Config, name: str, pair: Pair, of: str) -> Any:
+def sampling(stage: Any, config: Config, name: str, pair: BaseAndSeed, of: str) -> Any:
     """A stage that samples the R1-Zero `of` a base, on problems that it has not learnt from."""
     return replace(
         stage,
@@ -249,7 +254,7 @@ def sampling(stage: Any, config: Config, name: str, pair: Pair, of: str) -> Any:
     )
 
 
-def corpus_traces(config: Config, name: str, pair: Pair, like: str) -> Step:
+def corpus_traces(config: Config, name: str, pair: BaseAndSeed, like: str) -> PlannedJob:
     """As many right traces of the corpus as the run `like` has kept; its samples unrewritten."""
     run = traces.Config(
         run=place(config, name),
@@ -257,12 +262,14 @@ def corpus_traces(config: Config, name: str, pair: Pair, like: str) -> Step:
         seed=1000 + pair.seed,
         template=config.zero.data.template,
     )
-    return Step(Job(name, "experiments.claims.traces", run, traces.Config()), (like,))
+    return PlannedJob(Job(name, "experiments.claims.traces", run, traces.Config()), (like,))
 
 
-def own_samples(config: Config, name: str, pair: Pair, model: str, **changes: Any) -> Step:
+def own_samples(
+    config: Config, name: str, pair: BaseAndSeed, model: str, **changes: Any
+) -> PlannedJob:
     """Supervised training on the model's own right answers."""
     run = replace(config.zero, model=model, seed=pair.seed)
     run = replace(run, data=replace(run.data, seed=pair.seed))
     made = replace(jobs.rejection(run, Path(config.out)), run=place(config, name), **changes)
-    return Step(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))
+    return PlannedJob(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))

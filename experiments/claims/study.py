@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
-from experiments.claims.runs import Config, Step
+from experiments.claims.runs import Config, PlannedJob
 from experiments.claims.verdicts import collate
 from experiments.gates import jobs
 from r1jax.errors import UserError
@@ -94,9 +94,9 @@ def check(config: Config, chosen: Sequence[Claim]) -> None:
                 )
 
 
-def plan(config: Config, chosen: Sequence[Claim]) -> list[Step]:
+def plan(config: Config, chosen: Sequence[Claim]) -> list[PlannedJob]:
     """The runs of all claims, those that several share once, in the order of the claims."""
-    steps: dict[str, Step] = {}
+    steps: dict[str, PlannedJob] = {}
     for claim in chosen:
         for pair in config.pairings:
             for step in claim.steps(config, pair):

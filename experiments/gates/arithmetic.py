@@ -42,7 +42,7 @@ MARGIN = 0.02  # points of pass@1 that 16 bits may lose
 
 
 @dataclass(frozen=True)
-class Config(processes.Setting):
+class Config(processes.GateSetting):
     """Which runs are compared."""
 
     out: str = "runs/arithmetic"

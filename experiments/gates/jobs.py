@@ -30,7 +30,7 @@ TAIL = 15  # lines of a failed job's log that are shown
 
 
 @dataclass(frozen=True)
-class Setting(Flags):
+class GateSetting(Flags):
     """The flags of every gate: which runs, where, how many side by side."""
 
     out: str = "runs/gate"
@@ -143,7 +143,7 @@ def evaluation(name: str, common: evaluate.Config, out: Path, **place: str) -> J
 
 def perform(
     jobs: Sequence[Any],
-    setting: Setting,
+    setting: GateSetting,
     after: Mapping[str, Sequence[str]] | None = None,
     devices: int = 0,
     until: float | None = None,
@@ -210,7 +210,7 @@ def cores_of(number: int, count: int, cores: Sequence[int]) -> list[int]:
 
 
 def perform_one(
-    job: Any, setting: Setting, device: int | None = None, seconds: float | None = None
+    job: Any, setting: GateSetting, device: int | None = None, seconds: float | None = None
 ) -> int | None:
     """Runs one job with its output in <out>/<name>.log; shows its end when it fails.
 
@@ -246,7 +246,7 @@ def perform_one(
 
 
 def in_two(
-    first: Sequence[Any], then: Callable[[list[Any]], list[Any]], setting: Setting
+    first: Sequence[Any], then: Callable[[list[Any]], list[Any]], setting: GateSetting
 ) -> tuple[list[Any], list[Any], list[str]]:
     """Runs `first`, then what `then` makes of those that are done: (both done, all that failed)."""
     Path(setting.out).mkdir(parents=True, exist_ok=True)
@@ -257,7 +257,9 @@ def in_two(
     return done, [job for job in second if job.name not in lost], failed + lost
 
 
-def conclude(gate: Mapping[str, Any], text: str, failed: Sequence[str], setting: Setting) -> None:
+def conclude(
+    gate: Mapping[str, Any], text: str, failed: Sequence[str], setting: GateSetting
+) -> None:
     """Leaves gate.json and gate.md, shows the latter; UserError naming the jobs that failed."""
     out = Path(setting.out)
     write_json(out / "gate.json", gate)
@@ -266,7 +268,7 @@ def conclude(gate: Mapping[str, Any], text: str, failed: Sequence[str], setting:
     complain(failed, setting)
 
 
-def complain(failed: Sequence[str], setting: Setting) -> None:
+def complain(failed: Sequence[str], setting: GateSetting) -> None:
     """Raises UserError naming the jobs that failed, if any did."""
     out = Path(setting.out)
     if failed:

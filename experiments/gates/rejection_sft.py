@@ -39,7 +39,7 @@ from r1jax.training.rl.config import (
     TrainConfig,
 )
 from r1jax.training.rl.held_out import recorded
-from r1jax.training.rl.judging import Judged, Judging
+from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import Parts, build
 from r1jax.training.supervised.loop import fit, updates_of
@@ -51,7 +51,7 @@ DEMO = PRESETS["demo"]
 
 
 @dataclass(frozen=True)
-class SFTConfig:
+class KeptSFTConfig:
     """How the kept completions are learnt."""
 
     epochs: int = 2
@@ -90,7 +90,7 @@ class Config(ModelFlags, PlaceFlags):
     """Problems."""
     rollout: RolloutConfig = DEMO.rollout
     """Sampling from the base."""
-    sft: SFTConfig = SFTConfig()
+    sft: KeptSFTConfig = KeptSFTConfig()
     """Supervised training."""
     eval: EvalConfig = part(EvalConfig, DEMO.eval)
     """Held-out evaluation, before and after."""
@@ -150,7 +150,7 @@ def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
     return collect.to_sequences(generated), drawn
 
 
-def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> Judged:
+def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> JudgedBatch:
     """The completions of rollout number `rollout` that are to be learnt."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)

@@ -58,7 +58,7 @@ ZERO = replace(
 
 
 @dataclass(frozen=True)
-class Config(jobs.Setting):
+class Config(jobs.GateSetting):
     """Which runs make the gate."""
 
     base: str = "runs/tinyzero_base"
@@ -70,7 +70,7 @@ class Config(jobs.Setting):
     """Also draw the last completions again, for TinyZero's own reward and the count of tries."""
     zero: RLConfig = ZERO
     """Every run's flags, but for model, run directory, seeds and, in the control, the reward."""
-    sft: rejection_sft.SFTConfig = rejection_sft.SFTConfig(
+    sft: rejection_sft.KeptSFTConfig = rejection_sft.KeptSFTConfig(
         batch=128,
         optimizer=OptimizerConfig(lr=5e-5, schedule="cosine", warmup=5),
         train=part(ComputeConfig, ZERO.train),

@@ -31,7 +31,7 @@ WORLD = "world:sum,countdown,word"
 
 
 @dataclass(frozen=True)
-class Config(processes.Setting):
+class Config(processes.GateSetting):
     """Which runs make the gate."""
 
     controls: bool = True

@@ -35,7 +35,7 @@ MEASURED = "<!-- measured -->\n"
 
 
 @dataclass(frozen=True)
-class Pair:
+class ExaminedPair:
     """A gold answer, a completion, and the verdict of a careful examiner with its reason."""
 
     id: str
@@ -56,10 +56,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ComparedPair:
     """A pair with both verdicts."""
 
-    pair: Pair
+    pair: ExaminedPair
     ours: int
     theirs: int
 
@@ -71,20 +71,20 @@ class Judged:
         return "ours" if self.ours == self.pair.right else "math-verify"
 
 
-def read_pairs(name: str) -> list[Pair]:
+def read_pairs(name: str) -> list[ExaminedPair]:
     """The pairs of `own` or `blind`; none where there is no such file."""
     path = PAIRS / f"{name}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [Pair(**json.loads(line)) for line in lines]
+    return [ExaminedPair(**json.loads(line)) for line in lines]
 
 
-def ours(pair: Pair) -> int:
+def ours(pair: ExaminedPair) -> int:
     """The accuracy reward of the text, with a run's defaults."""
     (value,) = accuracy()([pair.problem], [Completion.parse(pair.text)], RewardContext())
     return int(value == 1.0)
 
 
-def theirs(pair: Pair) -> int:
+def theirs(pair: ExaminedPair) -> int:
     """math-verify's verdict on the same text, with its defaults and no time limit."""
     from math_verify import parse, verify
     from math_verify.parser import ExprExtractionConfig as Expression
@@ -100,12 +100,12 @@ def theirs(pair: Pair) -> int:
     return int(verify(*parsed, timeout_seconds=None))
 
 
-def judge(pairs: Iterable[Pair]) -> list[Judged]:
+def judge(pairs: Iterable[ExaminedPair]) -> list[ComparedPair]:
     """Both verdicts on each pair."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # math-verify warns that it has no time limit
     try:
-        return [Judged(pair, ours(pair), theirs(pair)) for pair in pairs]
+        return [ComparedPair(pair, ours(pair), theirs(pair)) for pair in pairs]
     finally:
         logging.disable(before)
 
@@ -123,7 +123,7 @@ def _visible(char: str) -> bool:
     return char == " " or unicodedata.category(char)[0] not in "CZ"
 
 
-def verdicts_table(rows: Iterable[Judged]) -> str:
+def verdicts_table(rows: Iterable[ComparedPair]) -> str:
     """The pairs with both verdicts, and that of the first run where there was one."""
     rows = list(rows)
     first = [row.pair.first for row in rows]
@@ -150,7 +150,7 @@ def _marked(verdict: int | None, right: int) -> str:
     return str(verdict) if verdict == right else f"**{verdict}**"
 
 
-def blind_text(rows: Sequence[Judged]) -> str:
+def blind_text(rows: Sequence[ComparedPair]) -> str:
     """The blind pairs' introduction, with what their first run gave."""
     wrong = [row.pair.first for row in rows if row.pair.first != row.pair.right]
     return BLIND.format(
@@ -161,7 +161,7 @@ def blind_text(rows: Sequence[Judged]) -> str:
     )
 
 
-def totals_table(title: str, parts: dict[str, Sequence[Judged]]) -> str:
+def totals_table(title: str, parts: dict[str, Sequence[ComparedPair]]) -> str:
     """Right verdicts and wrong ones in both directions, a line for each part."""
     columns = ["right", "false 1", "false 0"]
     heads = [title, "pairs", *(f"{who}: {c}" for who in ("ours", "math-verify") for c in columns)]
@@ -175,15 +175,15 @@ def totals_table(title: str, parts: dict[str, Sequence[Judged]]) -> str:
     return markdown_table(heads, lines)
 
 
-def by(rows: Iterable[Judged], field: str) -> dict[str, list[Judged]]:
+def by(rows: Iterable[ComparedPair], field: str) -> dict[str, list[ComparedPair]]:
     """The pairs by a field, in order of first appearance."""
-    parts: dict[str, list[Judged]] = {}
+    parts: dict[str, list[ComparedPair]] = {}
     for row in rows:
         parts.setdefault(getattr(row.pair, field), []).append(row)
     return parts
 
 
-def differences(rows: Sequence[Judged]) -> str:
+def differences(rows: Sequence[ComparedPair]) -> str:
     """Where the two differ and who is right, in a sentence."""
     better = [row.better for row in rows if row.better]
     return (

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Row
+from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Dialect
 from r1jax.advantages import rollout_advantages, without_truncated
 from r1jax.commands import cli
 from r1jax.losses import GRPO, grpo
@@ -95,7 +95,7 @@ def evaluate(config: GRPO) -> tuple[float, np.ndarray]:
     return float(loss), np.asarray(slope)
 
 
-def table(rows: Iterable[Row]) -> list[str]:
+def table(rows: Iterable[Dialect]) -> list[str]:
     """The dialects as a table, then why each is what it is."""
     spots = (f"at ρ = {RATIO[i][t]:g}" for i, t in SPOTLIGHTS)
     heads = ["dialect", "loss", "gradient norm", *spots]

@@ -9,7 +9,7 @@ from r1jax.losses import GRPO, PRESETS
 
 
 @dataclass(frozen=True)
-class Row:
+class Dialect:
     """A dialect: what it is called, what it is, why it gives what it gives."""
 
     name: str
@@ -17,9 +17,9 @@ class Row:
     why: str
 
 
-def choice(name: str, why: str, **fields: Any) -> Row:
+def choice(name: str, why: str, **fields: Any) -> Dialect:
     """The base with other values in some fields."""
-    return Row(name, GRPO(**(BASE | fields)), why)
+    return Dialect(name, GRPO(**(BASE | fields)), why)
 
 
 BASE: dict[str, Any] = {"importance_cap": None, "reduction": "token_mean"}
@@ -65,7 +65,7 @@ WHY = {
     "maxrl": "(r − mean) / mean: a right answer to a prompt solved 1 time in 3 gets 2, to one "
         "solved 2 times in 3 gets 0.5.",
 }  # fmt: skip
-PROJECTS = [Row(f"`{name}`", PRESETS[name], why) for name, why in WHY.items()]
+PROJECTS = [Dialect(f"`{name}`", PRESETS[name], why) for name, why in WHY.items()]
 
 CHOICES = {
     "Advantages": [

@@ -47,7 +47,7 @@ from r1jax.training.supervised.loop import fit
 from r1jax.training.update import init_state, make_functions
 from r1jax.training.weights import drawn
 
-Document = world.Document | tinyzero_corpus.Document
+Document = world.Document | tinyzero_corpus.TinyZeroDocument
 
 
 def corpus_of(config: Config) -> tuple[Any, Any]:

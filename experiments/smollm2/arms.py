@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.claims.runs import Step
+from experiments.claims.runs import PlannedJob
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
 from experiments.smollm2 import examples
@@ -61,7 +61,7 @@ them alone has a ratio of 1: nothing would be clipped otherwise) and clips both 
 
 
 @dataclass(frozen=True)
-class Config(jobs.Setting):
+class Config(jobs.GateSetting):
     """Which parts of the study are run, on what, how many runs at a time."""
 
     out: str = "runs/smollm2-study"
@@ -147,47 +147,47 @@ def selected(run: RLConfig, config: Config) -> RLConfig:
     )
 
 
-def learning(trial: Trial, arm: str, after: str = "", **changes: Any) -> Step:
+def learning(trial: Trial, arm: str, after: str = "", **changes: Any) -> PlannedJob:
     """Reinforcement learning of the base, or of what the run `after` has left."""
     name, parent = trial.named(arm), trial.config.weights(after) if after else ""
     run = replace(trial.zero, run=trial.config.place(name), parent=parent, **changes)
-    return Step(Job(name, "experiments.smollm2", run, ZERO), (after,) if after else ())
+    return PlannedJob(Job(name, "experiments.smollm2", run, ZERO), (after,) if after else ())
 
 
-def grpo(trial: Trial) -> Step:
+def grpo(trial: Trial) -> PlannedJob:
     """GRPO on accuracy alone."""
     return learning(trial, "grpo")
 
 
-def coin(trial: Trial) -> Step:
+def coin(trial: Trial) -> PlannedJob:
     """GRPO on a coin for every sample."""
     return learning(trial, "coin", reward=trial.config.zero.reward.only(random=1.0))
 
 
-def own_samples(trial: Trial, unverified: bool) -> Step:
+def own_samples(trial: Trial, unverified: bool) -> PlannedJob:
     """Supervised training on the base's own samples: the right ones, or all of them."""
     name = trial.named("unverified" if unverified else "rejection")
     made = jobs.rejection(trial.zero, Path(trial.config.out))
-    train = rejection_sft.SFTConfig(
+    train = rejection_sft.KeptSFTConfig(
         epochs=1 if unverified else 2,
         optimizer=replace(trial.config.sft.optimizer, lr=trial.rate),
         train=trial.config.sft.train,
     )
     made = replace(made, run=trial.config.place(name), unverified=unverified, sft=train)
-    return Step(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))
+    return PlannedJob(Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config()))
 
 
-def solved(config: Config, seed: int, kind: str) -> Step:
+def solved(config: Config, seed: int, kind: str) -> PlannedJob:
     """The solver's examples."""
     name = f"examples-{kind}-s{seed}"
     made = examples.Config(
         run=config.place(name), count=config.problems, kind=kind,
         train=config.zero.data.train, seed=COLD_SEED + seed,
     )  # fmt: skip
-    return Step(Job(name, "experiments.smollm2.examples", made, examples.Config()))
+    return PlannedJob(Job(name, "experiments.smollm2.examples", made, examples.Config()))
 
 
-def tuned(trial: Trial, kind: str) -> list[Step]:
+def tuned(trial: Trial, kind: str) -> list[PlannedJob]:
     """Supervised training of the base on the solver's examples: worked, or answers alone."""
     c, first = trial.config, solved(trial.config, trial.seed, kind)
     name = trial.named(kind)
@@ -200,22 +200,22 @@ def tuned(trial: Trial, kind: str) -> list[Step]:
         optimizer=replace(c.sft.optimizer, lr=trial.rate),
     )  # fmt: skip
     job = Job(name, "experiments.sft", run, sft.PRESETS["research"])
-    return [first, Step(job, (first.job.name,))]
+    return [first, PlannedJob(job, (first.job.name,))]
 
 
-def judged(trial: Trial, of: str, name: str, prefill: str | None = None) -> Step:
+def judged(trial: Trial, of: str, name: str, prefill: str | None = None) -> PlannedJob:
     """The run `of` on the sets that a reinforcement learning of it is judged on."""
     run = replace(trial.zero, data=replace(trial.zero.data, prefill=prefill))
     common = jobs.judging(run, run.data.eval_count, run.eval)
     common = replace(common, data=replace(common.data, eval=run.data.eval), seed=trial.seed)
     place = trial.config.weights(of) if of else ""
-    return Step(
+    return PlannedJob(
         jobs.evaluation(name, common, Path(trial.config.out), checkpoint=place),
         (of,) if of else (),
     )
 
 
-def many_samples(config: Config, of: str, name: str) -> Step:
+def many_samples(config: Config, of: str, name: str) -> PlannedJob:
     """pass@k of the base or of a run, to k = --many, on 64 problems of each task."""
     run = replace(config.zero, model=config.model)
     run = replace(run, data=replace(run.data, eval=run.data.train))
@@ -223,12 +223,12 @@ def many_samples(config: Config, of: str, name: str) -> Step:
     common = jobs.judging(run, min(64, run.data.eval_count), how)
     common = replace(common, data=replace(common.data, eval=run.data.train))
     place = config.weights(of) if of else ""
-    return Step(
+    return PlannedJob(
         jobs.evaluation(name, common, Path(config.out), checkpoint=place), (of,) if of else ()
     )
 
 
-def exploring(trial: Trial) -> list[Step]:
+def exploring(trial: Trial) -> list[PlannedJob]:
     """One change at a time to the plain run that makes four updates of a rollout."""
     zero = trial.zero
     loss = replace(zero.loss, clip_low=0.2, clip_high=0.2)
@@ -242,6 +242,6 @@ def exploring(trial: Trial) -> list[Step]:
     return steps
 
 
-def names(steps: Sequence[Step]) -> list[str]:
+def names(steps: Sequence[PlannedJob]) -> list[str]:
     """The names of their jobs."""
     return [step.job.name for step in steps]

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.claims.runs import Step
+from experiments.claims.runs import PlannedJob
 from experiments.gates import jobs
 from experiments.smollm2 import arms, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
@@ -36,7 +36,7 @@ EMPTY = "<think>\n\n</think>\n<answer>"
 """The beginning of an answer whose thought was left empty."""
 
 
-def single(trial: Trial) -> dict[str, list[Step]]:
+def single(trial: Trial) -> dict[str, list[PlannedJob]]:
     """The arms that begin at the base and need no other, with the runs of a trial."""
     return {
         "grpo": [arms.grpo(trial)],
@@ -48,7 +48,7 @@ def single(trial: Trial) -> dict[str, list[Step]]:
     }
 
 
-def chained(trial: Trial, rates: Rates) -> dict[str, list[Step]]:
+def chained(trial: Trial, rates: Rates) -> dict[str, list[PlannedJob]]:
     """Solutions first, then GRPO: `rates` are those of the supervised arms."""
     steps = {}
     for kind in ("answer", "worked"):
@@ -58,7 +58,7 @@ def chained(trial: Trial, rates: Rates) -> dict[str, list[Step]]:
     return steps
 
 
-def ending(trial: Trial, kind: str) -> list[Step]:
+def ending(trial: Trial, kind: str) -> list[PlannedJob]:
     """Supervised training on solutions, and what it is worth."""
     steps = arms.tuned(trial, kind)
     name = trial.named(kind)
@@ -90,14 +90,14 @@ def chosen(config: Config, found: Figures, arm: str) -> float | None:
     return max(whole, key=lambda r: figures.score(whole[r]))
 
 
-def select(config: Config, found: Figures) -> list[Step]:
+def select(config: Config, found: Figures) -> list[PlannedJob]:
     """All rates of the arms that begin at the base."""
     return [s for t in selecting(config) for steps in single(t).values() for s in steps]
 
 
-def main_arms(config: Config, found: Figures) -> list[Step]:
+def main_arms(config: Config, found: Figures) -> list[PlannedJob]:
     """GRPO and the coin, then rates of the chains, then the arms that are described only."""
-    steps: list[Step] = []
+    steps: list[PlannedJob] = []
     rates = {arm: chosen(config, found, arm) for arm in single(next(selecting(config)))}
     known = {arm: rate for arm, rate in rates.items() if rate is not None}
     for seed in range(config.seeds):
@@ -117,7 +117,7 @@ def main_arms(config: Config, found: Figures) -> list[Step]:
     return steps
 
 
-def chains(config: Config, found: Figures) -> list[Step]:
+def chains(config: Config, found: Figures) -> list[PlannedJob]:
     """Answers or worked solutions, then GRPO."""
     kinds = ("answer", "worked")
     rates = {k: chosen(config, found, k) for k in (*kinds, *(f"{k}-grpo" for k in kinds))}
@@ -131,7 +131,7 @@ def chains(config: Config, found: Figures) -> list[Step]:
     return steps
 
 
-def thought(config: Config, found: Figures) -> list[Step]:
+def thought(config: Config, found: Figures) -> list[PlannedJob]:
     """The cold start with GRPO when its thought is left empty, and pass@k."""
     steps = []
     for seed in range(config.seeds):
@@ -145,7 +145,7 @@ def thought(config: Config, found: Figures) -> list[Step]:
     return steps
 
 
-def explore(config: Config, found: Figures) -> list[Step]:
+def explore(config: Config, found: Figures) -> list[PlannedJob]:
     """One change at a time, at GRPO's rate."""
     rate = chosen(config, found, "grpo")
     if rate is None:
@@ -153,12 +153,12 @@ def explore(config: Config, found: Figures) -> list[Step]:
     return [s for t in seeded(config, rate, config.few) for s in arms.exploring(t)]
 
 
-PLANS: dict[str, Callable[[Config, Figures], list[Step]]] = {
+PLANS: dict[str, Callable[[Config, Figures], list[PlannedJob]]] = {
     "select": select, "main": main_arms, "chains": chains, "thought": thought, "explore": explore,
 }  # fmt: skip
 
 
-def wanted(steps: Sequence[Step], found: Figures, config: Config) -> dict[str, Step]:
+def wanted(steps: Sequence[PlannedJob], found: Figures, config: Config) -> dict[str, PlannedJob]:
     """The runs without a line, and those whose weights one of them needs."""
     every = {step.job.name: step for step in steps}
     todo = [name for name in every if name not in found]

@@ -18,7 +18,7 @@ CUT = 0.05
 
 
 @dataclass(frozen=True)
-class Line:
+class ArmClaim:
     """What is claimed: the arm `plus` beats the arm `minus` by `bar` points of pass@1."""
 
     name: str
@@ -28,9 +28,9 @@ class Line:
 
 
 LINES = (
-    Line("P1", "grpo", "coin", 10),
-    Line("P2", "worked-grpo", "answer-grpo", 5),
-    Line("P3", "worked-grpo", "empty-worked-grpo", 5),
+    ArmClaim("P1", "grpo", "coin", 10),
+    ArmClaim("P2", "worked-grpo", "answer-grpo", 5),
+    ArmClaim("P3", "worked-grpo", "empty-worked-grpo", 5),
 )
 
 
@@ -74,7 +74,7 @@ def arm(found: Mapping[str, Any], name: str) -> dict[int, Mapping[str, Any]]:
             if key.startswith(start) and key[len(start) :].isdigit()}  # fmt: skip
 
 
-def untested(plus: Sequence[Any], minus: Sequence[Any], line: Line) -> str:
+def untested(plus: Sequence[Any], minus: Sequence[Any], line: ArmClaim) -> str:
     """Why a line cannot be tested; empty where it can."""
     if len(plus) < 2:
         return "fewer than two pairs of seeds are there"

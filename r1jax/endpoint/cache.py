@@ -11,7 +11,7 @@ from typing import Any
 from r1jax.errors import UserError
 
 
-class Cache:
+class ReplyCache:
     """An append-only JSONL file of {"key", "value"}; an empty path keeps everything in memory.
 
     Each entry is one write of one line. A line that a kill left half-written is no entry: its

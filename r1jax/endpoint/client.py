@@ -16,10 +16,10 @@ from typing import Any
 import httpx2
 from anyio.from_thread import start_blocking_portal
 
-from r1jax.endpoint.cache import Cache
+from r1jax.endpoint.cache import ReplyCache
 from r1jax.endpoint.config import EndpointConfig
-from r1jax.endpoint.reply import Reply, Request, read_reply
-from r1jax.endpoint.wire import Failed, Loop, open_client, post
+from r1jax.endpoint.reply import ChatRequest, Reply, read_reply
+from r1jax.endpoint.wire import EventLoop, Failed, open_client, post
 from r1jax.errors import UserError
 
 IN_A_ROW = 16
@@ -69,9 +69,9 @@ class Endpoint:
             )
         self._answered = self._lost_in_a_row = 0
         self._last: Failed | None = None
-        self._cache = Cache(config.cache or cache)
+        self._cache = ReplyCache(config.cache or cache)
 
-    def chat(self, requests: Sequence[Request]) -> list[Reply | None]:
+    def chat(self, requests: Sequence[ChatRequest]) -> list[Reply | None]:
         """The replies in the order of the requests; equal requests are asked once.
 
         None stands for a request that got none by its own fault: the endpoint refuses it, or has
@@ -83,7 +83,7 @@ class Endpoint:
         first = dict(zip(reversed(keys), reversed(requests), strict=True))
         asked = {key: first[key] for key in dict.fromkeys(keys)}
         # In a thread: the caller's may run a loop already, as a notebook's does.
-        with start_blocking_portal(backend_options={"loop_factory": Loop}) as portal:
+        with start_blocking_portal(backend_options={"loop_factory": EventLoop}) as portal:
             by_key = portal.call(self._all, asked)
         replies = [by_key[key] for key in keys]
         came = [reply for reply in replies if reply]
@@ -108,7 +108,7 @@ class Endpoint:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
         c = self.config
         body = {
             "model": c.model,
@@ -119,11 +119,11 @@ class Endpoint:
         }
         return body if request.seed is None else body | {"seed": request.seed}
 
-    def _key(self, request: Request) -> str:
+    def _key(self, request: ChatRequest) -> str:
         asked = json.dumps([self._url, self._body(request)], sort_keys=True)
         return hashlib.sha256(asked.encode()).hexdigest()
 
-    async def _all(self, asked: Mapping[str, Request]) -> dict[str, Reply | None]:
+    async def _all(self, asked: Mapping[str, ChatRequest]) -> dict[str, Reply | None]:
         gate = asyncio.Semaphore(self.config.concurrency)
         async with open_client(self._secret) as client:
             try:
@@ -137,7 +137,7 @@ class Endpoint:
         return {key: task.result() for key, task in tasks.items()}
 
     async def _one(
-        self, client: httpx2.AsyncClient, gate: asyncio.Semaphore, key: str, request: Request
+        self, client: httpx2.AsyncClient, gate: asyncio.Semaphore, key: str, request: ChatRequest
     ) -> Reply | None:
         if kept := self._cache.get(key):
             self._count(cached=1)

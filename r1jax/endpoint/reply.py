@@ -15,7 +15,7 @@ Message = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Request:
+class ChatRequest:
     """What is asked; `seed` tells several samples of one chat apart, None leaves it out."""
 
     messages: tuple[Message, ...]

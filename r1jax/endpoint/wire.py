@@ -52,7 +52,7 @@ class Failed(Exception):
         return f"{self.reason} ({plain})" if plain else self.reason
 
 
-class Loop(asyncio.SelectorEventLoop):
+class EventLoop(asyncio.SelectorEventLoop):
     """An event loop that leaves behind a look-up of a name that is given up.
 
     asyncio's own would make the end of the program wait for a name server that does not answer.

@@ -11,13 +11,13 @@ from r1jax.run.directory import read_json, read_jsonl
 
 
 @dataclass(frozen=True)
-class Files:
+class RecordedFiles:
     """The files of a run, a stage or a pipeline; one that is not there yet is empty."""
 
     path: Path
 
     @classmethod
-    def of(cls, path: str | Path, what: str) -> Files:
+    def of(cls, path: str | Path, what: str) -> RecordedFiles:
         """Raises UserError where `path` is not the directory of a `what`, such as a run."""
         if not (Path(path) / "config.json").exists():
             raise UserError(f"{path}: holds no config.json; name the directory of a {what}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from r1jax.report import judges, watch
 from r1jax.report.curves import charts
-from r1jax.report.files import Files
+from r1jax.report.files import RecordedFiles
 from r1jax.report.html import (
     NONE,
     Fact,
@@ -39,7 +39,7 @@ def write_report(run_path: str | Path) -> Path:
     Works for a run that has not finished: what is missing is left out. Raises UserError where
     `run_path` is not a run directory.
     """
-    run = Files.of(run_path, "run")
+    run = RecordedFiles.of(run_path, "run")
     config, summary, environment = (
         run.json(name) for name in (names.CONFIG, names.SUMMARY, names.ENVIRONMENT)
     )

@@ -20,7 +20,7 @@ class Card(NamedTuple):
     asked: str = ""
 
 
-class Story(NamedTuple):
+class PromptTranscript(NamedTuple):
     """Several completions of one prompt, side by side."""
 
     question: str
@@ -29,18 +29,18 @@ class Story(NamedTuple):
     cards: Sequence[Card]
 
 
-def story(item: Record, cards: Sequence[Card], unruled: str = "") -> Story:
+def story(item: Record, cards: Sequence[Card], unruled: str = "") -> PromptTranscript:
     """The cards below the prompt of `item`; `unruled` is said where it has no right answer."""
     ruled = item.get("answer") not in (None, "")
     facts = [f"right answer: {item['answer']}" if ruled else unruled,
              item.get("family"), item.get("language")]  # fmt: skip
-    return Story(
+    return PromptTranscript(
         str(item.get("question", "")), str(item.get("language") or ""),
         " · ".join(str(fact) for fact in facts if fact), cards,
     )  # fmt: skip
 
 
-def pairs(transcripts: Sequence[Record]) -> list[Story]:
+def pairs(transcripts: Sequence[Record]) -> list[PromptTranscript]:
     """Answers to the same problems before and after training."""
     return [
         story(item, [Card(when, item[when].get("text", ""), item[when].get("correct"))

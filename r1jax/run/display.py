@@ -71,13 +71,13 @@ class Stages(Screen):
                 self._end(name, "stopped", f"{kind.__name__}, see below")
         super().__exit__(kind, *raised)
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> StageDisplay:
         """Marks a stage as running; the display for its run."""
         stage = self._shown[name]
         if stage.state != "running":
             self._shown[name] = Shown("running", began=self.clock())
             self._line(name, f"started · {self.spent()}")
-        return Stage(self, name)
+        return StageDisplay(self, name)
 
     def done(self, name: str, result: str = "") -> None:
         """Marks a stage as done, with its result in a few words."""
@@ -146,7 +146,7 @@ class Stages(Screen):
         return Panel(table, title=Text(self._title), subtitle=Text(self.spent()))
 
 
-class Stage:
+class StageDisplay:
     """The display (`r1jax.run.progress.Display`) of a run that is one stage among others."""
 
     def __init__(self, stages: Stages, name: str) -> None:

@@ -15,7 +15,7 @@ from r1jax.data.problems.room import PromptRoom
 from r1jax.data.rows import open_rows
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.data.world.rewrite import rewrite as world_rewrite
-from r1jax.endpoint import Endpoint, Request, rewrite_messages
+from r1jax.endpoint import ChatRequest, Endpoint, rewrite_messages
 from r1jax.errors import UserError
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
@@ -207,7 +207,7 @@ def endpoint_generator(
             return [[] for _ in problems]
         n = config.samples
         requests = [
-            Request(
+            ChatRequest(
                 ({"role": "user", "content": template.fill(problem.question)},), config.seed * n + i
             )
             for problem in problems
@@ -252,7 +252,7 @@ def endpoint_rewriter(endpoint: Endpoint) -> Rewriter:
     """Asks a model; a reply that was cut is no rewriting."""
 
     def rewrite(pairs: Sequence[tuple[str, str]]) -> list[str | None]:
-        replies = endpoint.chat([Request(rewrite_messages(*pair)) for pair in pairs])
+        replies = endpoint.chat([ChatRequest(rewrite_messages(*pair)) for pair in pairs])
         # The reasoning of the model that rewrites is not the thought it was asked to write.
         return [r.text.strip() if r and r.whole else None for r in replies]
 

@@ -10,7 +10,7 @@ import pytest
 
 from r1jax.commands import cli, compare, decontaminate, evaluate
 from r1jax.data import DataConfig, EvalDataConfig, load_file, open_source
-from r1jax.data.curation.streams import Streams
+from r1jax.data.curation.streams import CurationFiles
 from r1jax.data.examples.conversations import ConversationConfig, read_conversations
 from r1jax.data.examples.preferences import PreferenceConfig, read_judged
 from r1jax.data.rows import DEEPEST, half_character, open_rows, read_json
@@ -159,7 +159,7 @@ def test_a_run_file_that_lies_too_deep_is_one_line(tmp_path):
 
 
 def test_samples_that_were_cut_are_not_taken_up_and_overwritten_ones_refused(tmp_path):
-    streams = Streams(tmp_path, fresh=True)
+    streams = CurationFiles(tmp_path, fresh=True)
     for i in range(3):
         streams.add({"id": f"p{i}", "kept": 1}, [{"id": f"p{i}", "text": "x" * 20}], [])
     streams.close()
@@ -167,11 +167,11 @@ def test_samples_that_were_cut_are_not_taken_up_and_overwritten_ones_refused(tmp
     whole = prompts.read_bytes()
     prompts.write_bytes(whole.replace(b'"p1"', b'"p1'))
     with pytest.raises(UserError, match="prompts.jsonl, line 2: cannot be read .*--overwrite"):
-        Streams(tmp_path, fresh=False)
+        CurationFiles(tmp_path, fresh=False)
     prompts.write_bytes(whole)
     prompts.write_bytes(whole + b"\0" * 30 + b"\n\0")  # what a power cut may leave
     kept.write_bytes(kept.read_bytes()[:-5])
-    streams = Streams(tmp_path, fresh=False)
+    streams = CurationFiles(tmp_path, fresh=False)
     assert [row["id"] for row in streams.prompts] == ["p0", "p1"] and streams.lost == 1
     assert [row["id"] for row in streams.rows("kept")] == ["p0", "p1"]
 

@@ -16,8 +16,8 @@ from r1jax.data.problems.generated import held_out
 from r1jax.data.templates import TEMPLATES, render
 from r1jax.data.tinyzero.corpus import (
     ENDINGS,
-    Document,
-    Mix,
+    TinyZeroDocument,
+    TinyZeroMix,
     count_tries,
     describe,
     documents,
@@ -38,11 +38,11 @@ ASKED = re.compile(r"\[([\d, ]+)\].*?(?:equals|make) (\d+)")
 
 
 @cache
-def corpus(count: int = 6000) -> tuple[Document, ...]:
+def corpus(count: int = 6000) -> tuple[TinyZeroDocument, ...]:
     return tuple(documents(seed=5, start=0, count=count))
 
 
-def asked() -> list[Document]:
+def asked() -> list[TinyZeroDocument]:
     return [document for document in corpus() if document.problem]
 
 
@@ -73,7 +73,7 @@ def readings(steps, parts: tuple[tuple[str, tuple[int, ...]], ...]) -> Iterator[
                 yield (key, *keys) if len(used) > 2 else keys
 
 
-def chains(document: Document) -> Iterator[list[tuple[str, ...]]]:
+def chains(document: TinyZeroDocument) -> Iterator[list[tuple[str, ...]]]:
     """All readings of every line that joins three numbers or more."""
     for line in document.completion.split("\n"):
         steps, numbers = STEP.findall(line.partition(": ")[0]), None
@@ -172,7 +172,7 @@ def test_a_document_is_a_function_of_its_index() -> None:
     assert list(documents(3, 40, 20)) == whole[40:]
     assert whole != list(documents(4, 0, 60))
     assert list(islice(tokenizer_texts(3, 60), 5)) == [d.text for d in whole[:5]]
-    only = Mix(kinds=(("arithmetic", 1.0),))
+    only = TinyZeroMix(kinds=(("arithmetic", 1.0),))
     assert {d.kind for d in documents(3, 0, 60, only)} == {"arithmetic"}
 
 

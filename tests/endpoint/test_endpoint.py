@@ -23,7 +23,7 @@ from chat_server import (
     texts,
 )
 
-from r1jax.endpoint import Cache, Endpoint, EndpointConfig
+from r1jax.endpoint import Endpoint, EndpointConfig, ReplyCache
 from r1jax.endpoint.wire import asked_to_wait
 from r1jax.errors import UserError
 
@@ -183,11 +183,11 @@ def test_other_settings_are_other_requests(server, tmp_path):
 def test_the_cache_skips_what_is_no_entry_and_keeps_any_text(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_text('{"key": "a", "value": {"t": 1}}\n[]\n{"key": 3, "value": {}}\nx\n{"key": "b"')
-    found = Cache(path)
+    found = ReplyCache(path)
     assert len(found) == 1 and found.get("a") == {"t": 1}
     found.put("b", {"t": "é\n\u2028 中 \ud800"})
     found.close()
-    again = Cache(path)
+    again = ReplyCache(path)
     assert again.get("b") == {"t": "é\n\u2028 中 \ud800"} and len(again) == 2
 
 
@@ -409,7 +409,7 @@ def test_a_proxy_that_cannot_be_used_is_one_line(server, monkeypatch):
 
 def test_a_full_disk_is_one_line_and_what_was_kept_stays(tmp_path, monkeypatch):
     path = tmp_path / "c.jsonl"
-    cache = Cache(path)
+    cache = ReplyCache(path)
     cache.put("a", {"t": 1})
 
     def full(*arguments):
@@ -419,4 +419,4 @@ def test_a_full_disk_is_one_line_and_what_was_kept_stays(tmp_path, monkeypatch):
         patched.setattr("os.write", full)
         cache.put("b", {"t": 2})
     cache.close()
-    assert len(Cache(path)) == 1
+    assert len(ReplyCache(path)) == 1

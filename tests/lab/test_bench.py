@@ -19,7 +19,7 @@ from experiments.bench.ceilings import Ceilings, measured_ceilings
 from experiments.bench.clock import Compiled, timed
 from experiments.bench.kernels import Kernel, kernels, shares, summed, top
 from experiments.bench.loads import equal_cache, fixed, mixed
-from experiments.bench.requests import Request, draw_requests, read_requests, write_requests
+from experiments.bench.requests import ListedRequest, draw_requests, read_requests, write_requests
 from experiments.bench.roofline import (
     layer_matrices,
     mean_cache,
@@ -84,7 +84,7 @@ def test_the_whole_command(tmp_path, capsys):
 
 def test_a_request_list_runs_beside_equal_lengths(tmp_path):
     lengths = [(3, 2), (13, 9), (4, 1), (16, 5), (15, 12), (2, 3)]
-    requests = [Request(i, tuple(range(p)), n) for i, (p, n) in enumerate(lengths)]
+    requests = [ListedRequest(i, tuple(range(p)), n) for i, (p, n) in enumerate(lengths)]
     write_requests(tmp_path / "r.jsonl", requests)
     argv = ["--model", model(tmp_path / "m"), "--requests", str(tmp_path / "r.jsonl")]
     argv += ["--slots", "2", "--repeats", "1", "--out", str(tmp_path / "b.json")]
@@ -248,7 +248,7 @@ def test_long_completions_weigh_more_in_the_mean_cache():
     st.integers(1, 4),
 )
 def test_equal_lengths_have_the_same_mean_cache(lengths, slots):
-    load = mixed(slots, [Request(i, (0,) * p, n) for i, (p, n) in enumerate(lengths)])
+    load = mixed(slots, [ListedRequest(i, (0,) * p, n) for i, (p, n) in enumerate(lengths)])
     assert load.lengths == lengths
     equal = equal_cache(load, vocab=8, seed=0)
     assert equal.slots == slots == len(equal.lengths)

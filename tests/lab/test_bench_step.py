@@ -112,7 +112,7 @@ def test_a_small_vocabulary_grows_to_the_tokenizer(tmp_path):
 def test_rates_and_shares_by_hand():
     def one(rollout, update, whole, tokens):
         phases, told = {"rollout": rollout, "update": update}, {"perf/reward_seconds": rollout / 2}
-        return bench.Step(phases, whole, 4, tokens, 1e9, 0.9, told)
+        return bench.MeasuredStep(phases, whole, 4, tokens, 1e9, 0.9, told)
 
     steps = [one(1.0, 2.0, 4.0, 100), one(3.0, 2.0, 6.0, 140)]
     rates = bench.rates(steps)

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.claims import pairs, study, traces
 from experiments.claims.every import CLAIMS
-from experiments.claims.runs import DEMO, Config, Pair
+from experiments.claims.runs import DEMO, BaseAndSeed, Config
 from experiments.claims.study import SMOKE, plan
 from experiments.gates import jobs
 from r1jax.commands import cli, rejection, reward_model, sft
@@ -252,7 +252,7 @@ def test_studies_that_cannot_be_are_refused(flags, said, tmp_path, capsys):
 
 def test_half_a_study_is_collated(tmp_path):
     config = replace(SMOKE, out=str(tmp_path), bases=("embedded",), seeds=2)
-    place = tmp_path / Pair(0, 1).named("zero")
+    place = tmp_path / BaseAndSeed(0, 1).named("zero")
     place.mkdir()
     sides = {
         side: {"samples": 2, "pass_at_1": value, "cons_at_2": value + 0.25}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.pages.graders import MEASURED, Pair, ours, page, read_pairs, shown, theirs
+from experiments.pages.graders import MEASURED, ExaminedPair, ours, page, read_pairs, shown, theirs
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "graders.md"
 OWN = read_pairs("own")
@@ -39,8 +39,10 @@ def test_committed_page_is_the_generated_one():
 
 def test_math_verify_is_asked_with_its_defaults():
     verdicts = {"7": 1, "8": 0, r"so $\frac{14}{2}$": 1}
-    assert {text: theirs(Pair("p", "math", "7", text, 0, "")) for text in verdicts} == verdicts
-    assert theirs(Pair("p", "choice", "B", "The answer is B.", 1, "")) == 1
+    assert {
+        text: theirs(ExaminedPair("p", "math", "7", text, 0, "")) for text in verdicts
+    } == verdicts
+    assert theirs(ExaminedPair("p", "choice", "B", "The answer is B.", 1, "")) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from test_report import Page
 from r1jax.errors import UserError
 from r1jax.report.chart import LIGHT
 from r1jax.report.pipeline import write_pipeline_report
-from r1jax.report.pipeline.curves import Course, charts
+from r1jax.report.pipeline.curves import StageCurves, charts
 from r1jax.report.pipeline.lineage import sources
 from r1jax.report.pipeline.page import chosen
 
@@ -327,8 +327,8 @@ def test_curves_run_on_over_the_stages_without_joining():
     metrics = [{"update": u, "reward/accuracy": u / 10} for u in (1, 2)]
     evaluations = [{"update": u, "set": "a", "pass_at_1": 0.5 + u / 10} for u in (0, 2)]
     other = [{"update": 2, "set": "b", "pass_at_1": 0.1}]
-    courses = [Course("zero", metrics, evaluations + other), Course("empty", [], []),
-               Course("last", metrics, [])]  # fmt: skip
+    courses = [StageCurves("zero", metrics, evaluations + other), StageCurves("empty", [], []),
+               StageCurves("last", metrics, [])]  # fmt: skip
     (chart,) = charts(courses)
     axes = Figure().add_subplot()
     chart.draw(axes, LIGHT)
@@ -344,4 +344,4 @@ def test_curves_run_on_over_the_stages_without_joining():
 
 def test_without_records_there_is_no_curve():
     assert charts([]) == []
-    assert charts([Course("zero", [{"update": 1, "loss": 1.0}], [])]) == []
+    assert charts([StageCurves("zero", [{"update": 1, "loss": 1.0}], [])]) == []

@@ -22,7 +22,7 @@ from r1jax.commands import rejection as command
 from r1jax.data import TrainDataConfig
 from r1jax.data.curation.datasheet import datasheet, histogram, quantiles
 from r1jax.data.curation.filters import FilterConfig, make_filters
-from r1jax.data.curation.streams import Streams, write_parquet
+from r1jax.data.curation.streams import CurationFiles, write_parquet
 from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.endpoint import Reply
@@ -127,7 +127,7 @@ def test_what_did_not_come_is_listed_and_counts_neither_right_nor_wrong(tmp_path
     steps = Steps(judge, None, [], BalanceConfig(), training_layout(policy), len)
     drawn = [[Completion.parse(text) if text else None for text in group] for group in
              (["9", None, "8", "?"], [None, None], ["9", None])]  # fmt: skip
-    streams, room = Streams(tmp_path, fresh=True), Room(1.0, [])
+    streams, room = CurationFiles(tmp_path, fresh=True), Room(1.0, [])
     for samples in judged(steps, [ASKED] * 3, drawn):
         settle(steps, ASKED, samples, streams, room)
     sheet = datasheet(streams, "T", {})
@@ -209,29 +209,29 @@ def contents(path):
 @pytest.mark.parametrize("whole", [1, 4])
 @pytest.mark.parametrize("cut", [0, 1, 57, 400])
 def test_streams_go_on_after_any_half_written_line(tmp_path, whole, cut):
-    feed(Streams(tmp_path, fresh=True), 30)
+    feed(CurationFiles(tmp_path, fresh=True), 30)
     expected = contents(tmp_path)
     ledger = expected["prompts"]
     (tmp_path / "prompts.jsonl").write_bytes(ledger[: len(ledger) - cut])
     for name in ("kept", "dropped"):
         with (tmp_path / f"{name}.jsonl").open("ab") as file:
             file.write(b'{"id": "half')
-    streams = Streams(tmp_path, fresh=False, whole=whole)
+    streams = CurationFiles(tmp_path, fresh=False, whole=whole)
     assert len(streams.prompts) % whole == 0 and len(streams.prompts) >= 30 - cut // 50 - whole
     feed(streams, 30)
     assert contents(tmp_path) == expected
 
 
 def test_streams_survive_sigkill(tmp_path):
-    feed(Streams(tmp_path, fresh=True), 60)
+    feed(CurationFiles(tmp_path, fresh=True), 60)
     expected = contents(tmp_path)
     killed = tmp_path / "killed"
     killed.mkdir()
     code = (
         "import sys; sys.path[:0] = ['tests', 'tests/stages']\n"
         "from pathlib import Path; from test_rejection import feed; "
-        "from r1jax.data.curation.streams import Streams\n"
-        f"feed(Streams(Path({str(killed)!r}), fresh=True), 60, 0.02)"
+        "from r1jax.data.curation.streams import CurationFiles\n"
+        f"feed(CurationFiles(Path({str(killed)!r}), fresh=True), 60, 0.02)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ)
     marks = killed / "prompts.jsonl"
@@ -240,14 +240,14 @@ def test_streams_survive_sigkill(tmp_path):
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    streams = Streams(killed, fresh=False)
+    streams = CurationFiles(killed, fresh=False)
     assert 0 < len(streams.prompts) < 60
     feed(streams, 60)
     assert contents(killed) == expected
 
 
 def test_a_datasheet_counts_by_hand(tmp_path):
-    streams = Streams(tmp_path, fresh=True)
+    streams = CurationFiles(tmp_path, fresh=True)
     feed(streams, 6)
     sheet = datasheet(streams, "T", {"model": "m|n"})
     # Prompts 1, 2, 4, 5 kept one sample each; dropped are 1, 2, 3, 0, 1 of prompts 1 to 5.
@@ -355,7 +355,7 @@ def test_supervised_training_reads_what_was_kept(whole):
 def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, monkeypatch):
     """The second time by a signal, which is told what it costs."""
     path = tmp_path / "run"
-    add = Streams.add
+    add = CurationFiles.add
     added = []
     for killed in (1, 6, 11, None):
         added.append(0)
@@ -369,7 +369,7 @@ def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, mo
             added[-1] += 1
             add(self, *args)
 
-        monkeypatch.setattr(Streams, "add", fails)
+        monkeypatch.setattr(CurationFiles, "add", fails)
         kind = Stopped if killed == 6 else Interrupted
         with contextlib.nullcontext() if killed is None else pytest.raises(kind) as caught:
             rejection.run(flags(model, path))
@@ -414,7 +414,7 @@ def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
 
 def test_other_problems_than_it_began_with_are_refused(tmp_path):
     (tmp_path / "prompts.jsonl").write_text('{"id": "p"}\n{"id": "q"}\n')
-    known = Streams(tmp_path, fresh=False, write=False).prompts
+    known = CurationFiles(tmp_path, fresh=False, write=False).prompts
     problems = [Problem(name, "1+1?", "2") for name in "pqr"]
     refuse_other_problems(known, problems)
     for other, said in ((problems[::-1], "1: has p, where the data has r now; use the same data"),
@@ -428,7 +428,7 @@ def test_settling_writes_what_was_decided(tmp_path):
         lambda p, c: [], None, make_filters(FilterConfig()),
         BalanceConfig(per_prompt=1), lambda p, text, anew: {"completion": text}, len,
     )  # fmt: skip
-    streams = Streams(tmp_path, fresh=True)
+    streams = CurationFiles(tmp_path, fresh=True)
     room = Room(1.0, [])
     settle(steps, ASKED, [of(GOOD.format("5+4=9")), of("8", right=False)], streams, room)
     streams.close()

@@ -29,7 +29,7 @@ from r1jax.training.rl import loop as rl
 from r1jax.training.rl import resume, setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
-from r1jax.training.rl.judging import Judged
+from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.setup import build, initial_state
 
 # One set of low-rank programs serves every test of LoRA.
@@ -53,7 +53,7 @@ def drawn(accuracy, group=2):
     completions = [Completion.parse(str(i), [i], reason) for i, reason in enumerate(reasons)]
     part = np.asarray(accuracy, np.float32)
     judgement = Judgement(part, {"accuracy": part}, {"accuracy": 1})
-    return Judged([problem] * n, generated, completions, np.arange(n) // group, judgement)
+    return JudgedBatch([problem] * n, generated, completions, np.arange(n) // group, judgement)
 
 
 def texts(found):

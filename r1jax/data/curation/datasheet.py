@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from r1jax.data.curation.streams import DROPPED, KEPT, Streams
+from r1jax.data.curation.streams import DROPPED, KEPT, CurationFiles
 
 BINS = 10
 
 
-def datasheet(streams: Streams, title: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+def datasheet(streams: CurationFiles, title: str, origin: Mapping[str, Any]) -> dict[str, Any]:
     """Counts of prompts and samples, reasons, pass rates, lengths and languages.
 
     `origin` says where the samples come from. `sha256` is that of kept.jsonl.

@@ -20,7 +20,7 @@ KEPT, DROPPED, PROMPTS = "kept", "dropped", "prompts"
 BATCH = 10_000  # rows of a group in a parquet file
 
 
-class Streams:
+class CurationFiles:
     """The three files of a run. With `write=False` they are read and never touched."""
 
     def __init__(self, path: Path, *, fresh: bool, whole: int = 1, write: bool = True) -> None:

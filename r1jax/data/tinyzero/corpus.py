@@ -40,7 +40,7 @@ ENDINGS: dict[Ending, str] = {
 
 
 @dataclass(frozen=True)
-class Mix:
+class TinyZeroMix:
     """What the corpus is made of: weights where there are several values, else probabilities."""
 
     kinds: tuple[tuple[DocumentKind, float], ...] = (
@@ -59,7 +59,7 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class Document:
+class TinyZeroDocument:
     """One prompt with its completion; the tokenizer's end-of-text follows it.
 
     Of arithmetic `problem` and `ending` are None. `tried` counts the tries that are worked out;
@@ -80,18 +80,20 @@ class Document:
         return self.prompt + self.completion
 
 
-def documents(seed: int, start: int, count: int, mix: Mix | None = None) -> Iterator[Document]:
+def documents(
+    seed: int, start: int, count: int, mix: TinyZeroMix | None = None
+) -> Iterator[TinyZeroDocument]:
     """Documents `start` to `start + count` of corpus `seed`; each is a function of its index.
 
     Only training problems occur, in questions, in tries and in the arithmetic alike: wherever three
     or four numbers make a value, the three or four with that value are no held-out problem.
     """
-    maker = _Maker(mix or Mix(), seed)
+    maker = _Maker(mix or TinyZeroMix(), seed)
     for index in range(start, start + count):
         yield maker.make(index)
 
 
-def tokenizer_texts(seed: int, count: int, mix: Mix | None = None) -> Iterator[str]:
+def tokenizer_texts(seed: int, count: int, mix: TinyZeroMix | None = None) -> Iterator[str]:
     """What a tokenizer for this corpus is trained on."""
     return (document.text for document in documents(seed, 0, count, mix))
 
@@ -114,23 +116,23 @@ class _Thought(NamedTuple):
 class _Maker:
     """Draws documents; holds the cumulative weights of one mix."""
 
-    def __init__(self, mix: Mix, seed: int) -> None:
+    def __init__(self, mix: TinyZeroMix, seed: int) -> None:
         self.mix, self.seed = mix, seed
         self.source = tinyzero("countdown", {}, STREAM + seed)
         self.tables = {
             name: weighted(getattr(mix, name)) for name in ("kinds", "patience", "skill", "endings")
         }
 
-    def make(self, index: int) -> Document:
+    def make(self, index: int) -> TinyZeroDocument:
         """Document number `index`."""
         rng = random.Random((self.seed * 4 + 3) << 48 | index)
         kind = choose(self.tables["kinds"], rng)
         if kind == "arithmetic":
-            return Document(kind, any_of(HEADINGS, rng), _said(arithmetic(rng)))
+            return TinyZeroDocument(kind, any_of(HEADINGS, rng), _said(arithmetic(rng)))
         problem = self.source[index]
         thought, ending = self.think(problem, rng), choose(self.tables["endings"], rng)
         answer = ENDINGS[ending].format(thought.answer.expression, thought.claimed)
-        return Document(
+        return TinyZeroDocument(
             kind=kind,
             prompt=_prompt(kind, problem),
             completion=_said(thought.lines) + answer,
@@ -199,7 +201,7 @@ def _numbers(expression: str) -> list[str]:
     return "".join(c if c.isdigit() else " " for c in expression).split()
 
 
-def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any]:
+def describe(corpus: Iterable[TinyZeroDocument], tokenizer: Any = None) -> dict[str, Any]:
     """Shares of a corpus for its card: kinds, accuracy by tries, endings; with a tokenizer lengths.
 
     Lengths are quantiles of tokens, the end-of-text counted with completions.
@@ -221,7 +223,7 @@ def describe(corpus: Iterable[Document], tokenizer: Any = None) -> dict[str, Any
         "endings": _shares(document.ending for document in countdowns),
     }
     if tokenizer is not None:
-        kinds: dict[str, list[Document]] = {}
+        kinds: dict[str, list[TinyZeroDocument]] = {}
         for document in corpus:
             kinds.setdefault(document.kind, []).append(document)
         report["tokens"] = {

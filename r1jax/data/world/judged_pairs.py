@@ -15,7 +15,7 @@ from typing import Any
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.general import generate_general
 from r1jax.data.world.gold import score
-from r1jax.data.world.replies import CURATED, Reply, ReplyShares, write_reply
+from r1jax.data.world.replies import CURATED, ReplyShares, WorldReply, write_reply
 from r1jax.data.world.requests import KINDS, Part, RequestKind
 from r1jax.errors import UserError
 from r1jax.problem import Problem
@@ -57,7 +57,7 @@ def helpful_pairs(
 def _unequal(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """Two completions with their gold at least `LEAST` apart, the better one first."""
     while True:
-        replies: list[Reply] = [write_reply(problem, rng) for _ in range(2)]
+        replies: list[WorldReply] = [write_reply(problem, rng) for _ in range(2)]
         golds = [score(problem, reply.completion) for reply in replies]
         if abs(golds[0] - golds[1]) >= LEAST:
             first = golds[1] > golds[0]

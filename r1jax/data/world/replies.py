@@ -45,7 +45,7 @@ CURATED = ReplyShares(
 """Replies to learn from: better than the corpus, and not so good that nothing is left to reward."""
 
 
-class Reply(NamedTuple):
+class WorldReply(NamedTuple):
     """A thought, sentence by sentence, and the reply after it; `language` is the question's."""
 
     clauses: list[Clause]
@@ -64,7 +64,9 @@ class Reply(NamedTuple):
         return f" <think> {self.thought} </think> <answer> {self.text} </answer>"
 
 
-def write_reply(problem: Problem, rng: random.Random, shares: ReplyShares | None = None) -> Reply:
+def write_reply(
+    problem: Problem, rng: random.Random, shares: ReplyShares | None = None
+) -> WorldReply:
     """A reply of a quality drawn by `shares`."""
     shares = shares or ReplyShares()
     kind = problem.metadata["kind"]
@@ -79,7 +81,7 @@ def write_reply(problem: Problem, rng: random.Random, shares: ReplyShares | None
     return write_as(problem, mode, rng)
 
 
-def write_as(problem: Problem, mode: Quality, rng: random.Random) -> Reply:
+def write_as(problem: Problem, mode: Quality, rng: random.Random) -> WorldReply:
     """A reply of the quality named, one of `QUALITIES` of the problem's kind."""
     fields = problem.metadata
     language = LANGUAGES.index(fields["language"])
@@ -87,7 +89,7 @@ def write_as(problem: Problem, mode: Quality, rng: random.Random) -> Reply:
         clauses, text = _note(problem, mode, language, rng)
     else:
         clauses, text = _safety(problem, mode, language, rng)
-    return Reply(clauses, text, mode, language)
+    return WorldReply(clauses, text, mode, language)
 
 
 # --- notes -----------------------------------------------------------------------------------

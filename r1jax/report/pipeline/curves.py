@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Course:
+class StageCurves:
     """What one stage of reinforcement learning recorded: its metrics and its evaluations."""
 
     name: str
@@ -58,13 +58,13 @@ ACROSS = (
 """Charts over the updates of all courses, each of a metric of training and one held out."""
 
 
-def charts(courses: Sequence[Course]) -> list[Chart]:
+def charts(courses: Sequence[StageCurves]) -> list[Chart]:
     """Accuracy, length and language over the updates of all courses; only those with data."""
     candidates = [across(kind, [c for c in courses if c.updates]) for kind in ACROSS]
     return [chart for chart in candidates if chart is not None]
 
 
-def across(kind: Curves, courses: Sequence[Course]) -> Chart | None:
+def across(kind: Curves, courses: Sequence[StageCurves]) -> Chart | None:
     """One chart over the cumulative updates of `courses`; None where none recorded anything."""
     starts = [0, *accumulate(course.updates for course in courses)]
 

@@ -9,13 +9,13 @@ from typing import Any
 from r1jax.evaluate.statistics import mixes_languages
 from r1jax.problem import Completion
 from r1jax.report import watch
-from r1jax.report.files import Files
+from r1jax.report.files import RecordedFiles
 from r1jax.report.html import Fact, changed, hardware, machine, percent, pictures, points, write
-from r1jax.report.pipeline.curves import Course, charts, stage_chart
+from r1jax.report.pipeline.curves import StageCurves, charts, stage_chart
 from r1jax.report.pipeline.lineage import SHORT, lineage
 from r1jax.report.pipeline.recorded import Record, Recorded
 from r1jax.report.pipeline.tables import data, judges, stage_table, students
-from r1jax.report.transcripts import Card, Story, story
+from r1jax.report.transcripts import Card, PromptTranscript, story
 from r1jax.run import names
 from r1jax.run.progress import duration
 
@@ -35,7 +35,7 @@ def write_pipeline_report(path: str | Path) -> Path:
     run = Recorded.read(path)
     stages, plots = run.stages, run.files.path / names.PLOTS
     courses = [
-        Course(
+        StageCurves(
             names.CHECKPOINTS[name],
             stages[name].rows(names.METRICS),
             stages[name].json(names.EVALUATIONS) or [],
@@ -108,7 +108,7 @@ def _abstract(found: Mapping[str, Record]) -> str:
     )
 
 
-def _followed(run: Recorded) -> list[Story]:
+def _followed(run: Recorded) -> list[PromptTranscript]:
     """One problem, and one general prompt where there is one, as every checkpoint answered them."""
     sides = {
         name: {item["question"]: item for item in judged.get("transcripts") or []}
@@ -167,7 +167,7 @@ def _time(run: Recorded) -> dict[str, Any]:
     }
 
 
-def _page_of(stage: Files) -> str:
+def _page_of(stage: RecordedFiles) -> str:
     """The way from the report to a stage's own page; empty where it has none."""
     there = [name for name in (names.REPORT, names.DATASHEET) if (stage.path / name).exists()]
     return f"stages/{stage.path.name}/{there[0]}" if there else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1jax.report.files import Files
+from r1jax.report.files import RecordedFiles
 from r1jax.run.names import CHECKPOINTS, JUDGED, SECONDS, SUMMARY
 
 Record = Mapping[str, Any]
@@ -27,26 +27,26 @@ MEANINGS = {
 class Recorded:
     """What a pipeline has left so far; whatever is not there yet is empty."""
 
-    files: Files
+    files: RecordedFiles
     config: Record
     environment: Record
     lineage: Record
     summary: Record
     base: Record
-    stages: Mapping[str, Files]
+    stages: Mapping[str, RecordedFiles]
     """By name, in the order of their numbers."""
 
     @classmethod
     def read(cls, path: str | Path) -> Recorded:
         """Raises UserError where `path` is no pipeline's, or a file in it is not JSON."""
-        files = Files.of(path, "pipeline")
+        files = RecordedFiles.of(path, "pipeline")
         names = ("config", "environment", "lineage", "summary", "base")
         folders = [f for f in files.path.glob("stages/*") if re.fullmatch(r"\d+-.+", f.name)]
         folders.sort(key=lambda f: int(f.name.partition("-")[0]))
         return cls(
             files,
             *(files.json(f"{name}.json") for name in names),
-            stages={folder.name.partition("-")[2]: Files(folder) for folder in folders},
+            stages={folder.name.partition("-")[2]: RecordedFiles(folder) for folder in folders},
         )
 
     def judged(self, name: str) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from r1jax.report.files import Files
+from r1jax.report.files import RecordedFiles
 from r1jax.report.html import NONE, Cell, Measure, Table, percent, points
 from r1jax.report.pipeline.recorded import MEANINGS, Record, Recorded
 from r1jax.run.directory import read_jsonl
@@ -80,7 +80,7 @@ def students(run: Recorded) -> Table:
     return Table(heads, lines)
 
 
-def data(stages: Mapping[str, Files]) -> tuple[Table, list[str]]:
+def data(stages: Mapping[str, RecordedFiles]) -> tuple[Table, list[str]]:
     """What was sampled, what was kept of it, and in sentences why the rest was not."""
     lines, sentences = [], []
     for name, title in SAMPLED.items():

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from r1jax.rewards.sandbox.linux import set_limits
-from r1jax.rewards.sandbox.streams import Streams
+from r1jax.rewards.sandbox.streams import ProgramRuns
 from r1jax.rewards.sandbox.wire import MAX_FRAME, MAX_ITEMS, decode, encode, receive, send
 
 _FILE = "program.py"
@@ -51,7 +51,7 @@ def serve(ask: int, tell: int, order: dict[str, Any], confine: Callable[[], None
             # Inputs lie in files that are none of the program's, and each run is a process.
             input_mb = max(MAX_FRAME >> 20, order["file_mb"])
             set_limits(order["cpu_seconds"], order["memory_mb"], input_mb, 1 << 12)
-            streams = Streams(_compiled(order["programs"]), order, limit)
+            streams = ProgramRuns(_compiled(order["programs"]), order, limit)
             send(tell, {"ready": True})
             while True:
                 send(tell, streams.run(receive(ask)["input"], _module))

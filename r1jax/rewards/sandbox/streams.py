@@ -32,7 +32,7 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-class Streams:
+class ProgramRuns:
     """Runs of one program; together they have the CPU seconds of `order`, less those until now."""
 
     def __init__(self, code: types.CodeType, order: dict[str, Any], limit: Limit) -> None:

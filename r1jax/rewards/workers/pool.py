@@ -16,7 +16,7 @@ from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.adapters import lifted
 from r1jax.rewards.workers.launch import Launcher, Worker
 from r1jax.rewards.workers.limits import Limits
-from r1jax.rewards.workers.schedule import BrokenOff, Schedule, Work, split
+from r1jax.rewards.workers.schedule import BrokenOff, Work, WorkerSchedule, split
 from r1jax.rewards.workers.sendable import dumps, reward_name
 from r1jax.rewards.workers.unit import Counts, Status, Tally, Unit, run_unit, widths
 
@@ -133,7 +133,9 @@ class RewardPool(AbstractContextManager["RewardPool"]):
                 while self._team:
                     launcher.kill(self._team.pop())
         team, unwanted = self._team, self._unwanted.is_set
-        return Schedule(work, units, self.limits, team, self.workers, launcher, unwanted).run()
+        return WorkerSchedule(
+            work, units, self.limits, team, self.workers, launcher, unwanted
+        ).run()
 
     def _pickled(self, tokenizer: Any) -> bytes:
         """The tokenizer's bytes, pickled once for a run rather than once for a batch."""

@@ -102,7 +102,7 @@ def chunks(units: Sequence[Unit], workers: int) -> deque[Chunk]:
     return portions
 
 
-class Schedule:
+class WorkerSchedule:
     """Drives a team of workers through a batch; ends with `BrokenOff` once `unwanted` says so."""
 
     def __init__(

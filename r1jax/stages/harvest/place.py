@@ -9,7 +9,7 @@ from typing import Any
 from r1jax import mesh as meshes
 from r1jax.data.curation.datasheet import datasheet
 from r1jax.data.curation.exports import export
-from r1jax.data.curation.streams import DROPPED, KEPT, Streams, write_parquet
+from r1jax.data.curation.streams import DROPPED, KEPT, CurationFiles, write_parquet
 from r1jax.endpoint import Endpoint, EndpointConfig
 from r1jax.errors import UserError
 from r1jax.report.markdown import write_datasheet
@@ -24,7 +24,7 @@ class Place:
     """An open run with its streams and graders, and the endpoint by what it is asked for."""
 
     run: Run
-    streams: Streams
+    streams: CurationFiles
     pool: RewardPool
     endpoint: EndpointConfig
     asked: dict[str, Endpoint] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def open_place(
     """The place of a run that works in batches of so many prompts; the run closes it."""
     write = run.directory.write
     fresh = run.directory.status == "new"
-    streams = Streams(run.path, fresh=fresh, whole=batch, write=write)
+    streams = CurationFiles(run.path, fresh=fresh, whole=batch, write=write)
     run.held.callback(streams.close)
     if streams.lost:
         run.note(

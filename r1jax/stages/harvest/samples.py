@@ -13,9 +13,9 @@ from typing import Any
 import jax
 
 from r1jax.data.curation.filters import Filter, Text, first_reason, words
-from r1jax.data.curation.streams import Streams
+from r1jax.data.curation.streams import CurationFiles
 from r1jax.data.rows import Row
-from r1jax.endpoint import Endpoint, Request, judge_messages, mark_of, parse_verdict
+from r1jax.endpoint import ChatRequest, Endpoint, judge_messages, mark_of, parse_verdict
 from r1jax.errors import UserError, check_ranges
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Accuracy, RewardPool
@@ -99,7 +99,7 @@ def harvest(
     steps: Steps,
     generate: Generator,
     problems: Sequence[Problem],
-    streams: Streams,
+    streams: CurationFiles,
     batch: int,
     note: Callable[[str], Any],
 ) -> None:
@@ -175,7 +175,7 @@ def rewritten(rewrite: Rewriter, judge: Judge, samples: Sequence[Sample]) -> lis
 
 
 def settle(
-    steps: Steps, problem: Problem, samples: Sequence[Sample], streams: Streams, room: Room
+    steps: Steps, problem: Problem, samples: Sequence[Sample], streams: CurationFiles, room: Room
 ) -> None:
     """Decides on the samples of one prompt and writes them; its pass rate is of those judged."""
     verdicts = [s.right for s in samples if s.right is not None]
@@ -261,7 +261,7 @@ def endpoint_judge(endpoint: Endpoint) -> Judge:
     def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
         places = [i for i, c in enumerate(completions) if c.finish_reason != "length"]
         asked = [(problems[i].question, problems[i].answer, _told(completions[i])) for i in places]
-        replies = endpoint.chat([Request(judge_messages(*texts)) for texts in asked])
+        replies = endpoint.chat([ChatRequest(judge_messages(*texts)) for texts in asked])
         verdicts: list[bool | None] = [False] * len(completions)
         for i, texts, reply in zip(places, asked, replies, strict=True):
             verdicts[i] = parse_verdict(reply, mark_of(*texts))

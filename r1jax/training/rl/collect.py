@@ -31,7 +31,7 @@ from r1jax.rewards import (
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
-from r1jax.training.rl.judging import Judged
+from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import named_reward_model
 from r1jax.types import Params
@@ -104,7 +104,7 @@ def generate(
     sampling: Sampling,
     seed: int,
     rollout: int,
-    earlier: Judged | None = None,
+    earlier: JudgedBatch | None = None,
     leave: float = 0.0,
     whole: Callable[[Problem, list[Generated]], None] | None = None,
 ) -> list[Generated]:
@@ -135,13 +135,13 @@ def generate(
     return [completion for completions in by_problem for completion in completions]
 
 
-def mixed_count(drawn: Judged) -> int:
+def mixed_count(drawn: JudgedBatch) -> int:
     """Groups that hold both right and wrong answers, by raw accuracy."""
     mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)  # bool[N]
     return len(np.unique(drawn.groups[mixed]))
 
 
-def mixed_first(drawn: Judged, groups: int) -> Judged:
+def mixed_first(drawn: JudgedBatch, groups: int) -> JudgedBatch:
     """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
     mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
     # i64[K], whole groups. Always as many, so that updates keep their size.
@@ -168,7 +168,7 @@ def to_sequences(generated: Sequence[Generated]) -> Sequences:
     return Sequences(tokens, prompt_lengths, lengths, {"sampler_logp": sampler})
 
 
-def rollout_metrics(drawn: Judged) -> dict[str, float]:
+def rollout_metrics(drawn: JudgedBatch) -> dict[str, float]:
     """What a rollout says of the policy: rewards, lengths, truncation, reflection, dead groups."""
     completions, judgement, groups = drawn.completions, drawn.judgement, drawn.groups
     lengths = np.asarray([len(c.token_ids) for c in completions], np.float64)
@@ -195,7 +195,7 @@ def rollout_metrics(drawn: Judged) -> dict[str, float]:
     return metrics
 
 
-def sample_rows(drawn: Judged, count: int) -> list[dict[str, Any]]:
+def sample_rows(drawn: JudgedBatch, count: int) -> list[dict[str, Any]]:
     """The first `count` completions with their rewards, for samples.jsonl."""
     problems, completions, judgement = drawn.problems, drawn.completions, drawn.judgement
     earned = judgement.earned

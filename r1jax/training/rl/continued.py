@@ -21,7 +21,7 @@ OWN = (
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceCheckpoint:
     """The checkpoint of another run; `changed` are the flags that are others now."""
 
     run: Path
@@ -55,7 +55,7 @@ class Source:
         return f"goes on from update {self.step} of {self.run}, {changed}"
 
 
-def find_source(config: RLConfig) -> Source | None:
+def find_source(config: RLConfig) -> SourceCheckpoint | None:
     """The checkpoint that --continue-from names; None where none is.
 
     Raises UserError where it is no run of reinforcement learning, or cannot go on with `config`.
@@ -85,4 +85,4 @@ def find_source(config: RLConfig) -> Source | None:
             f"take more than {step}"
         )
     changed = differences(before, to_json(config), OWN)
-    return Source(run, step, meta, tuple(changed))
+    return SourceCheckpoint(run, step, meta, tuple(changed))

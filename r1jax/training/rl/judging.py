@@ -25,7 +25,7 @@ arrives within milliseconds, and workers judge it best as one batch."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedBatch:
     """N judged completions: what was asked, what came, whose group, what it earned."""
 
     problems: list[Problem]
@@ -39,9 +39,9 @@ class Judged:
         """bool[N], completions the token limit cut."""
         return np.asarray([c.finish_reason == "length" for c in self.completions])
 
-    def joined(self, later: Judged) -> Judged:
+    def joined(self, later: JudgedBatch) -> JudgedBatch:
         """This round and a later one, whose groups get numbers of their own."""
-        return Judged(
+        return JudgedBatch(
             self.problems + later.problems,
             self.generated + later.generated,
             self.completions + later.completions,
@@ -49,11 +49,11 @@ class Judged:
             self.judgement.joined(later.judgement),
         )
 
-    def take(self, index: np.ndarray) -> Judged:
+    def take(self, index: np.ndarray) -> JudgedBatch:
         """The completions at `index`, in its order."""
         lists = (self.problems, self.generated, self.completions)
         taken = ([items[i] for i in index] for items in lists)
-        return Judged(*taken, self.groups[index], self.judgement.take(index))
+        return JudgedBatch(*taken, self.groups[index], self.judgement.take(index))
 
 
 class Judging:
@@ -98,7 +98,7 @@ class Judging:
         self._waiting.append((problem, group))
         self._calls.append(self._thread.submit(self._judge_waiting))
 
-    def finish(self) -> Judged:
+    def finish(self) -> JudgedBatch:
         """All groups in the order of their prompts, judged; waits for what is left of that.
 
         Raises what a reward has raised.
@@ -119,7 +119,7 @@ class Judging:
         context = RewardContext(self._step, tuple(groups.tolist()), self._policy.tokenizer)
         judgement = judge(self._terms, problems, completions, context, self._pool, early)
         self.seconds += time.perf_counter() - began
-        return Judged(problems, generated, completions, groups, judgement)
+        return JudgedBatch(problems, generated, completions, groups, judgement)
 
     def _judge_waiting(self) -> None:
         """In the thread: judges the groups that wait and those that soon will, if any do."""

@@ -22,7 +22,7 @@ from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
-from r1jax.training.rl.judging import Judged, Judging
+from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.resume import saved
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Files, Loop, is_due
@@ -111,7 +111,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     return Scored(sequences, order, drawn.truncated, metrics)
 
 
-def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Judged, dict[str, float]]:
+def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[JudgedBatch, dict[str, float]]:
     """Groups of completions with their rewards; what is to be told of the rounds of sampling.
 
     Groups are judged while others are being written: time/reward is what is waited for afterwards,
@@ -121,7 +121,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Judged, dict[st
     """
     r, ages, seconds = parts.config.rollout, {}, 0.0
     weights: Params | None = None
-    drawn: Judged | None = None
+    drawn: JudgedBatch | None = None
     rounds, enough = 0, False
     while rounds < r.max_rounds and not enough:
         with Judging(parts.policy, parts.terms, parts.pool, loop.update) as judging:
@@ -142,7 +142,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[Judged, dict[st
 
 
 def complete(
-    parts: Parts, loop: Loop, weights: Params, earlier: Judged | None, judging: Judging
+    parts: Parts, loop: Loop, weights: Params, earlier: JudgedBatch | None, judging: Judging
 ) -> dict[str, float]:
     """One round of sampling, a group for each of `prompts` problems; how old carried ones are.
 

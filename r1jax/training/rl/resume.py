@@ -5,7 +5,7 @@ from __future__ import annotations
 from r1jax.checkpoint import Saved, restore_saved
 from r1jax.training.rl import carry
 from r1jax.training.rl.collect import Scored
-from r1jax.training.rl.continued import Source
+from r1jax.training.rl.continued import SourceCheckpoint
 from r1jax.training.rl.setup import Parts, copy, initial_state
 from r1jax.training.rl.state import Files, Loop
 
@@ -54,7 +54,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     return loop
 
 
-def going_on(parts: Parts, source: Source) -> Loop:
+def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
     """The state of another run's checkpoint; its samples are left, as flags may be others now.
 
     A reference that it does not have is the policy as it stands.

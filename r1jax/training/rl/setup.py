@@ -28,7 +28,7 @@ from r1jax.training.batches import PerToken, fit_rows
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.continued import Source, find_source
+from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.update import (
     Functions,
     join,
@@ -64,7 +64,7 @@ class Parts:
     logp: PerToken
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
-    source: Source | None = None  # another run's checkpoint that it goes on from
+    source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
     base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
 
     def follow(self, reference: Params, params: Params) -> Params:
