@@ -12,6 +12,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import accuracy, check_gold, grade, unsafe_reasoning_gym_tasks
 from r1jax.rewards.answers.choice import choice_letter
 from r1jax.rewards.answers.countdown import evaluate, solves
+from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.answers.gym import OWN_SCORERS, check_task
 
 TABLE = [
@@ -188,6 +189,25 @@ def gym_problem(name: str, **config: object) -> Problem:
     entry = reasoning_gym.create_dataset(name, size=3, seed=1, **config)[0]
     metadata = {"dataset": name, "entry": entry, "config": config}
     return Problem("p", entry["question"], str(entry["answer"]), "reasoning_gym", metadata)
+
+
+@pytest.mark.parametrize(
+    "said, worth",
+    [
+        ("{a} * {b} = {ab}", 1), ("{a} x {b} = {ab}.", 1), ("${a} \\times {b} = {ab}$", 1),
+        ("So {a} * {b} = {ab}\n\nI am ready to help.", 1), ("x = {ab}", 1),
+        ("The product of {a} and {b} is {a} * {b} = {ab}.", 1),
+        ("{a} * {b} = {a} * {b}", 0), ("{a} * {b}", 0), ("{ab} = {a} * {b}", 0),
+        ("{a} * {b} = {less}", 0), ("{a} * {b} + 1 = {ab}", 0), ("{a} * {b} = {ab} = 1", 0),
+        ("{a} * {b} = {ab} or {less}", 0), ("{a} * {b} = ?", 0),
+    ],
+)  # fmt: skip
+def test_a_true_equation_states_the_number_it_ends_in(said, worth):
+    problem = gym_problem("products", min_digits=2, max_digits=2)
+    a, b = map(int, problem.metadata["entry"]["metadata"]["expression"].split(" * "))
+    text = said.format(a=a, b=b, ab=a * b, less=a * b - 1)
+    assert grade(problem, extract(text, "auto", problem)) == worth
+    assert grade(problem, f"{a * b:,}") == 1
 
 
 def test_exactly_these_tasks_of_this_version_are_refused():

@@ -106,8 +106,8 @@ def countdown_answer(problem: Problem, answer: str) -> bool:
 
 
 def reasoning_gym(problem: Problem, answer: str) -> bool:
-    """Full marks by the task's own scorer (see gym.score)."""
-    return gym.score(problem.metadata, answer)
+    """Full marks by the task's own scorer for the answer, or for the number it states."""
+    return gym.judged(problem.metadata, answer)
 
 
 UNRULED = "none"

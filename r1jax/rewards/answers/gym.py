@@ -19,7 +19,10 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from r1jax.errors import UserError
+from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.countdown import solves
+from r1jax.rewards.answers.reading import expression
+from r1jax.rewards.answers.values import read
 
 _EVALUATORS = frozenset({"eval", "exec", "compile", "parse_expr", "sympify", "S", "parse_latex"})
 
@@ -28,6 +31,8 @@ _REVIEWED: dict[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
     "bitwise_arithmetic": (("metadata", "problem"), re.compile(r"[0-9a-fA-Fx+\-*<>() ]{1,2000}")),
     "number_sorting": (("answer",), re.compile(r"[\[\]0-9'\", .eE+\-]{1,20000}")),
 }
+
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 NONSENSE = ("qzxv", "I cannot say.", "?")
 """What answers no task."""
@@ -123,6 +128,25 @@ def score(metadata: Mapping[str, Any], answer: str) -> bool:
         return False
     dataset = _dataset(name, json.dumps(dict(metadata.get("config", {})), sort_keys=True))
     return bool(dataset.score_answer(answer, entry) >= 1.0)
+
+
+def judged(metadata: Mapping[str, Any], answer: str) -> bool:
+    """Whether an answer out of a sentence, or the number that it states, is right (`score`).
+
+    Most scorers compare texts: to them `7 * 1 = 7` is not 7, and `1,426` not 1426.
+    """
+    if score(metadata, answer):
+        return True
+    number = _number_alone(answer)
+    return number is not None and score(metadata, number)
+
+
+def _number_alone(answer: str) -> str | None:
+    """`7` of `7 * 1 = 7`, which holds, and `1426` of `1,426`; None of what ends in no number."""
+    text = expression(answer)
+    found = read(text)
+    alone = (found.items[-1] if found.kind == "relation" else found).text
+    return alone if _NUMBER.fullmatch(alone) and right(alone, text) else None
 
 
 @lru_cache(maxsize=64)
