@@ -50,6 +50,28 @@ def byte_pairs(vocab_size=400):
     )
 
 
+def pieces(size=400):
+    """What metadata say of a small SentencePiece tokenizer, as Llama 2's files do."""
+    fast = Tokenizer(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=200, initial_alphabet=list("abcdefghij\u2581"))
+    fast.train_from_iterator([*TEXTS[:1], "hold the door, the old one holds"] * 8, trainer)
+    found = sorted(fast.get_vocab(), key=fast.get_vocab().get)
+    named = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    words = [*named, *found, "<|user|>"]
+    words += [f"[PAD{i}]" for i in range(len(words), size)]
+    kinds = [2, 3, 3, *[6] * 256, *[1] * len(found), 4, *[5] * (size - len(named) - len(found) - 1)]
+    assert len(words) == len(kinds) == size
+    ranks = [-float(max(0, i - len(named))) for i in range(size)]
+    return {
+        "tokenizer.ggml.model": "llama", "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": words, "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.scores": ranks, "tokenizer.ggml.merges": None,
+        "tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.padding_token_id": None,
+    }  # fmt: skip
+
+
 def permuted(x, heads):
     """As `LlamaModel.permute` of llama.cpp's converter has it."""
     halves = x.reshape(heads, 2, x.shape[0] // heads // 2, *x.shape[1:])

@@ -12,7 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gguf_files import EOS, KINDS, SCALED, TEXTS, both, tensors_of, toy
+from gguf_files import (
+    EOS,
+    KINDS,
+    SCALED,
+    TEXTS,
+    TOKENIZER,
+    both,
+    metadata_of,
+    pieces,
+    tensors_of,
+    tokenizer_of,
+    toy,
+)
 from tiny import FAMILIES, host_peak, identical, mesh_of, tiny_config, tiny_params
 
 from r1jax.errors import UserError
@@ -133,6 +145,18 @@ def test_all_parts_of_a_split_model_are_read_whichever_is_named(tmp_path):
     parts[1].unlink()
     with pytest.raises(UserError, match=f"part {parts[1].name} of the split model is missing"):
         hub.read_config(parts[0])
+
+
+def test_pieces_are_joined_by_score_and_what_has_none_is_bytes():
+    tokenizer = tokenizer_of(metadata_of(toy("llama"), TOKENIZER, pieces(416)))
+    ids = tokenizer("hold it, \u00b2").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids)[:2] == ["<s>", "\u2581hold"]
+    assert tokenizer.convert_ids_to_tokens(ids)[-2:] == ["<0xC2>", "<0xB2>"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "hold it, \u00b2"
+    with pytest.raises(UserError, match="tokenizer.ggml.scores is missing"):
+        tokenizer_of(
+            metadata_of(toy("llama"), TOKENIZER, pieces(416) | {"tokenizer.ggml.scores": [0.0]})
+        )
 
 
 REFUSED = {

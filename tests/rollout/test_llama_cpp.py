@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import llama_cpp
 import numpy as np
 import pytest
-from gguf_files import TEXTS, both, toy
+from gguf_files import TEXTS, both, pieces, toy
 from runs import tiny_course, write_rows
 from tiny import mesh_of
 
@@ -121,5 +121,16 @@ def test_texts_are_cut_as_llama_cpp_cuts_them(tmp_path, name):
     fast = load_policy(str(tmp_path / "model.gguf"), "plain").tokenizer
     with llama_cpp.serving(tmp_path / "model.gguf") as server:
         for text in TRIED:
+            ids = fast(text, add_special_tokens=False).input_ids
+            assert llama_cpp.tokenized(server, text) == ids, text
+
+
+def test_pieces_are_joined_as_llama_cpp_joins_them(tmp_path):
+    config = toy("llama", d_model=32)
+    both(tmp_path, config, changes=pieces(config.vocab_size))
+    fast = load_policy(str(tmp_path / "model.gguf"), "plain").tokenizer
+    marked = ["the door<|user|> hold the old", "<s>the</s> sum", "  two  spaces", " ", "it\u2581is"]
+    with llama_cpp.serving(tmp_path / "model.gguf") as server:
+        for text in [*TRIED, *marked]:
             ids = fast(text, add_special_tokens=False).input_ids
             assert llama_cpp.tokenized(server, text) == ids, text

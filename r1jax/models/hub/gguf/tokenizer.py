@@ -18,6 +18,7 @@ from tokenizers import (
 
 from r1jax.errors import UserError
 from r1jax.models.hub.gguf.file import Header, read_header
+from r1jax.models.hub.gguf.pieces import sentence_pieces
 from r1jax.models.hub.keys import shown
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
@@ -38,7 +39,9 @@ SPLITS: dict[str, tuple[str, ...]] = {
 """`tokenizer.ggml.pre` -> expressions that cut a text, one after the other (llama-vocab.cpp)."""
 
 ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "falcon3": "llama-bpe"}
-NORMAL, CONTROL, DEFINED, UNUSED = 1, 3, 4, 5
+PIECES = "llama"
+"""`tokenizer.ggml.model` of SentencePiece."""
+NORMAL, UNKNOWN, CONTROL, DEFINED, UNUSED = 1, 2, 3, 4, 5
 """Of tokenizer.ggml.token_type; special ones and those of a user are matched whole."""
 
 
@@ -55,12 +58,17 @@ def gguf_tokenizer(path: str | Path) -> Any:
 
 
 def splitting(header: Header) -> str:
-    """The name in SPLITS of how a file's tokenizer cuts texts; UserError for another one."""
+    """How a file's tokenizer cuts texts: PIECES, or a name in SPLITS; UserError for another one."""
     kind = header.metadata.get("tokenizer.ggml.model")
+    if kind == PIECES:
+        return PIECES
     pre = header.metadata.get("tokenizer.ggml.pre", "default")
     name = ALIASES.get(pre, pre) if isinstance(pre, str) else None
     if kind != "gpt2":
-        raise UserError(f"tokenizer.ggml.model is {shown(kind)}; only 'gpt2' (byte pairs) is read")
+        raise UserError(
+            f"tokenizer.ggml.model is {shown(kind)}; read are 'gpt2' (byte pairs) and "
+            "'llama' (SentencePiece)"
+        )
     if name not in SPLITS:
         known = ", ".join(sorted([*SPLITS, *ALIASES]))
         raise UserError(f"tokenizer.ggml.pre is {shown(pre)}; read are {known}")
@@ -82,13 +90,20 @@ def _tokenizer(header: Header) -> Any:
     template = header.metadata.get("tokenizer.chat_template")
     if not isinstance(template, str | None):
         raise UserError("tokenizer.chat_template is no text")
-    fast = _byte_pairs(header, name, tokens, kinds)
-    special = [t for t, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
+    pieces = name == PIECES
+    fast = (
+        sentence_pieces(header, tokens, kinds)
+        if pieces
+        else _byte_pairs(header, name, tokens, kinds)
+    )
+    special = [t for t, kind in zip(tokens, kinds, strict=True) if kind in (CONTROL, UNKNOWN)]
     whole = [t for t, kind in zip(tokens, kinds, strict=True) if kind == DEFINED]
     fast.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     fast.add_tokens([AddedToken(t, normalized=False) for t in whole])
     named = {key: None if number is None else tokens[number] for key, number in said.items()}
-    fast.post_processor = _ends(header, name, named["bos"], named["eos"], fast)
+    ends = _ends(header, name, named["bos"], named["eos"], fast)
+    if ends is not None:
+        fast.post_processor = ends
     from transformers import PreTrainedTokenizerFast
 
     made = PreTrainedTokenizerFast(
@@ -151,11 +166,11 @@ def _ends(header: Header, name: str, bos: str | None, eos: str, fast: Tokenizer)
     """What is put around a text: the file's flags, else what llama.cpp does by itself."""
     around = {
         key: header.metadata.get(f"tokenizer.ggml.add_{key}_token", key == "bos" and default)
-        for key, default in (("bos", name == "llama-bpe"), ("eos", False))
+        for key, default in (("bos", name in ("llama-bpe", PIECES)), ("eos", False))
     }
     pieces = [bos if around["bos"] else None, "$A", eos if around["eos"] else None]
     written = [piece for piece in pieces if piece]
     if len(written) == 1:
-        return processors.ByteLevel(trim_offsets=False)
+        return None if name == PIECES else processors.ByteLevel(trim_offsets=False)
     used = [(piece, fast.token_to_id(piece)) for piece in written if piece != "$A"]
     return processors.TemplateProcessing(single=written, special_tokens=used)
