@@ -53,8 +53,8 @@ class Config(AskedFlags):
     """What is judged, on what, how."""
 
     protocol: str = ""
-    """A published evaluation: aime24, aime25, math500, gpqa, mmlu, mmlu-redux, ifeval, humaneval,
-    mbpp, livecodebench. Its settings are where other flags leave them."""
+    """A published evaluation: aime24, aime25, math500, gsm8k, gpqa, mmlu, mmlu-redux, ifeval,
+    humaneval, mbpp, livecodebench. Its settings are where other flags leave them."""
     out: str = ""
     """Directory for eval.json and completions.jsonl; empty: print only."""
     workers: int = 2

@@ -2,7 +2,8 @@
 
 A protocol is a preset of the command's flags with three things beside: the words around a question,
 where a reply's answer stands, and which rows count. What departs from it is said with every number.
-Sources: huggingface/lighteval (AIME, GPQA), openai/simple-evals (multiple choice, HumanEval),
+Sources: huggingface/lighteval (AIME, GPQA), openai/simple-evals (GSM8K with the English prompt of
+MGSM, multiple choice, HumanEval),
 WildEval/ZeroEval (MMLU-Redux), LiveCodeBench, google-research's IFEval; samples as in open-r1.
 """
 
@@ -31,6 +32,11 @@ MATH = (
     "should be of the following format: 'Therefore, the final answer is: $\\boxed{ANSWER}$. I hope "
     "it is correct' (without quotes) where ANSWER is just the final number or expression that "
     "solves the problem. Think step by step before answering.\n\n{question}"
+)
+GSM8K = (
+    "Solve this math problem. Give the reasoning steps before giving the final answer on the last "
+    'line by itself in the format of "Answer:". Do not add anything other than the integer answer '
+    'after "Answer:".\n\n{question}'
 )
 CHOICE = (
     "Answer the following multiple choice question. The last line of your response should be of "
@@ -149,6 +155,10 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("aime25", "aime", 30, 64, MATH, _BOX, source="hf:yentinglin/aime_2025"),
         Protocol(
             "math500", "plain", 500, 4, MATH, _BOX, source="hf:HuggingFaceH4/MATH-500?split=test"
+        ),
+        Protocol(
+            "gsm8k", "gsm8k", 1319, 1, GSM8K, _BOX,
+            source="hf:openai/gsm8k?config=main&split=test",
         ),
         Protocol(
             "gpqa", "gpqa", 198, 8, CHOICE, _LINE, _last(_LETTER),

@@ -33,7 +33,7 @@ def read(name, problem, text):
 
 
 def test_every_protocol_that_was_asked_for_is_there_and_parses(tmp_path):
-    names = "aime24 aime25 math500 gpqa mmlu mmlu-redux ifeval humaneval mbpp livecodebench"
+    names = "aime24 aime25 math500 gsm8k gpqa mmlu mmlu-redux ifeval humaneval mbpp livecodebench"
     assert set(PROTOCOLS) == set(names.split())
     command, _ = load("evaluate")
     for name in PROTOCOLS:
@@ -43,6 +43,14 @@ def test_every_protocol_that_was_asked_for_is_there_and_parses(tmp_path):
         assert got[0].protocol == name and got[0].data.eval == ("f.jsonl",)
         assert got[0].eval == EvalConfig(samples=2, temperature=0.6, top_p=0.95, greedy=False)
         assert got[0].rollout.max_tokens == 32768 and got[0].data.template == "chat"
+
+
+def test_gsm8k_asks_as_simple_evals_does_and_reads_the_last_line(tmp_path):
+    row = {"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 4"}
+    (problem,) = prepared(PROTOCOLS["gsm8k"], rows(tmp_path, "gsm8k", row), 0)
+    assert problem.question.endswith('integer answer after "Answer:".\n\nTwo and two?')
+    for said, right in (("2 + 2 is 5, no, 4.\n\nAnswer: 4", 1.0), ("4 it is\nAnswer: 5", 0.0)):
+        assert grade(problem, read("gsm8k", problem, said)) == right
 
 
 def test_an_unknown_protocol_is_one_line(capsys):
