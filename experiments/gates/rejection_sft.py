@@ -115,7 +115,7 @@ def main(config: Config) -> None:
         run.hold(parts.pool)
         base = load_weights(parts.policy, parts.mesh)
         recorded(parts, base, run.directory, 0)
-        kept, drawn = draw(parts, config, base)
+        kept, drawn, sampled = draw(parts, config, base)
         print(f"kept {len(kept.lengths)} of {drawn} completions", flush=True)
         params, updates = learn(parts, config, kept, base, run.directory)
         recorded(parts, params, run.directory, updates)
@@ -125,6 +125,8 @@ def main(config: Config) -> None:
             "transcripts": transcripts(run.directory, updates),
             "drawn": drawn,
             "kept": len(kept.lengths),
+            "sampled_tokens": sampled,
+            "trained_tokens": config.sft.epochs * int((kept.prompt_lengths + kept.lengths).sum()),
         }
         run.finish(summary, gained(summary))
 
@@ -139,19 +141,24 @@ def sampling(config: Config) -> RLConfig:
     )  # fmt: skip
 
 
-def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int]:
-    """(the right completions of all rollouts, how many were drawn). UserError if none is right."""
+def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int, int]:
+    """(the right completions of all rollouts, how many were drawn, their tokens).
+
+    UserError if none is right.
+    """
     weights = parts.engine.prepare(base, weights=config.rollout.weights)
     rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
-    generated = [g for kept in rollouts for g in kept.generated]
+    generated = [g for kept, _ in rollouts for g in kept.generated]
     if not generated:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
     drawn = config.rollouts * config.rollout.prompts * config.rollout.group
-    return collect.to_sequences(generated), drawn
+    return collect.to_sequences(generated), drawn, sum(tokens for _, tokens in rollouts)
 
 
-def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> JudgedBatch:
-    """The completions of rollout number `rollout` that are to be learnt."""
+def one_rollout(
+    parts: Parts, config: Config, weights: Params, rollout: int
+) -> tuple[JudgedBatch, int]:
+    """The completions of rollout number `rollout` that are to be learnt; the tokens of all."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)
     with Judging(parts.policy, parts.terms, parts.pool, step=0) as judging:
@@ -165,7 +172,7 @@ def one_rollout(parts: Parts, config: Config, weights: Params, rollout: int) -> 
         good = np.ones_like(good)
     if config.keep_format:
         good &= drawn.judgement.parts["format"] == 1
-    return drawn.take(np.flatnonzero(good))
+    return drawn.take(np.flatnonzero(good)), sum(len(g.tokens) for g in drawn.generated)
 
 
 def learn(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,18 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import sft
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError, check_ranges
-from r1jax.presets.smollm2 import ZERO
+from r1jax.presets.smollm2 import FORGETTING, TASKS, TRANSFER, ZERO
 from r1jax.run.flags import part
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import EvalSchedule, RLConfig
 
-PARTS = ("select", "main", "chains", "thought", "explore")
+PARTS = ("select", "main", "chains", "thought", "budget", "english", "explore", "gsm8k")
+TWO_DIGITS = tuple(task.replace("min_digits=1", "min_digits=2") for task in TASKS)
+ONE_DIGIT = tuple(task.replace("max_digits=2", "max_digits=1") for task in TASKS)
+"""The halves of what is trained, apart: held-out problems are all different, and of two hundred
+with one digit few are held out, so that a set of both would hardly have any."""
 SELECTION_SEED = 90
 """Of every run that chooses a rate; no other run has it."""
 COLD_SEED = 1000
@@ -31,7 +34,7 @@ COLD_SEED = 1000
 RL = replace(
     ZERO,
     updates=50,
-    data=replace(ZERO.data, eval_count=256),
+    data=replace(ZERO.data, eval=(*TWO_DIGITS, *ONE_DIGIT, *TRANSFER, *FORGETTING), eval_count=256),
     rollout=replace(ZERO.rollout, max_tokens=256),
     reward=replace(ZERO.reward, workers=1),
     eval=EvalSchedule(every=0, samples=16, greedy=False),
@@ -71,7 +74,8 @@ class Config(jobs.GateSetting):
     """The base: smollm2 (the installed package's file), a GGUF file, or a model directory."""
     only: tuple[str, ...] = PARTS
     """Parts: select (each arm's rate), main (GRPO and the coin, supervised arms), chains (answers
-    or cold start, then GRPO), thought (with the thought left empty, pass@k), explore."""
+    or cold start, then GRPO), thought (with the thought left empty, pass@k, votes), budget
+    (accuracy and seconds by the length of the thought), english (forgetting), explore, gsm8k."""
     few: int = 3
     """Seeds of the arms that are described only; those of the primary lines have --seeds."""
     rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4)
@@ -82,6 +86,10 @@ class Config(jobs.GateSetting):
     """Problems of each task on which rates are chosen, behind the held-out ones."""
     many: int = 256
     """Samples of a problem for pass@k."""
+    budgets: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Tokens after which a thought is closed."""
+    gsm8k: str = ""
+    """GSM8K's test set as a file of rows, for the part of that name; empty: it is left out."""
     minutes: float = 0.0
     """Time after which runs under way are stopped; the same command goes on. 0: none."""
     devices: int = 0
@@ -137,9 +145,9 @@ class Trial:
 
 
 def selected(run: RLConfig, config: Config) -> RLConfig:
-    """The run judged on the selection split of its training tasks."""
+    """The run judged on the selection split: problems of two digits behind the held-out ones."""
     skip = config.zero.data.eval_count
-    sets = tuple(f"{task}{'&' if '?' in task else '?'}skip={skip}" for task in run.data.train)
+    sets = tuple(f"{task}&skip={skip}" for task in run.data.eval[: len(TWO_DIGITS)])
     return replace(
         run,
         data=replace(run.data, eval=sets, eval_count=config.selection),
@@ -203,31 +211,6 @@ def tuned(trial: Trial, kind: str) -> list[PlannedJob]:
     return [first, PlannedJob(job, (first.job.name,))]
 
 
-def judged(trial: Trial, of: str, name: str, prefill: str | None = None) -> PlannedJob:
-    """The run `of` on the sets that a reinforcement learning of it is judged on."""
-    run = replace(trial.zero, data=replace(trial.zero.data, prefill=prefill))
-    common = jobs.judging(run, run.data.eval_count, run.eval)
-    common = replace(common, data=replace(common.data, eval=run.data.eval), seed=trial.seed)
-    place = trial.config.weights(of) if of else ""
-    return PlannedJob(
-        jobs.evaluation(name, common, Path(trial.config.out), checkpoint=place),
-        (of,) if of else (),
-    )
-
-
-def many_samples(config: Config, of: str, name: str) -> PlannedJob:
-    """pass@k of the base or of a run, to k = --many, on 64 problems of each task."""
-    run = replace(config.zero, model=config.model)
-    run = replace(run, data=replace(run.data, eval=run.data.train))
-    how = replace(run.eval, samples=config.many, temperature=1.0, top_p=1.0)
-    common = jobs.judging(run, min(64, run.data.eval_count), how)
-    common = replace(common, data=replace(common.data, eval=run.data.train))
-    place = config.weights(of) if of else ""
-    return PlannedJob(
-        jobs.evaluation(name, common, Path(config.out), checkpoint=place), (of,) if of else ()
-    )
-
-
 def exploring(trial: Trial) -> list[PlannedJob]:
     """One change at a time to the plain run that makes four updates of a rollout."""
     zero = trial.zero
@@ -240,8 +223,3 @@ def exploring(trial: Trial) -> list[PlannedJob]:
         new |= {field: replace(new[field], **values) for field, values in changes.items()}
         steps.append(learning(trial, f"explore-{name}", train=train, updates=updates, **new))
     return steps
-
-
-def names(steps: Sequence[PlannedJob]) -> list[str]:
-    """The names of their jobs."""
-    return [step.job.name for step in steps]

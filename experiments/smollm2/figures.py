@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from experiments.gates import rejection_sft
+from experiments.smollm2 import english, thinking
 from experiments.smollm2.arms import Config
 from r1jax.commands import evaluate
 from r1jax.run.directory import read_json, read_jsonl, write_jsonl
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl.config import RLConfig
 
-SETS = ("products", "sums", "arithmetic", "three terms", "letters")
-TRAINED = SETS[:2]
+SETS = (
+    "products", "sums", "one-digit products", "one-digit sums", "arithmetic", "three terms",
+    "letters",
+)  # fmt: skip
+TRAINED = SETS[:4]
+ARMS = (
+    "grpo", "coin", "rejection", "unverified", "worked", "answer", "answer-grpo", "worked-grpo",
+)  # fmt: skip
 COURSE = {
     "accuracy": "reward/accuracy",
     "tokens": "completion/length_mean",
@@ -48,6 +55,10 @@ def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
         return found | {"after": sides(read_json(where / "eval.json")), "texts": texts(where)}
     summary = read_json(where / "summary.json")
     found["seconds"] = round(summary["wall_seconds"], 1)
+    if isinstance(job, english.Config):
+        return found | {"logp": rounded(summary["logp"]), "tokens": summary["tokens"]}
+    if isinstance(job, thinking.Config):
+        return found | {"budgets": budgets(summary["budgets"])}
     if isinstance(job, (RLConfig, rejection_sft.Config)):
         records = read_json(where / "eval.json")
         last = max(record["update"] for record in records)
@@ -65,7 +76,8 @@ def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
         size = job.rollout.prompts * job.rollout.group
         found["sampled_tokens"] = round(size * sum(found["course"]["tokens"]))
     if isinstance(job, rejection_sft.Config):
-        found["drawn"], found["kept"] = summary["drawn"], summary["kept"]
+        kept = ("drawn", "kept", "sampled_tokens", "trained_tokens")
+        found |= {key: summary[key] for key in kept}
     return found
 
 
@@ -73,6 +85,18 @@ def rate(job: RLConfig | SFTConfig | rejection_sft.Config) -> float:
     """The peak learning rate of a run."""
     optimizer = job.sft.optimizer if isinstance(job, rejection_sft.Config) else job.optimizer
     return optimizer.lr
+
+
+def budgets(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The sets of every budget, with the seconds of an answer alone."""
+    found = {}
+    for budget, group in itertools.groupby(records, key=lambda record: record["budget"]):
+        rows = list(group)
+        found[str(budget)] = named = sides(rows)
+        for side, row in zip(named.values(), rows, strict=True):
+            del side["right"]
+            side["seconds"] = round(row.get("seconds", 0.0), 4)
+    return found
 
 
 def sides(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -117,16 +141,24 @@ def rounded(value: Any) -> Any:
 
 
 def score(found: Mapping[str, Any], key: str = "after") -> float:
-    """pass@1 in percent, the mean of the trained tasks."""
-    return 100 * sum(found[key][name]["pass_at_1"] for name in TRAINED) / len(TRAINED)
+    """pass@1 in percent, the mean of those sets of what is trained that were judged."""
+    values = [found[key][name]["pass_at_1"] for name in TRAINED if name in found[key]]
+    return 100 * sum(values) / len(values)
+
+
+def tokens(found: Mapping[str, Any]) -> float:
+    """Length of an answer, the mean of those sets of what is trained that were judged."""
+    values = [found["after"][name]["length_mean"] for name in TRAINED if name in found["after"]]
+    return sum(values) / len(values)
 
 
 def truncated(found: Mapping[str, Any]) -> float:
-    """The larger share of cut completions of the trained tasks."""
+    """The largest share of cut completions of a trained set."""
     return mean_truncated([found])
 
 
 def mean_truncated(rows: Sequence[Mapping[str, Any]]) -> float:
-    """The larger share of cut completions of the trained tasks, mean over runs."""
-    shares = ([row["after"][name]["truncated"] for row in rows] for name in TRAINED)
+    """The largest share of cut completions of a trained set, mean over runs."""
+    there = [name for name in TRAINED if all(name in row["after"] for row in rows)]
+    shares = ([row["after"][name]["truncated"] for row in rows] for name in there)
     return max(sum(values) / len(values) for values in shares)

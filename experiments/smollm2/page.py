@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.smollm2 import figures
+from experiments.smollm2 import figures, tables
 from experiments.smollm2.arms import EXPLORE
 from experiments.smollm2.arms import Config as Study
 from experiments.smollm2.verdicts import arm, judge
@@ -67,7 +67,7 @@ def main(config: Config) -> None:
         (images / f"{chart.name}.png").write_bytes(chart.png())
         where = os.path.relpath(images / f"{chart.name}.png", page.parent)
         shown.append(f"![{chart.title}]({where})\n\n{chart.caption}")
-    parts = [verdict_table(found), arm_table(found), many_table(found), explore_table(found)]
+    parts = [verdict_table(found), arm_table(found), *tables.tables(found), explore_table(found)]
     parts += [*shown, transcripts(found)]
     text = "\n\n".join(part for part in parts if part)
     page.write_text(f"{before}{BREAK}\n{text}\n", encoding="utf-8")
@@ -104,7 +104,7 @@ def arm_table(found: Mapping[str, Any]) -> str:
     rows = [base_row(found)]
     for name, runs in ARMS.items():
         if of := list(arm(found, runs).values()):
-            cost = [operations(row) for row in arm(found, name).values()]
+            cost = [operations(found, row) for row in arm(found, name).values()]
             known = [c for c in cost if c]
             rows.append(
                 [name, str(len(of)), *numbers([row["after"] for row in of]),
@@ -128,29 +128,26 @@ def numbers(sides: Sequence[Mapping[str, Any]]) -> list[str]:
 
     there = [name for name in figures.SETS if all(name in side for side in sides)]
     sets = [f"{100 * over('pass_at_1', [n]):.1f}" if n in there else "–" for n in figures.SETS]
-    trained = figures.TRAINED
+    trained = [name for name in figures.TRAINED if name in there]
     return [
         f"{100 * over('pass_at_1', trained):.1f}", *sets, f"{100 * over('format', trained):.0f}",
         f"{over('length_mean', trained):.0f}", f"{100 * over('truncated', trained):.1f}",
     ]  # fmt: skip
 
 
-def operations(row: Mapping[str, Any]) -> float:
-    """2 for a parameter and sampled token, 6 for one that is trained; 0 where nothing was."""
-    sampled, trained = row.get("sampled_tokens", 0), row.get("trained_tokens", 0)
+def operations(found: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    """2 for a parameter and sampled token, 6 for one that is trained; 0 where nothing was.
+
+    Of a chain, those of its supervised stage are counted in.
+    """
+    before = (
+        found.get(row["name"].replace("-grpo-s", "-s"), row) if "-grpo-s" in row["name"] else row
+    )
+    stages = [row] if before is row else [before, row]
+    sampled, trained = (
+        sum(s.get(k, 0) for s in stages) for k in ("sampled_tokens", "trained_tokens")
+    )
     return PARAMETERS * (2 * sampled + 6 * trained)
-
-
-def many_table(found: Mapping[str, Any]) -> str:
-    """pass@k of the base and of what was sampled many times."""
-    rows, heads = [], []
-    for name, row in found.items():
-        if name.startswith("many-"):
-            for task in figures.TRAINED:
-                curve = row["after"][task]["pass_at"]
-                heads = [f"k = {k}" for k in curve]
-                rows.append([name[5:], task, *(f"{100 * v:.1f}" for v in curve.values())])
-    return markdown_table(["pass@k, T 1", "task", *heads], rows) if rows else ""
 
 
 def explore_table(found: Mapping[str, Any]) -> str:
@@ -166,21 +163,25 @@ def explore_table(found: Mapping[str, Any]) -> str:
 
 
 def charts(found: Mapping[str, Any]) -> list[Chart]:
-    """The course of training of every arm: thin a seed each."""
-    drawn = []
-    for key, (title, unit) in TITLES.items():
-        curves = []
-        for color, name in enumerate(("grpo", "coin", "answer-grpo", "worked-grpo")):
-            for place, row in enumerate(arm(found, name).values()):
-                points = [(x + 1, y) for x, y in enumerate(row["course"].get(key, []))]
-                if points:
-                    curves.append(
-                        Line("" if place else name, points, color=color, thin=bool(place))
-                    )
-        if curves:
-            drawn.append(lines(f"real_model_{key}", title, "Thick: seed 0; thin: the others.", unit,
-                               curves))  # fmt: skip
-    return drawn
+    """The course of training of the arms, and of what keeps exploration alive: thin a seed each."""
+    main = {name: name for name in ("grpo", "coin", "answer-grpo", "worked-grpo")}
+    trials = {name: f"explore-{name}" for name in EXPLORE}
+    drawn = [course(found, f"real_model_{key}", key, main) for key in TITLES]
+    drawn += [course(found, f"real_model_explore_{key}", key, trials) for key in TITLES]
+    return [chart for chart in drawn if chart is not None]
+
+
+def course(found: Mapping[str, Any], name: str, key: str, shown: Mapping[str, str]) -> Chart | None:
+    """One number over the rollouts of the runs `shown`; None where there are none yet."""
+    title, unit = TITLES[key]
+    curves = []
+    for color, (label, runs) in enumerate(shown.items()):
+        for place, row in enumerate(arm(found, runs).values()):
+            points = [(x + 1, y) for x, y in enumerate(row["course"].get(key, []))]
+            if points:
+                curves.append(Line("" if place else label, points, color=color, thin=bool(place)))
+    said = "Thick: seed 0; thin: the others."
+    return lines(name, title, said, unit, curves) if curves else None
 
 
 def transcripts(found: Mapping[str, Any]) -> str:

@@ -16,14 +16,14 @@ all that has to be kept: a run with a line is made again only where another need
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from experiments.claims.runs import PlannedJob
 from experiments.gates import jobs
-from experiments.smollm2 import arms, figures
+from experiments.smollm2 import arms, beside, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
 from experiments.smollm2.verdicts import CUT
 from r1jax.commands import cli
@@ -62,7 +62,7 @@ def ending(trial: Trial, kind: str) -> list[PlannedJob]:
     """Supervised training on solutions, and what it is worth."""
     steps = arms.tuned(trial, kind)
     name = trial.named(kind)
-    return [*steps, arms.judged(trial, name, f"judge-{name}")]
+    return [*steps, beside.judged(trial, name, f"judge-{name}")]
 
 
 def selecting(config: Config) -> Iterator[Trial]:
@@ -132,17 +132,52 @@ def chains(config: Config, found: Figures) -> list[PlannedJob]:
 
 
 def thought(config: Config, found: Figures) -> list[PlannedJob]:
-    """The cold start with GRPO when its thought is left empty, and pass@k."""
+    """The cold start with GRPO when its thought is left empty, pass@k, and votes."""
     steps = []
     for seed in range(config.seeds):
         trial, name = Trial(config, seed, config.rates[0]), f"worked-grpo-s{seed}"
         if name in found:
-            steps.append(arms.judged(trial, name, f"empty-{name}", prefill=EMPTY))
-    steps.append(arms.many_samples(config, "", "many-base"))
+            steps.append(beside.judged(trial, name, f"empty-{name}", prefill=EMPTY))
+    steps.append(beside.many_samples(config, "", "many-base"))
     for seed in range(config.few):
         of = [name for arm in ("grpo", "worked-grpo") if (name := f"{arm}-s{seed}") in found]
-        steps += [arms.many_samples(config, name, f"many-{name}") for name in of]
+        steps += [beside.many_samples(config, name, f"many-{name}") for name in of]
+    for seed in range(config.seeds):
+        short, long = (f"{kind}-grpo-s{seed}" for kind in ("answer", "worked"))
+        if {short, long} <= found.keys():
+            trial = Trial(config, seed, config.rates[0])
+            count = max(1, round(figures.tokens(found[long]) / figures.tokens(found[short])))
+            steps.append(beside.votes(trial, short, count, f"vote-{short}"))
     return steps
+
+
+def budget(config: Config, found: Figures) -> list[PlannedJob]:
+    """Thoughts that are closed early, beside arms that have none and end by themselves."""
+    steps = []
+    for trial in seeded(config, config.rates[0], config.few):
+        for arm in ("", "grpo", "answer-grpo", "worked", "worked-grpo"):
+            of = f"{arm}-s{trial.seed}" if arm else ""
+            if of in found or not of:
+                budgets = config.budgets if arm.startswith("worked") else (0,)
+                name = f"budget-{arm or 'base'}-s{trial.seed}"
+                steps.append(beside.budgeted(trial, of, name, budgets))
+    return steps
+
+
+def english(config: Config, found: Figures) -> list[PlannedJob]:
+    """How likely plain English still is, to the base and to every arm."""
+    steps = [beside.reading(config, "", "english-base")]
+    for seed in range(config.few):
+        for arm in figures.ARMS:
+            if (of := f"{arm}-s{seed}") in found:
+                exported = arm in ("rejection", "unverified")
+                steps.append(beside.reading(config, of, f"english-{of}", exported))
+    return steps
+
+
+def gsm8k(config: Config, found: Figures) -> list[PlannedJob]:
+    """GSM8K from the base, where its rows are named."""
+    return [beside.gsm8k(config)] if config.gsm8k else []
 
 
 def explore(config: Config, found: Figures) -> list[PlannedJob]:
@@ -154,14 +189,16 @@ def explore(config: Config, found: Figures) -> list[PlannedJob]:
 
 
 PLANS: dict[str, Callable[[Config, Figures], list[PlannedJob]]] = {
-    "select": select, "main": main_arms, "chains": chains, "thought": thought, "explore": explore,
+    "select": select, "main": main_arms, "chains": chains, "thought": thought, "budget": budget,
+    "english": english, "explore": explore, "gsm8k": gsm8k,
 }  # fmt: skip
 
 
-def wanted(steps: Sequence[PlannedJob], found: Figures, config: Config) -> dict[str, PlannedJob]:
-    """The runs without a line, and those whose weights one of them needs."""
-    every = {step.job.name: step for step in steps}
-    todo = [name for name in every if name not in found]
+def wanted(part: str, found: Figures, config: Config) -> dict[str, PlannedJob]:
+    """The runs of a part without a line, and those of any part whose weights one of them needs."""
+    plans = {name: plan(config, found) for name, plan in PLANS.items()}
+    every = {step.job.name: step for steps in plans.values() for step in steps}
+    todo = [step.job.name for step in plans[part] if step.job.name not in found]
     for name in todo:  # grows as it is walked
         todo += [first for first in every[name].after if first in every and first not in todo]
     return {name: every[name] for name in every if name in todo}
@@ -169,7 +206,7 @@ def wanted(steps: Sequence[PlannedJob], found: Figures, config: Config) -> dict[
 
 def perform(config: Config, part: str, found: Figures, until: float | None) -> list[str]:
     """Runs a part, adds what is finished to `found` and to the file; names what failed."""
-    todo = wanted(PLANS[part](config, found), found, config)
+    todo = wanted(part, found, config)
     after = {name: step.after for name, step in todo.items()}
     print(f"{part}: {len(todo)} runs", flush=True)
     tasks = [step.job for step in todo.values()]
@@ -206,6 +243,7 @@ SMOKE = replace(
     problems=32,
     selection=4,
     many=4,
+    budgets=(4, 8),
     zero=replace(
         _FULL.zero,
         updates=2,

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import random
 import re
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
+from tiny import tiny_config, tiny_params
 
-from experiments.smollm2 import arms, figures, page, study, verdicts
+from experiments.smollm2 import arms, english, figures, page, r1, study, tables, thinking, verdicts
 from experiments.smollm2.examples import Config as Examples
 from experiments.smollm2.examples import examples
 from experiments.smollm2.solver import solve
 from r1jax.data.config import DataConfig
 from r1jax.data.problems.sources import open_source
-from r1jax.presets.smollm2 import PRODUCTS, SUMS
-from r1jax.problem import split_envelope
+from r1jax.plugin import load_function
+from r1jax.presets.smollm2 import PRODUCTS, SUMS, TASKS
+from r1jax.problem import Problem, split_envelope
+from r1jax.rollout.policy import load_policy
+from r1jax.rollout.sampling import Sampling
+from r1jax.stages.pipeline.plan import plan
 
 SIGNS = {"*": operator.mul, "+": operator.add, "-": operator.sub}
 pytestmark = pytest.mark.lab
@@ -67,7 +76,8 @@ def test_both_kinds_of_examples_are_of_the_same_problems():
 
 
 def line(value, truncated=0.0):
-    return {"after": {name: {"pass_at_1": value, "truncated": truncated} for name in figures.SETS}}
+    side = {"pass_at_1": value, "truncated": truncated, "length_mean": 20.0}
+    return {"after": dict.fromkeys(figures.SETS, side)}
 
 
 def test_a_rate_is_chosen_on_the_selection_split_among_arms_that_are_not_cut(tmp_path):
@@ -85,18 +95,18 @@ def test_every_arm_has_its_seeds_and_what_has_a_line_is_not_made_again(tmp_path)
     config = arms.Config(out=str(tmp_path))
     found = {}
     for part in ("select", "main", "chains"):
-        todo = study.wanted(study.PLANS[part](config, found), found, config)
+        todo = study.wanted(part, found, config)
         for name, step in todo.items():
             assert all(first in found or first in todo for first in step.after)
             found[name] = line(0.5)
-        assert not study.wanted(study.PLANS[part](config, found), found, config)
+        assert not study.wanted(part, found, config)
     for arm in ("grpo", "coin", "answer-grpo", "worked-grpo"):
         assert [f"{arm}-s{seed}" in found for seed in range(6)] == [True] * 5 + [False]
     for arm in ("rejection", "unverified", "judge-worked", "judge-answer"):
         assert [f"{arm}-s{seed}" in found for seed in range(4)] == [True] * 3 + [False]
     # Without its line, a run asks for what its weights come from.
     del found["worked-grpo-s1"]
-    again = study.wanted(study.chains(config, found), found, config)
+    again = study.wanted("chains", found, config)
     assert set(again) == {"worked-grpo-s1", "worked-s1", "examples-worked-s1"}
 
 
@@ -154,3 +164,117 @@ def test_the_page_says_what_the_figures_say(tmp_path):
     assert "| +40.0 |" in text and "not tested because" in text and "It is 4" in text
     assert (tmp_path / "real_model_entropy.png").exists()
     assert "real_model_entropy.png" in text
+
+
+def test_held_out_problems_are_of_both_sizes_apart_and_the_selection_is_apart_from_them():
+    run = arms.RL
+    halves = [open_source(spec, run.data, 0, None)[0].evaluation(30) for spec in run.data.eval[:4]]
+    sizes = [{max(map(len, re.findall(r"[0-9]+", p.question))) for p in half} for half in halves]
+    assert sizes == [{2}, {2}, {1}, {1}] and len(halves[2]) < 30
+    training = [open_source(spec, run.data, 0, None)[0] for spec in TASKS]
+    learnt = {source[i].id for source in training for i in range(300)}
+    selection = arms.selected(run, arms.Config()).data.eval
+    chosen = {p.id for s in selection for p in open_source(s, run.data, 0, None)[0].evaluation(9)}
+    held_out = {p.id for half in halves for p in half}
+    assert len(selection) == 2 and not chosen & (held_out | learnt) and not held_out & learnt
+
+
+def test_what_is_judged_beside_asks_for_the_weights_of_other_parts():
+    config, found = arms.Config(gsm8k="rows.jsonl"), {}
+    for part in arms.PARTS:
+        found |= dict.fromkeys(study.wanted(part, found, config), line(0.5))
+    for name, part in (("budget-worked-grpo-s1", "budget"), ("english-worked-grpo-s1", "english"),
+                       ("many-worked-grpo-s1", "thought")):  # fmt: skip
+        rest = {key: row for key, row in found.items() if key != name}
+        chain = ["examples-worked-s1", "worked-s1", "worked-grpo-s1", name]
+        assert list(study.wanted(part, rest, config)) == chain
+    assert list(study.wanted("gsm8k", {}, config)) == ["gsm8k-base"]
+    assert not study.wanted("gsm8k", {}, arms.Config())
+    long = line(0.5)
+    long["after"] = {name: side | {"length_mean": 111.0} for name, side in long["after"].items()}
+    rest = {k: v for k, v in found.items() if not k.startswith("vote-")} | {"worked-grpo-s0": long}
+    vote = study.wanted("thought", rest, config)["vote-answer-grpo-s0"]
+    assert vote.job.config.eval.samples == 6  # 111 tokens buy six answers of 20, rounded
+
+
+class Scripted:
+    """An engine that says what was written down for each prompt."""
+
+    def __init__(self, policy, *texts):
+        self.policy, self.texts, self.asked = policy, texts, []
+
+    def generate(self, weights, prompts, sampling, *, seed, rollout, max_tokens=None):
+        self.asked += [self.policy.tokenizer.decode(p.tokens) for p in prompts]
+        for i, prompt in enumerate(prompts):
+            ids = self.policy.tokenizer(self.texts[i], add_special_tokens=False).input_ids
+            ids = [*ids, self.policy.stop_ids[0]] if max_tokens is None else ids[:max_tokens]
+            reason = "stop" if max_tokens is None or len(ids) < max_tokens else "length"
+            yield SimpleNamespace(prompt=i, sample=prompt.first_sample, tokens=np.array(ids),
+                                  finish_reason=reason)  # fmt: skip
+
+
+def test_a_thought_is_closed_at_its_budget():
+    policy = load_policy("embedded", "mini")
+    first = Scripted(policy, "<think> 1+1 and so on and on", "<think> 2 </think> <answer> 2", "5")
+    then = Scripted(policy, " 3 </answer>", " </answer>")
+    sampler = thinking.Budgeted(policy, first, then, None, None, 8)
+    problems = [Problem(f"p{i}", "1+2", "3") for i in range(3)]
+    cut, begun, ended = (c[0] for c in sampler(problems, 1, Sampling(0.6), 0))
+    assert cut.text.endswith("\n</think>\n<answer> 3 </answer>") and cut.answer == "3"
+    assert begun.text.count("</think>") == begun.text.count("<answer>") == 1
+    assert ended.text.endswith("5") and len(then.asked) == 2  # it had ended by itself
+    assert {cut.finish_reason, ended.finish_reason} == {"stop"}
+
+
+def test_the_likelihood_of_texts_is_the_mean_over_their_tokens():
+    config = tiny_config()
+    flat = jax.tree.map(lambda x: 0 * x, tiny_params(config))
+    texts = [[5, 6, 7, 8, 9], [11, 12, 13]]
+    assert english.likelihood(flat, config, texts) == (pytest.approx(-math.log(97)), 6)
+    params = tiny_params(config)
+    long, short = (english.likelihood(params, config, [text])[0] for text in texts)
+    both, count = english.likelihood(params, config, texts)
+    assert count == 6 and both == pytest.approx((4 * long + 2 * short) / 6, rel=1e-5)
+
+
+def test_every_stage_of_r1_is_planned_and_its_chains_are_the_solvers():
+    for preset in r1.PRESETS.values():
+        stages = {stage.name: stage for stage in plan(preset)}
+        assert len(stages) == 10 and stages["general_rl"].asks == ("helpfulness", "safety")
+        rewriter = load_function(
+            preset.cold_start_data.rewriter, "--rewriter", ("question", "text")
+        )
+        thought, answer = split_envelope(rewriter("What is 12 + 9?", "It is 21."))
+        assert answer == "21" and "carry" in thought
+        assert rewriter("What is love?", "Baby") is None
+
+
+def side(value, **more):
+    return {"pass_at_1": value, "truncated": 0.0, "length_mean": 20.0, "format": 0.0, **more}
+
+
+def test_tables_of_what_is_beside():
+    curve = lambda last: side(0.1, pass_at={"1": 0.1, "256": last})  # noqa: E731
+    bases = dict(zip(figures.TRAINED, map(curve, (0.5, 0.6, 0.99, 1.0)), strict=True))
+    thoughts = dict.fromkeys(figures.TRAINED, side(0.25, seconds=0.5))
+    found = {
+        "many-base": {"after": bases}, "many-grpo-s0": {"after": bases},
+        "vote-answer-grpo-s0": {
+            "after": dict.fromkeys(figures.TRAINED, side(0.3, cons=0.4, samples=6))},
+        "worked-grpo-s0": line(0.7) | {"name": "worked-grpo-s0", "trained_tokens": 1},
+        "worked-s0": {"name": "worked-s0", "trained_tokens": 10, "sampled_tokens": 3},
+        "budget-worked-s0": {"budgets": {"32": thoughts}},
+        "budget-base-s0": {"budgets": {"0": thoughts}},
+        "english-base": {"logp": -3.0}, "english-coin-s0": {"logp": -3.5},
+        "gsm8k-base": {"after": {"products": side(0.02, right=[0.0] * 50, pass_at_1_ci=[0, 0.1])}},
+    }  # fmt: skip
+    many, votes, budgets, likely, gsm8k = tables.tables(found)
+    assert "| grpo-s0 | products | 10.0 | 50.0 |" in many and "one-digit sums (100.0 %)" in many
+    assert "| one-digit" not in many
+    assert "| 0 | 6 | 40.0 | 30.0 | 70.0 |" in votes
+    assert "| base | none | 1 | 25.0 | 20 | 0.0 | 0.50 |" in budgets and "| 32 |" in budgets
+    assert "| coin | 1 | -3.5000 | -0.5000 |" in likely
+    assert "50 problems" in gsm8k and "2.0 % (0.0 to 10.0)" in gsm8k
+    assert not any(tables.tables({}))
+    operations = page.operations(found, found["worked-grpo-s0"])
+    assert operations == page.PARAMETERS * (6 * 11 + 2 * 3)
