@@ -1,0 +1,48 @@
+"""The words of docs/scale.md."""
+
+INTRODUCTION = """\
+# At scale: predicted, not measured
+
+Nothing on this page has been run. `python -m experiments.pages.scale` writes it from formulas
+(`experiments/plan`), whose constants were set on one H200 with models of up to 7B; prices, lengths
+and numbers of devices are its flags. For one model on one set of devices `python -m
+experiments.plan` says more: what holds memory, operations, bytes and collectives of every program,
+and for TPUs what the very functions take when they are compiled for them without one.
+"""
+
+ASSUMED = """\
+- R1-Zero's numbers are the paper's: {updates:,} updates of {completions} completions, rollouts
+  of {of_a_rollout} updates, {group} completions of a prompt, at most {longest:,} tokens. Its mean
+  length is not given: {tokens:,} tokens are assumed over the run, and {prompt} of a prompt.
+- An update is its share of a rollout, two passes that score (the policy before the rollout's
+  updates, the reference) and learning; these follow one another. A rollout takes what its tokens
+  take, or its longest completion alone, whichever is more. Judging and evaluation take nothing.
+- Weights, AdamW's moments, gradients and the reference are float32, arithmetic bfloat16,
+  recomputation full, rows as long as the longest completion, one on each device that rows are
+  spread over. *Supervised* is cold start, general SFT and distillation of that model; *sampling* is
+  rejection sampling; *general RL* holds two reward models of the policy's size.
+- Caches have room for 8,192 tokens in a slot in the mean (`--rollout.cache-tokens`); slots, at most
+  256 to a copy of the model, are as many as fit.
+- Completions of mixed lengths are written at 0.66 of the rate of equal ones, as measured on a list
+  of requests; rows are filled to 95 %.
+- **What the code does not have**: attention fused on TPUs and for V3's heads (XLA's own keeps all
+  scores, which rows this long do not allow), and weights of rollouts laid out by rules of their own
+  (today, where the model is cut, a decode step gathers what `--mesh.fsdp` has cut).
+- Every chip reaches the shares of its data sheet that an H200 reached: 73.5 % of its products, 85 %
+  of its memory's rate. Collectives are hidden behind nothing: 100 GB/s on a v5e, 200 on v5p and v6e
+  (one axis of the torus), 450 between eight H200 of a host and 50 beyond it.
+- A mixture of experts runs all its experts over all tokens where no axis of the mesh spreads them,
+  as the code does; spread, twice the even share.
+- Where nothing is found, rows of the longest completion are what is too large: what every layer
+  keeps of one for its backward pass is cut by no axis of the mesh.
+- Prices are examples, dollars per chip and hour: {prices}.
+- No device fails, nothing is compiled, nothing is saved.
+"""
+
+MISSED = """\
+Updates in milliseconds, rollouts in tokens per second, from `docs/results.md`. The constants were
+set by looking at traces of the first update and the first rollout, and for attention at the row of
+32,768 tokens. One case is far off: after prompts of 30,720 tokens the formula reads a group's
+prompt once, where the measured rate is nearer to reading it again for each of the 16 samples. No
+TPU, no network between hosts and no mixture of experts has been measured.
+"""
