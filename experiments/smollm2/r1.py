@@ -44,8 +44,13 @@ def _later(zero: RLConfig, updates: int, **rollout: float) -> RLSettings:
     )
 
 
-def _settings(zero: RLConfig, run: str, updates: tuple[int, int, int], prompts: int) -> R1Config:
-    """R1 around an R1-Zero: updates of its three reinforcement learnings, prompts sampled."""
+def _settings(
+    zero: RLConfig, run: str, updates: tuple[int, int, int], prompts: int, kept: FilterConfig
+) -> R1Config:
+    """R1 around an R1-Zero: updates of its three reinforcement learnings, prompts sampled.
+
+    `kept` is what is asked of a right sample before the second supervised stage.
+    """
     engine = part(EngineConfig, replace(zero.rollout, max_tokens=2 * zero.rollout.max_tokens))
     how = {"dtype": zero.rollout.dtype, "workers": zero.reward.workers, "batch": 128}
     chains = ColdStartSettings(
@@ -55,7 +60,7 @@ def _settings(zero: RLConfig, run: str, updates: tuple[int, int, int], prompts: 
     )  # fmt: skip
     train = replace(part(ComputeConfig, zero.train), max_segments=16)
     learnt = SFTSettings(
-        epochs=2, batch=min(64, prompts // 16), eval_every=0, export=False, train=train,
+        epochs=3, batch=min(32, prompts // 16), eval_every=0, export=False, train=train,
         data=ConversationSettings(template="chat", too_long="drop"),
         optimizer=OptimizerConfig(lr=1e-4, schedule="cosine", warmup=5),
     )  # fmt: skip
@@ -80,7 +85,7 @@ def _settings(zero: RLConfig, run: str, updates: tuple[int, int, int], prompts: 
         cold_start=learnt,
         reasoning_rl=_later(zero, second),
         rejection=RejectionSettings(
-            prompts=prompts, samples=4, rollout=engine, filters=FilterConfig(strict=True),
+            prompts=prompts, samples=4, rollout=engine, filters=kept,
             balance=BalanceConfig(per_prompt=1, easy_share=1.0), **how,
         ),
         general_sft=learnt,
@@ -99,11 +104,13 @@ _SHORT = replace(
 
 PRESETS: dict[str, R1Config] = {
     "smollm2-r1": replace(
-        _settings(_SHORT, "runs/smollm2-r1", (60, 60, 40), 2048), budget_minutes=25
+        _settings(_SHORT, "runs/smollm2-r1", (60, 60, 40), 2048, FilterConfig(strict=True)),
+        budget_minutes=25,
     ),
-    # Shortened for two CPU cores: every stage once, to see them work.
+    # Shortened for two CPU cores: every stage once, to see them work. A cold start of a few updates
+    # teaches no envelope: what is right is kept without one.
     "smollm2-r1-cpu": _settings(
         replace(ZERO_CPU, eval=EvalSchedule(every=0, samples=2, greedy=False)),
-        "runs/smollm2-r1-cpu", (8, 4, 4), 64,
+        "runs/smollm2-r1-cpu", (8, 4, 4), 64, FilterConfig(complete=False, shortest=0),
     ),
 }  # fmt: skip
