@@ -23,7 +23,14 @@ they stay so. The first run of the blind pairs, at the end, is the comparison.
   never contradicted. A chain of equations has to hold, and so does an equality of numbers in the
   tag or sentence that holds the answer: `2+4=7, so 6` is wrong, a slip in earlier working is not.
 - A bound is another answer than its number, but "she needs at least 17 coins" answers how many she
-  needs; `5, 5` are two values, `17 \\ldots` is none.
+  needs; `5, 5` are two values, `17 \\ldots` is none. `> 17` is a bound too: only below other lines
+  is it a quotation of Markdown.
+- What is taken back does not count ("wait, no, it is 72"; struck out; a root called rejected), nor
+  does a number beside "I cannot tell". The same words with another value each time are a guess.
+- A pair may stand without its brackets, in its order: `-3, 3` is (-3, 3), though nobody can see
+  whether an interval was meant. Digits without their base are decimal ones, and `m+n=601` states
+  601 only where the question asks for m + n (the pairs have no question).
+- A question mark behind the only value is a tone: `seventeen?` is 17.
 
 `⏎` stands for a line feed, `⟨U+…⟩` for a sign that cannot be seen.
 """

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +20,8 @@ MAX_CHARACTERS = 400
 """A longer formula that is no number is wrong, unless the gold is of that size too."""
 
 
+_CONSTANT = re.compile(r"\+ ?(?:[ckK]|\\text ?\{ ?(?:[cC]|const(?:ant|\.)?) ?\})$")
+_RATIO = re.compile(r"[0-9]{1,9}(?: ?: ?[0-9]{1,9}){2,5}")
 _LEFT_WORDS = re.compile(
     r"\\text ?\{[^{}]{0,200}[A-Za-z]{2}"
     r"|(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}"
@@ -28,6 +32,10 @@ _LEFT_WORDS = re.compile(
 def leaf(gold: Value, given: Value) -> bool:
     """Numbers and formulas, with their units."""
     a, b = (_squeezed(value.text) for value in (gold, given))
+    if (ratios := [_RATIO.fullmatch(text) for text in (a, b)]) and all(ratios):
+        return _proportional(a, b)
+    if gold.text.endswith("C") and _CONSTANT.search(given.text):
+        given = replace(given, text=_CONSTANT.sub("+C", given.text))
     times = units.factor(gold.unit, given.unit)
     if times is None:
         return False
@@ -42,6 +50,8 @@ def leaf(gold: Value, given: Value) -> bool:
         if not same and percents[0] != percents[1]:
             a, b = arithmetic.value(first), arithmetic.value(second)
             same = arithmetic.near(*((a / 100, b) if percents[0] else (a, b / 100)), True)
+        if not same and (turn := _degrees(gold, given)) is not None:
+            same = arithmetic.near(*(arithmetic.value(formula.parse(text)) for text in turn))
     except formula.TooLarge:
         return False
     except formula.Unreadable:
@@ -49,9 +59,26 @@ def leaf(gold: Value, given: Value) -> bool:
     return algebra(gold.text, given.text) if same is None else same
 
 
+def _proportional(gold: str, given: str) -> bool:
+    """2:4:6 is 1:2:3."""
+    a, b = ([Fraction(part) for part in text.split(":")] for text in (gold, given))
+    return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))
+
+
+def _degrees(gold: Value, given: Value) -> tuple[str, str] | None:
+    """Both angles as formulas, where one is in degrees and the other a multiple of \\pi."""
+    for mine, other in ((gold, given), (given, gold)):
+        if mine.unit == "degree" and not other.unit and "\\pi" in other.text:
+            return f"({mine.text})^\\circ", other.text
+    return None
+
+
 def _squeezed(text: str) -> str:
     # Inner braces stay: \frac{11}{2} is no \frac{1}{12}. So do spaces between digits.
-    return re.sub(r"(?<![0-9]) +| +(?![0-9])", "", text).strip("{}").removeprefix("+")
+    text = re.sub(r"(?<![0-9]) +| +(?![0-9])", "", text)
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    return text.removeprefix("+")
 
 
 def algebra(gold: str, given: str) -> bool:
@@ -59,6 +86,8 @@ def algebra(gold: str, given: str) -> bool:
     if len(given) > max(MAX_CHARACTERS, 4 * len(gold)):
         return False
     if "\\ldots" in given and "\\ldots" not in gold:
+        return False
+    if given.count("{") > given.count("}"):  # cut off
         return False
     if _LEFT_WORDS.search(given) and not _LEFT_WORDS.search(gold):
         return False

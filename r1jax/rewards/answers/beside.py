@@ -14,12 +14,18 @@ _SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
     "dozen": 12, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8,
 }  # fmt: skip
+_SUFFIXES = {"k": 1000, "K": 1000, "M": 10**6}
 _SCALED = re.compile(
     r"(?<![0-9.,\\A-Za-z^_])([0-9]{1,3}(?:,[0-9]{3}){1,6}|[0-9]{1,30})(\.[0-9]{1,20})?(\$?)"
     r"(?:[ ~]|\\[ ,;])?(?:(\\(?:text|mathrm|textrm|mbox) ?\{) ?)?"
     r"(?:(hundred|thousand|million|billion|trillion|dozen)s?(?![A-Za-z])"
     r"|([千百万亿]{1,3})(?![米克瓦分]))"
 )
+_THOUSANDS = re.compile(
+    r"(?<=\$)([0-9]{1,6}(?:\.[0-9]{1,3})?)([kKM])(?=[.,;!?]?(?:$| [a-z]{2}|\n))"
+)
+_PERCENT = re.compile(r"百分之 ?(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)")
+_DOZEN = re.compile(r"(?<![0-9A-Za-z] )(?<![A-Za-z])(half )?a dozen(?![A-Za-z])", re.IGNORECASE)
 _SCALED_MARK = re.compile(r"hundred|thousand|[mbr]illion|dozen|[千百万亿]")
 _NEGATIVE = re.compile(
     r"(?:\\text ?\{ ?(?:negative|minus) ?\}|(?<![A-Za-z\\-])(?:negative|minus)|(?<![非正])负) ?"
@@ -89,6 +95,12 @@ def spoken(text: str) -> str:
     """`text` with signs and scales in digits: minus 17, 负17, 1.5 million, 17万."""
     if "inus" in text or "egative" in text or "负" in text:
         text = _NEGATIVE.sub("-", text)
+    if "dozen" in text:
+        text = _DOZEN.sub(lambda m: "6" if m.group(1) else "12", text)
+    if "百" in text:
+        text = _PERCENT.sub(r"\1%", text)
+    if "$" in text:
+        text = _THOUSANDS.sub(lambda m: str(int(Fraction(m[1]) * _SUFFIXES[m[2]])), text)
     return _SCALED.sub(_scaled, text) if _SCALED_MARK.search(text) else text
 
 
@@ -138,6 +150,19 @@ def bare_lines(text: str) -> list[str]:
         if line and line not in values:
             values.append(line)
     return values[::-1]
+
+
+def assigned_lines(text: str) -> str:
+    """The last lines `x = 2`, `y = -1` of different names as one list; "" where there are none."""
+    found: dict[str, str] = {}
+    for line in reversed(text.splitlines()[-64:]):
+        line = _BULLET.sub("", line).strip(" \t$,;")
+        named = _NAMED.fullmatch(line)
+        if line and (named is None or named.group(1) in found):
+            break
+        if named:
+            found[named.group(1)] = line
+    return ", ".join(reversed(found.values())) if len(found) > 1 else ""
 
 
 def word_lines(text: str) -> list[str]:

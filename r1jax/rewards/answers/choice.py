@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from r1jax.rewards.answers.beside import denied
 from r1jax.rewards.answers.dress import unmarked
 from r1jax.rewards.answers.numeric import plain
 from r1jax.rewards.answers.reading import boxes
+from r1jax.rewards.answers.retracted import settled, standing
 
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm)\b|[{}*_`$\"']")
 _ALONE = re.compile(r"[(\[]?([A-Ja-j])[)\].:;]?")
@@ -14,10 +16,14 @@ _LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
 # "A triangle", "I think": words, where a small letter follows.
 _WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
 _DENIED = re.compile(
-    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项)? ?"
-    r"(?:wrong|incorrect|not|false|错误?|不对|不正确|不符)"
-    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|[Nn]either|不是|不选|而非|排除)(?: be)? ?"
+    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都)? ?"
+    rf"(?:wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符)"
+    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|instead of|over(?= [A-J]\b)|[Nn]either"
+    r"|(?i:(?:all|anything|everything) but|except(?: for)?)|不是|不选|而非|排除)(?: be)? ?"
     rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
+)
+_DENIED_LIST = re.compile(
+    rf"(?<![A-Za-z]){_LETTER}(?:[、和]{_LETTER}){{1,8}}(?:项|均|都)?(?:是?错|不对|不正确|不符)"
 )
 _NAMED = re.compile(
     r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :\n】]{0,3}"
@@ -33,14 +39,18 @@ _LEADING = re.compile(
 )
 _LINE = re.compile(r"^ {0,3}[(\[]?([A-J])[)\].:]{0,2}(?=$|[.):\]] )", re.MULTILINE)
 _SMALL = re.compile(
-    r"\b(?:it's|it is|its|choose|pick|answer(?: is|:)) [(]?([b-j])[)]?\W{0,3}$", re.IGNORECASE
+    r"\b(?:(?:it's|it is|its|choose|pick|answer(?: is|:)|would be:?) [(]?([a-j])[)]?\W{0,3}$"
+    r"|(?:option|choice|answer)(?: is|:)? \(([a-j])\))",
+    re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
-_LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])([A-J])(?![A-Za-z']| ?[=<>])")
+_LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])(?<![A-J]-)([A-J])(?![A-Za-z0-9']| ?[=<>])")
+_IF = re.compile(r"(?:^|[.!?\n] ?)(?:If|Unless)\b[^.!?\n]{0,70}$|如果[^。\n]{0,40}$")
 _JOIN = r" {0,2}(?:[,;/&|、]|or\b|and\b|或者?|和)"
 _OTHER_AFTER = re.compile(
-    rf"[)\]]?{_JOIN}{{1,2}} {{0,2}}(?:or )?[(\[]?(?!{_WORD})[A-J](?![A-Za-z'])"
+    rf"[)\]]?(?:{_JOIN}{{1,2}}| ?\((?:maybe|perhaps|possibly|or)) {{0,2}}(?:or )?"
+    rf"[(\[]?(?!{_WORD})[A-J](?![A-Za-z'])"
 )
 _OTHER_BEFORE = re.compile(rf"[A-J][)\]]?{_JOIN} {{0,2}}[(\[]?$")
 
@@ -69,26 +79,42 @@ def final_letter(text: str) -> str | None:
     if stated is not None:
         return stated or None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(set(_labelled(lines))) > 1:
+        return None
     if lines and (alone := _ALONE.fullmatch(lines[-1])):
         earlier = _ALONE.fullmatch(lines[-2]) if len(lines) > 1 else None
         guess = earlier and earlier.group(1).upper() != alone.group(1).upper()
         return None if guess else alone.group(1).upper()
     if small := _SMALL.search(text[-80:]):
-        return small.group(1).upper()
+        return (small.group(1) or small.group(2)).upper()
     last = next(reversed(list(_LAST.finditer(text))), None)
     return None if last is None or _guessed(text, *last.span(1)) else last.group(1)
 
 
+def _labelled(lines: list[str]) -> list[str]:
+    """The letters of the last two lines `Student 1: A`, `Student 2: B`."""
+    found = [
+        re.fullmatch(r"([A-Za-z ]{1,20}?) ?[0-9]{1,2}: ?\(?([A-J])\)?\W?", x) for x in lines[-2:]
+    ]
+    same = len({m.group(1) for m in found if m}) == 1 and all(found)
+    return [m.group(2) for m in found if m and same]
+
+
 def _undressed(text: str) -> str:
-    inside = list(dict.fromkeys(content for _, _, content in boxes(text)))
+    found = boxes(text)
+    kept = [box for box in found if not denied(text[max(0, box[0] - 40) : box[0]].rstrip("$ "))]
+    inside = list(dict.fromkeys(content for _, _, content in kept or found))
     if inside:
         text = ", ".join(inside)
-    return _DENIED.sub(" ", _DRESS.sub("", plain(unmarked(text)))).strip()
+    text = _DENIED_LIST.sub(" ", settled(standing(unmarked(text))))
+    return _DENIED.sub(" ", _DRESS.sub("", plain(text))).strip()
 
 
 def _stated(text: str) -> str | None:
     """The letter of the last "the answer is B", else of "B. Paris" at the start; "" for a guess."""
-    named = next(reversed(list(_NAMED.finditer(text))), None)
+    every = list(_NAMED.finditer(text))
+    meant = [m for m in every if not _IF.search(text[max(0, m.start() - 80) : m.start()])]
+    named = next(reversed(meant or every), None)
     found = named or _LEADING.match(text)
     if found is None:
         return None

@@ -11,9 +11,10 @@ from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.algebra import algebra, leaf
+from r1jax.rewards.answers.beside import assigned_lines
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
-from r1jax.rewards.answers.spans import FLIPPED, as_span, has_letters, is_name
+from r1jax.rewards.answers.spans import FLIPPED, as_rays, as_span, has_letters, is_name
 from r1jax.rewards.answers.values import Value, grouped, plain_words, read
 
 _TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
@@ -37,6 +38,15 @@ def right(gold: str, given: str) -> bool:
         return True
     other = grouped(gold)
     return other is not None and found.kind == "list" and equal(other, found)
+
+
+def point_lines(gold: str, text: str) -> str:
+    """`x = 2` and `y = -1` on the last lines as one answer, where the gold has as many values."""
+    wanted = read(gold)
+    if wanted.kind not in ("span", "list") or "=" not in text:
+        return ""
+    lines = assigned_lines(text)
+    return lines if len(read(lines).items) == len(wanted.items) else ""
 
 
 def equal(gold: Value, given: Value) -> bool:
@@ -106,7 +116,8 @@ def _collection(gold: Value, given: Value) -> bool:
         return brackets and _ordered(gold, given)
     if kinds == {"list", "span"}:
         span = gold if gold.kind == "span" else given
-        return (span.signs == ("(", ")") or gold.kind == "list") and _ordered(gold, given)
+        point = span.signs == ("(", ")") or gold.kind == "list"
+        return point and _ordered(_by_name(gold), _by_name(given))
     if "span" in kinds:
         return False
     names = [_assigned(item) for item in gold.items]
@@ -122,6 +133,15 @@ def _assigned(value: Value) -> str:
         value.kind == "relation" and value.signs[0] in ("=", "\\approx") and is_name(value.items[0])
     )
     return value.items[0].text if named else ""
+
+
+def _by_name(value: Value) -> Value:
+    """`y = -1, x = 2` as `x = 2, y = -1`: named coordinates stand in the order of their names."""
+    names = [_assigned(item) for item in value.items]
+    if value.kind != "list" or "" in names or len(set(names)) < len(names):
+        return value
+    items = [item for _, item in sorted(zip(names, value.items, strict=True), key=lambda p: p[0])]
+    return Value("list", value.text, tuple(items), value.signs, value.unit)
 
 
 def _ordered(gold: Value, given: Value) -> bool:
@@ -147,7 +167,7 @@ def _from_relation(gold: Value, given: Value) -> bool:
 
     Every member of a chain has to be the gold; `5 = 12` states nothing, nor does `x + y = 7`.
     """
-    span = as_span(given)
+    span, gold = as_span(given), as_rays(gold)
     if gold.kind in ("span", "union") and span is not None and equal(gold, span):
         return True
     named = is_name(given.items[0])
@@ -186,8 +206,8 @@ def _relation(gold: Value, given: Value) -> bool:
     if span is not None:
         stated = given.items[-1] if _assigned(given) else None  # A = (1,3)
         if stated is None or stated.kind != "span":
-            stated = as_span(given) if given.kind == "relation" else given
-        return stated is not None and stated.kind == "span" and _collection(span, stated)
+            stated = as_span(given) if given.kind == "relation" else as_rays(given)
+        return stated is not None and stated.kind == span.kind and _collection(span, stated)
     if given.kind != "relation":
         name = _assigned(gold)
         if not name or not set(gold.signs) <= {"=", "\\approx"}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from r1jax.rewards.answers.beside import spoken
+from r1jax.rewards.answers.units import measured
 
 _FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)}
 _SIGNS = {
@@ -40,23 +41,32 @@ _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _UP, _DOWN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+"), re.compile("[₀-₉]+")
 
 _ITALIC = re.compile(r"(?<![\w)\]}\\])_(?=[^\s_{])([^_\n{}^\\]{1,100})_(?![\w{])")
-_HTML = re.compile(r"<(b|strong|em|i|u)>([^<>\n]{1,300})</\1>", re.IGNORECASE)
+_HTML = re.compile(
+    r"<(b|strong|em|i|u|p|div|span|center|mark)>([^<>\n]{1,300})</\1>", re.IGNORECASE
+)
 _BOLD = re.compile(
     r"(?<![A-Za-z0-9_)\]}*])(\*\*\*|\*\*|__|\*)(?=[^\s*_])([^*\n]{1,300}?)(?<=[^\s])\1"
     r"(?![A-Za-z0-9_(*])"
 )
+_BOLD_LINE = re.compile(
+    r"^[ \t]{0,3}\*\* {0,2}([^*\n]{1,300}?) {0,2}\*\*(?=[.\s]{0,3}$)", re.MULTILINE
+)
 _CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
 _SPACES = re.compile(
-    r"(?<!\\)\\[,;:!> ]|~|\\q?quad\b|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits"
-    r"|mleft|mright|thinspace|checkmark|blacksquare|square|qed|therefore|phantom\{[^{}]*\})(?![A-Za-z])"
+    r"(?<!\\)\\[,;:!> ]|~|\\(?:left|right)\.|\\q?quad\b"
+    r"|\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits"
+    r"|mleft|mright|thinspace|bf|bfseries|large|Large|LARGE|huge|Huge"
+    r"|checkmark|blacksquare|square|qed|therefore|phantom\{[^{}]*\})(?![A-Za-z])"
     r"|[∎■□✓✔]|\\color ?\{[a-z]+\}(?! ?\{)"
 )
 _WORDS = re.compile(r"\\(?:textbf|textit|textrm|textnormal|mathrm|mathit|mbox|operatorname|rm) ?\{")
 _STYLES = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|mathsf|mathtt|underline|(?:text)?color ?\{[a-z]+\}) ?\{"
 )
+_INT, _NIL, _INNER = r"([0-9]{1,6})", r"(?:\{ ?\} ?)?", r"\\text ?\{([^{}]{1,20})\}"
+_TH = r"(?:st|nd|rd|th)(?![A-Za-z])"
 _NAMES = [
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\[dtcs]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
     (re.compile(r"(?<=[0-9)]) ?[xX] ?(?=[0-9(])"), "*"),
@@ -69,7 +79,19 @@ _NAMES = [
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
     (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])|\\\|"), "|"),
     (re.compile(r"\\(?:degree|degrees)(?![A-Za-z])"), r"^\\circ "),
-    (re.compile(r"\^ ?\{ ?\\circ ?\}"), r"^\\circ "),
+    (re.compile(r"\^ ?\{ ?\\circ ?\}|(?<=[0-9])\^ ?\{? ?o ?\}?(?![A-Za-z])"), r"^\\circ "),
+    (re.compile(rf"(?<=[0-9])(?:{_TH}|\^ ?(?:{_TH}|\{{ ?(?:{_TH}|\\text ?\{{{_TH}\}}) ?\}}))"), ""),
+    (re.compile(r"(?<![A-Za-z\\])cbrt(?![A-Za-z])"), r"\\sqrt[3]"),
+    (re.compile(rf"(?<![A-Za-z\\_^])C ?\( ?{_INT} ?, ?{_INT} ?\)"), r"\\binom{\1}{\2}"),
+    (re.compile(rf"(?<![A-Za-z\\])C_\{{?{_INT}\}}? ?\^ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
+    (re.compile(rf"{_NIL}[\^_]\{{?{_INT}\}}? ?C_ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
+    (re.compile(rf"{_NIL}\^ ?\{{?{_INT}\}}? ?/ ?_ ?\{{?{_INT}\}}?"), r"\\frac{\1}{\2}"),
+    (re.compile(rf"\\frac ?\{{ ?{_INNER} ?\}} ?\{{ ?{_INNER} ?\}}"), r"\\text{\1/\2}"),
+    (re.compile(r"^(\$?)\]([^\[\]$]{1,80})(?=[\[\]]\$?$)"), r"\1(\2"),  # ]2,5[
+    (re.compile(r"^(\$?[\[(][^\[\]$]{1,80})\[(?=\$?$)"), r"\1)"),
+    (re.compile(r"(?<![\w.])0b([01]{1,40})(?!\w)"), r"\1_{2}"),
+    (re.compile(r"(?<![\w.])0x([0-9A-Fa-f]{1,40})(?!\w)"), r"\1_{16}"),
+    (re.compile(r"(?<![A-Za-z])([A-Za-z]) in (?=[\[(])"), r"\1 \\in "),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
     (re.compile("不等于"), r"\\ne "),
@@ -109,7 +131,7 @@ def tidy(text: str) -> str:
     """`text` in one spelling: LaTeX names, ASCII signs, no Markdown, no spacing commands."""
     text = _UP.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
     text = _DOWN.sub(lambda m: f"_{{{m.group().translate(_LOWERED)}}}", text)
-    text = spoken(text.translate(_TABLE))
+    text = measured(spoken(text.translate(_TABLE)))
     text = _aligned(unmarked(text)) if "\\begin" in text else unmarked(text)
     if re.search(r"[\\~∎■□✓✔]", text):
         text = text.replace("\\$", "¤")
@@ -168,7 +190,8 @@ def unmarked(text: str) -> str:
     if "`" in text:
         text = _CODE.sub(r"\2", text)
     if "*" in text or "_" in text:
-        text = _ITALIC.sub(r"\1", _BOLD.sub(r"\2", _BOLD.sub(r"\2", text)))
+        text = _BOLD.sub(r"\2", _BOLD.sub(r"\2", text))
+        text = _ITALIC.sub(r"\1", _BOLD_LINE.sub(r"\1", text))
     if "</" in text:
         text = _HTML.sub(r"\2", text)
     return text

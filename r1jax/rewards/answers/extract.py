@@ -1,6 +1,6 @@
 """The final answer of a completion, by policy; never raises and runs in linear time.
 
-"answer_tag" is the strict extractor of evaluation, "last" (which ignores tags) the lenient one.
+"answer_tag" is the strict extractor of evaluation, "last" the lenient one, which needs no tags.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.beside import word_lines
 from r1jax.rewards.answers.choice import choice_letters, final_letter
+from r1jax.rewards.answers.compare import point_lines
 from r1jax.rewards.answers.numeric import last_number, plain
 from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
+from r1jax.rewards.answers.retracted import settled
 from r1jax.rewards.answers.sentence import MATHY, NO_VALUE
+from r1jax.rewards.answers.spelled import spelled
 from r1jax.rewards.answers.values import is_words
 from r1jax.rewards.fences import program
 
@@ -43,10 +46,10 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
 
     answer_tag: the closed <answer> block, "" where several differ. boxed: the last box with
     balanced braces. auto: what `reading.explicit` finds, else what the last sentence states; these
-    three read what follows the thought. last: the last number of the whole text, tags ignored; for
-    `problem`s answered by a formula, an expression, a letter or words: the last of these. For
-    grader "code", any policy but answer_tag takes `program`, for "ifeval" all that follows the
-    thought. Raises UserError for an unknown policy.
+    three read what follows the thought. last: an answer block that holds a number, else the last
+    number of the whole text; for `problem`s answered by a formula, an expression, a letter or
+    words: such a one. For grader "code", any policy but answer_tag takes `program`, for "ifeval"
+    all that follows the thought. Raises UserError for an unknown policy.
     """
     check_policy(policy)
     if policy == "answer_tag":
@@ -69,6 +72,9 @@ def _auto(text: str, kind: Kind, problem: Problem | None) -> str | None:
     if kind == "choice":
         several = problem is not None and choice_letters(problem.answer) is not None
         return choice_letters(text) if several else final_letter(text)
+    text = settled(text)
+    if kind == "math" and problem is not None and (lines := point_lines(problem.answer, text)):
+        return lines
     stated = explicit(text, words=kind == "text")
     if stated is not None and (kind != "expression" or last_expression(stated)):
         return stated
@@ -94,7 +100,16 @@ def kind(problem: Problem) -> Kind:
 
 
 def last(text: str, kind: Kind) -> str | None:
-    """The last number, expression, choice letter or line of `text`, ignoring the tags."""
+    """The last number, expression, choice letter or line of `text`, ignoring the tags.
+
+    Never stricter than the strict extractor: a closed <answer> block that holds such a thing is it.
+    """
+    rest = after_thought(text)
+    inside = answer_tag(rest)
+    if inside and _holds(inside, kind):
+        return inside
+    if kind in ("math", "text") and _TAGS.sub("", rest).strip():
+        text = rest  # what the thought says last is no line of the answer
     text = _TAGS.sub("\n", text)
     if kind == "number":
         return last_number(text)
@@ -108,6 +123,13 @@ def last(text: str, kind: Kind) -> str | None:
     if kind == "math":
         return expression(text) or None
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
+
+
+def _holds(inside: str, kind: Kind) -> bool:
+    """Whether an answer block holds what is looked for."""
+    if kind == "expression":
+        return last_expression(inside) is not None
+    return kind != "number" or MATHY.search(spelled(inside)) is not None
 
 
 def last_expression(text: str) -> str | None:

@@ -19,15 +19,16 @@ from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.beside import bare_lines
 from r1jax.rewards.answers.choice import choice_letter, choice_letters
-from r1jax.rewards.answers.compare import right
+from r1jax.rewards.answers.compare import point_lines, right
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
 from r1jax.rewards.answers.numeric import parse_number, plain
-from r1jax.rewards.answers.reading import clause, expression
+from r1jax.rewards.answers.reading import expression
 from r1jax.rewards.answers.sentence import NO_VALUE
 from r1jax.rewards.answers.spans import is_name
 from r1jax.rewards.answers.values import Value, is_words, read
 from r1jax.rewards.answers.wording import unnamed
+from r1jax.rewards.answers.words import stands_first
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
 
@@ -58,35 +59,21 @@ def number(problem: Problem, answer: str) -> bool:
     gold, given = _stated_number(problem.answer, only=True), _stated_number(answer)
     if gold is None or given is None:
         return False
-    return given == gold or (given == 100 * gold and _ends_in_percent(answer))
+    return given == gold or (given == 100 * gold and _in_hundredths(answer))
 
 
-def _ends_in_percent(answer: str) -> bool:
-    return units.is_percent(read(expression(answer)).unit)
+def _in_hundredths(answer: str) -> bool:
+    unit = read(expression(answer)).unit
+    return units.is_percent(unit) or units.known(unit) == units.known("cent")
 
 
 def math(problem: Problem, answer: str) -> bool:
     """The same as the gold (`compare.right`), where the answer alone is read out of a sentence."""
     gold = gold_text(problem.answer)
     words = is_words(gold)
-    given = expression(answer, words)
+    given = point_lines(gold, answer) or expression(answer, words)
     given = given if words else unnamed(given, problem.question)
-    return right(gold, given) or (words and _stands_first(gold, given))
-
-
-def _stands_first(gold: str, given: str) -> bool:
-    """Whether the gold begins the answer, and a reason follows: "Yes, because ..."."""
-    first = clause(given)
-    sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
-    ends = re.search(
-        rf"(?:\b(?:is|are|was|be)(?: an?| the| on)?|(?<!不)是) ?{re.escape(read(gold).text)}$",
-        sentence,
-        re.I,
-    )
-    if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
-        return True
-    rest = given.strip()[len(first.strip()) :].strip(" .,;!\n")
-    return right(gold, first) and (not rest or len(rest.split()) > 2)
+    return right(gold, given) or (words and stands_first(gold, given))
 
 
 def choice(problem: Problem, answer: str) -> bool:

@@ -12,6 +12,7 @@ import re
 
 from r1jax.rewards.answers.beside import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.dress import unmarked
+from r1jax.rewards.answers.retracted import ladder, settled, unanswered
 from r1jax.rewards.answers.sentence import MATHY, groups_of, refused
 from r1jax.rewards.answers.spelled import spelled
 from r1jax.rewards.answers.wording import miscounted, worded
@@ -30,7 +31,8 @@ _BOX = re.compile(
 _IS = r"(?:is|are|was|should be|must be|would be|will be|equals?|becomes)\b|[-=]>|[:：=→⇒]"
 _STATED = re.compile(
     r"(?<![A-Za-z])(?i:answers?)(?![A-Za-z])[*_\"”) ]{0,6}"
-    r"(?:(?i:to|of|for|in|choice|option|here|letter|then|value)\b[^.\n:=。：]{0,80}?)?[*_ ]{0,4}"
+    r"(?:[0-9]{1,2}(?=[:：])"
+    r"|(?i:to|of|for|in|choice|option|here|letter|then|value)\b[^.\n:=。：]{0,80}?)?[*_ ]{0,4}"
     rf"(?i:{_IS})"
     r"|(?i:(?:final|correct) (?:result|value|choice|option)\b)[*_ ]{0,4}" + rf"(?i:{_IS})"
     r"|(?:答案|最终结果)[*_ ]{0,4}(?:应该|应当|应|就)?(?:是|为|等于|选择|选|[:：=])"
@@ -47,7 +49,7 @@ _NO_VALUE = re.compile(
 )
 _WRONG = re.compile(r"(?:wrong|incorrect|false|bad) $", re.IGNORECASE)
 _AFTER = re.compile(
-    r"[\s:：=]+|[*_]{1,2}(?=\s)|</?(?:b|strong|em|i|u|p)>"
+    r"[\s:：=]+|^\}|[*_]{1,2}(?=\s)|</?(?:b|strong|em|i|u|p)>"
     r"|(?:therefore|thus|simply|indeed|just|clearly|probably|then|hence|also|actually)\b[, ]*",
     re.IGNORECASE,
 )
@@ -76,7 +78,12 @@ _LATER = re.compile(
     r"(?:second|minute|hour|day|week|month|year)s?\b"
     r"(?=\W*$)"
 )
-_OPENERS = re.compile(r"\$\$|\$|\\\(|\\\[")
+_SUBJECT = re.compile(
+    r"(\$?-?[0-9][0-9.,]{0,20}%?) (?:[a-z]{2,20} )?(?:is|are|was|were) (?:the|what|how)\b"
+)
+_OPENERS = re.compile(
+    r"\$\$|\$|\\\(|\\\[|\\begin\{(?:align|equation|gather|multline|eqnarray)\*?\}"
+)
 _CLOSERS = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
 
 
@@ -161,15 +168,17 @@ def explicit(text: str, words: bool = False) -> str | None:
     """
     found = boxes(text)
     statements = list(_STATED.finditer(text))
-    for statement in reversed(statements):
+    for at, statement in reversed(list(enumerate(statements))):
         if _WRONG.search(text, max(0, statement.start() - 12), statement.start()):
             return ""
         inside = [box for box in found if box[0] >= statement.end()]
         if inside:
             return _joined(text, inside)
-        said = _said(text[statement.end() : statement.end() + WINDOW], statement.group(), words)
+        end = next((b[1] - 1 for b in found if b[0] < statement.start() < b[1]), len(text))
+        rest = text[statement.end() : min(end, statement.end() + WINDOW)]
+        said = _said(rest, statement.group(), words)
         if said is not None:
-            return said
+            return "" if ladder(text, statements, at) else said
     if found:
         return _joined(text, found)
     return "" if statements and _NO_VALUE.match(text, statements[-1].end()) else None
@@ -177,9 +186,10 @@ def explicit(text: str, words: bool = False) -> str | None:
 
 def _joined(text: str, found: list[tuple[int, int, str]]) -> str:
     """Boxes as one list, with an alternative that an "or" puts beside them; "" for "not" a box."""
-    if denied(text[: found[-1][0]][-40:]):
+    no = {content for start, _, content in found if denied(text[max(0, start - 40) : start])}
+    contents = list(dict.fromkeys(box[2] for box in found if box[2] and box[2] not in no))
+    if not contents:
         return ""
-    contents = list(dict.fromkeys(content for _, _, content in found if content))
     after = re.match(r"[\s$)*\\\]]{0,6}(?:or|或者?) ?([^\s.,]{1,40})", text[found[-1][1] :][:80])
     before = re.search(r"([^\s,]{1,40}) ?(?:or|或者?)[\s$(*\\\[]{0,6}$", text[: found[0][0]][-80:])
     contents += [m.group(1) for m in (after, before) if m and re.search(r"\d", m.group(1))]
@@ -190,6 +200,7 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
     """The answer behind "the answer is"; None where none stands there."""
     if _NEGATED.match(rest):
         return None
+    rest = rest.removeprefix("}")  # \\text{Answer: }17
     while match := _AFTER.match(rest):
         if marker == "####" and "\n" in match.group():
             return None
@@ -197,6 +208,8 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
     rest = spelled(unmarked(rest)) if not words else unmarked(rest)
     if by_cases(rest):
         return ""
+    if subject := _SUBJECT.match(rest):
+        return subject.group(1)
     said = clause(rest)
     if re.match(r"[?？]", rest[len(said) :]):
         return None
@@ -232,13 +245,14 @@ def formulas(text: str) -> list[tuple[int, int]]:
         at = match.end()
         if opening in hopeless or text[match.start() - 1 : match.start()] == "\\":
             continue
-        end = text.find(_CLOSERS[opening], at)
+        closing = _CLOSERS.get(opening) or opening.replace("begin", "end", 1)
+        end = text.find(closing, at)
         if end < 0:
             hopeless.add(opening)
         elif opening == "$" and ("\n" in text[at:end] or _is_price(text, at, end)):
             continue
         elif end > at:
-            at = end + len(_CLOSERS[opening])
+            at = end + len(closing)
             found.append((match.start(), at))
     return found
 
@@ -256,13 +270,13 @@ def expression(text: str, words: bool = False, last: bool = True) -> str:
     Of several formulas in prose the `last` counts, or the first. `words`: as in `explicit`. A text
     without any formula or number is returned as it is.
     """
-    text = text[-WINDOW:] if last else text[:WINDOW]
+    text = settled(text[-WINDOW:] if last else text[:WINDOW])
     stated = explicit(text, words)
     if stated is not None and len(stated) < len(text.strip()):
         return expression(stated, words, last=False)
     text = text if words else _DECORATION.sub(" ", spoken(spelled(worded(text))))
     text = _INSTEAD.split(unmarked(text), maxsplit=1)[0].strip()
-    if not words and (by_cases(text) or miscounted(text)):
+    if not words and (by_cases(text) or miscounted(text) or unanswered(text)):
         return refused(text)
     text = _MODULUS.sub(r"\\pmod{\1}", _LATER.sub(r"\1", text))
     spans = formulas(text)

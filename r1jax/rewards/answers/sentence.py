@@ -20,9 +20,10 @@ _FUNCTION = re.compile(r"(?:pi|sqrt|sin|cos|tan|ln|log|inf|infinity)(?![A-Za-z])
 _OPERATOR_END = re.compile(r"(?:[-+*/^×÷·]|\\cdot|\\times)\s*$")
 _OPERATOR_START = re.compile(r"\s*(?:[+*/^×÷·])")
 _LABEL = re.compile(
-    r"(?i:\b(?:step|question|problem|equation|figure|page|exercise|example|lemma|theorem)) ?[(#]?$"
-    r"|第 ?$"
+    r"(?i:\b(?:step|question|problem|equation|section|chapter|appendix|table"
+    r"|figure|page|exercise|example|lemma|theorem)) ?[(#]?$"
 )
+_COUNTED_LABEL = re.compile(r"第 ?$"), re.compile(r"[题问步页章节图式]")
 _BARE = re.compile(r"[-+$]?[0-9][0-9.,/]{0,30}%?\$?")
 _SAID = {"等于": "=", "不等于": "\\ne"}
 _LINKS = frozenset(
@@ -120,7 +121,8 @@ class _Sentence:
         text = text.strip().rstrip(".,;:!?")
         before = self.text[max(0, self.start - 80) : self.start]
         after = "" if stops else self.text[self.end : self.end + 80]
-        if _LABEL.search(before):
+        chinese = all(p.search(t) for p, t in zip(_COUNTED_LABEL, (before, after[:1]), strict=True))
+        if chinese or _LABEL.search(before):
             self.labels.append(text)
             return
         tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(text)

@@ -13,10 +13,16 @@ _NAME = re.compile(
     r"|[A-Za-z]'{0,2}(?:_(?:\w|\{[^{}]{1,30}\}))?|\\[a-z]+(?:_\{?\w{1,9}\}?)?"
     r"|(?:\\(?:angle|triangle|overline|text|vec|mathbb|mathrm|hat) ?\{?)+[\w ]{1,40}\}?"
     r"|\\[a-z]{2,6} ?(?:\\[a-z]+|[A-Za-z]{1,3})"
+    r"|[A-Za-z]\^\{?-1\}? ?\([^()]{1,20}\)|[A-Za-z]{1,3}\([A-Za-z]{1,3}\([^()]{1,20}\)\)"
+    r"|\\(?:text|operatorname|mathrm) ?\{[A-Za-z]{2,5}\} ?\([^()]{1,40}\)"
+    r"|\\Pr ?[\[(][^\[\]()]{1,40}[\])]"
+    r"|\|[^|=<>0-9]{1,40}\||(?:P|\\mathbb\{?[PE]\}?) ?[\[(][^\[\]()]{1,40}[\])]"
+    r"|\\l(?:floor|ceil)(?![A-Za-z])[^=<>]{1,40}\\r(?:floor|ceil)"
     r"|(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z]{2,4}|\|[A-Za-z]{1,3}\|"
     r"|[A-Za-z]{1,3}'{0,2}(?:_\{?\w{1,9}\}?)?"
     r"\([^()]{1,40}\)|[A-Za-z]{3,20}|\\frac\{d[a-z]?\}\{d[a-z]\}|[\u4e00-\u9fff]{1,10}"
 )
+_ABSOLUTE = re.compile(r"\| ?[A-Za-z] ?((?:[-+] ?[0-9./]{1,20} ?)?)\|")
 _CONSTANTS = frozenset({"\\pi", "\\infty", "e", "i", "\\emptyset"})
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 _INFINITY, _MINUS_INFINITY = Value("leaf", "\\infty"), Value("leaf", "-\\infty")
@@ -30,7 +36,13 @@ def is_name(value: Value) -> bool:
 
 
 def as_span(value: Value) -> Value | None:
-    """The interval that an inequality of one letter says: 1 \\le x < 2 is [1, 2)."""
+    """What an inequality of one letter says: 1 \\le x < 2 is [1, 2), |x| > 2 a union of rays."""
+    if value.kind == "relation" and len(value.items) == 2:
+        sign, bound = value.signs[0], value.items[1]
+        if sign == "\\ne" and is_name(value.items[0]) and not has_letters(bound):
+            return _rays(bound, bound, False)
+        if (inside := _ABSOLUTE.fullmatch(value.items[0].text)) and not has_letters(bound):
+            return _around(inside.group(1), sign, bound)
     if value.signs == ("\\in",) and is_name(value.items[0]) and value.items[1].kind == "span":
         return value.items[1]
     if value.kind != "relation" or not set(value.signs) <= {"<", ">", "\\le", "\\ge"}:
@@ -51,6 +63,33 @@ def as_span(value: Value) -> Value | None:
         return None
     opening = "[" if signs[0] == "\\le" else "("
     return _span(items[0], items[2], opening, "]" if signs[1] == "\\le" else ")")
+
+
+def as_rays(value: Value) -> Value:
+    """`x < 1 or x > 2`, a list of inequalities, as the union that they say."""
+    spans = [as_span(item) for item in value.items] if value.kind == "list" else []
+    if len(spans) < 2 or not all(span is not None and span.kind == "span" for span in spans):
+        return value
+    return Value("union", value.text, tuple(span for span in spans if span is not None))
+
+
+def _around(centre: str, sign: str, bound: Value) -> Value | None:
+    """|x - centre| beside a bound, as an interval or the rays outside it."""
+    if sign not in ("<", "\\le", ">", "\\ge"):
+        return None
+    middle = re.sub(r"^([-+])", lambda m: "+" if m.group() == "-" else "-", centre.strip()) or "0"
+    low, high = (
+        Value("leaf", f"{middle.lstrip('+')}{s}({bound.text})".removeprefix("0")) for s in "-+"
+    )
+    if sign in ("<", "\\le"):
+        return _span(low, high, *("()" if sign == "<" else "[]"))
+    return _rays(low, high, sign == "\\ge")
+
+
+def _rays(low: Value, high: Value, closed: bool) -> Value:
+    left = _span(_MINUS_INFINITY, low, "(", "]" if closed else ")")
+    right = _span(high, _INFINITY, "[" if closed else "(", ")")
+    return Value("union", f"{left.text}\\cup {right.text}", (left, right))
 
 
 def _span(low: Value, high: Value, opening: str, closing: str) -> Value:

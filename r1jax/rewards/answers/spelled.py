@@ -33,11 +33,17 @@ _ENGLISH = re.compile(
 _DIGITS = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 _SIGNS = "零〇一二两三四五六七八九十百千万"
-_CHINESE = re.compile(rf"(?:([{_SIGNS}]{{1,9}})分之)?([{_SIGNS}]{{1,20}})(?![分之几])")
+_CHINESE = re.compile(
+    rf"(?:(?:([{_SIGNS}]{{1,9}})又)?([{_SIGNS}]{{1,9}})分之)?([{_SIGNS}]{{1,20}})"
+    r"(?:点([零〇一二三四五六七八九]{1,9})(?![点刻整]))?(?![分之几])"
+)
 _STATES = re.compile(
     r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
     r"(?: about| exactly| only)?|[是为有得共剩=需买卖]了?) ?$",
     re.IGNORECASE,
+)
+_FRACTION = re.compile(
+    r"\W{0,6}(?:an? |one[- ])?(half|third|quarter|fourth|fifth|sixth|eighth|tenth)\W{0,6}", re.I
 )
 _SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 
@@ -47,6 +53,8 @@ def spelled(text: str) -> str:
 
     Only in a last sentence without digits, so that no "one" or "two" beside an answer becomes one.
     """
+    if whole := _FRACTION.fullmatch(text):
+        return f"1/{_PARTS[whole.group(1).lower()]}"
     stops = [m.end() for m in _SENTENCE.finditer(text.rstrip(" .!?。！？\n"))]
     start = stops[-1] if stops else 0
     last = text[start:]
@@ -98,8 +106,17 @@ def _english(match: re.Match[str]) -> str | None:
 
 
 def _chinese(match: re.Match[str]) -> str | None:
-    below, above = (None if signs is None else _counted(signs) for signs in match.groups())
-    return above if match.group(1) is None or above is None else below and f"{above}/{below}"
+    before, part, whole, decimals = match.groups()
+    above = _counted(whole)
+    if above is not None and decimals:
+        above += "." + "".join(str(_DIGITS[sign]) for sign in decimals)
+    if above is None or part is None:
+        return above
+    if part == "百":
+        return f"{above}%"
+    below = _counted(part)
+    units = "" if before is None else _counted(before)
+    return below and units is not None and f"{units} {above}/{below}".strip() or None
 
 
 def _counted(signs: str) -> str | None:

@@ -21,7 +21,7 @@ _TABLE = {
     "dollars": "cent=1/100 ¢=1/100 dollar=1 usd=1 ¤=1",
     "yuan": "角=1/10 元=1 ¥=1 yuan=1",
     "volume": "ml=1/1000 毫升=1/1000 l=1 liter=1 litre=1 升=1",
-    "angle": "degree=1 deg=1 度=1",
+    "angle": "degree=1 deg=1 度=1 '=1/60",
     "percent": "%=1 percent=1 pct=1 percentage=1",
 }
 for _dimension, _names in _TABLE.items():
@@ -36,7 +36,7 @@ _DEGREES = re.compile(r"\^ ?\{? ?\\circ ?\}? ?([CF])?$")
 _TRAILING = re.compile(
     r"(?<=[0-9.)}\s%])((?:/ ?(?=[A-Za-z]{3}))?"
     r"(?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
-    r"(?: ?\^ ?\{? ?[23] ?\}?)?[ /]{0,2}){1,5})$"
+    r"(?: ?\^ ?\{? ?-?[1-3] ?\}?)?[ /]{0,2}){1,5})$"
 )
 _LEADING = re.compile(
     r"(?:[¤¥€£\u4e00-\u9fff]{1,20}|(?:about|approximately|approx\.?|around|exactly|roughly"
@@ -45,6 +45,17 @@ _LEADING = re.compile(
     r"|(?:about|approximately|exactly|a total of|US|USD|RMB|Rs\.?|\$|¤) ?)\})(?![A-Za-z]))[ :]*"
     r"(?=[-+0-9.(\\¤¥€£])"
 )
+_LARGE = "days?|hours?|hrs?|h|minutes?|mins?|years?|feet|foot|ft|dollars?|小时|时|分钟|元|块"
+_SMALL = (
+    "hours?|hrs?|minutes?|mins?|min|m|seconds?|secs?|s|months?|inch(?:es)?|in|cents?"
+    "|分钟|分|秒|角|毛"
+)
+_COUNT = r"([0-9]{1,6}) ?(?:\\text ?\{ ?)?"
+_TWO_UNITS = re.compile(
+    rf"(?<![0-9.,/^]){_COUNT}({_LARGE}) ?\}}?,? ?(?:\\text ?\{{ ?and ?\}}|and|又)? ?"
+    rf"{_COUNT}({_SMALL})(?![A-Za-z])(?: ?\}})?"
+)
+_PRIME = re.compile(r"(?<=[0-9])'$")
 _POWER = re.compile(
     r"(?:平方|立方|square |cubic |sq\.? |cu\.? )(?P<base>[^\d^]{1,20})"
     r"|(?P<base2>[A-Za-z]{1,20}) ?\^? ?\{?(?P<power>[23])\}?"
@@ -75,6 +86,8 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def _cut(text: str) -> tuple[str, str] | None:
+    if match := _PRIME.search(text):
+        return text[: match.start()], "'"
     if match := _MODULUS.search(text):
         return text[: match.start()].strip(), f"mod {match.group(1)}"
     if match := _TEXT.search(text):
@@ -89,7 +102,7 @@ def _cut(text: str) -> tuple[str, str] | None:
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
     core, unit = text[: match.start()].strip(), match.group().strip()
-    if no_unit(re.sub(r" ?\^ ?\{? ?[23] ?\}?", "", unit)):
+    if no_unit(re.sub(r" ?\^ ?\{? ?-?[1-3] ?\}?", "", unit)):
         return None
     if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(
         core.replace(" ", "")
@@ -103,10 +116,41 @@ def factor(gold: str, given: str) -> Fraction | None:
 
     A unit that is missing or unknown is no mistake.
     """
-    mine, theirs = known(gold), known(given)
+    mine, theirs = _rate(gold), _rate(given)
+    if mine is None or theirs is None:
+        mine, theirs = known(gold), known(given)
+    feet = {gold, given} & {"'"} and "imperial length" in {u[0] for u in (mine, theirs) if u}
+    if feet:
+        return Fraction(1)  # 6' are six feet
     if mine is None or theirs is None or mine == theirs:
         return Fraction(1)
     return theirs[1] / mine[1] if mine[0] == theirs[0] else None
+
+
+def _rate(unit: str) -> tuple[str, Fraction] | None:
+    """A known unit per another one: km/h, dollars per hour."""
+    unit = {"mph": "mile/h", "kph": "km/h", "kmh": "km/h"}.get(unit.strip(" .{}").lower(), unit)
+    above, slash, below = re.sub(r" per |每", "/", unit).partition("/")
+    a, b = (known(part) for part in (above, below)) if slash else (None, None)
+    return (f"{a[0]} per {b[0]}", a[1] / b[1]) if a and b else None
+
+
+def measured(text: str) -> str:
+    """1 hour and 20 minutes as 80 minutes, 3元5角 as 3.5元."""
+    return _TWO_UNITS.sub(_measured, text)
+
+
+def _measured(match: re.Match[str]) -> str:
+    many, large, few, small = match.groups()
+    a, b = known(large), known(small)
+    if a is None or b is None or a[0] != b[0] or b[1] >= a[1]:
+        return match.group()
+    money = a[0] in ("dollars", "yuan")
+    value = Fraction(many) * a[1] + Fraction(few) * b[1]
+    value /= a[1] if money else b[1]
+    unit = large if money else small
+    number = str(value) if value.denominator == 1 else f"{float(value):g}"
+    return f"{number} {unit}" if unit.isascii() else f"{number}{unit}"
 
 
 def is_percent(unit: str) -> bool:

@@ -28,7 +28,8 @@ _CUP = re.compile(r"\\cup(?![A-Za-z])|(?<=[\])]) ?U ?(?=[\[(])")
 _OPEN, _CLOSE = ("(", "[", "{", "\\{", "\\langle"), (")", "]", "}", "\\}", "\\rangle")
 _BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\(?:begin|end)\{[a-z*]+\}|[()\[\]{}]")
 _BASE = re.compile(
-    r"\(?([0-9A-Fa-f]{1,40})\)?(?:_\{? ?(?:\\text ?\{)?([a-z]+|[0-9]{1,2})\}{0,2}"
+    r"\(?(?:\\text ?\{)?([0-9A-Fa-f]{1,40})\}?\)?"
+    r"(?:_\{? ?\(?(?:\\text ?\{)?([a-z]+|[0-9]{1,2})\)?\}{0,2}"
     r"|,? \(?(?:in )?base[- ]([a-z]+|[0-9]{1,2})\)?)"
 )
 _BASES = {
@@ -46,7 +47,16 @@ _QUANTIFIED = re.compile(
     r"(?<=.),? ?\(? ?[nkm] ?\\in ?(?:\\mathbb ?\{? ?)?[NZ] ?\}?(?:\^? ?\{?[*+]\}?|_\{?\+\}?)? ?\)?$"
 )
 _EMPTY = re.compile(
-    r"(?:\\text ?\{ ?)?(?:[Tt]he )?(?:[Ee]mpty [Ss]et|[Nn]ull [Ss]et|空集) ?\}?(?: ?\\emptyset)?"
+    r"(?:\\text ?\{ ?)?(?:[Tt]he |[Tt]here (?:is|are) )?(?:[Ee]mpty [Ss]et|[Nn]ull [Ss]et|空集|无解"
+    r"|[Nn]o (?:real )?[Ss]olutions?) ?\}?(?: ?\\emptyset)?"
+)
+_DATE = re.compile(
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
+    r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\.? ?[0-9]{1,2}(?:, ?[0-9]{4})?"
+)
+_REALS = re.compile(
+    r"\\mathbb ?\{? ?R ?\}?|\\R|(?:\\text ?\{ ?)?(?:[Aa]ll )?(?:[Tt]he )?real(?: number)?s ?\}?"
+    r"|(?:全体|任意|一切)实数"
 )
 _NOT_WORDS = frozenset("pi sqrt sin cos tan ln log exp".split())
 
@@ -64,7 +74,6 @@ class Value:
     items: tuple[Value, ...] = ()
     signs: tuple[str, ...] = ()
     unit: str = ""
-    loose: bool = False  # a list whose members may be digits of one number: 1,234
 
 
 @lru_cache(maxsize=4096)
@@ -84,7 +93,8 @@ def bare(text: str) -> str:
     text = text.replace("$", " ").replace("\\(", " ").replace("\\)", " ")
     if "\\]" in text:
         text = text.replace("\\[", " ").replace("\\]", " ")
-    return " ".join(text.split()).strip(" ;:,?\"'、").rstrip(" .")
+    text = " ".join(text.split()).strip(' ;:,?"、').rstrip(" .")
+    return text.strip("'") if text.startswith("'") else text
 
 
 def read_tidy(text: str, depth: int = 0) -> Value:
@@ -146,11 +156,11 @@ def _known(text: str, depth: int) -> Value | None:
     """The empty set, the real line, and a number that is set as text."""
     if (marked := _NUMBER_AS_TEXT.fullmatch(text)) is not None:
         return read_tidy(marked.group(1).strip(), depth + 1)
-    if text in ("\\emptyset", "\\{\\}", "\\{ \\}", "{}", "{ }") or _EMPTY.fullmatch(text):
+    if re.fullmatch(r"\\emptyset|\\?\{ ?\\?\}", text) or _EMPTY.fullmatch(text):
         return Value("set", "\\{\\}")
     if re.fullmatch(r"\\?\{ ?\\emptyset ?\\?\}", text):
         return Value("set", "\\{\\emptyset\\}", (Value("set", "\\{\\}"),))
-    if text in ("\\mathbb{R}", "\\R", "\\mathbb R"):
+    if _REALS.fullmatch(text):
         return read_tidy("(-\\infty,\\infty)", depth)
     return None
 
@@ -163,7 +173,10 @@ def _base(text: str, depth: int) -> Value | None:
     number = int(base) if base.isdigit() else _BASES.get(base)
     if number == 10:
         return read_tidy(digits, depth + 1)
-    if number is None or not 2 <= number <= 36 or not digits[0].isdigit():
+    lettered = not digits[0].isdigit() and not (
+        len(digits) > 1 and (digits.isupper() or number == 16)
+    )
+    if number is None or not 2 <= number <= 36 or lettered:
         return None
     return Value("base", f"{digits.upper()}_{number}", signs=(str(number),))
 
@@ -173,6 +186,8 @@ def _words(text: str, depth: int) -> Value | None:
     opened = _TEXT.sub(r" \1 ", text)
     if opened == text and not _PROSE.search(text):
         return None
+    if _DATE.fullmatch(opened.strip()):
+        return Value("words", plain_words(opened))
     if re.search(r"[0-9=<>^_{}\\+*|]", opened) or not re.search(r"[^\W\d_]", opened):
         return None
     words = _PROSE.findall(opened)
@@ -198,13 +213,17 @@ def _list(text: str, depth: int) -> Value | None:
         return None
     items = [read_tidy(part, depth + 1) for part in kept]
     either = not re.search("[,;]|and|和|及", text)
-    flat = [member for item in items for member in (item.items if item.kind == "list" else [item])]
-    return Value("list", text, tuple(flat), ("or",) if either else ())
+    return Value("list", text, _flat(items), ("or",) if either else ())
+
+
+def _flat(items: list[Value]) -> tuple[Value, ...]:
+    """Members, where one that is a list itself (0, \\pm 1) gives its own."""
+    return tuple(m for item in items for m in (item.items if item.kind == "list" else (item,)))
 
 
 def _both(text: str, depth: int) -> Value | None:
     """a \\pm b as the two values that it stands for."""
-    if not _PLUS_MINUS.search(text):
+    if not _PLUS_MINUS.search(text) or (text.startswith("\\{") and text.endswith("\\}")):
         return None
     upper = _PLUS_MINUS.sub(lambda m: "+" if m.group(1) == "p" else "-", text)
     lower = _PLUS_MINUS.sub(lambda m: "-" if m.group(1) == "p" else "+", text)
@@ -256,7 +275,8 @@ def _bracketed(text: str, depth: int) -> Value | None:
         members = [part for part in parts if part]
         if "|" in inner or "\\colon" in inner or ":" in inner:
             return None
-        return Value("set", text, tuple(read_tidy(part, depth + 1) for part in members))
+        items = [read_tidy(part, depth + 1) for part in members]
+        return Value("set", text, _flat(items))
     if (opening, closing) == ("[", "]") and (rows := _rows(parts)):
         return Value("leaf", rows)
     if len(parts) == 1:
@@ -264,6 +284,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
     if not all(parts) or len(parts) > MAX_ITEMS:
         return None
     items = tuple(read_tidy(part, depth + 1) for part in parts)
+    opening, closing = opening.replace("\\langle", "("), closing.replace("\\rangle", ")")
     return Value("span", text, items, (opening, closing))
 
 

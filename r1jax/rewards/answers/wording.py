@@ -8,10 +8,13 @@ the length of the text.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.beside import no_unit, qualified
 from r1jax.rewards.answers.dress import without_thousands
+from r1jax.rewards.answers.retracted import standing
+from r1jax.rewards.answers.units import known, measured
 
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*|__([^_\n]{1,80})__")
 _VALUE = re.compile(
@@ -24,7 +27,7 @@ _GOES_ON = re.compile(
 )
 _NOTE = re.compile(
     r"(?<=[0-9A-Za-zπ}$\u4e00-\u9fff)²³%]) ?[（(] ?"
-    r"(?:即|也就是|或写成|约为?|i\.e\.,?|that is,?|or about"
+    r"(?:round(?:ed|ing)|即|也就是|或写成|约为?|i\.e\.,?|that is,?|or about"
     r"|which is|equivalent(?:ly)?|≈|approximately|about)(?! not)[^()（）\n]{1,60}[）)]"
 )
 _UNIT_NOTE = re.compile(
@@ -59,7 +62,42 @@ _NEEDED_CHINESE = re.compile(
 _CLOCK_WORDS = re.compile(r"(?<=[0-9]) ?([ap])\.? ?m\b\.?(?![A-Za-z])", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-z]{0,12}\n?")
 _ROW = re.compile(r"^[ \t]{0,3}\|([^|\n]{0,200}\|[^\n]{0,400})\|[ \t]{0,3}$", re.MULTILINE)
-_STAR = re.compile(r"^[ \t]{0,3}[*•] +(?=[-$\\0-9])", re.MULTILINE)
+_STAR = re.compile(
+    r"^[ \t]{0,3}(?:[*•] +(?=[-$\\0-9])|[-+*•] +(?=\*\*)|#{1,3} +(?=[-$\\0-9*])|> ?(?=\*\*))",
+    re.MULTILINE,
+)
+_QUOTED = re.compile(r"(?<=\n)> ?")
+_TONE = re.compile(
+    r"\\text ?\{ ?\(?(?:not (?:really |quite |entirely )?(?:sure|certain)|I think|I guess|probably)"
+    r"\)? ?\}|, I (?:think|believe|guess|suppose)(?=\W*$)"
+)
+_MEASURE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]{1,12}|[\u4e00-\u9fff]{1,3})"
+_REPEATED = re.compile(rf"{_MEASURE} ?[(（]{_MEASURE}[)）]")
+_RATIO = re.compile(
+    r"(?:^\W{0,6}|(?<=[Rr]atio)([^.\n0-9]{1,60}))(?<![0-9])([0-9]{1,9}) to ([0-9]{1,9})"
+    r"(?: to ([0-9]{1,9}))?(?=\W{0,6}$)"
+)
+_DIVIDED = re.compile(
+    r" (?:when|upon|after|on) (?:it is |[^\s.]{1,12} is )?(?:divided|division) by "
+    r"[^.\n]{1,30}(?=\W*$)"
+)
+_ROUNDED = re.compile(r"\brounded (?:up|down|off) to(?= [-$0-9])")
+_EACH = re.compile(
+    r" (?:for|to) each (?:of )?(?:the |his |her |their )?[0-9]{1,4} [a-z]{2,20}(?=\W*$)"
+)
+_SUM = re.compile(
+    r"(?<=[0-9]) (times|plus|minus|divided by) "
+    r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
+)
+_OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
+_BELOW_ZERO = re.compile(
+    r"([0-9]{1,6}) ?(?:degrees? |° ?)?(?:[CF] |Celsius |Fahrenheit )?below zero"
+)
+_OUT_OF = re.compile(r"([0-9][0-9,]{0,12}) out of (?:the |a total of )?[0-9][0-9,]{0,12}")
+_CHANCE = re.compile(
+    r"((?:probability|chance|fraction|likelihood)[^.\n0-9]{1,80})([0-9]{1,9}) (?:out of|in) "
+    r"([0-9]{1,9})(?=\W{0,6}$)"
+)
 _ADVERBIAL = re.compile(
     r"(?:^|(?<=[.!?\n] )|(?<=\n))(?:In|After|For|Within|Over|During) "
     r"[$0-9][0-9.,]{0,12} [a-z]{2,20}"
@@ -68,7 +106,7 @@ _ADVERBIAL = re.compile(
 _ARROW = re.compile(
     r"^\W{0,3}?(\$?)(?:=>|->|→|⇒|\\(?:implies|Rightarrow|Longrightarrow|to)(?![A-Za-z])) ?"
 )
-_ROOT = re.compile(r"根号 ?(?=[0-9(（])()")
+_ROOT = re.compile(r"(?:(?<=[0-9])倍的?)?根号 ?(?=[0-9(（])()")
 _CHINESE_CLOCK = re.compile(
     r"(?:(上午|早上|凌晨|中午|下午|晚上) ?)?(?<![0-9:])([0-9]{1,2}) ?"
     r"(?:[点时]|(?<=\d)[:：](?=\d)) ?([0-9]{2}) ?分?"
@@ -81,7 +119,11 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
-    text = _ADVERBIAL.sub("", _unlaid(emphasized(text)))
+    text = _ADVERBIAL.sub("", emphasized(_unlaid(standing(text))))
+    text = measured(_CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, _TONE.sub("", text))))
+    text = _OUT_OF.sub(r"\1", _REPEATED.sub(_once, text))
+    text = _SUM.sub(lambda m: f" {_OPERATORS[m.group(1)]} ", _BELOW_ZERO.sub(r"-\1", text))
+    text = _ROUNDED.sub("is", _EACH.sub("", _DIVIDED.sub("", text)))
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
     if "(" in text or "（" in text:
         text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
@@ -98,7 +140,21 @@ def _unlaid(text: str) -> str:
         text = _FENCE.sub("\n", text)
     if "|" in text:
         text = _ROW.sub(lambda m: m.group(1).replace("|", " "), text)
+    if "\n>" in text:
+        text = _QUOTED.sub("", text)
     return _STAR.sub("", text)
+
+
+def _once(match: re.Match[str]) -> str:
+    """120 minutes (2 hours) as 120 minutes."""
+    many, unit, again, other = match.groups()
+    a, b = known(unit), known(other)
+    same = a and b and a[0] == b[0] and Fraction(many) * a[1] == Fraction(again) * b[1]
+    return f"{many} {unit}" if same else match.group()
+
+
+def _ratio(match: re.Match[str]) -> str:
+    return f"{match.group(1) or ''}{':'.join(filter(None, match.groups()[1:]))}"
 
 
 def _unit(match: re.Match[str]) -> str:

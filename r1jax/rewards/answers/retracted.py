@@ -1,0 +1,83 @@
+"""What a text takes back: "wait, no, it is 72", ~~16~~, x = -12 (rejected), "I cannot tell".
+
+Linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TAKEN_BACK = re.compile(
+    r"(?<![A-Za-z])(?:wait[,.!…\s—-]{1,5}(?:no(?![A-Za-z])|actually|that(?:['’]s| is) (?:not right"
+    r"|wrong|incorrect)|I (?:made|mis))|no,? wait|oops|scratch that|correction:"
+    r"|that(?:['’]s| is| was) (?:not right|not correct|a mistake)"
+    r"|I (?:misread|miscounted|miscalculated|made an? (?:mistake|error)))(?![A-Za-z])"
+    r"|等(?:等|一下)[，,\s]{0,3}(?:不对|错了|算错)|更正[：:]|[算看写搞弄]错了",
+    re.IGNORECASE,
+)
+_VALUE = r"[\s*_$(:：]{0,6}(?:[-−√π½⅓⅔¼¾0-9]|\\[a-z]|[A-J](?![A-Za-z]))"
+_ANEW = re.compile(
+    r"(?:(?:it|that|this|answer|result|value|total|number|option)(?:['’]s| is| was| equals?)?"
+    rf"(?: actually)?(?: should be| must be)?|应该?[是为]|答案[是为]|[是为]){_VALUE}|\\f?box|####"
+    rf"|answer>|^\W{{0,6}}(?:{_VALUE})",
+)
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
+_REJECTED = re.compile(
+    r"(?:(?:或者?|和|、|[,，;；]|\bor\b|\band\b) ?)?"
+    r"(?:\$[^$\n]{1,60}\$|[A-Za-z](?:_?[0-9])? ?[=＝] ?[-−－]?[0-9./]{1,20}) ?"
+    r"[（(](?:舍去?|舍弃|不合题意|不符|reject|extraneous|discard|invalid|not valid|impossible)"
+    r"[^()（）\n]{0,40}[）)]"
+    r"|(?:\$[^$\n]{1,60}\$|[A-Za-z] ?[=＝] ?[-−－]?[0-9./]{1,20})(?:是增根| is (?:an )?extraneous)"
+)
+_REFUSAL = re.compile(
+    r"(?<![A-Za-z])I(?:['’]m| am) (?:sorry|unable|not able)(?![A-Za-z])"
+    r"|(?<![A-Za-z])I (?:cannot|can['’]?t|can not|could ?n['’o]t) (?:solve|determine|answer|find"
+    r"|tell|compute|calculate|say|provide|give)(?![A-Za-z])"
+    r"|(?<![A-Za-z])I (?:don['’]?t|do not) know(?![A-Za-z])|(?:not enough|insufficient) information"
+    r"|(?:^|[.!?\n] ?)(?:Suppose|Assume)\b[^.!?\n]{0,200}(?=\W{0,6}$)"
+    r"|(?:cannot|can['’]t) be determined|[?？]\s{0,3}(?:No|Nope|不是|不)(?=\W*$)"
+    r"|无法(?:确定|得出|解答|回答|计算)|不知道|不能确定",
+)
+_CONCLUDES = re.compile(
+    r"\b(?:but|so|therefore|thus|hence|however|then|finally|let|we)\b|=|所以|因此|但|故|box|####",
+    re.IGNORECASE,
+)
+_RUNG = re.compile(
+    r"[\s*$\\(]{0,6}([-0-9.,/%]{1,20}?|[A-J])[\s*$\\).,;!]{0,6}(?:(?:or|and|the|The|My|my) ?){0,2}"
+)
+
+
+def settled(text: str) -> str:
+    """What follows the last correction of a text ("wait, no"), where it answers anew."""
+    found = list(_TAKEN_BACK.finditer(text))
+    for match in reversed(found[-8:]):
+        rest = text[match.end() :]
+        if _ANEW.search(rest):
+            return rest
+    return text
+
+
+def standing(text: str) -> str:
+    """`text` without what is struck out, and without roots that are called rejected."""
+    text = _STRUCK.sub(" ", text) if "~~" in text else text
+    return _REJECTED.sub("", text) if re.search("[(（]|增根|extraneous", text) else text
+
+
+def unanswered(text: str) -> bool:
+    """Whether a text says that it has no answer, and concludes nothing after that."""
+    found = list(_REFUSAL.finditer(text))
+    return bool(found) and not _CONCLUDES.search(text, found[-1].end())
+
+
+def ladder(text: str, statements: list[re.Match[str]], at: int) -> bool:
+    """Whether the statement before says another thing in the same words, with nothing between."""
+    if not at or _rank(statements[at - 1]) != _rank(statements[at]):
+        return False
+    between = text[statements[at - 1].end() : statements[at].start()]
+    said = _RUNG.fullmatch(between)
+    after = text[statements[at].end() :].lstrip("\\ $*(")
+    return said is not None and not after.startswith(said.group(1))
+
+
+def _rank(statement: re.Match[str]) -> str:
+    return re.sub(r"(?<=[rR])s?[\s*]?[0-9]{1,2}|\s", "", statement.group())
