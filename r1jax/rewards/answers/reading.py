@@ -200,7 +200,6 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
     """The answer behind "the answer is"; None where none stands there."""
     if _NEGATED.match(rest):
         return None
-    rest = rest.removeprefix("}")  # \\text{Answer: }17
     while match := _AFTER.match(rest):
         if marker == "####" and "\n" in match.group():
             return None

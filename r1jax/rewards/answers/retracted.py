@@ -15,6 +15,9 @@ _TAKEN_BACK = re.compile(
     r"|等(?:等|一下)[，,\s]{0,3}(?:不对|错了|算错)|更正[：:]|[算看写搞弄]错了",
     re.IGNORECASE,
 )
+_HINT = re.compile(
+    "[Ww]ait|WAIT|[Oo]ops|cratch|rrect|mis[rct]|istake|not right|rong|一下|等等|更正|错了"
+)
 _VALUE = r"[\s*_$(:：]{0,6}(?:[-−√π½⅓⅔¼¾0-9]|\\[a-z]|[A-J](?![A-Za-z]))"
 _ANEW = re.compile(
     r"(?:(?:it|that|this|answer|result|value|total|number|option)(?:['’]s| is| was| equals?)?"
@@ -49,7 +52,7 @@ _RUNG = re.compile(
 
 def settled(text: str) -> str:
     """What follows the last correction of a text ("wait, no"), where it answers anew."""
-    found = list(_TAKEN_BACK.finditer(text))
+    found = list(_TAKEN_BACK.finditer(text)) if _HINT.search(text) else []
     for match in reversed(found[-8:]):
         rest = text[match.end() :]
         if _ANEW.search(rest):

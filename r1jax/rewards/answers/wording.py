@@ -89,6 +89,9 @@ _SUM = re.compile(
     r"(?<=[0-9]) (times|plus|minus|divided by) "
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
 )
+_COUNTING = re.compile(
+    r" (?:to|out of|in|times|plus|minus|divided by|by|each|below zero)(?![A-Za-z])"
+)
 _OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _BELOW_ZERO = re.compile(
     r"([0-9]{1,6}) ?(?:degrees? |° ?)?(?:[CF] |Celsius |Fahrenheit )?below zero"
@@ -120,12 +123,12 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
     text = _ADVERBIAL.sub("", emphasized(_unlaid(standing(text))))
-    text = measured(_CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, _TONE.sub("", text))))
-    text = _OUT_OF.sub(r"\1", _REPEATED.sub(_once, text))
-    text = _SUM.sub(lambda m: f" {_OPERATORS[m.group(1)]} ", _BELOW_ZERO.sub(r"-\1", text))
-    text = _ROUNDED.sub("is", _EACH.sub("", _DIVIDED.sub("", text)))
+    text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
+    if _COUNTING.search(text):
+        text = _counted(text)
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
     if "(" in text or "（" in text:
+        text = _REPEATED.sub(_once, text)
         text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
     text = _NEEDED_CHINESE.sub(lambda m: "".join(filter(None, m.groups())), text)
     for pattern in (_NEEDED, _ABLE):
@@ -143,6 +146,14 @@ def _unlaid(text: str) -> str:
     if "\n>" in text:
         text = _QUOTED.sub("", text)
     return _STAR.sub("", text)
+
+
+def _counted(text: str) -> str:
+    """Ratios, shares and sums in words: 1 to 3, 3 out of 8, 8 times 3 = 24."""
+    text = _CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, text))
+    text = _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text)))
+    text = _BELOW_ZERO.sub(r"-\1", text)
+    return _SUM.sub(lambda m: f" {_OPERATORS[m.group(1)]} ", text)
 
 
 def _once(match: re.Match[str]) -> str:
