@@ -302,6 +302,9 @@ WRAPPINGS = [
     "The final answer is ${}$. I hope it is correct.", "答案是{}。", "最终答案：${}$",
     "**Answer:** ${}$", "## Final Answer\n\n${}$", "So we are done.\n\n#### {}",
     "It follows that\n\\[\\boxed{{{}}}\\]\nas was to be shown.",
+    "### **{}**", "- **{}**", "** {} **", "~~99~~ {}", "> The answer is {}", "```\n{}\n```",
+    "The answer is {}, I believe.", "I said 99. Wait, no, the answer is {}.",
+    "\\boxed{{99}}\n\nOops, I made a mistake. The answer is \\boxed{{{}}}.",
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ _TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
 _RUN = re.compile(r"[0-9+\-*/().= \t]+")
 _OPERATION = re.compile(r"[0-9)][ \t]{0,9}[-+*/][ \t]{0,9}[-(0-9.]")
 _BULLET = re.compile(r"[-*+] +|[0-9]{1,3}[.)] +(?=[-(0-9])")
+_SAYS = re.compile(r"\w")
 _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
 
@@ -122,7 +123,7 @@ def last(text: str, kind: Kind) -> str | None:
         return inner
     if kind == "math":
         return expression(text) or None
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), None)
+    return next((line.strip() for line in reversed(text.splitlines()) if _SAYS.search(line)), None)
 
 
 def _holds(inside: str, kind: Kind) -> bool:

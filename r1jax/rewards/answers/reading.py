@@ -12,10 +12,10 @@ import re
 
 from r1jax.rewards.answers.beside import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.dress import unmarked
-from r1jax.rewards.answers.retracted import ladder, settled, unanswered
+from r1jax.rewards.answers.retracted import ladder, settled, standing, unanswered
 from r1jax.rewards.answers.sentence import MATHY, groups_of, refused
 from r1jax.rewards.answers.spelled import spelled
-from r1jax.rewards.answers.wording import miscounted, worded
+from r1jax.rewards.answers.wording import miscounted, unlaid, worded
 
 WINDOW = 4096
 """An explicit answer is this long at most, and the last formula is looked for in so many last
@@ -273,7 +273,10 @@ def expression(text: str, words: bool = False, last: bool = True) -> str:
     stated = explicit(text, words)
     if stated is not None and len(stated) < len(text.strip()):
         return expression(stated, words, last=False)
-    text = text if words else _DECORATION.sub(" ", spoken(spelled(worded(text))))
+    if words:
+        text = unlaid(standing(text))
+    else:
+        text = _DECORATION.sub(" ", spoken(spelled(worded(text))))
     text = _INSTEAD.split(unmarked(text), maxsplit=1)[0].strip()
     if not words and (by_cases(text) or miscounted(text) or unanswered(text)):
         return refused(text)

@@ -122,7 +122,7 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
-    text = _ADVERBIAL.sub("", emphasized(_unlaid(standing(text))))
+    text = _ADVERBIAL.sub("", emphasized(unlaid(standing(text))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
     if _COUNTING.search(text):
         text = _counted(text)
@@ -137,7 +137,7 @@ def worded(text: str) -> str:
     return _CLOCK_WORDS.sub(lambda m: f"{m.group(1).lower()}m ", _PASSIVE.sub("", text))
 
 
-def _unlaid(text: str) -> str:
+def unlaid(text: str) -> str:
     """`text` without bullets, code fences and the bars of a table."""
     if "`" in text:
         text = _FENCE.sub("\n", text)
