@@ -16,9 +16,11 @@ _LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
 # "A triangle", "I think": words, where a small letter follows.
 _WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
 _DENIED = re.compile(
-    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都)? ?"
-    rf"(?:wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符)"
-    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|instead of|over(?= [A-J]\b)|[Nn]either"
+    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都|:)? ?"
+    rf"(?:wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符"
+    r"|would be (?:right|correct|true|possible) (?:if|when|only))"
+    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|instead of|[Nn]either"
+    r"|over(?= [A-J]\b)|rul(?:e|es|ed|ing) out|(?:eliminat|exclud)(?:e|es|ed|ing)"
     r"|(?i:(?:all|anything|everything) but|except(?: for)?)|不是|不选|而非|排除)(?: be)? ?"
     rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
 )
@@ -37,6 +39,7 @@ _LEADING = re.compile(
     rf"(?!{_WORD})[(\[]?([A-J])(?:[)\]]?[.:,;、]|[)\]])?(?=\s|$|[\u4e00-\u9fff])"
     r"|\(([a-j])\)|([a-j])[.):]"
 )
+_OPTION = re.compile(r"(?:^|\b(?:and|or) |[,;] ?)[(\[]?([A-J])[.):](?= \w)")
 _LINE = re.compile(r"^ {0,3}[(\[]?([A-J])[)\].:]{0,2}(?=$|[.):\]] )", re.MULTILINE)
 _SMALL = re.compile(
     r"\b(?:(?:it's|it is|its|choose|pick|answer(?: is|:)|would be:?) [(]?([a-j])[)]?\W{0,3}$"
@@ -46,10 +49,15 @@ _SMALL = re.compile(
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
 _LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])(?<![A-J]-)([A-J])(?![A-Za-z0-9']| ?[=<>])")
+_LABEL = re.compile(
+    r"(?:\b(?:vitamin|section|hepatitis|type|grade|part|figure|table|plan|class|group|appendix|influenza"
+    r"|protein|team|person|student|point)|[0-9°]) ?$",
+    re.IGNORECASE,
+)
 _IF = re.compile(r"(?:^|[.!?\n] ?)(?:If|Unless)\b[^.!?\n]{0,70}$|如果[^。\n]{0,40}$")
 _JOIN = r" {0,2}(?:[,;/&|、]|or\b|and\b|或者?|和)"
 _OTHER_AFTER = re.compile(
-    rf"[)\]]?(?:{_JOIN}{{1,2}}| ?\((?:maybe|perhaps|possibly|or)) {{0,2}}(?:or )?"
+    rf"[)\]]?(?:选项|项)?(?:{_JOIN}{{1,2}}| ?\((?:maybe|perhaps|possibly|or)) {{0,2}}(?:or )?"
     rf"[(\[]?(?!{_WORD})[A-J](?![A-Za-z'])"
 )
 _OTHER_BEFORE = re.compile(rf"[A-J][)\]]?{_JOIN} {{0,2}}[(\[]?$")
@@ -87,8 +95,13 @@ def final_letter(text: str) -> str | None:
         return None if guess else alone.group(1).upper()
     if small := _SMALL.search(text[-80:]):
         return (small.group(1) or small.group(2)).upper()
-    last = next(reversed(list(_LAST.finditer(text))), None)
+    last = next((m for m in reversed(list(_LAST.finditer(text))) if not _is_label(text, m)), None)
     return None if last is None or _guessed(text, *last.span(1)) else last.group(1)
+
+
+def _is_label(text: str, match: re.Match[str]) -> bool:
+    """Whether a letter belongs to a word or a number before it: vitamin C, 30 °C."""
+    return _LABEL.search(text, max(0, match.start() - 20), match.start()) is not None
 
 
 def _labelled(lines: list[str]) -> list[str]:
@@ -118,8 +131,22 @@ def _stated(text: str) -> str | None:
     found = named or _LEADING.match(text)
     if found is None:
         return None
+    if named is not None and _ladder(text, every):
+        return ""
+    if named is None and len(set(_OPTION.findall(text.splitlines()[0]))) > 1:
+        return ""
     group = next(i for i, letter in enumerate(found.groups(), 1) if letter)
     return "" if _guessed(text, *found.span(group)) else found.group(group).upper()
+
+
+def _ladder(text: str, named: list[re.Match[str]]) -> bool:
+    """Whether the last two say different letters in the same words, with nothing between."""
+    if len(named) < 2:
+        return False
+    (before, after), letters = named[-2:], [re.findall("[A-J]", m.group())[-1:] for m in named[-2:]]
+    between = text[before.end() : after.start()]
+    same = before.group()[:-1].strip() == after.group()[:-1].strip()
+    return same and letters[0] != letters[1] and not re.search(r"\w{4}", between)
 
 
 def _guessed(text: str, start: int, end: int) -> bool:

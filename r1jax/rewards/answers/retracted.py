@@ -12,11 +12,13 @@ _TAKEN_BACK = re.compile(
     r"|wrong|incorrect)|I (?:made|mis))|no,? wait|oops|scratch that|correction:"
     r"|that(?:['’]s| is| was) (?:not right|not correct|a mistake)"
     r"|I (?:misread|miscounted|miscalculated|made an? (?:mistake|error)))(?![A-Za-z])"
+    r"|(?<=[.!?…] )actually,? (?=(?:it['’]s |it is |the (?:correct )?answer is )?"
+    r"[-$\\(]{0,3}(?:[0-9]|[A-J](?![A-Za-z])))"
     r"|等(?:等|一下)[，,\s]{0,3}(?:不对|错了|算错)|更正[：:]|[算看写搞弄]错了",
     re.IGNORECASE,
 )
 _HINT = re.compile(
-    "[Ww]ait|WAIT|[Oo]ops|cratch|rrect|mis[rct]|istake|not right|rong|一下|等等|更正|错了"
+    "[Ww]ait|WAIT|ctually|[Oo]ops|cratch|rrect|mis[rct]|istake|not right|rong|一下|等等|更正|错了"
 )
 _VALUE = r"[\s*_$(:：]{0,6}(?:[-−√π½⅓⅔¼¾0-9]|\\[a-z]|[A-J](?![A-Za-z]))"
 _ANEW = re.compile(
