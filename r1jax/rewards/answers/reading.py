@@ -54,7 +54,7 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _CUT = re.compile(
-    r"[.!?][*_]{0,2}(?=\s|$)|[。！？]|\n"
+    r"(?<!\\)[.!?][*_]{0,2}(?=\s|$)|[。！？]|\n"
     r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if"
     r"|(?:even )?though|although|whereas"
     r"|while)\b"
