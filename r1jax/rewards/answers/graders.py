@@ -159,7 +159,7 @@ def gold_text(gold: str) -> str:
 
 def _stated_number(text: str, only: bool = False) -> Fraction | None:
     """The one number that an answer states, exactly; None where it states none or several."""
-    if len(bare_lines(text)) > 1:
+    if len(bare_lines(text)) > 1 or (only and units.measured(text) != text):
         return None
     text = expression(_NUMBER_IN_WORDS.sub(r" \1 ", text))
     if text.startswith(NO_VALUE):
