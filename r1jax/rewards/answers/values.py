@@ -173,10 +173,8 @@ def _base(text: str, depth: int) -> Value | None:
     number = int(base) if base.isdigit() else _BASES.get(base)
     if number == 10:
         return read_tidy(digits, depth + 1)
-    lettered = not digits[0].isdigit() and not (
-        len(digits) > 1 and (digits.isupper() or number == 16)
-    )
-    if number is None or not 2 <= number <= 36 or lettered:
+    word = digits[0].isalpha() and (len(digits) < 2 or not digits.isupper() and number != 16)
+    if number is None or not 2 <= number <= 36 or word:
         return None
     return Value("base", f"{digits.upper()}_{number}", signs=(str(number),))
 
