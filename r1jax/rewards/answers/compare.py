@@ -30,7 +30,7 @@ def right(gold: str, given: str) -> bool:
         return times
     if equal(wanted, found):
         return True
-    for again in (grouped(given), _with_decimal_comma(given)):
+    for again in (grouped(given), _with_decimal_comma(given), *_lettered(given)):
         if again is not None and equal(wanted, again):
             return True
     twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
@@ -264,6 +264,16 @@ def _ratio(gold: Value, given: Value, point: int) -> Any:
     if a == b or c == d:
         raise formula.Unreadable("an identity")
     return (a - b) / (c - d)
+
+
+def _lettered(text: str) -> list[Value]:
+    """`P(2, 3)` as the point, `C(10, 3)` as the binomial too."""
+    found = re.fullmatch(r"[\s$]*([A-Z])'{0,2} ?\(([^(),]{1,40},[^()]{1,40})\)[\s$.]*", text)
+    if found is None:
+        return []
+    counts = re.fullmatch(r"([0-9]{1,4}), ?([0-9]{1,4})", found.group(2))
+    forms = [f"\\binom{{{counts[1]}}}{{{counts[2]}}}"] if counts and found.group(1) == "C" else []
+    return [read(form) for form in (f"({found.group(2)})", *forms)]
 
 
 def _with_decimal_comma(text: str) -> Value | None:

@@ -82,7 +82,6 @@ _NAMES = [
     (re.compile(r"\^ ?\{ ?\\circ ?\}|(?<=[0-9])\^ ?\{? ?o ?\}?(?![A-Za-z])"), r"^\\circ "),
     (re.compile(rf"(?<=[0-9])(?:{_TH}|\^ ?(?:{_TH}|\{{ ?(?:{_TH}|\\text ?\{{{_TH}\}}) ?\}}))"), ""),
     (re.compile(r"(?<![A-Za-z\\])cbrt(?![A-Za-z])"), r"\\sqrt[3]"),
-    (re.compile(rf"(?<![A-Za-z\\_^])C ?\( ?{_INT} ?, ?{_INT} ?\)"), r"\\binom{\1}{\2}"),
     (re.compile(rf"(?<![A-Za-z\\])C_\{{?{_INT}\}}? ?\^ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
     (re.compile(rf"{_NIL}[\^_]\{{?{_INT}\}}? ?C_ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
     (re.compile(rf"{_NIL}\^ ?\{{?{_INT}\}}? ?/ ?_ ?\{{?{_INT}\}}?"), r"\\frac{\1}{\2}"),

@@ -12,8 +12,8 @@ _TAKEN_BACK = re.compile(
     r"|wrong|incorrect)|I (?:made|mis))|no,? wait|oops|scratch that|correction:"
     r"|that(?:['’]s| is| was) (?:not right|not correct|a mistake)"
     r"|I (?:misread|miscounted|miscalculated|made an? (?:mistake|error)))(?![A-Za-z])"
-    r"|(?<=[.!?…] )actually,? (?=(?:it['’]s |it is |the (?:correct )?answer is )?"
-    r"[-$\\(]{0,3}(?:[0-9]|[A-J](?![A-Za-z])))"
+    r"|(?<=[.!?…] )actually,? (?=(?:it['’]s |it is |the (?:correct )?answer is )"
+    r"|[-$\\(]{0,3}(?:[0-9]{1,12}|[A-J])[)$]{0,2}\s*(?:[.!]|$))"
     r"|等(?:等|一下)[，,\s]{0,3}(?:不对|错了|算错)|更正[：:]|[算看写搞弄]错了",
     re.IGNORECASE,
 )

@@ -85,7 +85,10 @@ _ROUNDED = re.compile(r"\brounded (?:up|down|off) to(?= [-$0-9])")
 _EACH = re.compile(
     r" (?:for|to) each (?:of )?(?:the |his |her |their )?[0-9]{1,4} [a-z]{2,20}(?=\W*$)"
 )
-_SHARE = re.compile(r"([0-9][0-9./]{0,9})(\\?%| percent)? of (?=\$?[0-9][0-9,.]{0,20} ?=)")
+_SHARE = re.compile(
+    r"(?:([0-9][0-9.]{0,9})(?:\\?%| percent)|([0-9]{1,4}/[0-9]{1,4})) of "
+    r"(?=\$?[0-9][0-9,.]{0,20} ?=)"
+)
 _SUM = re.compile(
     r"(?<=[0-9]) (times|plus|minus|divided by) "
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
@@ -154,7 +157,7 @@ def _counted(text: str) -> str:
     text = _CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, text))
     text = _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text)))
     text = _BELOW_ZERO.sub(r"-\1", text)
-    text = _SHARE.sub(lambda m: f"{m.group(1)}{'/100' if m.group(2) else ''} * ", text)
+    text = _SHARE.sub(lambda m: f"{m.group(2) or m.group(1) + '/100'} * ", text)
     return _SUM.sub(lambda m: f" {_OPERATORS[m.group(1)]} ", text)
 
 
