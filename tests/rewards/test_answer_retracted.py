@@ -17,7 +17,7 @@ ANSWERS = {
         "\\boxed{7}", "90^\\circ", "Tuesday", "y=2x+1", "|x|>2", "1, 2", "x=1\ny=2",
     ],
     "choice": ["A", "(B)", "C. Paris", "\\boxed{D}", "option B"],
-    "countdown": ["25+3*4", "(25+3*4)", "3*4+25 = 37"],
+    "countdown": ["25+3*4", "(25+3*4)", "3*4+25 = 37", "37 = 25+3*4", "25 + 3 × 4"],
 }  # fmt: skip
 GOLDS = {"countdown": "37", "choice": "ABCD"}
 THOUGHTS = ["", "w", "first 3, then 4", "so \\boxed{9}", "The answer is 9.", "I pick E.", "9+9=18"]

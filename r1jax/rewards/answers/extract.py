@@ -108,7 +108,7 @@ def last(text: str, kind: Kind) -> str | None:
     rest = after_thought(text)
     inside = answer_tag(rest)
     if inside and _holds(inside, kind):
-        return inside
+        return last_expression(inside) if kind == "expression" else inside
     if kind in ("math", "text") and _TAGS.sub("", rest).strip():
         text = rest  # what the thought says last is no line of the answer
     text = _TAGS.sub("\n", text)
