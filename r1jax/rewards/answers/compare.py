@@ -178,12 +178,12 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if len(members) == 1 == len(given.signs) and not named:
         return False
+    if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
+        members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
     if "\\approx" in given.signs:
         return _approximated(gold, members, given.signs[len(given.items) - len(members) :])
     if len(given.items) == 2 and not named and is_name(given.items[1]):  # 7 = x
         return equal(gold, given.items[0])
-    if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
-        members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
     return all(equal(gold, member) for member in members)
 
 

@@ -79,7 +79,8 @@ _LATER = re.compile(
     r"(?=\W*$)"
 )
 _SUBJECT = re.compile(
-    r"(\$?-?[0-9][0-9.,]{0,20}%?) (?:[a-z]{2,20} )?(?:is|are|was|were) (?:the|what|how)\b"
+    r"(\$?-?[0-9][0-9.,]{0,20}%?)(?: (?:[a-z]{2,20} )?(?:is|are|was|were) (?:the|what|how)\b"
+    r"| [a-z]{2,20} of [0-9]{1,6} [a-z]{2,20}\W{0,3}$)"
 )
 _OPENERS = re.compile(
     r"\$\$|\$|\\\(|\\\[|\\begin\{(?:align|equation|gather|multline|eqnarray)\*?\}"

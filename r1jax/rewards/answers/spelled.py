@@ -42,8 +42,8 @@ _STATES = re.compile(
     r"(?: about| exactly| only)?|[是为有得共剩=需买卖]了?) ?$",
     re.IGNORECASE,
 )
-_FRACTION = re.compile(
-    r"\W{0,6}(?:an? |one[- ])?(half|third|quarter|fourth|fifth|sixth|eighth|tenth)\W{0,6}", re.I
+_WHOLE = re.compile(
+    rf"\W{{0,6}}(?:an? |one[- ])?({'|'.join(_PARTS)}|{_SCALE})\W{{0,6}}", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 
@@ -53,8 +53,9 @@ def spelled(text: str) -> str:
 
     Only in a last sentence without digits, so that no "one" or "two" beside an answer becomes one.
     """
-    if whole := _FRACTION.fullmatch(text):
-        return f"1/{_PARTS[whole.group(1).lower()]}"
+    if whole := _WHOLE.fullmatch(text):
+        word = whole.group(1).lower()
+        return str(_SCALES[word]) if word in _SCALES else f"1/{_PARTS[word]}"
     stops = [m.end() for m in _SENTENCE.finditer(text.rstrip(" .!?。！？\n"))]
     start = stops[-1] if stops else 0
     last = text[start:]
@@ -79,6 +80,9 @@ def _is_stated(text: str, match: re.Match[str]) -> bool:
     if not re.sub(r"\\text ?\{|[Nn]egative|[Mm]inus|负|[\W_]", "", before):
         rest = re.sub(r"[\W_]", "", after)
         pronoun = match.group().lower() in ("one", "一")
+        if re.search(r"[- ](?:hal|third|quarter|fourth|fifth|[sent]\w+th)", match.group(), re.I):
+            if re.match(r" of (?:the|an?|his|her|all|them)\b", after):
+                return True  # three quarters of the cake
         return not rest or (not pronoun and len(after.split()) <= 2 and not after.startswith(" of"))
     if match.group().lower() in ("one", "一") and re.sub(r"[\W_]", "", after):
         return False

@@ -85,6 +85,16 @@ _ROUNDED = re.compile(r"\brounded (?:up|down|off) to(?= [-$0-9])")
 _EACH = re.compile(
     r" (?:for|to) each (?:of )?(?:the |his |her |their )?[0-9]{1,4} [a-z]{2,20}(?=\W*$)"
 )
+_SUBJECT = re.compile(
+    r"(?:^|(?<=[.!?\n] )|(?<=\n))((?:(?:Therefore|Thus|So|Hence|Then|Now|Finally),? )?"
+    r"\$?[0-9][0-9.,]{0,20}%?\$?(?: [a-z]{2,20}){0,2}) (?:is|are|was|were|will be|ha(?:s|ve) been) "
+    r"(?:the|needed|required|left|spent|used|sold|made|eaten|given|produced|what|how)\b"
+    r"[^.=,;:\n]{0,160}[.!]?\s{0,9}$"
+)
+_REMARK = re.compile(
+    r"(?<=[a-z]) \((?!(?:or|and|alternat|else|maybe|perhaps|possibly|could|might|not|if|wrong"
+    r"|incorrect|false|except|unless)\b)(?=[^()\n]{0,60}[a-z]{2} [a-z])[^()\n]{1,80}\)(?=\W{0,3}$)"
+)
 _SHARE = re.compile(
     r"(?:([0-9][0-9.]{0,9})(?:\\?%| percent)|([0-9]{1,4}/[0-9]{1,4})) of "
     r"(?=\$?[0-9][0-9,.]{0,20} ?=)"
@@ -94,7 +104,7 @@ _SUM = re.compile(
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
 )
 _COUNTING = re.compile(
-    r" (?:to|of|out of|in|times|plus|minus|divided by|by|each|below zero)(?![A-Za-z])"
+    r" (?:to|of|in|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
 )
 _OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _BELOW_ZERO = re.compile(
@@ -133,6 +143,7 @@ def worded(text: str) -> str:
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
     if "(" in text or "（" in text:
         text = _REPEATED.sub(_once, text)
+        text = _REMARK.sub("", text) if re.search("[0-9]", text.split("(")[0]) else text
         text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
     text = _NEEDED_CHINESE.sub(lambda m: "".join(filter(None, m.groups())), text)
     for pattern in (_NEEDED, _ABLE):
@@ -158,6 +169,7 @@ def _counted(text: str) -> str:
     text = _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text)))
     text = _BELOW_ZERO.sub(r"-\1", text)
     text = _SHARE.sub(lambda m: f"{m.group(2) or m.group(1) + '/100'} * ", text)
+    text = _SUBJECT.sub(r"\1", text)
     return _SUM.sub(lambda m: f" {_OPERATORS[m.group(1)]} ", text)
 
 
