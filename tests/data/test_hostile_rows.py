@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from r1jax.data import LAYOUTS, DataConfig, load_file
@@ -95,15 +95,17 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("hostile") / "rows.jsonl"
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.lists(rows, min_size=1, max_size=2), st.sampled_from(["auto", *LAYOUTS]))
+@example([{"question": "1+1?", "answer": "", "grader": "math"}], "ifeval")
+@example([{"prompt": "1+1?", "instruction_id_list": 5, "grader": "math"}], "ifeval")
 def test_problems(path, found, layout):
     path.write_text("".join(json.dumps(row) + "\n" for row in found))
     config = DataConfig(layout=layout, grader="number")
     only_user_errors(lambda: load_file(str(path), config))
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.lists(rows, min_size=1, max_size=2), st.sampled_from(["auto", *READERS]))
 def test_conversations_and_judged_rows(path, found, layout):
     path.write_text("".join(json.dumps(row) + "\n" for row in found))
@@ -114,7 +116,7 @@ def test_conversations_and_judged_rows(path, found, layout):
     only_user_errors(lambda: read_judged(source, single, "pointwise", "whole"))
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60))
 def test_bytes(path, content):
     path.write_bytes(b'{"question": "1?", "answer": 1}\n' + content)

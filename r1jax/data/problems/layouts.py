@@ -232,7 +232,10 @@ def livecodebench(c: Columns) -> Problem:
 def ifeval(c: Columns) -> Problem:
     """IFEval: a prompt, and the instructions in it that can be checked (they are the answer)."""
     question_column, question = c.asked()
-    answer = ", ".join(map(str, c.row["instruction_id_list"] or ()))
+    named = c.row.get("instruction_id_list") or ()
+    if not isinstance(named, (list, tuple)):
+        raise UserError(f"{c.where}: expected a list of instructions in instruction_id_list")
+    answer = ", ".join(map(str, named))
     return c.problem(question, answer, "ifeval", (question_column,))
 
 
