@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import hypothesis
@@ -15,6 +16,26 @@ if os.environ.get("R1JAX_TEST_GPU") != "1":
     if "xla_force_host_platform_device_count" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
 
+OPTIMISED = (
+    "models/test_models.py",
+    "models/test_sharding.py",
+    "rollout/",
+    "training/test_resume.py",
+    "training/test_update.py",
+)
+"""Where rollout, update and resume are tested: .ci/run does it again with optimised programs."""
+
+LONGEST = (
+    "stages/test_pipeline.py",
+    "stages/test_pipeline_stages.py",
+    "lab/test_notebooks.py",
+    "stages/test_presets.py",
+    "models/test_sharding.py",
+    "stages/test_reproductions.py",
+    "stages/test_reward_model.py",
+)
+"""Files whose slow tests take minutes: begun last, they would keep one worker alone."""
+
 KEPT_BYTES = 2**30  # of compiled programs; a default run leaves less than a tenth of it
 
 # Machines are shared: how long an example takes says nothing about the code.
@@ -23,12 +44,31 @@ hypothesis.settings.load_profile("r1jax")
 
 
 def pytest_configure(config):
-    """How programs are compiled, and where they are kept."""
+    """How programs are compiled and where they are kept; in which order files are begun."""
+    config.option.loadscopereorder = False  # xdist begins with the files of many tests otherwise
     if os.environ.get("R1JAX_TEST_GPU") == "1":
         return
     compile_quickly(config.getoption("markexpr"))
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         keep_programs(config.rootpath / ".pytest_cache" / "compiled")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Marks what stands in `OPTIMISED`, before any is chosen by its marks; `LONGEST` come first."""
+    tests = config.rootpath / "tests"
+    optimised = tuple(str(tests / place) for place in OPTIMISED)
+    first = {tests / place: i for i, place in enumerate(LONGEST)}
+    for item in items:
+        if str(item.path).startswith(optimised):
+            item.add_marker("optimised")
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
+def pytest_collection_finish():
+    """What collecting left stays: the collector of garbage need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def compile_quickly(marks):

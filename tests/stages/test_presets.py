@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from compiling import quick_flags
 from runs import save_model, tiny_run
 from tiny import only
 
@@ -254,7 +255,8 @@ def test_rejection_sft_runs_at_toy_size(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_gate_runs_at_toy_size(tmp_path, monkeypatch, capsys):
     """On the embedded base, and twice: what is finished is not run again."""
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+    one_device = "--xla_force_host_platform_device_count=1"
+    monkeypatch.setenv("XLA_FLAGS", " ".join([one_device, *quick_flags()]))
     out = tmp_path / "gate"
     argv = ["--out", str(out), "--seeds", "1", "--curve-problems", "2", "--curve-samples", "4"]
     argv += ["--demo.updates", "2", "--demo.rollout.prompts", "6", "--demo.rollout.group", "4"]
