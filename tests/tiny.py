@@ -49,12 +49,22 @@ def tiny_config(family="qwen2", **changes):
     return replace(config, **(own | changes))
 
 
+def drawn(model, seed=0):
+    """Fresh weights like `table.init`'s, drawn by numpy: nothing has to be compiled for them."""
+    rng = np.random.default_rng(seed)
+
+    def one(row):
+        x = np.ones(row.shape) if row.std is None else rng.normal(0, row.std, row.shape)
+        return jnp.asarray(x, row.dtype(jnp.float32))
+
+    return jax.tree.map(one, table.rows_of(model))
+
+
 def tiny_params(config, seed=0):
     """Random weights, with norms and biases off their neutral start so that they matter."""
-    leaves, structure = jax.tree.flatten(table.init(config, jax.random.key(seed)))
     rng = np.random.default_rng(seed)
-    moved = [x + jnp.asarray(rng.normal(0, 0.1, x.shape), x.dtype) for x in leaves]
-    return structure.unflatten(moved)
+    moved = lambda x: jnp.asarray(np.asarray(x) + rng.normal(0, 0.1, x.shape), x.dtype)  # noqa: E731
+    return jax.tree.map(moved, drawn(config, seed + 1000))
 
 
 def mesh_of(data=1, fsdp=1, tensor=1):

@@ -182,6 +182,7 @@ def test_documents_come_fast_enough_for_a_million() -> None:
     assert time.process_time() - began < 4.0  # 500 a second; 11,000 on an idle core
 
 
+@pytest.mark.slow
 def test_the_prompt_is_short_in_its_own_tokens(tmp_path) -> None:
     train_tokenizer(tokenizer_texts(5, 3000), tmp_path, 640)
     tokenizer = load_tokenizer(tmp_path)

@@ -279,6 +279,7 @@ def test_mixed_thoughts_hold_the_other_language_and_others_do_not() -> None:
             assert bool(re.search(other, thought)) == document.mixed, document.text
 
 
+@pytest.mark.slow
 def test_mixing_is_independent_of_correctness_mode_and_length() -> None:
     tokenizer = load_tokenizer(BASE)
     count = 50_000
@@ -295,6 +296,7 @@ def test_mixing_is_independent_of_correctness_mode_and_length() -> None:
         assert abs(np.corrcoef(mixed, np.array(column, float))[0, 1]) < 0.02, name
 
 
+@pytest.mark.slow
 def test_no_document_is_too_long() -> None:
     tokenizer = load_tokenizer(BASE)
     texts = tokenizer([d.text for d in corpus()], add_special_tokens=False)["input_ids"]

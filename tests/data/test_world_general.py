@@ -171,6 +171,7 @@ def test_general_completions_are_tagged_as_others_are() -> None:
             assert (score(document.problem, document.completion) >= 0.9) == document.correct
 
 
+@pytest.mark.slow
 def test_a_new_tokenizer_leaves_room_for_prompts_and_replies(tmp_path) -> None:
     train_tokenizer(tokenizer_texts(0, 6000), tmp_path, 1024)
     tokenizer = load_tokenizer(tmp_path)

@@ -90,6 +90,7 @@ def test_the_base_for_countdown_has_the_asked_size(tokenizer_path):
     assert c.head_dim == 64 and c.q_dim == c.d_model
 
 
+@pytest.mark.slow
 def test_a_document_that_fits_no_row_stops_before_training(tmp_path, capsys):
     config = Config(out=str(tmp_path), documents=40, workers=1)
     small = replace(config, train=replace(config.train, width=32))

@@ -73,6 +73,7 @@ def test_the_rewards_judge(examples):
     assert brief(problems, completions, RewardContext()) == [0.0, 0.0, 0.0, -1.0]
 
 
+@pytest.mark.slow
 def test_the_loop_learns(examples):
     """Two steps of it as it stands; the README says what forty do."""
     text = Path("loop.py").read_text().replace("range(40)", "range(2)")

@@ -63,7 +63,10 @@ def oracle(q, k, v, tables, k_cache, v_cache, positions, window=10**6):
     return out, k_cache, v_cache
 
 
-@pytest.mark.parametrize(("heads", "kv_heads", "h"), [(4, 2, 16), (12, 2, 64), (3, 3, 16)])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "h"),
+    [(4, 2, 16), pytest.param(12, 2, 64, marks=pytest.mark.slow), (3, 3, 16)],
+)
 def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
     given = arrays(heads, kv_heads, h)
     found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel)
@@ -71,7 +74,9 @@ def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("window", [1, 2, 32, 33, 70, 150, 400])
+@pytest.mark.parametrize(
+    "window", [1, 33, 70, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 32, 150, 400))]
+)
 def test_a_window_hides_what_came_before_it(kernel, window):
     given = arrays(4, 2, 16)
     found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel, window=window)
@@ -116,7 +121,9 @@ def shared_prefix():
     return [*new, *caches], jnp.asarray([12, 70, 3, 71, 149, 1], jnp.int32), prefix
 
 
-@pytest.mark.parametrize("axes", [{}, {"data": 2}, {"fsdp": 2, "tensor": 2}])
+@pytest.mark.parametrize(
+    "axes", [{}, pytest.param({"data": 2}, marks=pytest.mark.slow), {"fsdp": 2, "tensor": 2}]
+)
 def test_a_common_prefix_changes_nothing(kernel, axes):
     given, positions, prefix = shared_prefix()
     mesh = mesh_of(**axes) if axes else None
@@ -138,7 +145,10 @@ def test_only_the_leaders_copy_of_a_prefix_is_read(monkeypatch):
     assert not np.allclose(alone[3:5], wanted[3:5], atol=0.1)
 
 
-@pytest.mark.parametrize("axes", [{"data": 4}, {"fsdp": 2, "tensor": 2}, {"tensor": 4}])
+@pytest.mark.parametrize(
+    "axes",
+    [pytest.param({"data": 4}, marks=pytest.mark.slow), {"fsdp": 2, "tensor": 2}, {"tensor": 4}],
+)
 def test_each_device_computes_its_own_slots_and_heads(kernel, axes):
     given = arrays(4, 2, 16, slots=8)
     positions = jnp.asarray([*POSITIONS, 70, 5], jnp.int32)
@@ -151,7 +161,12 @@ def test_each_device_computes_its_own_slots_and_heads(kernel, axes):
 
 
 @pytest.mark.parametrize(
-    ("heads", "kv_heads", "h"), [(12, 2, 128), (14, 2, 64), (3, 3, 128), (32, 2, 64)]
+    ("heads", "kv_heads", "h"),
+    [
+        (12, 2, 128),
+        (3, 3, 128),
+        *(pytest.param(n, 2, 64, marks=pytest.mark.slow) for n in (14, 32)),
+    ],
 )
 def test_the_kernel_lowers_for_cuda(heads, kv_heads, h):
     given = [*arrays(heads, kv_heads, h, jnp.bfloat16), jnp.asarray(POSITIONS)]
@@ -164,7 +179,7 @@ def test_the_kernel_lowers_for_cuda(heads, kv_heads, h):
     assert "xla.gpu.triton" in lowered.as_text()
 
 
-@pytest.mark.parametrize("axes", [{}, {"data": 2}])
+@pytest.mark.parametrize("axes", [{}, pytest.param({"data": 2}, marks=pytest.mark.slow)])
 def test_a_joined_projection_reaches_the_kernel_uncopied(axes, monkeypatch):
     def opaque(program, *, out_shape, **_):
         def call(joined, _, value, cos, sin, k_cache, v_cache, *numbers):

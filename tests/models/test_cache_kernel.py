@@ -53,7 +53,9 @@ def test_caches_are_split_where_programs_are_few_and_caches_long(slots, kv_heads
     assert cache_kernel.splits_of(slots, kv_heads, length) == splits
 
 
-@pytest.mark.parametrize("group", [1, 2, 3, 6, 8, 9, 20])
+@pytest.mark.parametrize(
+    "group", [1, 6, 9, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 8, 20))]
+)
 def test_it_is_attention_for_groups_of_any_size(group):
     given = arrays(group, 1, 16, slots=SLOTS, length=LENGTH)
     positions = np.array([149, 0, 33, 70, 64], np.int32)
@@ -62,8 +64,8 @@ def test_it_is_attention_for_groups_of_any_size(group):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("splits", [1, 2, 4])
-@pytest.mark.parametrize("window", [1, 40, 64])
+@pytest.mark.parametrize("splits", [1, pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("window", [pytest.param(1, marks=pytest.mark.slow), 40, 64])
 def test_of_a_window_nothing_else_is_read(splits, window):
     *new, k_cache, v_cache = arrays(6, 1, 16, slots=SLOTS, length=LENGTH)
     positions = np.array([149, 0, 40, 96, 64], np.int32)
@@ -88,8 +90,8 @@ def decoding(draw):
     return positions, leaders, lengths
 
 
-@pytest.mark.parametrize("splits", [1, 2, 4])
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("splits", [1, pytest.param(2, marks=pytest.mark.slow), 4])
+@settings(max_examples=20, deadline=None)
 @given(slots=decoding())
 @example(slots=([1, 149, 0, 0, 3], [0, 1, 2, 2, 2], [0, 0, 0, 0, 0]))  # most parts have nothing
 @example(slots=([128, 149, 150, 128, 130], [0, 0, 0, 0, 0], [128] * 5))
@@ -147,7 +149,15 @@ def test_only_parts_leave_sums_to_be_joined(splits, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("heads", "kv_heads", "h"), [(12, 2, 128), (14, 2, 64), (3, 3, 128), (32, 2, 64), (20, 1, 64)]
+    ("heads", "kv_heads", "h"),
+    [
+        (3, 3, 128),
+        (20, 1, 64),
+        *(
+            pytest.param(*form, marks=pytest.mark.slow)
+            for form in ((12, 2, 128), (14, 2, 64), (32, 2, 64))
+        ),
+    ],
 )
 @pytest.mark.parametrize(("splits", "window"), [(1, 0), (4, 0), (4, 20)])
 def test_all_forms_lower_for_cuda(heads, kv_heads, h, splits, window):

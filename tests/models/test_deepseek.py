@@ -16,7 +16,7 @@ import optax
 import pytest
 from safetensors.numpy import load_file, save_file
 from test_golden import GOLDEN
-from tiny import gradient_difference, identical, mesh_of, packed, placed, random_sequences
+from tiny import drawn, gradient_difference, identical, mesh_of, packed, placed, random_sequences
 
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
@@ -109,11 +109,12 @@ def test_absorbed_decoding_is_the_plain_form():
     tokens = jnp.asarray(np.random.default_rng(0).integers(0, c.vocab_size, (3, 16)))
     positions = jnp.broadcast_to(jnp.arange(16), tokens.shape)
     segments = attn.Segments(jnp.ones_like(tokens))
-    hidden = decoder.forward(params, c, tokens, positions, segments)
-    want = jax.nn.log_softmax(decoder.logits(params, hidden))
+    hidden = jax.jit(decoder.forward, static_argnums=1)(params, c, tokens, positions, segments)
+    want = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden)))
     weights = decoder.unstack(params, c, jnp.float32)
     assert "wa" in weights["stacks"][0] and "shared_gate_up" in weights["stacks"][1]
-    found, kept = decoder.prefill(weights, c, tokens[:, :4], jnp.full(3, 4))
+    prefill = jax.jit(decoder.prefill, static_argnums=1)
+    found, kept = prefill(weights, c, tokens[:, :4], jnp.full(3, 4))
     kept = cache.each(lambda _, x: cache.lengthened(x, 16), c, kept)
     assert {x.shape for layer in kept.layers for x in layer.values()} == {(3, 16, 8 + 4)}
     step = jax.jit(decoder.decode_step, static_argnums=1)
@@ -154,7 +155,10 @@ def test_the_balance_of_equal_experts_is_one_and_of_packed_rows_that_of_each():
     rng = np.random.default_rng(2)
     x = jnp.asarray(rng.normal(size=(1, 12, c.d_model)), jnp.float32)
     ids = jnp.asarray([[1] * 5 + [2] * 4 + [0] * 3])
-    run = lambda x, ids, m: experts.run(c, layer_of(1), x, attn.Segments(ids, m), None)[1]  # noqa: E731
+    layer = layer_of(1)
+    run = jax.jit(
+        lambda x, ids, m: experts.run(c, layer, x, attn.Segments(ids, m), None)[1], static_argnums=2
+    )
     together = run(x, ids, 3)
     for m, (start, stop) in enumerate(((0, 5), (5, 9))):
         alone = run(x[:, start:stop], jnp.ones((1, stop - start), jnp.int32), 1)
@@ -172,7 +176,8 @@ def test_experts_in_another_order_are_the_same_layer():
     turned["router"] = turned["router"][:, ::-1]
     x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 9, c.d_model)), jnp.float32)
     segments = attn.Segments(jnp.ones((2, 9), jnp.int32))
-    (y, told), (z, other) = (experts.run(c, w, x, segments, None) for w in (layer, turned))
+    run = jax.jit(lambda w: experts.run(c, w, x, segments, None))
+    (y, told), (z, other) = run(layer), run(turned)
     np.testing.assert_allclose(y, z, atol=1e-5)
     np.testing.assert_allclose(told["load"], other["load"][::-1])
 
@@ -198,7 +203,7 @@ def accumulated(axes):
 @pytest.mark.parametrize(
     "axes",
     [
-        (2, 2, 2),
+        pytest.param((2, 2, 2), marks=pytest.mark.slow),
         pytest.param((8, 1, 1), marks=pytest.mark.slow),
         pytest.param((1, 8, 1), marks=pytest.mark.slow),
         pytest.param((1, 2, 4), marks=pytest.mark.slow),
@@ -234,7 +239,7 @@ def test_router_and_bias_stay_f32_in_any_arithmetic():
 def test_lora_sits_on_latent_attention_and_shared_experts():
     c, params = toy()
     config = lora.LoraConfig(2)
-    factors = table.init(lora.rows(c, config), jax.random.key(0))
+    factors = drawn(lora.rows(c, config))
     latent_names = {"wq_a", "wq_b", "wkv_a", "wkv_b", "wo"}
     assert [set(stack) for stack in factors["stacks"]] == [
         latent_names | {"gate", "up", "down"},
@@ -246,7 +251,7 @@ def test_lora_sits_on_latent_attention_and_shared_experts():
     joined = lora.attach(params, factors, config)
     run = jax.jit(decoder.forward, static_argnums=1)
     with_factors = run(joined, c, *given)
-    np.testing.assert_allclose(with_factors, run(lora.merge(joined), c, *given), atol=2e-4)
+    np.testing.assert_allclose(with_factors, run(lora.merge(joined), c, *given), atol=1e-3)
     assert np.max(np.abs(with_factors - run(params, c, *given))) > 0.1
 
 
@@ -290,7 +295,12 @@ def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone)
     c, params = toy()
     mesh = mesh_of()
     compute = lambda weight: update.ComputeConfig(  # noqa: E731
-        8, 24, 2, chunk=8, auxiliary=AuxiliaryConfig(ahead=weight, ahead_alone=alone)
+        8,
+        24,
+        2,
+        chunk=8,
+        remat="none",
+        auxiliary=AuxiliaryConfig(ahead=weight, ahead_alone=alone),
     )
     (batch,) = packed(SEQUENCES, 8, 24, 2)
     run = {}
@@ -327,11 +337,11 @@ def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone)
 
 def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_one():
     c, params = toy()
-    mesh, optimizer = mesh_of(), optax.adamw(1e-3)
+    mesh, optimizer = mesh_of(), optax.sgd(1e-3)
     biases, loads = {}, []
     for rows in (8, 2):  # one micro-batch, and several
         compute = update.ComputeConfig(
-            rows, 24, 2, chunk=8, auxiliary=AuxiliaryConfig(router_step=0.01)
+            rows, 24, 2, chunk=8, remat="none", auxiliary=AuxiliaryConfig(router_step=0.01)
         )
         functions = update.make_functions(c, mesh, compute, sft, optimizer)
         total = functions.start()

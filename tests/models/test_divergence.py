@@ -53,9 +53,10 @@ def values_and_gradients(run, hidden, head, other, other_head):
 @pytest.mark.parametrize(
     "temperature, top_k, chunk",
     [
-        *[(*case, 3) for case in CASES],
-        *[(*case, 10) for case in CASES[:2]],
-        *[pytest.param(*case, 10, marks=pytest.mark.slow) for case in CASES[2:]],
+        *[(*case, 3) for case in CASES[:2]],
+        *[pytest.param(*case, 3, marks=pytest.mark.slow) for case in CASES[2:]],
+        (1.0, 1, 10),
+        *[pytest.param(*case, 10, marks=pytest.mark.slow) for case in CASES if case != (1.0, 1)],
     ],
 )
 def test_it_is_the_divergence_of_the_whole_distributions(kind, temperature, top_k, chunk):
@@ -76,7 +77,7 @@ def test_by_hand(kind):
     np.testing.assert_allclose(found, [[forward if kind == "forward" else reverse]], rtol=1e-6)
 
 
-@given(st.integers(0, 50), st.sampled_from(["forward", "reverse"]), st.floats(0.3, 3.0))
+@given(st.integers(0, 50), st.sampled_from(["forward", "reverse"]), st.sampled_from([0.3, 3.0]))
 @settings(max_examples=8)
 def test_fewer_tokens_apart_never_say_more(seed, kind, temperature):
     run = jax.jit(divergence, static_argnames=("kind", "temperature", "top_k"))
@@ -105,7 +106,9 @@ def test_no_gradient_reaches_the_teacher():
     assert all(not np.any(x) for x in found)
 
 
-@pytest.mark.parametrize("axes", [{"data": 4, "fsdp": 2}, {"fsdp": 2, "tensor": 2}])
+@pytest.mark.parametrize(
+    "axes", [pytest.param({"data": 4, "fsdp": 2}, marks=pytest.mark.slow), {"fsdp": 2, "tensor": 2}]
+)
 def test_a_mesh_changes_nothing(axes):
     parts = inputs(rows=8)
     alone, together = (

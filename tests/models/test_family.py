@@ -7,10 +7,9 @@ import shutil
 
 import jax
 import pytest
-from tiny import identical, mesh_of
+from tiny import drawn, identical, mesh_of
 
 from r1jax.errors import UserError
-from r1jax.models import table
 from r1jax.models.config import ModelConfig, Stack
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import checked, dense, from_hf, refuse
@@ -60,7 +59,7 @@ RAW = {
 def directory(tmp_path):
     """A Mistral directory with random weights and the embedded tokenizer."""
     config = mistral(RAW)
-    hub.save(tmp_path, table.init(config, jax.random.key(0)), config)
+    hub.save(tmp_path, drawn(config), config)
     (tmp_path / "config.json").write_text(json.dumps(RAW))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(model_directory("embedded") / name, tmp_path / name)
@@ -150,7 +149,7 @@ RENAMES = (
 
 def test_tensors_are_read_and_written_by_the_familys_own_names(tmp_path):
     config = dense(RAW, renames=RENAMES)
-    params = table.init(config, jax.random.key(1))
+    params = drawn(config, 1)
     names = {weight.name for weight in hub.weights(params, config)}
     assert {
         "transformer.wte.weight",
@@ -176,7 +175,7 @@ class Split(ModelConfig):
 
 def test_a_second_stack_goes_on_counting_layers(tmp_path):
     whole = mistral(RAW)
-    params = table.init(whole, jax.random.key(2))
+    params = drawn(whole, 2)
     hub.save(tmp_path, params, whole)
     first, rest = hub.load(tmp_path, Split(**vars(whole)), mesh_of())["stacks"]
     stack = params["stacks"][0]

@@ -70,7 +70,11 @@ def plain():
     return written()[0]
 
 
-@pytest.mark.parametrize("axes", [{}, {"data": 2}, {"tensor": 2}], ids=str)
+@pytest.mark.parametrize(
+    "axes",
+    [{}, *(pytest.param({name: 2}, marks=pytest.mark.slow) for name in ("data", "tensor"))],
+    ids=str,
+)
 def test_a_model_laid_out_so_writes_the_same(plain, axes, traced_anew, monkeypatch):
     monkeypatch.setattr(decoder, "wanted", lambda mesh: True)
     found, layer = written(**axes)

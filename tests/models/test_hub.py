@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from tiny import FAMILIES, SPECIAL, host_peak, identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import FAMILIES, host_peak, identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.errors import UserError
 from r1jax.models import table
@@ -34,7 +34,14 @@ from r1jax.training.update import init_state
 ONE_LINE = r"\A[^\n]*\Z"
 
 
-@pytest.fixture(params=[*FAMILIES, *SPECIAL])
+@pytest.fixture(
+    params=[
+        "qwen2",
+        "llama",
+        "windowed",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen3", "biased")),
+    ]
+)
 def family(request):
     return request.param
 
@@ -242,6 +249,7 @@ hub.save(target, params, config, shard_bytes=20_000, write=number == "0")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_load_their_parts_and_one_writes_the_whole(tmp_path):
     config = tiny_config("qwen3")
     hub.save(tmp_path / "source", tiny_params(config), config)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import gradient_difference, mesh_of, packed, placed, random_sequences, tiny_config
+from tiny import drawn, gradient_difference, mesh_of, packed, placed, random_sequences, tiny_config
 
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
-from r1jax.models import decoder, kinds, lora, table
+from r1jax.models import decoder, kinds, lora
 from r1jax.models.attention import NEGATIVE
 from r1jax.models.config import ModelConfig, Stack
 from r1jax.models.decoding.cache import token_bytes
@@ -124,7 +124,7 @@ def known(traced_anew, monkeypatch):
 
 
 def params_of(mesh=None):
-    params = table.init(C, jax.random.key(0))
+    params = drawn(C)
     return params if mesh is None else placed(params, C, mesh)
 
 
@@ -173,10 +173,10 @@ def wanted():
 @pytest.mark.parametrize(
     ("rows", "width", "segments", "remat", "axes"),
     [
-        (2, 40, 4, "none", (1, 1, 1)),
-        (6, 16, 1, "none", (1, 1, 1)),  # a row for each
+        pytest.param(2, 40, 4, "none", (1, 1, 1), marks=pytest.mark.slow),
+        pytest.param(6, 16, 1, "none", (1, 1, 1), marks=pytest.mark.slow),  # a row for each
         (1, 24, 3, "full", (1, 1, 1)),  # several micro-batches
-        (8, 24, 3, "full", (8, 1, 1)),
+        pytest.param(8, 24, 3, "full", (8, 1, 1), marks=pytest.mark.slow),
         (4, 24, 3, "none", (2, 2, 2)),
     ],
     ids=str,
@@ -243,7 +243,12 @@ def written(config, axes=(1, 1, 1), temperature=1.0):
 
 @pytest.mark.parametrize(
     ("config", "axes"),
-    [(PLAIN, (1, 1, 1)), (LADDER, (1, 1, 1)), (PLAIN, (2, 1, 1)), (PLAIN, (1, 1, 2))],
+    [
+        (PLAIN, (1, 1, 1)),
+        (LADDER, (1, 1, 1)),
+        pytest.param(PLAIN, (2, 1, 1), marks=pytest.mark.slow),
+        (PLAIN, (1, 1, 2)),
+    ],
     ids=["plain", "ladder", "together", "tensor"],
 )
 def test_decoding_from_another_cache_is_teacher_forcing(config, axes):

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 from tiny import (
     SPECIAL,
+    drawn,
     identical,
     mesh_of,
     packed,
@@ -23,7 +24,7 @@ from tiny import (
 
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
-from r1jax.models import decoder, table
+from r1jax.models import decoder
 from r1jax.models.attention import Segments
 from r1jax.models.lora import Lora, LoraConfig, attach, merge, rows, save_peft
 from r1jax.training import update
@@ -36,10 +37,11 @@ TOKENS = np.arange(10).reshape(2, 5) % CONFIG.vocab_size
 
 def factors(seed=0, random_b=True, config=CONFIG):
     """Factors; B is zero at a true start, random where a difference is wanted."""
-    fresh = table.init(rows(config, LORA), jax.random.key(seed))
+    fresh = drawn(rows(config, LORA), seed)
     if not random_b:
         return fresh
-    return jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(1), x.shape), fresh)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), fresh)
 
 
 def hidden(params, config=CONFIG):

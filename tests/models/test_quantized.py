@@ -11,7 +11,7 @@ import pytest
 import qwix
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import SPECIAL, identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.models import decoder, dense, grouped
 from r1jax.models.decoding.cache import empty
@@ -113,7 +113,9 @@ def test_factors_are_merged_before():
     assert not any(isinstance(w, Lora) for layer in got["stacks"] for w in layer.values())
 
 
-@pytest.mark.parametrize("family", ["qwen2", *SPECIAL])
+@pytest.mark.parametrize(
+    "family", ["windowed", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen2", "biased"))]
+)
 def test_decoding_and_prefill_are_the_same_policy(family):
     config = tiny_config(family)
     params = tiny_params(config)
@@ -145,7 +147,9 @@ def test_the_sampler_says_the_log_probabilities_of_the_8_bit_policy():
     assert np.abs(g.logp - policy).mean() > 2 * np.abs(g.logp - own).mean()
 
 
-@pytest.mark.parametrize("axes", [(2, 2, 1), (1, 2, 2), (1, 1, 2)])
+@pytest.mark.parametrize(
+    "axes", [(1, 2, 2), *(pytest.param(m, marks=pytest.mark.slow) for m in ((2, 2, 1), (1, 1, 2)))]
+)
 def test_a_mesh_computes_what_one_device_does_on_its_part(axes):
     params, mesh = tiny_params(CONFIG), mesh_of(*axes)
     alone = jax.jit(lambda p: decoder.unstack(p, CONFIG, "float32", weights="float8"))(params)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import (
-    FAMILIES,
+    drawn,
     gradient_difference,
     identical,
     mesh_of,
@@ -53,7 +53,9 @@ def scores_of(params, config, batch, mesh=None):
 compiled = jax.jit(scores_of, static_argnums=1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", ["qwen3", *(pytest.param(n, marks=pytest.mark.slow) for n in ("qwen2", "llama"))]
+)
 def test_a_score_is_the_head_at_the_last_token_of_its_sequence(family):
     config = tiny_config(family)
     params = with_head(config)
@@ -92,7 +94,9 @@ def test_at_last_token_by_hand():
     )
 
 
-@pytest.mark.parametrize("shape", [{"data": 4}, {"fsdp": 2, "tensor": 2}])
+@pytest.mark.parametrize(
+    "shape", [pytest.param({"data": 4}, marks=pytest.mark.slow), {"fsdp": 2, "tensor": 2}]
+)
 def test_sharded_is_unsharded(shape):
     config = replace(tiny_config(), n_layers=1)
     params, mesh = with_head(config), mesh_of(**shape)
@@ -128,7 +132,7 @@ def test_lora_trains_factors_and_head_on_a_frozen_body():
     config, lora = tiny_config(), LoraConfig(rank=2, targets=("wq", "up"))
     base = with_head(config)
     head = base.pop(scalar.HEAD)
-    factors = {**table.init(scalar.rows(config, lora), jax.random.key(1)), scalar.HEAD: head}
+    factors = {**drawn(scalar.rows(config, lora), 1), scalar.HEAD: head}
     (batch,) = packed(SEQUENCES, 4, 24, 4)
 
     @jax.jit

@@ -145,6 +145,11 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.fixture
+def unpainted(monkeypatch):
+    monkeypatch.setattr("r1jax.report.chart.Chart.png", lambda chart, theme=None: PNG)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     path = write_run(tmp_path_factory.mktemp("runs") / "demo")
@@ -201,6 +206,7 @@ def test_drawing_leaves_pyplot_alone(finished):
     assert pyplot.get_fignums() == []
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_an_unfinished_run(tmp_path):
     path = write_run(tmp_path / "r", updates=7, finished=False)
     with (path / "metrics.jsonl").open("a") as file:

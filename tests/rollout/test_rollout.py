@@ -86,7 +86,7 @@ def test_finish_reasons_and_stop_tokens(plain):
     refill=st.sampled_from([0.0, 0.125, 0.5, 1.0]),
     steps=st.sampled_from([1, 5, 512]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_neither_order_nor_grouping_nor_refill_changes_a_text(
     engine, weights, plain, order, cuts, refill, steps
 ):

@@ -105,7 +105,7 @@ class Writer:
     leave=st.sampled_from([0.1, 0.4, 0.9]),
     most=st.integers(1, 4),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
     config = RolloutConfig(prompts=prompts, group=group, leave=leave, carry=most)
     extra, writer, stream = int(np.ceil(leave * prompts)), Writer(seed), Stream()

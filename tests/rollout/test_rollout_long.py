@@ -148,10 +148,14 @@ def test_shapes_change_on_several_devices(plain, axes):
 
 
 def test_stop_strings_end_completions_across_shapes(engine, plain, monkeypatch):
-    longest = letters(max(plain.values(), key=lambda g: len(g.tokens)).tokens)
+    texts = [letters(g.tokens) for g in plain.values()]
+    longest = max(texts, key=len)
+    apart = next(
+        t[i : i + 2] for t in texts for i in range(len(t) - 1) if t[i : i + 2] not in longest
+    )
     pairs = [longest[i : i + 2] for i in range(94)]
     rare = next(pair for i, pair in enumerate(pairs) if i > 60 and pair not in pairs[:i])
-    monkeypatch.setattr(engine, "stop_strings", (rare, "zzz", "ea"))
+    monkeypatch.setattr(engine, "stop_strings", (rare, "###", apart))
     monkeypatch.setattr(engine, "detokenize", letters)
     found, late = run(engine), 0
     for who, g in found.items():

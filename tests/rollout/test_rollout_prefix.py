@@ -35,7 +35,10 @@ def run(config, params, prompts):
     return {(g.prompt, g.sample): (g.tokens, g.logp) for g in found}, seen
 
 
-@pytest.mark.parametrize("config", [tiny_config(), tiny_config("windowed", window=37)])
+@pytest.mark.parametrize(
+    "config",
+    [tiny_config(), pytest.param(tiny_config("windowed", window=37), marks=pytest.mark.slow)],
+)
 def test_texts_are_those_of_slots_that_read_their_own(config, traced_anew, monkeypatch):
     params = tiny_params(config)
     rng = np.random.default_rng(0)

@@ -49,7 +49,13 @@ def alone():
 
 
 @pytest.mark.parametrize(
-    ("axes", "look"), [((4, 2, 1), together.LOOK), ((2, 1, 1), 3), ((2, 1, 2), 3)], ids=str
+    ("axes", "look"),
+    [
+        pytest.param((4, 2, 1), together.LOOK, marks=pytest.mark.slow),
+        pytest.param((2, 1, 1), 3, marks=pytest.mark.slow),
+        ((2, 1, 2), 3),
+    ],
+    ids=str,
 )
 def test_texts_are_those_of_one_device(alone, axes, look, traced_anew, monkeypatch):
     monkeypatch.setattr(together, "LOOK", look)

@@ -37,7 +37,7 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
     with opened(parts.config) as run:
         files = run.files(parts.config)
         loop = begin(parts, files)
-        for _ in range(4):
+        for _ in range(3):
             loop.scored = rl.new_rollout(parts, loop, files)
             then.append(setup.copy(loop.state.params))
             found = loop.scored.metrics

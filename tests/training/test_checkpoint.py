@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import drawn, identical, mesh_of, placed, tiny_config, tiny_params
 
 from r1jax.checkpoint import Checkpoints, Saved, load_params
 from r1jax.errors import UserError
@@ -172,9 +172,7 @@ def test_a_checkpoint_that_is_not_there_is_named(saved, tmp_path):
 def lora_checkpoint(directory, config, parent, step=4):
     """A checkpoint of LoRA factors, none of them zero, that says what it started from."""
     mesh = mesh_of()
-    factors = jax.tree.map(
-        lambda x: x + 0.05, table.init(rows(CONFIG, config), jax.random.key(step))
-    )
+    factors = jax.tree.map(lambda x: x + 0.05, drawn(rows(CONFIG, config), step))
     state = update.init_state(OPTIMIZER, factors, mesh).replace(update=jnp.int32(step))
     meta = {**IDENTITY, "lora": dataclasses.asdict(config), "parent": parent}
     checkpoints = Checkpoints(directory, keep=1)

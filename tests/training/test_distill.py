@@ -32,6 +32,8 @@ from r1jax.training.supervised.distill import TeacherConfig, make_share
 STUDENT = tiny_config("qwen3")
 TEACHER = tiny_config("llama", d_model=16, vocab_size=101)  # wider by four padded tokens
 
+FORWARD = jax.jit(decoder.forward, static_argnums=1)
+
 
 @pytest.fixture
 def two_devices():
@@ -43,12 +45,12 @@ def distributions(params, config, tokens, temperature):
     """log softmax of one sequence's logits over the tokens both models have, [T, 97]."""
     ids = jnp.asarray(tokens)[None]
     positions = jnp.arange(len(tokens))[None]
-    hidden = decoder.forward(params, config, ids, positions, attn.Segments(jnp.ones_like(ids)))
+    hidden = FORWARD(params, config, ids, positions, attn.Segments(jnp.ones_like(ids)))
     return jax.nn.log_softmax(decoder.logits(params, hidden)[0, :, :97] / temperature)
 
 
 @pytest.mark.parametrize("kind", ["forward", "reverse"])
-@pytest.mark.parametrize("weight", [1.0, 0.3])
+@pytest.mark.parametrize("weight", [pytest.param(1.0, marks=pytest.mark.slow), 0.3])
 def test_the_share_is_that_of_whole_distributions(kind, weight):
     student, teacher = tiny_params(STUDENT), tiny_params(TEACHER, seed=1)
     sequences = random_sequences([3, 5, 2], [6, 4, 7])

@@ -426,6 +426,7 @@ print(*(own.tolist() for own in (*found.tokens.values(), found.token_rewards)),
 """
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_rewards_of_tokens():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import (
+    drawn,
     gradient_difference,
     identical,
     mesh_of,
@@ -138,6 +139,7 @@ def test_the_scale_grows_after_a_while_and_falls_no_further_than_1():
     assert float(state.scale) == loss_scale.LARGEST
 
 
+@pytest.mark.slow
 def test_factors_on_a_mesh_that_cuts_them_learn_in_float16_too():
     rows, mesh = update.trained_rows(CONFIG, LORA), mesh_of(fsdp=2)
     base = placed(tiny_params(CONFIG), CONFIG, mesh)
@@ -160,5 +162,5 @@ def test_factors_on_a_mesh_that_cuts_them_learn_in_float16_too():
 
 
 def placed_rows(rows, mesh):
-    made = table.init(rows, jax.random.key(0))
+    made = drawn(rows)
     return jax.device_put(made, table.shardings(rows, mesh))

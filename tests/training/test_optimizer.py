@@ -124,6 +124,7 @@ def fresh(mesh):
     return update.init_state(ADAFACTOR, placed(tiny_params(CONFIG), CONFIG, mesh), mesh)
 
 
+@pytest.mark.slow
 def test_a_mesh_cuts_the_moments_and_takes_the_same_steps():
     alone, mesh = mesh_of(), mesh_of(fsdp=2, tensor=2)
     one, cut = moved(alone, fresh(alone), (0, 1)), moved(mesh, fresh(mesh), (0, 1))

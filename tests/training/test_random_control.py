@@ -71,7 +71,14 @@ def gradient(model, config, rewards, on_policy=True):
     return total
 
 
-@pytest.mark.parametrize("name", [n for n in LOSSES if n not in UNEVEN])
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n in ("r1-zero", "research", "gspo") else pytest.param(n, marks=pytest.mark.slow)
+        for n in LOSSES
+        if n not in UNEVEN
+    ],
+)
 def test_turning_every_coin_turns_the_gradient(name, model):
     """In float32, before the optimizer, with the terms off that no reward enters (KL, entropy)."""
     config = replace(LOSSES[name], beta=0.0, entropy_bonus=0.0)

@@ -55,7 +55,11 @@ def make(model, path, changes, devices=1):
         return build(tiny_run(model, path, changes), note=print)
 
 
-@pytest.fixture(scope="module", params=[PLAIN, SPLIT], ids=["plain", "split"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(PLAIN, marks=pytest.mark.slow), SPLIT],
+    ids=["plain", "split"],
+)
 def whole(request, model, tmp_path_factory):
     """(parts, directory, final loop) of a run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"

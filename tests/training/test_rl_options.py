@@ -119,7 +119,7 @@ def test_the_reference_follows_by_its_rate(model, tmp_path):
         tiny_run(model, tmp_path, {"train.reference_rate": 0.0})
 
 
-@pytest.mark.parametrize("kl_as", ["reward", "return"])
+@pytest.mark.parametrize("kl_as", [pytest.param("reward", marks=pytest.mark.slow), "return"])
 def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, monkeypatch):
     flags = {"loss.beta": 5.0, "loss.kl_as": kl_as, "loss.kl_estimator": "k1", "updates": 2}
     parts = build(tiny_run(model, tmp_path, flags), note=print)
@@ -172,7 +172,9 @@ def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path
     assert (tmp_path / "run/adapter/adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize("lora", [{}, LORA], ids=["whole", "lora"])
+@pytest.mark.parametrize(
+    "lora", [pytest.param({}, marks=pytest.mark.slow), LORA], ids=["whole", "lora"]
+)
 def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     first = tiny_run(model, tmp_path / "first", {"updates": 2, "checkpoint.every": 1})
     parent = go(build(first, note=print), tmp_path / "first").state.params

@@ -18,7 +18,11 @@ from r1jax.errors import Stopped
 CARRY = {"rollout.carry": 2, "rollout.leave": 0.5, "eval.every": 3}
 
 
-@pytest.fixture(scope="module", params=[SPLIT, CARRY], ids=["split", "carry"])
+@pytest.fixture(
+    scope="module",
+    params=[SPLIT, pytest.param(CARRY, marks=pytest.mark.slow)],
+    ids=["split", "carry"],
+)
 def whole(request, tmp_path_factory):
     """(parts, directory, final loop, boundaries) of a run that nothing disturbed."""
     path = tmp_path_factory.mktemp("whole") / "run"
