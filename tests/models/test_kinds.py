@@ -247,7 +247,7 @@ def written(config, axes=(1, 1, 1), temperature=1.0):
         (PLAIN, (1, 1, 1)),
         (LADDER, (1, 1, 1)),
         pytest.param(PLAIN, (2, 1, 1), marks=pytest.mark.slow),
-        (PLAIN, (1, 1, 2)),
+        pytest.param(PLAIN, (1, 1, 2), marks=pytest.mark.slow),
     ],
     ids=["plain", "ladder", "together", "tensor"],
 )

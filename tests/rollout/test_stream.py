@@ -47,6 +47,7 @@ def test_the_stream_equals_the_engine(sampling):
     assert sampling.temperature == 0 or len(lengths) > 2
 
 
+@pytest.mark.slow
 def test_streamed_text_of_the_embedded_base_equals_the_engines():
     policy, mesh = load_policy("embedded", "mini"), mesh_of()
     engine = make_engine(policy, mesh, EngineConfig(slots=4, max_prompt=64, max_tokens=96))

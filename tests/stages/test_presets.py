@@ -180,7 +180,8 @@ def test_help_names_every_flag(name, monkeypatch, capsys):
     assert status == 0
     names = set(shown.replace(",", " ").split())
     assert known.keys() <= names
-    assert f"python -m experiments.{name}" in importlib.import_module(f"experiments.{name}").__doc__
+    command = f"python -m experiments.{name.removesuffix('.__main__')}"
+    assert command in importlib.import_module(f"experiments.{name}").__doc__
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
