@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 from tiny import mesh_of, tiny_config, tiny_params
 
-from experiments import sweep as rates
-from r1jax.commands import cli, compare, load
+from experiments import bench_precision
+from experiments.smollm2 import study
+from r1jax.commands import cli, compare, load, paths
 from r1jax.data import DataConfig
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.data.problems.generated import held_out
@@ -41,7 +44,19 @@ FILES = {
     text.split()[1]: text for text in re.findall(r"^```python\n(.*?)^```$", OWN, flags=re.M | re.S)
 }
 SCRIPTS = re.findall(r"^```bash\n(.*?)^```$", CLUSTER, flags=re.M | re.S)
-COMMANDS = re.findall(r"^python -m .*", OWN + CLUSTER, flags=re.M)
+PAGES = {
+    page.name: re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+    for page in sorted(DOCS.glob("*.md"))
+    if page.name != "graders.md"  # whose code is what models wrote
+}
+COMMAND = r"(?:python\s+-m\s+experiments[.]|r1jax\s+)[a-z]\w*"
+COMMANDS = sorted({
+    (page, " ".join(found.partition("  #")[0].split()))
+    for page, text in PAGES.items()
+    for found in re.findall(rf"^ *({COMMAND}.*)|`({COMMAND}[^`]*)`", text, flags=re.M)
+    for found in found if " --" in found
+})  # fmt: skip
+"""(page, command): on lines of their own, and within sentences."""
 
 
 @pytest.fixture
@@ -57,11 +72,9 @@ def own(tmp_path, monkeypatch):
 
 
 def parsed(command):
-    """The config that a command line of the pages gives."""
+    """The config that a command line of the cluster's page gives."""
     _, _, module, *flags = shlex.split(command)
-    name = module.removeprefix("experiments.")
-    default = rates.Config() if name == "sweep" else load(name)[0].default
-    return cli.parse(default, flags), default
+    return cli.parse(load(module.removeprefix("experiments."))[0].default, flags)
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CHANGELOG.md"])
@@ -76,10 +89,32 @@ def test_the_page_has_an_example_of_each_under_30_lines():
     assert max(len(text.splitlines()) for text in FILES.values()) < 30
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.endswith("\\")])
-def test_the_commands_parse(command):
-    config, default = parsed(command)
-    assert config != default
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_every_command_of_every_page_parses(page, command, tmp_path, monkeypatch, capsys):
+    """As a shell would start it, with the flag that prints what it would run with."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.json").write_text("{}")
+    command = re.sub(r"\[(.*)\]", r"\1", command).replace("$rate", "1e-6")  # [what may be added]
+    first, *words = shlex.split(re.sub(r"\$\{?\w+\}?", "1", command).rstrip("'& "))
+    module = words.pop(1) if first == "python" else "r1jax"
+    words = words[1:] if first == "python" else words
+    monkeypatch.setattr(sys, "argv", [module, *words, "--print-config"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not ended.value.code, capsys.readouterr().err
+    assert yaml.safe_load(capsys.readouterr().out)
+
+
+def test_pages_speak_of_flags_that_there_are():
+    there = {"--config", "--print-config", "--help", "--preset", "--protocol"}
+    own = bench_precision.Config(), study.Config()  # of experiments that pages speak of
+    for default in (*own, *(load(name)[0].default for name in paths())):
+        there |= cli.flag_types(default).keys()
+    for page, text in PAGES.items() - {("results.md", PAGES["results.md"])}:  # has benches' flags
+        spans = re.findall(r"`((?:--|r1jax )[^`]*)`", text)
+        said = {flag for span in spans for flag in re.findall(r"(?<!\S)--[a-z][\w.-]*", span)}
+        assert not {f for f in said if not any(flag.startswith(f) for flag in there)}, page
 
 
 def test_a_task_draws_problems_and_keeps_the_splits_apart(own):
@@ -229,7 +264,7 @@ def slurm(tmp_path):
             env=os.environ | {"PATH": path} | variables,
         )  # fmt: skip
         (line,) = [x for x in done.stdout.splitlines() if x.startswith("CALLED ")]
-        return parsed("python " + line.removeprefix("CALLED "))[0]
+        return parsed("python " + line.removeprefix("CALLED "))
 
     return run
 
