@@ -23,6 +23,7 @@ from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.run import names
 from r1jax.run.environment import environment
+from r1jax.run.settings import lasting
 
 Status = Literal["new", "resume", "finished"]
 
@@ -66,7 +67,7 @@ class RunDirectory:
             for folder in (path, run.checkpoints, run.plots):
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(path / names.ENVIRONMENT, environment())
-            write_json(path / names.CONFIG, to_json(config))
+            write_json(path / names.CONFIG, lasting(config))
         meshes.barrier("run directory started")
         return run
 

@@ -19,8 +19,12 @@ beside it win. --print-config prints them all as such a file, and runs nothing."
 
 Nearest = Callable[[str], str | None]
 
+ONLY_SAID = ("overwrite", "take_over")
+"""Flags that remove a run, or take it from its owner: said anew each time, never by a file."""
+
 _NOTHING = "tag:yaml.org,2002:null"
 _NUMBER = re.compile(r"-[0-9.]+(e[-+]?[0-9]+)?|-inf", re.IGNORECASE)
+_LISTED = "--help lists the flags"
 _NUMBERS = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 
 
@@ -56,7 +60,11 @@ def settings(
     found: dict[str, Setting] = {}
     for file in files:
         found |= read_settings(file, flags, nearest)
-    return {flag: setting for flag, setting in found.items() if flag not in given}
+    left = {flag: setting for flag, setting in found.items() if flag not in given}
+    for flag in (f"--{name.replace('_', '-')}" for name in ONLY_SAID):
+        if flag in left and left[flag].words == [flag]:
+            raise UserError(f"{left[flag].where}: {flag[2:]}: only the command line may say {flag}")
+    return left
 
 
 def flag_of(word: str) -> str:
@@ -96,7 +104,13 @@ def read_settings(path: str, flags: Mapping[str, Any], nearest: Nearest) -> dict
 
 def to_yaml(config: Any) -> str:
     """Every flag of a config, nested, in YAML that `read_settings` takes."""
-    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_plain(lasting(config)), sort_keys=False, allow_unicode=True)
+
+
+def lasting(config: Any) -> Any:
+    """A config as files hold it: without what is only said for once."""
+    said = {name: False for name in ONLY_SAID if hasattr(config, name)}
+    return dataclasses.replace(config, **said) if said else config
 
 
 def _plain(value: Any) -> Any:
@@ -118,10 +132,15 @@ def _leaves(
     nearest: Nearest,
 ) -> Iterator[tuple[str, yaml.Node]]:
     """(flag, value) of each key of a section and of those below it."""
+    seen: set[str] = set()
     for key, node in section.value:
-        where, given = _where(path, key), str(key.value)
+        where = _where(path, key)
+        given = key.value if isinstance(key, yaml.ScalarNode) else "a key of several words"
         # A field named as a Python keyword is has a line below it in config.json: from_.
         flag = prefix + given.replace("_", "-").rstrip("-")
+        if flag in seen:
+            raise UserError(f"{where}: {flag[2:]} is there twice; take one out")
+        seen.add(flag)
         if flag in flags and not _negation(flag, flags):
             yield flag, node
         elif any(name.startswith(f"{flag}.") for name in flags):
@@ -130,8 +149,8 @@ def _leaves(
             elif node.tag != _NOTHING:  # a section whose every line is a comment
                 raise UserError(f"{where}: {flag[2:]} is a section; write its settings below it")
         else:
-            near = nearest(flag)
-            hint = f"did you mean {near[2:]}?" if near else "--help lists the flags"
+            near = nearest(flag) if isinstance(key, yaml.ScalarNode) else None
+            hint = f"did you mean {_positive(near, flags)[2:]}?" if near else _LISTED
             raise UserError(f"{where}: {prefix[2:]}{given}: unknown key; {hint}")
 
 

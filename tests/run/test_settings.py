@@ -1,5 +1,6 @@
 """Flags from a file: what a run was is read back, and what no flag could take ends in one line."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from test_cli import PRESET, Experiment, Rollout
 
 from r1jax import commands
 from r1jax.commands import cli
-from r1jax.run.directory import write_json
+from r1jax.run.directory import RunDirectory, write_json
 
 
 def run(text, argv="", presets=None):
@@ -60,7 +61,8 @@ def test_a_file_changes_the_preset_and_flags_change_both(text, argv, expected):
         ("rollout:\n  grp: 5\n", "run.yaml, line 2: rollout.grp: unknown key; did you mean"),
         ("group: 5\n", "run.yaml, line 1: group: unknown key; did you mean rollout.group?"),
         ("zzzz: 5\n", "run.yaml, line 1: zzzz: unknown key; --help lists"),
-        ("no_strict: true\n", "run.yaml, line 1: no_strict: unknown key; did you mean"),
+        ("no_strict: true\n", "run.yaml, line 1: no_strict: unknown key; did you mean strict?"),
+        ("? [a]\n: b\n", "run.yaml, line 1: a key of several words: unknown key; --help"),
         ("preset: x\n", "run.yaml, line 1: preset: unknown key"),
         ("\nrollout:\n  group: five\n", "run.yaml, line 3: --rollout.group five: expected a whole"),
         ("rollout: {group: 0}\n", "run.yaml, line 1: --rollout.group 0: must be at least 1"),
@@ -72,6 +74,9 @@ def test_a_file_changes_the_preset_and_flags_change_both(text, argv, expected):
         ("strict: maybe\n", "run.yaml, line 1: strict: maybe; expected true or false"),
         ("train: [-a]\n", "run.yaml, line 1: train: '-a' begins with -"),
         ("out: a\nout: b\n", "run.yaml, line 2: out is there twice"),
+        ("rollout: {}\nrollout: {}\n", "run.yaml, line 2: rollout is there twice"),
+        ("rollout: {group: 5, group: 5}\n", "run.yaml, line 1: rollout.group is there twice"),
+        ("rollout.group: 5\nrollout: {group: 5}\n", "run.yaml, line 2: rollout.group is there tw"),
         ("betas: [0.5]\n", "run.yaml, line 1: --betas 0.5: expected 2 values: a number, a number"),
         ("- a\n", "--config run.yaml: expected flag: value on each line"),
         ("a: [b\n", "--config run.yaml, line 2: not YAML (expected ',' or ']'"),
@@ -122,6 +127,24 @@ def reads_back(preset, default, capsys):
         got = []
         assert cli.run(got.append, default, ["--config", file]) == 0
         assert got == [preset]
+
+
+def test_no_file_removes_a_run_or_takes_it_from_its_owner(capsys):
+    command, _ = commands.load("zero")
+    for said in ("overwrite", "take_over"):
+        flag = f"--{said.replace('_', '-')}"
+        for text in (f"{said}: true\n", f'{{"{said}": true}}'):
+            Path("a.yaml").write_text(text)
+            assert cli.run(print, command.default, ["--config", "a.yaml"]) == 2
+            error = f"error: a.yaml, line 1: {flag[2:]}: only the command line may say {flag}\n"
+            assert capsys.readouterr().err == error
+        kept = dataclasses.replace(command.default, run="run", **{said: True})
+        RunDirectory.start("run", kept, overwrite=True)
+        got = []
+        assert cli.run(got.append, command.default, ["--config", "run/config.json", flag]) == 0
+        assert got == [kept]
+        assert cli.run(got.append, command.default, ["--config", "run/config.json"]) == 0
+        assert not getattr(got[1], said)
 
 
 def test_what_a_run_was_made_with_is_read_back(capsys):
