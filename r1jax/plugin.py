@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from r1jax.errors import UserError
@@ -27,7 +29,7 @@ def load_function(
 
     Raises:
       UserError: the form is another, the module or function is not there, or what is there cannot
-        be called so. Errors that the module itself raises pass through.
+        be called so; or importing the module fails.
     """
     if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
         raise UserError(f"{flag} {name}: not of the form package.module:function")
@@ -36,6 +38,14 @@ def load_function(
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UserError(f"{flag} {name}: cannot import {module_name} ({error})") from error
+    # A script that ends by sys.exit() would end the run as if all of it were done.
+    except (Exception, SystemExit) as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(
+            f"{flag} {name}: importing {module_name} failed with {why} "
+            f"({Path(at.filename).name}, line {at.lineno}); check the module"
+        ) from error
     function = getattr(module, function_name, None)
     if function is None:
         raise UserError(f"{flag} {name}: {module_name} has no function {function_name}")

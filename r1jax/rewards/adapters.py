@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from r1jax.problem import Completion, Problem, Reward, RewardContext, Value
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.base import BaseReward, Place
 from r1jax.rewards.dialects import TRLReward, contract, dialect
-from r1jax.rewards.workers.unit import describe
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,8 @@ def load_reward(name: str, chat: bool = False) -> Reward:
     of another type.
     """
     place, _, query = name.partition("?")
-    try:
-        arguments = ("problems", "completions", "context")
-        reward = load_function(place, "reward", arguments, lambda function: dialect(function))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"reward {place}: importing it failed with {describe(error)}; check the module"
-        ) from error
+    arguments = ("problems", "completions", "context")
+    reward = load_function(place, "reward", arguments, lambda function: dialect(function))
     reward = _with_options(reward, query, name) if query else reward
     return TRLReward(reward, chat) if dialect(reward) is TRLReward else reward
 
@@ -158,9 +151,12 @@ def split_weight(text: str, flag: str) -> tuple[str, float]:
     if not mark:
         spec, _, weight = place.partition("=")
     try:
-        return spec, float(weight or 1)
+        number = float(weight or 1)
     except ValueError:
-        raise UserError(f"{flag} {text}: {weight!r} is not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{flag} {text}: {weight!r} is not a number")
+    return spec, number
 
 
 def _with_options(reward: Any, query: str, name: str) -> Reward:

@@ -29,6 +29,14 @@ Marks = tuple[list[Value], Counts]
 """A term's value for each completion, and what was lost."""
 
 
+def named_apart(terms: Sequence[Term]) -> list[str]:
+    """The terms' names. UserError where two have the same."""
+    names = [term.name for term in terms]
+    if len(set(names)) < len(names):
+        raise UserError(f"reward terms {', '.join(names)}: each needs a name of its own")
+    return names
+
+
 def score(
     terms: Sequence[Term],
     problems: Sequence[Problem],
@@ -46,9 +54,7 @@ def score(
     model, on the devices of every process. Raises UserError for two terms of one name and for a
     reward that returns a list of the wrong length.
     """
-    names = [term.name for term in terms]
-    if len(set(names)) < len(names):
-        raise UserError(f"reward terms {', '.join(names)}: each needs a name of its own")
+    names = named_apart(terms)
     known = dict(judged or {})
     others = [term for term in terms if term.name not in known]
     known |= marks(others, problems, completions, context, pool)

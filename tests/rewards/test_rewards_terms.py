@@ -23,6 +23,8 @@ from r1jax.rewards import (
     strict_format,
     tag_count,
 )
+from r1jax.rewards.adapters import lifted
+from r1jax.rewards.workers.unit import Status, run_unit
 
 CONTEXT = RewardContext()
 PROBLEM = Problem("p", "?", "42", "number")
@@ -154,6 +156,8 @@ def test_load_reward(tmp_path, monkeypatch):
     (tmp_path / "my_rewards_module.py").write_text(source)
     (tmp_path / "my_broken_module.py").write_text("import no_such_module_at_all\n")
     (tmp_path / "my_raising_module.py").write_text("1 / 0\n")
+    (tmp_path / "my_ending_module.py").write_text("import sys\nsys.exit()\n")
+    (tmp_path / "my_odd_module.py").write_text("def f(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_rewards_module", raising=False)
     assert values(load_reward("my_rewards_module:half"), "a", "b") == [0.5, 0.5]
@@ -168,7 +172,13 @@ def test_load_reward(tmp_path, monkeypatch):
         ),
         ("my_rewards_module:lonely", "must be a function of 3 arguments"),
         ("my_broken_module:f", "cannot import my_broken_module .No module named 'no_such_module_"),
-        ("my_raising_module:f", "importing it failed with ZeroDivisionError: division by zero"),
+        ("my_raising_module:f", "failed with ZeroDivisionError: division by zero .my_raising_mo"),
+        (
+            "my_ending_module:f",
+            "reward my_ending_module:f: importing my_ending_module failed with "
+            "SystemExit: .my_ending_module.py, line 2.; check the module",
+        ),
+        ("my_odd_module:f", "failed with SyntaxError: .*; check the module"),
     ]:
         with pytest.raises(UserError, match=message):
             load_reward(name)
@@ -202,6 +212,26 @@ def test_score_of_terms_that_are_all_left_out_is_zero():
         [Term("none", lambda p, c, x: [None])], [PROBLEM], [Completion.parse("x")], CONTEXT
     )
     assert (total, parts) == ([0.0], {"none": [None]})
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({0: 1.0, 1: 1.0}, "TypeError: the reward returned a dict; return one number, or None"),
+        ({1.0, 2.0}, "TypeError: the reward returned a set; return one number"),
+        ("12", "TypeError: the reward returned a str; return one number"),
+        (None, "TypeError: the reward returned a NoneType; return one number"),
+        (1.0, "TypeError: the reward returned a float; return one number"),
+        (["1", "2"], "TypeError: the reward returned the text '1'; return one number"),
+        ([1e308, 1.0], "ValueError: the reward returned 1e+308"),
+        ([10**400, 1.0], "OverflowError: int too large"),
+    ],
+)
+def test_what_only_looks_like_rewards_is_an_error(returned, said):
+    completions = [Completion.parse("a"), Completion.parse("b")]
+    lifted_reward = lifted(lambda problems, completions, context: returned)
+    outcomes, message = run_unit(lifted_reward, [PROBLEM] * 2, completions, CONTEXT)
+    assert outcomes[0] == (Status.ERROR, 0.0) and message.startswith(said)
 
 
 def test_score_refuses_two_terms_of_one_name():

@@ -332,6 +332,11 @@ def test_rewards_that_are_all_off_are_refused():
         make_terms(RewardConfig(accuracy=0, format=0), 20, 0)
     with pytest.raises(UserError, match="'much' is not a number"):
         make_terms(RewardConfig(user=("r1jax.rewards:strict_format=much",)), 20, 0)
+    for odd in ("nan", "inf"):
+        with pytest.raises(UserError, match=f"--reward.user .*: '{odd}' is not a number"):
+            make_terms(RewardConfig(user=(f"r1jax.rewards:strict_format={odd}",)), 20, 0)
+    with pytest.raises(UserError, match="terms accuracy, format, tag_count, tag_count: each needs"):
+        make_terms(RewardConfig(user=("r1jax.rewards:tag_count",) * 2), 20, 0)
 
 
 @pytest.mark.parametrize(

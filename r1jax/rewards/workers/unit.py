@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,10 @@ class Status(enum.IntEnum):
 Outcome = tuple[Status, float | tuple[float, ...]]
 """What became of it, and the number (0.0 where there is none), or one for each token, NaN for
 None."""
+
+
+LARGEST = 3.4e38
+"""What float32 holds: beyond it a reward would be infinite to who learns from it."""
 
 
 def widths(reward: BaseReward, completions: Sequence[Completion]) -> list[int] | None:
@@ -118,7 +122,7 @@ def run_unit(
     try:
         if reward.per_token and context.tokenizer is not None:
             completions = [with_offsets(c, context.tokenizer) for c in completions]
-        values = list(reward(problems, completions, context))
+        values = _listed(reward(problems, completions, context))
         if len(values) != n:
             message = f"returned {len(values)} values for {n} completions; {_EACH}"
             return [(Status.LENGTH, 0.0)] * n, message
@@ -146,18 +150,35 @@ _EACH = "return one number, or None, for each completion"
 _EACH_TOKEN = "return a list of one number, or None, for each of its token_ids"
 
 
+def _listed(values: Any) -> list[Any]:
+    """What a reward returned, one after the other; TypeError where that is in no order of theirs.
+
+    A dictionary would count as its keys, a text as its digits.
+    """
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+        raise TypeError(f"the reward returned a {type(values).__name__}; {_EACH}")
+    return list(values)
+
+
+def _number(value: Any) -> float:
+    """Raises what `float` raises, and TypeError for a text: an answer is no reward."""
+    if isinstance(value, str | bytes):
+        raise TypeError(f"the reward returned the text {value[:50]!r}; {_EACH}")
+    return float(value)
+
+
 def _outcome(value: Any, size: int | None) -> tuple[Outcome, str]:
     """A value as an outcome, of `size` tokens (None: it is one number), and what is wrong with it.
 
-    Raises what `float` raises of it.
+    Raises what `_number` raises of it.
     """
     if value is None:
         return (Status.NONE, 0.0), ""
     if size is not None and not (hasattr(value, "__len__") and len(value) == size):
         returned = f"{len(value)} numbers" if hasattr(value, "__len__") else repr(value)[:50]
         return (Status.LENGTH, 0.0), f"returned {returned} for {size} tokens; {_EACH_TOKEN}"
-    numbers = [float(v) for v in ((value,) if size is None else value) if v is not None]
-    bad = [number for number in numbers if not math.isfinite(number)]
+    numbers = [_number(v) for v in ((value,) if size is None else value) if v is not None]
+    bad = [number for number in numbers if not abs(number) <= LARGEST]
     if bad:
         return (Status.ERROR, 0.0), f"ValueError: the reward returned {bad[0]}"
     if size is None:

@@ -28,6 +28,7 @@ from r1jax.rewards import (
     tag_count,
     thought_words,
 )
+from r1jax.rewards.score import named_apart
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
 from r1jax.rollout.sampling import Sampling
@@ -92,6 +93,7 @@ def make_terms(
     terms += [Term(*named_reward_model(text)) for text in config.model]
     if not terms:
         raise UserError("--reward: every weight is 0; give at least one term a weight")
+    named_apart(terms)
     return terms
 
 
