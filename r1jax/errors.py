@@ -59,6 +59,16 @@ def reason(error: BaseException) -> str:
     return next(known, line if isinstance(error, OSError) else f"{type(error).__name__}: {line}")
 
 
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `json.loads`; ValueError where a key is there twice: which one counts?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"has the key {ascii(twice[:60])} twice in one object; take one out")
+    return found
+
+
 def check_ranges(config: Any, prefix: str, **ranges: str) -> None:
     """Raises UserError where a field of `config` lies outside its range, or is no finite number.
 

@@ -13,6 +13,7 @@ accelerator, a minute on a laptop CPU.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ from r1jax.rollout.policy import load_policy, make_engine, make_sampler
 from r1jax.run.digests import find_step
 from r1jax.run.directory import differences, to_json, write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
+from r1jax.run.lock import owned
 from r1jax.run.names import CONFIG
 from r1jax.run.signals import watched
 from r1jax.run.visible import line
@@ -81,7 +83,10 @@ def main(config: Config) -> None:
 
     With --out samples are kept as they come, for the same command to go on with.
     """
-    with watched(GRACE):
+    with watched(GRACE), contextlib.ExitStack() as held:
+        if config.out:
+            make_room(Path(config.out), config)
+            held.enter_context(owned(Path(config.out), take_over=True))  # of another host's
         judge_sets(config)
 
 
@@ -110,8 +115,6 @@ def origin(config: Config, model: Path) -> dict[str, Any]:
 def judge_sets(config: Config) -> None:
     """As `main`, for who listens to signals."""
     out = Path(config.out) if config.out else None
-    if out:
-        make_room(out, config)
     mesh, data = make_mesh(config.mesh), config.data
     if not data.eval:
         raise UserError("--data.eval: name the rows to be judged on: a .jsonl or .parquet file")

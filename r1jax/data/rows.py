@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from r1jax.data.problems.options import pairs, parse_params
-from r1jax.errors import UserError
+from r1jax.errors import UserError, once_each
 
 Row = Mapping[str, Any]
 HUB = "hf"
@@ -45,12 +45,13 @@ def open_rows(source: str) -> tuple[str, Iterator[tuple[int, Row]]]:
 def read_json(text: str | bytes) -> Any:
     """The value of a JSON text in UTF-8, NaN taken as null.
 
-    Raises ValueError, its reason in one line, for what is no JSON and for what nothing can work
-    with later: half a character (a lone surrogate), an infinite number, and too deep a nesting.
+    Raises ValueError, its reason in one line, for what is no JSON, for a key that an object has
+    twice, and for what nothing can work with later: half a character (a lone surrogate), an
+    infinite number, and too deep a nesting.
     """
     text = text if isinstance(text, str) else text.decode("utf-8")
     try:
-        value = json.loads(text, parse_constant=_constant)
+        value = json.loads(text, parse_constant=_constant, object_pairs_hook=once_each)
     except RecursionError:
         raise ValueError(_DEEP) from None
     except ValueError as error:

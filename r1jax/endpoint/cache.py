@@ -27,6 +27,8 @@ class ReplyCache:
         self._path = path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():  # a device may have no end
+                raise UserError(f"--endpoint.cache {path}: is no file; name a file to write")
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             text = path.read_bytes()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Samples of an evaluation, kept as they come: after a signal, or a kill, none is drawn again."""
+"""Samples that are kept as they come: after a signal, or a kill, none is drawn again."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ class KeptSamples:
 
     def __init__(self, path: Path, origin: Mapping[str, Any]) -> None:
         """Reads what is there. UserError where it comes from something else than `origin`."""
-        self._path = path
+        self._path, self._origin = path, origin
         rows = read_jsonl(path, torn=True) if path.exists() else []
         if rows:
             differing = differences(rows[0].get(ORIGIN), json.loads(json.dumps(origin)))
             if differing:
                 raise UserError(
-                    f"{path}: samples of an evaluation that was not finished, with other flags or "
-                    f"files ({'; '.join(differing)}); repeat those, or remove it"
+                    f"{path}: samples that were not finished, of other flags or files "
+                    f"({'; '.join(differing)}); repeat those, or remove it"
                 )
         with told(f"{path}: cannot be written"):
-            write_jsonl(path, rows or [{ORIGIN: origin}])
-        self._known = {
-            tuple(row["of"]): [Completion.parse(*sample) for sample in row["samples"]]
-            for row in rows[1:]
-        }
+            if rows:
+                write_jsonl(path, rows)
+            else:
+                path.unlink(missing_ok=True)
+        with told(f"{path}: holds a row that is none of ours", "; remove the file"):
+            self._known = {
+                tuple(row["of"]): [Completion.parse(*sample) for sample in row["samples"]]
+                for row in rows[1:]
+            }
 
     def sampler(self, name: str, draw: Sampler) -> Sampler:
         """Draws with `draw` what is not kept of the set `name`; a signal ends it in between."""
@@ -61,12 +65,28 @@ class KeptSamples:
 
         return sample
 
+    def only(self, problems: Sequence[Problem]) -> None:
+        """Lets go of the samples of other problems than these, which nobody will ask for again."""
+        asked = {(problem.id, problem.question) for problem in problems}
+        if others := [of for of in self._known if of[3:] not in asked]:
+            for of in others:
+                del self._known[of]
+            rows = (self._row(of, found) for of, found in self._known.items())
+            with told(f"{self._path}: cannot be written"):
+                write_jsonl(self._path, [{ORIGIN: self._origin}, *rows])
+
     def remove(self) -> None:
         """Everything is judged and written: nothing is to be kept any longer."""
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
     def _keep(self, of: tuple[Any, ...], completions: list[Completion]) -> None:
         self._known[of] = completions
-        texts = [(c.text, c.token_ids, c.finish_reason, c.sample) for c in completions]
         with told(f"{self._path}: cannot be written"), self._path.open("a") as file:
-            file.write(json.dumps({"of": of, "samples": texts}) + "\n")
+            if not file.tell():  # not before: who only began has made nothing
+                file.write(json.dumps({ORIGIN: self._origin}) + "\n")
+            file.write(json.dumps(self._row(of, completions)) + "\n")
+
+    @staticmethod
+    def _row(of: tuple[Any, ...], completions: Sequence[Completion]) -> dict[str, Any]:
+        texts = [(c.text, c.token_ids, c.finish_reason, c.sample) for c in completions]
+        return {"of": of, "samples": texts}

@@ -13,9 +13,10 @@ REPORT = "report.html"
 LINEAGE = "lineage.json"
 WANDB = "wandb.json"
 OWNER = "owner.json"
+PART = "samples.part.jsonl"
 NONFINITE = "nonfinite_batch.npz"
 FILES = (CONFIG, ENVIRONMENT, METRICS, SAMPLES, EVALUATIONS, TRANSCRIPTS, SUMMARY, REPORT, LINEAGE,
-         WANDB, NONFINITE, OWNER)  # fmt: skip
+         WANDB, NONFINITE, OWNER, PART)  # fmt: skip
 
 SAVED = "checkpoints"
 PLOTS = "plots"

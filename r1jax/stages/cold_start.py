@@ -127,7 +127,7 @@ def run(config: ColdStartConfig, display: Display | None = None) -> None:
     with opened(config, display, DATASHEET) as run:
         if run.finished:
             return
-        place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
+        place = open_place(run, config.workers, config.sandbox, config.endpoint)
         if config.source == "human":
             origin = import_review(config, place)
         else:
@@ -135,6 +135,8 @@ def run(config: ColdStartConfig, display: Display | None = None) -> None:
             rewriter = chosen_rewriter(config)
             problems = distinct_problems(config, run.note, prompt_room(config, policy))
             steps = make_steps(config, place, policy, make_rewriter(rewriter, place))
+            if ":" in rewriter:  # a function of the user's, one text after the other
+                steps = replace(steps, together=False)
             harvest(steps, generate, problems, place.streams, config.batch, run.note)
             origin = {"source": config.source, "rewriter": rewriter} | origin
         finish(place, f"Cold start: {config.source}", origin, config.export)
@@ -187,7 +189,7 @@ def make_generator(
     """(policy of the training layout, who answers, where the samples come from)."""
     template = asking_template(config)
     if config.generator == "local":
-        return local_model(config, template, STOP if template else ())
+        return local_model(config, place, template, STOP if template else ())
     d, e = config.data, config.endpoint
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
     asked = template or policy.template

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from r1jax.errors import UserError
 from r1jax.mesh import make_mesh, row_devices
 from r1jax.training.rl.memory import capacity
 
@@ -17,6 +18,14 @@ SAMPLING = ("rollout", "rewards", "evaluation")
 _AMOUNT = re.compile(r"allocat\w*\s+(?:of\s+)?(\d[\d.,]*\s*(?:[KMGT]i?B|bytes))")
 
 Plan = Mapping[str, int]
+
+
+class OutOfMemory(UserError):
+    """What ran out with the flag that makes room (`said`), and how the run goes on with it."""
+
+    def __init__(self, said: str, then: str) -> None:
+        super().__init__(f"{said}; {then}")
+        self.said = said
 
 
 def is_exhausted(error: BaseException) -> bool:

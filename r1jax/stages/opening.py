@@ -24,7 +24,6 @@ import jax
 
 from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
-from r1jax.errors import UserError
 from r1jax.report.page import write_report
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory, inspect
@@ -102,14 +101,16 @@ class Run:
         self.opened = Files(self.directory, checkpoints, sinks, self.hold(progress), profiler)
         return self.opened
 
-    def out_of_memory(self, error: Exception, config: PlaceFlags) -> UserError:
+    def out_of_memory(self, error: Exception, config: PlaceFlags) -> exhausted.OutOfMemory:
         """The error in one line: what to change, and how the run goes on with it."""
         step = self.opened.checkpoints.whole if self.opened else None
         then = "with --overwrite, as nothing is saved yet"
         if step is not None:
+            then = "with --overwrite it begins anew with it"
+        if step is not None and hasattr(config, "continue_from"):
             then = f"--continue-from {self.path} --run NEW goes on from update {step} with it"
         phase = self.opened.progress.doing if self.opened else ""
-        return UserError(f"{exhausted.said(error, config, phase, self.planned)}; {then}")
+        return exhausted.OutOfMemory(exhausted.said(error, config, phase, self.planned), then)
 
     def finish(self, summary: Mapping[str, Any], said: str) -> None:
         """Writes the summary, which marks the run as finished, then the report; shows the result.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import jax
 
 from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.curation.exports import ExportLayout
@@ -13,17 +15,19 @@ from r1jax.data.problems.room import PromptRoom
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError, check_ranges
+from r1jax.evaluate.kept import KeptSamples
 from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
-from r1jax.problem import Problem
+from r1jax.problem import Completion, Problem
 from r1jax.rewards import Policy as AnswerPolicy
 from r1jax.rewards import SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import Flags, RunFlags
-from r1jax.run.names import DATASHEET
+from r1jax.run.names import DATASHEET, PART
 from r1jax.run.progress import Display
+from r1jax.stages.harvest.judges import endpoint_judge, rule_judge
 from r1jax.stages.harvest.place import ENDPOINT, Place, finish, open_place
 from r1jax.stages.harvest.samples import (
     BalanceConfig,
@@ -31,9 +35,7 @@ from r1jax.stages.harvest.samples import (
     Judge,
     Rewriter,
     Steps,
-    endpoint_judge,
     harvest,
-    rule_judge,
     training_layout,
 )
 from r1jax.stages.opening import opened
@@ -106,8 +108,8 @@ def run(config: RejectionConfig, display: Display | None = None) -> None:
     with opened(config, display, DATASHEET) as run:
         if run.finished:
             return
-        place = open_place(run, config.batch, config.workers, config.sandbox, config.endpoint)
-        policy, generate, origin = local_model(config)
+        place = open_place(run, config.workers, config.sandbox, config.endpoint)
+        policy, generate, origin = local_model(config, place)
         room = PromptRoom(config.rollout.max_prompt, policy.prompts)
         problems = distinct_problems(config, run.note, room)
         steps = make_steps(config, place, policy)
@@ -126,6 +128,7 @@ def make_steps(
         filters=make_filters(config.filters),
         balance=config.balance,
         layout=training_layout(policy),
+        together=config.judge in (RULES, ENDPOINT),
         tokens=lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]),
     )
 
@@ -156,12 +159,15 @@ def distinct_problems(
 
 
 def local_model(
-    config: RejectionConfig, template: Template | None = None, stop: tuple[str, ...] = ()
+    config: RejectionConfig,
+    place: Place,
+    template: Template | None = None,
+    stop: tuple[str, ...] = (),
 ) -> tuple[Policy, Generator, dict[str, Any]]:
     """(policy, generator, where its samples come from) of the model or parent that flags name.
 
     `template` stands around the question in sampling in place of the one under --data; `stop` are
-    strings that end a completion.
+    strings that end a completion. Samples that a signal finds undecided stay in the `place`.
     """
     mesh = make_mesh(config.mesh)
     data = config.data
@@ -176,7 +182,18 @@ def local_model(
     origin = {"model": config.model, "parent": config.parent, **step, "samples": config.samples,
               "temperature": config.temperature, "top_p": config.top_p,
               "seed": config.seed}  # fmt: skip
-    return policy, lambda problems: sampler(problems, config.samples, sampling, config.seed), origin
+    draw: Callable[..., list[list[Completion]]] = sampler
+    kept = None
+    if jax.process_count() == 1:  # several would have to agree on what is still to be drawn
+        kept = KeptSamples(place.run.path / PART, origin)
+        draw = kept.sampler("this batch", sampler)
+
+    def generate(problems: Sequence[Problem]) -> list[list[Completion | None]]:
+        if kept:
+            kept.only(problems)  # of the others all is decided
+        return list(map(list, draw(problems, config.samples, sampling, config.seed)))
+
+    return policy, generate, origin
 
 
 def make_judge(config: RejectionConfig, place: Place) -> Judge:

@@ -35,6 +35,7 @@ FAULTS = [
     ("[" * 100 + "]" * 100, f"line 2: lists and objects lie more than {DEEPEST} deep"),
     ("Infinity", "line 2: Infinity is no number of JSON's"),
     ("1e999", "line 2: holds a number beyond 1.8e308"),
+    ('{"a": 1, "b": {}, "a": 1}', "line 2: has the key 'a' twice in one object; take one out"),
     ("9" * 5000, "line 2: holds a whole number of more than 4300 digits; write it as"),
     ("'x'", "line 2: not JSON"),
 ]

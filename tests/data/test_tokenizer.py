@@ -117,6 +117,14 @@ def test_a_tokenizer_without_an_end_is_a_user_error(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_a_model_without_any_file_of_a_tokenizer_is_a_user_error(family, tmp_path: Path) -> None:
+    # transformers makes up one that knows no text.
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    with pytest.raises(UserError, match="knows no text; give a directory with a tokenizer.json"):
+        load_tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama"])
 def test_the_file_decides_whatever_the_models_family(family: str, tmp_path: Path) -> None:
     # transformers' AutoTokenizer takes a qwen2 model's words apart in Qwen2's own way.

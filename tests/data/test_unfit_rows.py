@@ -60,6 +60,10 @@ def test_a_sharegpt_call_is_left_out_too_and_a_turn_of_weight_0_is_read_only(tmp
     light = [TWO_TURNS[0], TWO_TURNS[1] | {"weight": 0}, *TWO_TURNS[2:]]
     (chat,) = read(tmp_path, [{"messages": light}])
     assert chat.learnt == (3,)
+    for odd in ("0", 0.5, [0], 2):
+        light[1]["weight"] = odd
+        with pytest.raises(UserError, match=r"line 1, a message's weight: is .*; expected 0 or 1"):
+            read(tmp_path, [{"messages": light}])
 
 
 def test_a_layout_goes_by_the_columns_that_hold_something(tmp_path):

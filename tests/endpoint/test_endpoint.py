@@ -180,6 +180,12 @@ def test_other_settings_are_other_requests(server, tmp_path):
     assert len(server.bodies) == 4
 
 
+@pytest.mark.parametrize("path", ["/dev/zero", "."])
+def test_a_cache_that_is_no_file_is_refused(path):
+    with pytest.raises(UserError, match=f"--endpoint.cache {path}: is no file; name a file"):
+        ReplyCache(path)
+
+
 def test_the_cache_skips_what_is_no_entry_and_keeps_any_text(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_text('{"key": "a", "value": {"t": 1}}\n[]\n{"key": 3, "value": {}}\nx\n{"key": "b"')

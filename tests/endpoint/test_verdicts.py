@@ -10,7 +10,7 @@ from chat_server import completion, flags
 
 from r1jax.endpoint import Endpoint, Reply, judge_messages, mark_of, parse_verdict, rewrite_messages
 from r1jax.problem import Completion, Problem
-from r1jax.stages.harvest.samples import endpoint_judge
+from r1jax.stages.harvest.judges import endpoint_judge
 
 ASKED = Problem("p", "What is {x} of 2+3+4?", "9", "number")
 OLD = '{"analysis": "equal", "correctness": "correct"}'

@@ -12,9 +12,13 @@ from runs import Boundaries, save_model
 from r1jax.commands import evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import Stopped, UserError
+from r1jax.evaluate.kept import KeptSamples
 from r1jax.evaluate.measures import EvalConfig
+from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import EngineConfig
-from r1jax.run.directory import read_jsonl
+from r1jax.rollout.sampling import Sampling
+from r1jax.run.directory import read_jsonl, write_jsonl
+from r1jax.run.lock import owned
 
 PART = "samples.part.jsonl"
 
@@ -60,7 +64,7 @@ def test_stopped_again_and_again_it_is_the_same_evaluation(model, whole, tmp_pat
                 break
             except Stopped as stopped:
                 said.append(str(stopped))
-        parts.append(read_jsonl(tmp_path / PART))
+        parts.append(read_jsonl(tmp_path / PART) if (tmp_path / PART).exists() else [])
         with (tmp_path / PART).open("a") as file:
             file.write('{"of": ["half')
     assert left(tmp_path) == expected and not (tmp_path / PART).exists()
@@ -69,16 +73,56 @@ def test_stopped_again_and_again_it_is_the_same_evaluation(model, whole, tmp_pat
     assert "of 8 problems of world-sum are answered; the same command goes on with" in said[0]
 
 
+def test_two_do_not_write_into_one_directory(tmp_path):
+    with owned(tmp_path, take_over=False), pytest.raises(UserError, match="process .* writes ther"):
+        evaluate.main(config("no model is looked for", tmp_path))
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"x": 1}, "KeyError: 'of'"), ({"of": ["a"], "samples": 5}, "TypeError: 'int' object")],
+)
+def test_a_row_that_is_none_of_its_own_is_one_line(tmp_path, row, said):
+    write_jsonl(tmp_path / PART, [{"origin": {"seed": 0}}, row])
+    with pytest.raises(UserError, match=rf"none of ours \({said}.*\); remove the file$"):
+        KeptSamples(tmp_path / PART, {"seed": 0})
+
+
+def test_what_nobody_asks_for_again_is_let_go(tmp_path):
+    problems = [Problem(name, f"{name}?", "1") for name in "abc"]
+    drawn = []
+
+    def draw(problems, samples, sampling, seed, whole):
+        drawn.extend(problem.id for problem in problems)
+        for problem in problems:
+            whole(problem, [Completion.parse(problem.id)] * samples)
+
+    def ask(kept, problems):
+        texts = kept.sampler("these", draw)(problems, 2, Sampling(), 0)
+        assert [[c.text for c in own] for own in texts] == [[p.id] * 2 for p in problems]
+
+    kept = KeptSamples(tmp_path / PART, {"seed": 0})
+    assert not [*tmp_path.iterdir()]  # a run that has drawn nothing may begin with other flags
+    ask(kept, problems[:2])
+    kept.only(problems[1:])
+    ask(kept, problems[1:])
+    ask(KeptSamples(tmp_path / PART, {"seed": 0}), problems[1:])
+    assert drawn == ["a", "b", "c"]
+    assert [row.get("of", [0] * 5)[3] for row in read_jsonl(tmp_path / PART)] == [0, "b", "c"]
+
+
 def test_samples_of_other_flags_or_weights_are_not_taken_up(model, tmp_path, monkeypatch):
     other = str(shutil.copytree(model, tmp_path / "model"))
     out = tmp_path / "out"
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        Boundaries(patch, at=2)
+        Boundaries(patch, at=5)
         evaluate.main(config(other, out))
     part = (out / PART).read_bytes()
-    with pytest.raises(UserError, match=r"was not finished, with .*seed: 0 -> 1.*remove it"):
+    assert part
+    with pytest.raises(UserError, match=r"were not finished, of other .*seed: 0 -> 1.*remove it"):
         evaluate.main(config(other, out, seed=1))
     (tmp_path / "model" / "model.safetensors").touch()
-    with pytest.raises(UserError, match=r"with other flags or files \(files.*model.safetensors"):
+    with pytest.raises(UserError, match=r"of other flags or files \(files.*model.safetensors"):
         evaluate.main(config(other, out))
     assert (out / PART).read_bytes() == part

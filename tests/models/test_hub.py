@@ -387,7 +387,9 @@ def test_a_tensor_that_the_index_only_promises_is_named(tmp_path):
     assert name in message and str(path) in message
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"weight_map": {"a": "m.safetensors", "a": "n.safetensors"}}']
+)
 def test_a_broken_index_is_named(saved, text):
     directory, config = saved
     (directory / hub.SINGLE).unlink()
@@ -398,6 +400,8 @@ def test_a_broken_index_is_named(saved, text):
 def test_a_directory_without_weights_says_what_is_looked_for(tmp_path):
     message = fails(tmp_path, tiny_config())
     assert str(tmp_path) in message and hub.SINGLE in message and hub.INDEX in message
+    (tmp_path / "pytorch_model.bin").touch()
+    assert "pytorch_model.bin is in another form: save" in fails(tmp_path, tiny_config())
 
 
 @pytest.mark.parametrize(
@@ -406,6 +410,7 @@ def test_a_directory_without_weights_says_what_is_looked_for(tmp_path):
         (None, "no config.json"),
         ("{", "not valid JSON"),
         ("[1]", "JSON object"),
+        ('{"rms_norm_eps": 1e-6, "rms_norm_eps": 1e-5}', "has the key 'rms_norm_eps' twice"),
         ('{"model_type": "gpt2"}', "'gpt2' is not one of qwen2, qwen3, llama"),
         ('{"model_type": "llama"}', "'num_attention_heads' is missing"),
     ],

@@ -41,8 +41,9 @@ from r1jax.stages.cold_start import (
     make_rewriter,
     read_examples,
 )
+from r1jax.stages.harvest.judges import rule_judge
 from r1jax.stages.harvest.review import read_review, reviewed
-from r1jax.stages.harvest.samples import Sample, rewritten, rule_judge
+from r1jax.stages.harvest.samples import Sample, rewritten
 
 EQUATION = re.compile(r"[0-9]+(?:[-+*][0-9]+)+=-?[0-9]+")
 

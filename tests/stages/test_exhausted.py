@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import pytest
 from runs import changed, save_model, tiny_run
 
 from r1jax.errors import UserError
+from r1jax.run.directory import RunDirectory
+from r1jax.run.progress import Alone
 from r1jax.stages import zero
-from r1jax.stages.exhausted import make_room
+from r1jax.stages.exhausted import OutOfMemory, make_room
+from r1jax.stages.opening import Run
+from r1jax.stages.pipeline.config import R1Config
+from r1jax.stages.pipeline.plan import plan
+from r1jax.stages.pipeline.refusals import named_for
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.config import RLConfig
@@ -78,6 +85,35 @@ def test_the_door_turns_it_into_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(zero, "begin", lambda *_: (_ for _ in ()).throw(OOM))
     with pytest.raises(UserError, match="in the loading of weights.*; with --overwrite"):
         zero.run(changed(config, {"run": str(tmp_path / "other")}))
+
+
+def test_a_run_that_cannot_be_continued_begins_anew(tmp_path):
+    run = Run(RunDirectory(tmp_path, "new"), Alone(), "", 0.0, None)
+    run.opened = SimpleNamespace(
+        checkpoints=SimpleNamespace(whole=3), progress=SimpleNamespace(doing="update")
+    )
+    said = str(run.out_of_memory(OOM, SFTConfig()))
+    assert said.endswith("--train.rows 4; with --overwrite it begins anew with it")
+
+
+def test_in_a_pipeline_flags_have_the_name_of_their_stage():
+    config = R1Config(students=("mine=embedded",))
+    (zero_stage,) = [stage for stage in plan(config) if stage.name == "zero"]
+    student = plan(config)[-1]
+    memory = OutOfMemory("ran out: --train.rows 4, or devices (--mesh.fsdp)", "--continue-from x")
+    for stage, mistake, said in (
+        (zero_stage, memory, "ran out: --zero.train.rows 4, or devices (--mesh.fsdp); "
+                             "--from zero --overwrite begins the stage anew with it"),
+        (student, memory, "ran out: --distill.train.rows 4, or devices (--mesh.fsdp); "
+                          "--from distill --overwrite begins the stage anew with it"),
+        (zero_stage, UserError("other flags; start anew with --overwrite"),
+         "other flags; start anew with --from zero --overwrite"),
+        (zero_stage, UserError("a/x--run.y: --data.train and --reward.model, --until-plateau."),
+         "a/x--run.y: --data.train and --zero.reward.model, --zero.until-plateau."),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as caught, named_for(stage, config):
+            raise mistake
+        assert str(caught.value) == said
 
 
 def test_other_errors_of_the_devices_stay_what_they_are(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from runs import Interrupted, changed, save_model
+from runs import Boundaries, Interrupted, changed, save_model, write_rows
 
 from r1jax.commands import cli
 from r1jax.commands import rejection as command
@@ -33,17 +34,17 @@ from r1jax.rewards import RewardPool, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import load_policy
 from r1jax.stages import rejection
+from r1jax.stages.harvest.judges import endpoint_judge, rule_judge
 from r1jax.stages.harvest.samples import (
     BalanceConfig,
     Room,
     Sample,
     Steps,
     decide,
-    endpoint_judge,
+    digest_of,
     judged,
     refuse_other_problems,
     rewritten,
-    rule_judge,
     settle,
     training_layout,
 )
@@ -206,9 +207,8 @@ def contents(path):
     return {name: (path / f"{name}.jsonl").read_bytes() for name in ("kept", "dropped", "prompts")}
 
 
-@pytest.mark.parametrize("whole", [1, 4])
 @pytest.mark.parametrize("cut", [0, 1, 57, 400])
-def test_streams_go_on_after_any_half_written_line(tmp_path, whole, cut):
+def test_streams_go_on_after_any_half_written_line(tmp_path, cut):
     feed(CurationFiles(tmp_path, fresh=True), 30)
     expected = contents(tmp_path)
     ledger = expected["prompts"]
@@ -216,8 +216,8 @@ def test_streams_go_on_after_any_half_written_line(tmp_path, whole, cut):
     for name in ("kept", "dropped"):
         with (tmp_path / f"{name}.jsonl").open("ab") as file:
             file.write(b'{"id": "half')
-    streams = CurationFiles(tmp_path, fresh=False, whole=whole)
-    assert len(streams.prompts) % whole == 0 and len(streams.prompts) >= 30 - cut // 50 - whole
+    streams = CurationFiles(tmp_path, fresh=False)
+    assert len(streams.prompts) >= 30 - cut // 50 - 1
     feed(streams, 30)
     assert contents(tmp_path) == expected
 
@@ -225,8 +225,7 @@ def test_streams_go_on_after_any_half_written_line(tmp_path, whole, cut):
 def test_streams_survive_sigkill(tmp_path):
     feed(CurationFiles(tmp_path, fresh=True), 60)
     expected = contents(tmp_path)
-    killed = tmp_path / "killed"
-    killed.mkdir()
+    (killed := tmp_path / "killed").mkdir()
     code = (
         "import sys; sys.path[:0] = ['tests', 'tests/stages']\n"
         "from pathlib import Path; from test_rejection import feed; "
@@ -375,8 +374,43 @@ def test_a_run_killed_thrice_ends_with_the_same_bytes(model, whole, tmp_path, mo
             rejection.run(flags(model, path))
         done = [(path / f"{name}.json").exists() for name in ("summary", "datasheet")]
         assert done == [killed is None] * 2
-        assert killed != 6 or "SIGTERM: ended; 4 of 12 prompts are kept; the same" in str(caught)
-    assert added == [1, 6, 11 - 4, 12 - 8]  # whole batches are not drawn again
+        assert killed != 6 or "SIGTERM: ended; 6 of 12 prompts are kept; the same" in str(caught)
+    assert added == [1, 5, 5, 1]  # what is decided is not asked again
+    for name in FILES:
+        assert (path / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_signal_costs_no_samples_that_are_there(model, whole, tmp_path, monkeypatch):
+    path, kept = tmp_path / "run", []
+    for at in (5, 1, 2, None):  # boundaries come after every few tokens
+        with monkeypatch.context() as patch:
+            Boundaries(patch, at)
+            with contextlib.nullcontext() if at is None else pytest.raises(Stopped) as caught:
+                rejection.run(flags(model, path))
+        if at:
+            there = (path / "samples.part.jsonl").exists()
+            kept.append([r["of"][3] for r in rows(path, "samples.part")[1:]] if there else [])
+            assert "problems of this batch are answered; the same command goes" in str(caught.value)
+    assert any(kept)  # and what is kept of a batch is not drawn again
+    assert all(b[: len(a)] == a or not {*a} & {*b} for a, b in itertools.pairwise(kept))
+    for name in FILES:
+        assert (path / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (path / "samples.part.jsonl").exists()
+
+
+def test_what_a_judge_of_ones_own_has_said_is_kept_problem_by_problem(model, whole, tmp_path):
+    path, asked, usual = tmp_path / "run", [], even
+
+    def judge(problem, completion):
+        asked.append(problem.id)
+        if len(asked) == 8:  # the second sample of the third problem
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(problem, completion)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped, match="2 of 12 prompts are"):
+        patch.setattr(sys.modules["test_rejection"], "even", judge)
+        rejection.run(flags(model, path))
+    rejection.run(flags(model, path))
     for name in FILES:
         assert (path / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -397,19 +431,15 @@ def test_a_finished_run_is_left_alone_and_overwriting_starts_anew(model, whole, 
 
 def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
     source = tmp_path / "few.jsonl"
-    asked = [{"question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(5)]
-    source.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    write_rows(source, [{"question": f"What is {i}+1?", "answer": str(i + 1)} for i in range(5)])
     config = flags(model, tmp_path / "run", **{"data.train": (str(source),), "judge": "rules"})
     rejection.run(config)
     found = rows(tmp_path / "run", "prompts")
     assert len(found) == len({p["id"] for p in found}) == 5
     assert "--prompts 12: the sources hold 5 different problems" in capsys.readouterr().out
     assert not rows(tmp_path / "run", "kept")
-    assert {r["reason"] for r in rows(tmp_path / "run", "dropped")} <= {
-        "wrong",
-        "truncated",
-        "empty",
-    }
+    reasons = {row["reason"] for row in rows(tmp_path / "run", "dropped")}
+    assert reasons <= {"wrong", "truncated", "empty"}
 
 
 def test_other_problems_than_it_began_with_are_refused(tmp_path):
@@ -421,6 +451,10 @@ def test_other_problems_than_it_began_with_are_refused(tmp_path):
                         (problems[:1], "2: has q, where the data has no problem now")):  # fmt: skip
         with pytest.raises(UserError, match=f"prompts.jsonl, line {said}"):
             refuse_other_problems(known, other)
+    known = [{"id": "p", "problem": digest_of(problems[0])}]
+    for other in (Problem("p", "1+1?", "3"), Problem("p", "1+1?", "2", metadata={"tests": [1]})):
+        with pytest.raises(UserError, match="line 1: has p, where the data has another answer, gr"):
+            refuse_other_problems(known, [other])
 
 
 def test_settling_writes_what_was_decided(tmp_path):

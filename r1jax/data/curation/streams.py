@@ -23,11 +23,10 @@ BATCH = 10_000  # rows of a group in a parquet file
 class CurationFiles:
     """The three files of a run. With `write=False` they are read and never touched."""
 
-    def __init__(self, path: Path, *, fresh: bool, whole: int = 1, write: bool = True) -> None:
+    def __init__(self, path: Path, *, fresh: bool, write: bool = True) -> None:
         """Opens the files of `path`, cut to the last prompt that was written whole.
 
-        With `fresh` what is there is removed. `whole` cuts further, to a multiple of so many
-        prompts, for a sampler that is to work in the same batches again.
+        With `fresh` what is there is removed.
         """
         self.path, self.write = path, write
         files = {name: path / f"{name}.jsonl" for name in (KEPT, DROPPED, PROMPTS)}
@@ -35,9 +34,8 @@ class CurationFiles:
             for old in (file for name in files for file in path.glob(f"{name}.*")):
                 old.unlink()
         named = [] if fresh else _ledger(files[PROMPTS])
-        rows = [*itertools.takewhile(_there(files), named)]
-        self.prompts: list[dict[str, Any]] = rows[: len(rows) // whole * whole]
-        self.whole, self.lost = whole, len(named) - len(rows)  # prompts without their samples
+        self.prompts: list[dict[str, Any]] = [*itertools.takewhile(_there(files), named)]
+        self.lost = len(named) - len(self.prompts)  # prompts without their samples
         if not write:
             return
         last = self.prompts[-1] if self.prompts else {}
@@ -66,8 +64,8 @@ class CurationFiles:
 
     def left(self, problems: int) -> str:
         """What a run that ends now goes on from."""
-        count = len(self.prompts) // self.whole * self.whole
-        return f"{count:,} of {problems:,} prompts are kept; the same command goes on with the next"
+        kept = f"{len(self.prompts):,} of {problems:,} prompts are kept"
+        return f"{kept}; the same command goes on with the next"
 
     def settle(self) -> None:
         """Returns once all of it is on the disk itself."""

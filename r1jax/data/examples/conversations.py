@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -265,6 +266,9 @@ def _chat(
             f"--data.template {config.template}: {where} holds messages, which take the "
             "tokenizer's own template; leave the flag out"
         )
+    for message, name in itertools.product(messages, ("weight", "train")):
+        if message.get(name) not in (None, 0, 1):
+            raise UserError(f"{where}, a message's {name}: is {message[name]!r}; expected 0 or 1")
     roles = [message["role"] for message in messages]
     learnt = [i for i in range(first, len(roles)) if roles[i] == "assistant"]
     if not learnt:

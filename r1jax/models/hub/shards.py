@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from safetensors import SafetensorError, safe_open
 
 from r1jax import mesh as meshes
-from r1jax.errors import UserError
+from r1jax.errors import UserError, once_each
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import blocks
 from r1jax.models.hub.keys import shown
@@ -42,7 +42,7 @@ IGNORED = "rotary_emb.inv_freq"
 def json_object(path: Path) -> dict[str, Any]:
     """The object a JSON file holds; UserError naming the file where it holds none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once_each)
     except (ValueError, RecursionError) as error:
         if "integer string conversion" in str(error):
             error = ValueError("a whole number of thousands of digits")
@@ -146,7 +146,9 @@ def _index(directory: Path) -> dict[str, Path]:
     if whole:
         return {}
     if not is_file(path):
-        raise UserError(f"--model {directory}: neither {SINGLE} nor {INDEX} there")
+        other = ", ".join(sorted(file.name for file in directory.glob("*.bin"))[:1])
+        named = f"; {other} is in another form: save the model by transformers" if other else ""
+        raise UserError(f"--model {directory}: neither {SINGLE} nor {INDEX} there{named}")
     weight_map = json_object(path).get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else []
     if not names or not all(isinstance(name, str) for name in names):

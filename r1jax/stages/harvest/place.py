@@ -14,6 +14,7 @@ from r1jax.endpoint import Endpoint, EndpointConfig
 from r1jax.errors import UserError
 from r1jax.report.markdown import write_datasheet
 from r1jax.rewards import RewardPool, SandboxConfig
+from r1jax.run.names import PART
 from r1jax.stages.opening import Run
 
 ENDPOINT = "endpoint"
@@ -46,12 +47,12 @@ class Place:
 
 
 def open_place(
-    run: Run, batch: int, workers: int | None, sandbox: SandboxConfig, endpoint: EndpointConfig
+    run: Run, workers: int | None, sandbox: SandboxConfig, endpoint: EndpointConfig
 ) -> Place:
-    """The place of a run that works in batches of so many prompts; the run closes it."""
+    """The place of a run, which closes it."""
     write = run.directory.write
     fresh = run.directory.status == "new"
-    streams = CurationFiles(run.path, fresh=fresh, whole=batch, write=write)
+    streams = CurationFiles(run.path, fresh=fresh, write=write)
     run.held.callback(streams.close)
     if streams.lost:
         run.note(
@@ -75,6 +76,7 @@ def finish(place: Place, title: str, origin: dict[str, Any], layouts: Sequence[s
         export(path / f"{KEPT}.jsonl", path / f"{KEPT}.{layout}.jsonl", layout)
     sheet = datasheet(streams, title, origin)
     write_datasheet(path, sheet)
+    (path / PART).unlink(missing_ok=True)
     for flag, endpoint in place.asked.items():
         place.run.note(f"{flag} {ENDPOINT}: {endpoint.usage}")
     place.run.finish(sheet, f"{sheet['kept']:,} of {sheet['samples']:,} samples kept")

@@ -6,6 +6,9 @@ right, a rewriter (where there is one) makes them readable, filters and balance 
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +18,8 @@ import jax
 from r1jax.data.curation.filters import Filter, Text, first_reason, words
 from r1jax.data.curation.streams import CurationFiles
 from r1jax.data.rows import Row
-from r1jax.endpoint import ChatRequest, Endpoint, judge_messages, mark_of, parse_verdict
 from r1jax.errors import UserError, check_ranges
-from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards import Accuracy, RewardPool
+from r1jax.problem import Completion, Problem
 from r1jax.rewards.language import language_of
 from r1jax.rollout.policy import Policy
 from r1jax.run.signals import keeping
@@ -29,9 +30,6 @@ Judge = Callable[[Sequence[Problem], Sequence[Completion]], list[bool | None]]
 """Whether each completion answers its problem rightly; None: cannot be said."""
 Rewriter = Callable[[Sequence[tuple[str, str]]], list[str | None]]
 """(question, text) of each completion -> a readable text, or None; the right answer is not told."""
-
-JUDGED_CHARACTERS = 4000
-"""The end of a completion without a summary that a judge gets to see."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class Steps:
     balance: BalanceConfig
     layout: Callable[[Problem, str, bool], Row]
     tokens: Callable[[str], int]
+    together: bool = True  # a batch is judged as one; else each problem is settled before the next
 
 
 class Room:
@@ -115,8 +114,12 @@ def harvest(
             drawn = generate(part)
             if jax.process_index() > 0:
                 continue
-            for problem, samples in zip(part, judged(steps, part, drawn), strict=True):
-                settle(steps, problem, samples, streams, room)
+            hand = len(part) if steps.together else 1
+            for first in range(0, len(part), hand):
+                asked = part[first : first + hand]
+                found = judged(steps, asked, drawn[first : first + hand])
+                for problem, samples in zip(asked, found, strict=True):
+                    settle(steps, problem, samples, streams, room)
             streams.settle()
             kept = sum(p["kept"] for p in streams.prompts)
             note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
@@ -124,13 +127,26 @@ def harvest(
 
 def refuse_other_problems(known: Sequence[Row], problems: Sequence[Problem]) -> None:
     """Raises UserError where a run that goes on would not meet the problems it began with."""
-    for number, row in enumerate(known, start=1):
-        now = problems[number - 1].id if number <= len(problems) else "no problem"
-        if row["id"] != now:
-            raise UserError(
-                f"prompts.jsonl, line {number}: has {row['id']}, where the data has {now} now; use "
-                "the same data, or start anew with --overwrite"
-            )
+    for number, (row, problem) in enumerate(itertools.zip_longest(known, problems), start=1):
+        if row is None:
+            return
+        now = problem.id if problem else "no problem"
+        if problem and row["id"] == now:
+            own = digest_of(problem)
+            if row.get("problem", own) == own:
+                continue
+            now = "another answer, grader or column for it"
+        raise UserError(
+            f"prompts.jsonl, line {number}: has {row['id']}, where the data has {now} now; use "
+            "the same data, or start anew with --overwrite"
+        )
+
+
+def digest_of(problem: Problem) -> str:
+    """Of all that a problem is asked and judged by."""
+    whole = [problem.question, problem.answer, problem.grader, dict(problem.metadata)]
+    text = json.dumps(whole, sort_keys=True, default=lambda value: type(value).__name__)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def judged(
@@ -198,7 +214,13 @@ def settle(
         kept.append(row if sample.source is None else row | {"source": sample.source})
     if kept:
         room.count(easy)
-    facts = {"id": problem.id, "samples": len(samples), "right": right, "pass_rate": rate}
+    facts = {
+        "id": problem.id,
+        "problem": digest_of(problem),
+        "samples": len(samples),
+        "right": right,
+        "pass_rate": rate,
+    }
     streams.add(facts | {"easy": easy, "kept": len(kept)}, kept, dropped)
 
 
@@ -237,42 +259,6 @@ def _unfit(sample: Sample) -> str | None:
 
 def _whole(sample: Sample) -> bool:
     return sample.completion.finish_reason != "length"
-
-
-# --- judges and layouts ----------------------------------------------------------------------
-
-
-def rule_judge(reward: Accuracy, pool: RewardPool) -> Judge:
-    """Judges by each problem's grader, as the accuracy reward does."""
-
-    def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
-        values, _ = pool.map(reward, problems, completions, RewardContext(), "accuracy")
-        return [None if value is None else value == 1.0 for value in values]
-
-    return judge
-
-
-def endpoint_judge(endpoint: Endpoint) -> Judge:
-    """A model compares with the reference answer (paper, supplement, Listing 4).
-
-    It sees what follows the thought; a completion that was cut is wrong unasked.
-    """
-
-    def judge(problems: Sequence[Problem], completions: Sequence[Completion]) -> list[bool | None]:
-        places = [i for i, c in enumerate(completions) if c.finish_reason != "length"]
-        asked = [(problems[i].question, problems[i].answer, _told(completions[i])) for i in places]
-        replies = endpoint.chat([ChatRequest(judge_messages(*texts)) for texts in asked])
-        verdicts: list[bool | None] = [False] * len(completions)
-        for i, texts, reply in zip(places, asked, replies, strict=True):
-            verdicts[i] = parse_verdict(reply, mark_of(*texts))
-        return verdicts
-
-    return judge
-
-
-def _told(completion: Completion) -> str:
-    summary = Text.of("", completion.text).summary
-    return summary or completion.text[-JUDGED_CHARACTERS:]
 
 
 def training_layout(policy: Policy) -> Callable[[Problem, str, bool], Row]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from r1jax.data import ProblemStream
 from r1jax.errors import UserError
 from r1jax.run.names import LINEAGE
+from r1jax.stages.exhausted import OutOfMemory
 from r1jax.stages.harvest.place import ENDPOINT
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.lineage import Entry, outdated, read_lineage
 from r1jax.stages.pipeline.plan import Stage
 
 LOOKED_AT = 64  # general prompts that are asked for their judge
+_FLAG = re.compile(r"(?<![\w.-])--[a-z][a-z0-9.-]*[a-z0-9]")
 
 
 def check(config: R1Config, stages: Sequence[Stage]) -> None:
@@ -71,3 +75,31 @@ def refuse_outdated(stage: Stage, known: Mapping[str, Entry]) -> None:
             f"{stage.path}: came from another {', '.join(changed)} than is there now; repeat it "
             f"and what follows with --from {stage.kind} --overwrite"
         )
+
+
+@contextlib.contextmanager
+def named_for(stage: Stage, config: R1Config) -> Iterator[None]:
+    """Inside, a mistake names flags as the pipeline has them: --zero.train.rows for --train.rows.
+
+    A stage knows neither its name nor that it is begun anew by other flags than a run alone: there
+    --overwrite would take every stage.
+    """
+    anew = f"--from {stage.kind} --overwrite"
+
+    def full(flag: re.Match[str]) -> str:
+        if flag[0] == "--overwrite":
+            return anew
+        inside = getattr(config, stage.kind, None)
+        for name in flag[0][2:].replace("-", "_").split("."):
+            if not hasattr(inside, name):
+                return flag[0]
+            inside = getattr(inside, name)
+        return f"--{stage.kind.replace('_', '-')}.{flag[0][2:]}"
+
+    try:
+        yield
+    except UserError as mistake:
+        said = str(mistake)
+        if isinstance(mistake, OutOfMemory):
+            said = f"{mistake.said}; --overwrite begins the stage anew with it"
+        raise UserError(_FLAG.sub(full, said)) from mistake

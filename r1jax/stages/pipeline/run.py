@@ -21,10 +21,11 @@ from r1jax.rewards import RewardPool
 from r1jax.run import names
 from r1jax.run.compilation import kept_in
 from r1jax.run.digests import find_step
-from r1jax.run.directory import SCHEMA, inspect, read_json, to_json, write_json
+from r1jax.run.directory import SCHEMA, inspect, read_json, write_json
 from r1jax.run.display import Stages
 from r1jax.run.environment import environment
 from r1jax.run.lock import owned
+from r1jax.run.settings import lasting
 from r1jax.run.signals import watched
 from r1jax.stages.opening import FREE
 from r1jax.stages.pipeline.assess import Assessor, headline, make_assessor
@@ -40,7 +41,7 @@ from r1jax.stages.pipeline.lineage import (
     weights_digest,
 )
 from r1jax.stages.pipeline.plan import Stage, plan
-from r1jax.stages.pipeline.refusals import check, refuse_outdated
+from r1jax.stages.pipeline.refusals import check, named_for, refuse_outdated
 
 
 @dataclass
@@ -104,7 +105,7 @@ def run_stages(config: R1Config) -> None:
         pipeline = Pipeline(config, stages, pool)
         if writes:
             pipeline.path.mkdir(parents=True, exist_ok=True)
-            write_json(pipeline.path / names.CONFIG, to_json(config))
+            write_json(pipeline.path / names.CONFIG, lasting(config))
             write_json(pipeline.path / names.ENVIRONMENT, environment())
         budget = 60 * config.budget_minutes or None
         shown = opened.enter_context(Stages([s.name for s in stages], budget, enabled=writes))
@@ -143,14 +144,16 @@ def finished(pipeline: Pipeline, stage: Stage) -> bool:
     if stage.name not in known:
         return False
     refuse_outdated(stage, known)
-    return inspect(stage.path, stage.config, ignore=FREE) == "finished"
+    with named_for(stage, pipeline.config):
+        return inspect(stage.path, stage.config, ignore=FREE) == "finished"
 
 
 def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
     """Runs a stage, judges the checkpoint it leaves, and writes down where that came from."""
     started = time.time()
     display = shown.stage(stage.name)
-    stage.run(stage.config, display=display)
+    with named_for(stage, pipeline.config):
+        stage.run(stage.config, display=display)
     if stage.judged:
         display.note("judging the checkpoint")
         judge_model(pipeline, stage)
