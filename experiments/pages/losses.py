@@ -17,7 +17,12 @@ import jax
 import numpy as np
 
 from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Dialect
-from r1jax.advantages import rollout_advantages, without_truncated
+from r1jax.advantages import (
+    entropy_weight,
+    rollout_advantages,
+    token_marks,
+    without_truncated,
+)
 from r1jax.commands import cli
 from r1jax.losses import GRPO, grpo
 from r1jax.report.markdown import markdown_table
@@ -27,6 +32,7 @@ MAX_TOKENS = 4
 LENGTHS = np.array([2, 4, 3, 1, 3, 4])
 GROUPS = np.array([0, 0, 0, 1, 1, 1])
 REWARDS = np.array([1.0, 0.0, 0.0, 1.0, 1.0, 0.0])
+STYLE = np.array([1.0, 1.0, 0.0, 0.0, 1.0, 0.0])  # a second reward, where each is compared alone
 TRUNCATED = np.array([False, True, False, False, False, True])
 SPOTLIGHTS = ((4, 0), (1, 3))  # completion, token
 
@@ -61,8 +67,22 @@ def advantages(config: GRPO) -> np.ndarray:
     """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them."""
     by_policy = logps()
     return rollout_advantages(
-        config, REWARDS, GROUPS, LENGTHS, by_policy["old_logp"], by_policy["ref_logp"]
-    )
+        config, REWARDS, GROUPS, LENGTHS, by_policy["old_logp"], by_policy["ref_logp"],
+        terms=((1.0, REWARDS), (1.0, STYLE)),
+    )  # fmt: skip
+
+
+def marks(config: GRPO, given: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of tokens that are chosen over the whole rollout, and of the bonus that adapts.
+
+    As no model is here a token's entropy is taken to be -log π_old; the rollout before had 1 nat.
+    """
+    old = logps()["old_logp"]
+    columns = token_marks(config, LENGTHS, given, old, -old, (0,))
+    if config.entropy_target is not None:
+        weight = entropy_weight(config, config.entropy_bonus, 1.0)[1]
+        columns["entropy_weight"] = np.full((len(LENGTHS), MAX_TOKENS), weight)
+    return columns
 
 
 def batch_of(config: GRPO) -> Batch:
@@ -77,7 +97,9 @@ def batch_of(config: GRPO) -> Batch:
         positions=np.zeros(shape, np.int32),
         segment_ids=np.ones(shape, np.int32),
         mask=(np.arange(MAX_TOKENS) < kept[:, None]).astype(float),
-        columns=by_policy | {"advantages": np.broadcast_to(by_row, shape).astype(float)},
+        columns=by_policy
+        | {"advantages": np.broadcast_to(by_row, shape).astype(float)}
+        | {name: marked.astype(float) for name, marked in marks(config, given).items()},
         lengths=kept[:, None].astype(float),
         n_tokens=float(counted.sum()),
         n_sequences=float(np.count_nonzero(counted)),

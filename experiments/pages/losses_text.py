@@ -64,6 +64,15 @@ WHY = {
         "completions count more in mean and variance. The KL is a loss, k2.",
     "maxrl": "(r − mean) / mean: a right answer to a prompt solved 1 time in 3 gets 2, to one "
         "solved 2 times in 3 gets 0.5.",
+    "v3.2": "as `dr_grpo` but averaged within each sequence, plus 0.001 · ρ · k3. No sequence with "
+        "A < 0 is 0.5 nats from its sampler (the farthest: 0.39), so none is left out.",
+    "scale-rl": "as `cispo` with one std for all prompts. ScaleRL's mean over prompts is left out, "
+        "as are its resampling and its interruptions.",
+    "prime-rl-loss": "the ratio is to the sampler, the weights' and the policy's drift in one; a "
+        "token that has moved by 0.2 where A pushes it is silent. 0.001 · log² of the ratio. Rare "
+        "tokens with ratios far from 1 go on teaching: 0.02 · 2 is a move of 0.02.",
+    "areal-loss": "whitened twice, in the group and over all tokens; ε 0.4 on π / π_old, weights "
+        "π_old / π_sampler up to 5, so all of them.",
 }  # fmt: skip
 PROJECTS = [Dialect(f"`{name}`", PRESETS[name], why) for name, why in WHY.items()]
 
@@ -80,6 +89,14 @@ CHOICES = {
                advantage_baseline="others"),
         choice("whitened", "over tokens with Bessel's correction (REINFORCE++-baseline).",
                advantage_whiten=True),
+        choice("OPO", "r − Σ l r / Σ l: the baseline weighed by length, 2/9 and 1/2 here "
+               "(2505.23585).", advantage_baseline="length"),
+        choice("pass@k", "only the best of a group, by its lead over the second: group 0 has one "
+               "right answer, with A = 1; group 1 has two, and no lead (verl's GRPO_PASSK).",
+               advantage_baseline="second"),
+        choice("GDPO", "with a second reward 1 1 0 0 1 0: each divided by its own std in the "
+               "group, added, then whitened over tokens (2601.05242).", advantage_of="each",
+               advantage_std="unbiased", advantage_whiten=True),
     ],
     "From tokens to a number": [
         choice("token_mean", "Σ l / Σ n: DAPO; exact over any split, which verl's and TRL's `bnpo` "
@@ -111,6 +128,31 @@ CHOICES = {
                "stop-gradient.", objective="cispo"),
         choice("CISPO, capped", "−sg(min(ρ, 1.28)) A log π: in TRL `epsilon_high` is the cap "
                "itself, not 1 + ε.", objective="cispo_cap", clip_high=1.28),
+        choice("LUSPO", "GSPO's ratio, tokens added up: the step grows with length.",
+               ratio="sequence", clip_low=2e-3, clip_high=2.5e-3, reduction="sequence_sum"),
+    ],
+    "Trust regions and smooth weights": [
+        choice("DPPO-TV", "silent where π − π_old passes 0.2 the way A pushes; −sg(min(ρ, 20)) A "
+               "log π, as verl has it.", objective="dppo_tv", clip_low=0.2, clip_high=0.2,
+               dual_clip=20.0),
+        choice("DPPO-TV, as −ρA", "the same gradient as long as ρ < 20; another value.",
+               objective="dppo_tv", clip_low=0.2, clip_high=0.2),
+        choice("DPPO-KL", "the KL of \"this token or another\" above 0.05.", objective="dppo_kl",
+               clip_low=0.05, clip_high=0.05, dual_clip=20.0),
+        choice("IPO, to the sampler", "silent where |π − μ| > 0.1, whatever A pushes; 0.001 · log² "
+               "of the ratio stays (prime-rl's other loss).", objective="ipo", ratio_to="sampler",
+               clip_low=0.1, clip_high=0.1, drift=1e-3),
+        choice("SAPO", "a sigmoid of the ratio: that of 4 has little pull left (2511.20347).",
+               objective="sapo", reduction="sequence_mean"),
+        choice("SAPO, τ 3", "three times as steep.", objective="sapo", reduction="sequence_mean",
+               gate_positive=3.0, gate_negative=3.0),
+        choice("GMPO", "one term per sequence, the geometric mean of ratios clipped to e^±0.4 "
+               "(2507.20673).", objective="gmpo", reduction="sequence_mean", clip_low=0.4,
+               clip_high=0.4),
+        choice("VESPO", "log π by a smooth weight of the sequence's product, k 2 and 3, λ 3 and 2 "
+               "(2602.10693).", objective="vespo"),
+        choice("DRO", "−A log π + ½ · 0.05 (log ρ)²: `reinforce` and `drift` 0.025.",
+               objective="reinforce", drift=0.025),
     ],
     "KL, β = 0.1": [
         choice("k1 as loss", "a constant push on every token; its expected gradient is 0. Tunix's "
@@ -143,6 +185,27 @@ CHOICES = {
                importance="sequence_mask", importance_cap=3.0),
         choice("off-policy mask 0.1", "completion 6 has A < 0 and a mean log(sampler/π) of 0.39 "
                "nats: dropped (DeepSeek-V3.2).", off_policy_limit=0.1),
+        choice("decoupled, truncated", "clip 0.2 on π / π_old, weight π_old / π_sampler in "
+               "[0.5, 2] (AReaL).", clip_high=0.2, importance_cap=2.0, importance_floor=0.5),
+        choice("decoupled, masked", "out of [0.5, 2] no weight; all tokens still divide.",
+               clip_high=0.2, importance="token_mask", importance_cap=2.0, importance_floor=0.5),
+        choice("geometric mask 0.01", "geometric means 0.995 1.189 1.498 1 1.059 0.915: "
+               "completions 1 and 4 stay (SkyRL).", geometric_limit=0.01),
+        choice("k3 mask 0.05", "mean k3 0.005 0.152 0.096 0 0.009 0.014: 2 and 3 are dropped "
+               "(verl's seq_mean_k3).", k3_limit=0.05),
+        choice("worst token 0.75", "completion 6 has a token with 0.7: dropped whole.", veto=0.75),
+    ],
+    "Tokens chosen, entropy held": [
+        choice("top 20 % entropy", "the 4 tokens of highest entropy, for which −log π_old stands "
+               "here, teach; all 17 divide.", top_entropy=0.2),
+        choice("Clip-Cov", "one token in ten, drawn from those whose covariance of A and log π is "
+               "in (0.1, 9), is silent.", covariance="clip", covariance_share=0.1,
+               covariance_low=0.1, covariance_high=9.0),
+        choice("KL-Cov", "the one of highest covariance also pays 0.5 |log ρ|; nothing is clipped.",
+               covariance="kl", covariance_share=0.1, covariance_weight=0.5, clip_low=9.0,
+               clip_high=9.0),
+        choice("entropy target 2", "1 nat in the rollout before is less: the bonus has grown from "
+               "0.01 to 0.02.", entropy_bonus=0.01, entropy_target=2.0, entropy_step=0.01),
         choice("entropy bonus 0.01", "each token here has 1 nat of entropy: 0.01 less; the "
                "gradient goes through the entropy and does not show in this table.",
                entropy_bonus=0.01),

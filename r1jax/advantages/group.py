@@ -14,20 +14,24 @@ def group_advantages(
     std: Std = "none",
     epsilon: float = 1e-6,
     baseline: Baseline = "group",
+    lengths: np.ndarray | None = None,
 ) -> np.ndarray:
     """Aᵢ = (rᵢ − baseline) / (std r + ε) over the group of i; with std "none" not divided.
 
     Compute it over whole groups, before a rollout is split into updates; the members of a group
     need not be neighbours. The baseline is the mean of the "group", of the "others" in it (RLOO),
-    or "none". "population" divides the squared deviations by G, "unbiased" by G − 1: the paper
-    does not say which (DeepSeek-R1, eq. 3). "batch" takes the unbiased deviation of all rewards,
-    "mean" divides by the group's mean reward and adds no ε (MaxRL). A NaN reward means that
-    nothing judged this completion: it gets 0, and the rest of its group is treated as if it were
-    absent. With a baseline, a group of one and a group of equal rewards get exactly 0.
+    that of the group weighed by `lengths` ("length", OPO: arXiv 2505.23585), "second" (only the
+    best of a group gets anything: its lead over the second, arXiv 2503.19595) or "none".
+    "population" divides the squared deviations by G, "unbiased" by G − 1: the paper does not say
+    which (DeepSeek-R1, eq. 3). "batch" takes the unbiased deviation of all rewards, "mean" divides
+    by the group's mean reward and adds no ε (MaxRL). A NaN reward means that nothing judged this
+    completion: it gets 0, and the rest of its group is treated as if it were absent. With a
+    baseline, a group of one and a group of equal rewards get exactly 0.
 
     Args:
       rewards: f[N].
       group_ids: i[N], equal numbers form a group.
+      lengths: i[N], tokens of each completion; None: all alike. Only "length" reads them.
 
     Returns:
       f32[N].
@@ -43,6 +47,10 @@ def group_advantages(
     difference = deviation
     if baseline == "others":
         difference = deviation * (count / np.maximum(count - 1, 1))[group]
+    if baseline == "length":
+        difference = _less_weighed_mean(deviation, group, judged, lengths)
+    if baseline == "second":
+        difference = _lead(deviation, group, judged)
     if baseline == "none":
         difference = np.where(judged, rewards, 0.0)
     return (difference / np.where(difference == 0, 1.0, scale)).astype(np.float32)
@@ -95,6 +103,27 @@ def _deviations(
     # The mean of equal floats can differ from them in the last bit; a std would blow that up to 1.
     flat = flat_groups(rewards, group, judged)
     return np.where(judged & ~flat[group], values - mean[group], 0.0), count
+
+
+def _less_weighed_mean(
+    deviation: np.ndarray, group: np.ndarray, judged: np.ndarray, lengths: np.ndarray | None
+) -> np.ndarray:
+    """rᵢ − Σ l r / Σ l over its group, f64[N], from deviations; a flat group keeps its zeros."""
+    weights = np.where(judged, 1.0 if lengths is None else lengths, 0.0)
+    total = np.maximum(np.bincount(group, weights), 1.0)
+    mean = np.bincount(group, weights * deviation) / total
+    return np.where(judged, deviation - mean[group], 0.0)
+
+
+def _lead(deviation: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """By how much the best of each group is above its second, at the best; else 0, f64[N]."""
+    lead = np.zeros(len(deviation))
+    for members in range(group.max(initial=-1) + 1):
+        at = np.flatnonzero((group == members) & judged)
+        if len(at) > 1:
+            second, best = at[np.argsort(deviation[at], kind="stable")[-2:]]
+            lead[best] = deviation[best] - deviation[second]
+    return lead
 
 
 def flat_groups(rewards: np.ndarray, group: np.ndarray, judged: np.ndarray) -> np.ndarray:

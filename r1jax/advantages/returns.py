@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,6 +20,7 @@ def rollout_advantages(
     old_logp: np.ndarray | None = None,
     ref_logp: np.ndarray | None = None,
     token_rewards: np.ndarray | None = None,
+    terms: Sequence[tuple[float, np.ndarray]] = (),
 ) -> np.ndarray:
     """What each completion, or each of its tokens, is to be made more or less likely by.
 
@@ -34,6 +36,8 @@ def rollout_advantages(
         reward stands at its last token). Each is compared with all of its group, as a reward of a
         completion is, and a token gets the sum of those from it to the end (DeepSeekMath, section
         4.1.3), beside what the completion as a whole gets.
+      terms: the weight of each reward that `rewards` adds up and its f[N] values, NaN where it was
+        left out; read, in place of `rewards`, with `advantage_of` each.
 
     Returns:
       f32[N], or with `token_rewards` or `kl_as` return f32[N, C], 0 beyond each completion's end.
@@ -49,7 +53,13 @@ def rollout_advantages(
         epsilon=config.advantage_epsilon,
         baseline=config.advantage_baseline,
     )
-    values, judged = compared(rewards, group_ids), ~np.isnan(rewards)
+    of_wholes = functools.partial(compared, group_ids=group_ids, lengths=lengths)
+    if config.advantage_of == "each":
+        compared_alone = (weight * of_wholes(reward) for weight, reward in terms)
+        values = sum(compared_alone, np.zeros(len(rewards)))
+    else:
+        values = of_wholes(rewards)
+    judged = ~np.isnan(rewards)
     per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
     if token_rewards is not None:
         width = np.max(lengths, initial=0)  # C of the longest completion; what lies beyond is NaN

@@ -8,14 +8,19 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError, check_ranges
 
-Baseline = Literal["group", "others", "none"]
+Baseline = Literal["group", "others", "length", "second", "none"]
 Std = Literal["none", "population", "unbiased", "batch", "mean"]
 Ratio = Literal["token", "sequence", "sequence_token"]
-Objective = Literal["clip", "cispo", "cispo_cap"]
+Objective = Literal[
+    "clip", "cispo", "cispo_cap", "dppo_tv", "dppo_kl", "ipo", "sapo", "gmpo", "vespo", "reinforce"
+]
 ReductionName = Literal["sequence_mean", "token_mean", "constant", "sequence_sum", "token_sum"]
 EstimatorName = Literal["k1", "abs", "k2", "k3", "k3_clamped"]
 KLGradient = Literal["plain", "straight_through", "importance"]
 Importance = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+
+TRUST_REGIONS = ("dppo_tv", "dppo_kl", "ipo")
+"""Objectives that bound how far a probability moves, in place of a ratio."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,11 @@ class GRPO:
 
     advantage_baseline: Baseline = "group"
     """What is taken from a reward: group (the group's mean), others (RLOO: the mean of the rest of
-    the group), none (REINFORCE++)."""
+    the group), length (OPO: the mean weighed by tokens), second (pass@k: only the group's best one
+    counts, by how far it is above the second), none (REINFORCE++)."""
+    advantage_of: Literal["total", "each"] = "total"
+    """Compare a group's completions by their total reward, or by each term of it alone, the
+    advantages then added up by weight (GDPO, with advantage_whiten; TRL's normalize_then_sum)."""
     advantage_std: Std = "none"
     """What the difference is divided by: none (Dr. GRPO), the group's standard deviation as
     population (with G) or unbiased (with G - 1), batch (that of all rewards, with N - 1), or the
@@ -40,16 +49,46 @@ class GRPO:
     """Probability ratio of new to old policy: token (GRPO), sequence (GSPO: the geometric mean over
     the sequence), sequence_token (GSPO-token: that value, gradient of the token itself)."""
     objective: Objective = "clip"
-    """clip (PPO), cispo (weigh log p by the ratio clipped to [1 - clip_low, 1 + clip_high]) or
-    cispo_cap (by min(ratio, clip_high), as TRL does it)."""
+    """clip (PPO), cispo (weigh log p by the ratio clipped to [1 - clip_low, 1 + clip_high]),
+    cispo_cap (by min(ratio, clip_high), as TRL does it), dppo_tv and dppo_kl (silence a token whose
+    probability has moved too far where its advantage pushes it, by the change itself or by the KL
+    of "this token or another"), ipo (by the change, either way), sapo (a sigmoid of the ratio),
+    gmpo (the geometric mean of clipped ratios), vespo (log p by a smooth weight of the sequence's
+    ratio), reinforce (log p, without a ratio)."""
+    ratio_to: Literal["old", "sampler"] = "old"
+    """What the ratio is to: the policy at the start of the rollout's updates, or the one that drew
+    the token, by what the sampler said of it (verl's bypass, prime-rl)."""
     clip_low: float = 0.2
     """Probability ratios below 1 - clip_low are clipped (for clip: where the advantage is
-    negative); cispo_cap has no lower bound."""
+    negative); cispo_cap has no lower bound. For dppo_* and ipo the bound of the change, for gmpo of
+    the log-ratio."""
     clip_high: float = 0.28
     """Probability ratios above 1 + clip_high are clipped (for clip: where the advantage is
-    positive); for cispo_cap the largest ratio itself."""
+    positive); for cispo_cap the largest ratio itself; dppo_*, ipo, gmpo as clip_low."""
     dual_clip: float | None = None
-    """Bound the loss of a negative advantage by this many times its size; above 1, None is off."""
+    """Bound the loss of a negative advantage by this many times its size; above 1, None is off. Of
+    dppo_* and ipo: weigh log p by the ratio up to this (verl: 20); None takes the ratio itself."""
+    gate_positive: float = 1.0
+    """Steepness of sapo's sigmoid where the advantage is positive."""
+    gate_negative: float = 1.05
+    """The same where it is negative."""
+    drift: float = 0.0
+    """Weight of (log ratio)², which holds the policy near the one the ratio is to (Kimi K2,
+    prime-rl; with reinforce and half its beta DRO)."""
+    top_entropy: float = 1.0
+    """Share of the rollout's tokens, those of highest entropy, that the policy term teaches (0.2:
+    Beyond the 80/20 rule); below 1 it takes a pass over the rollout of its own."""
+    covariance: Literal["none", "clip", "kl"] = "none"
+    """What is done to the few tokens whose advantage and log p deviate together, where entropy is
+    lost: clip silences some at random (Clip-Cov), kl holds the highest by |log ratio| (KL-Cov)."""
+    covariance_share: float = 2e-4
+    """How many those are, as a share of the rollout's tokens, at least one."""
+    covariance_low: float = 1.0
+    """clip draws from covariances above this."""
+    covariance_high: float = 5.0
+    """clip draws from covariances below this."""
+    covariance_weight: float = 1.0
+    """Weight of |log ratio| under kl."""
     reduction: ReductionName = "constant"
     """What tokens count: sequence_mean (GRPO: each sequence the same), token_mean (DAPO: each token
     the same), constant (Dr. GRPO: token sum over sequences x max_tokens), sequence_sum (token sum
@@ -74,8 +113,32 @@ class GRPO:
     off_policy_limit: float | None = None
     """Leave out sequences of negative advantage whose mean log(sampler / policy) per token exceeds
     this many nats (DeepSeek-V3.2); None leaves out none."""
+    geometric_limit: float | None = None
+    """Leave out sequences whose geometric mean of trainer / sampler probability is further than
+    this from 1 (SkyRL: 0.01); None leaves out none."""
+    k3_limit: float | None = None
+    """Leave out sequences whose mean k3 of trainer and sampler is above this (verl's seq_mean_k3);
+    None leaves out none."""
+    veto: float | None = None
+    """Leave out sequences with a token of trainer / sampler probability below this (verl: 1e-4);
+    None leaves out none."""
     entropy_bonus: float = 0.0
     """Weight of the policy's entropy, which is added to what is maximised."""
+    entropy_target: float | None = None
+    """Nats per token; the bonus then begins at entropy_bonus, grows by entropy_step after a rollout
+    with less entropy and falls after one with more, where it does not count (Skywork-OR1)."""
+    entropy_step: float = 0.005
+    """That step."""
+
+    @property
+    def corrects(self) -> bool:
+        """Whether tokens that another policy drew are weighed for it."""
+        return self.importance_cap is not None or self.ratio_to == "sampler"
+
+    @property
+    def masks_tokens(self) -> bool:
+        """Whether some tokens of a rollout are left out by what they are among all others."""
+        return self.top_entropy < 1 or self.covariance == "clip"
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that means nothing or that nothing would read."""
@@ -83,7 +146,10 @@ class GRPO:
         check_ranges(
             self, "--loss.", advantage_epsilon="[0,]", clip_low="[0,]", clip_high="[0,]",
             dual_clip="(1,]", beta="[0,]", importance_cap="(0,]", importance_floor="[0,]",
-            off_policy_limit="[0,]",
+            off_policy_limit="[0,]", geometric_limit="(0,]", k3_limit="(0,]", veto="(0,1)",
+            gate_positive="(0,]", gate_negative="(0,]", drift="[0,]", top_entropy="(0,1]",
+            covariance_share="(0,1]", covariance_weight="[0,]", entropy_target="[0,]",
+            entropy_step="(0,]",
         )  # fmt: skip
         number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
         _require(self, "entropy_bonus", number, "a finite number")
@@ -102,8 +168,17 @@ def _check_pairs(config: GRPO) -> None:
     """Settings that contradict each other: one of the two would silently do nothing, or explode."""
     floor, cap = config.importance_floor, config.importance_cap
     _require(config, "importance_floor", floor == 0 or floor < (cap or 0), "below importance_cap")
-    clips = config.dual_clip is None or config.objective == "clip"
-    _require(config, "dual_clip", clips, f"None with objective {config.objective}")
+    name = config.objective
+    clips = config.dual_clip is None or name in ("clip", *TRUST_REGIONS)
+    _require(config, "dual_clip", clips, f"None with objective {name}")
+    tokenwise = config.ratio == "token" or name in ("clip", "cispo", "cispo_cap")
+    _require(config, "ratio", tokenwise, f"token with objective {name}")
+    same = config.importance_cap is None or config.ratio_to == "old"
+    _require(config, "importance_cap", same, "None with ratio_to sampler, which corrects as well")
+    apart = config.advantage_of == "total" or not (config.beta > 0 and config.kl_as == "reward")
+    _require(config, "kl_as", apart, "loss or return with advantage_of each")
+    ordered = config.covariance_low < config.covariance_high
+    _require(config, "covariance_low", ordered, "below covariance_high")
     plain = config.kl_gradient == "plain" or config.kl_as == "loss"
     _require(
         config, "kl_gradient", plain, f"plain with kl_as {config.kl_as}, which has no gradient"

@@ -52,3 +52,29 @@ def on_policy_enough(
     """
     drift = segment_mean(sampler_logp - logp, batch)
     return (advantages >= 0) | (jax.lax.stop_gradient(drift) <= limit)
+
+
+def near_enough(
+    old_logp: jax.Array,
+    sampler_logp: jax.Array,
+    batch: Batch,
+    geometric: float | None = None,
+    k3: float | None = None,
+    veto: float | None = None,
+) -> jax.Array:
+    """bool[B, T], False in sequences whose sampler was too far from the trainer's policy.
+
+    With w = π_old / π_sampler of each token a sequence stays if |exp(mean log w) − 1| is at most
+    `geometric` (SkyRL's geometric mask), if the mean of w − 1 − log w is at most `k3` (verl's
+    seq_mean_k3), and if no w is below `veto` (verl's and SkyRL's worst token).
+    """
+    log_w = jax.lax.stop_gradient(old_logp - sampler_logp)
+    keep = jnp.ones(log_w.shape, bool)
+    if geometric is not None:
+        keep &= jnp.abs(jnp.expm1(bounded(segment_mean(log_w, batch)))) <= geometric
+    if k3 is not None:
+        d = bounded(log_w)
+        keep &= segment_mean(jnp.expm1(d) - d, batch) <= k3
+    if veto is not None:
+        keep &= segment_sum((log_w < jnp.log(veto)).astype(log_w.dtype), batch) == 0
+    return keep

@@ -1,7 +1,8 @@
 """Named GRPO settings, each number with its origin: a paper, a project's code, inferred, or ours.
 
 What a setting does not name is off in it. Projects are quoted at one commit each: huggingface/trl
-f2cd577, volcengine/verl b178a3c, sail-sg/understand-r1-zero dfca49d.
+f2cd577, volcengine/verl b178a3c, sail-sg/understand-r1-zero dfca49d, PrimeIntellect-ai/prime-rl
+559b447, areal-project/AReaL 4aef98d.
 """
 
 from __future__ import annotations
@@ -133,4 +134,53 @@ PRESETS: dict[str, GRPO] = {
     ),
     # MaxRL, as prime-rl documents it.
     "maxrl": replace(_PLAIN, advantage_std="mean"),
+    # DeepSeek-V3.2, arXiv 2512.02556. Left out: kept routing, which concerns experts alone, and the
+    # kept sampling mask, of no use here, where training samples from the whole vocabulary.
+    "v3.2": GRPO(
+        advantage_std="none",  # paper (section 3.1): r - mean
+        reduction="sequence_mean",  # paper (section 3.1): eq. 5 has 1/|o|
+        clip_low=0.2,  # ours: not given
+        clip_high=0.2,  # ours: as above
+        beta=1e-3,  # ours: not given
+        kl_estimator="k3",  # paper (section 3.1): eq. 7
+        kl_gradient="importance",  # paper (section 3.1): eq. 7
+        off_policy_limit=0.5,  # TRL: its paper index; paper: a δ, not given
+        importance_cap=None,  # paper: none
+    ),
+    # ScaleRL, arXiv 2510.13786. Left out: the mean over prompts of each prompt's token mean (here
+    # that over tokens), no-positive-resampling, interrupted thoughts and PipelineRL's staleness;
+    # groups of equal rewards are filtered by --rollout.max-rounds, and logits are float32 anyway.
+    "scale-rl": GRPO(
+        objective="cispo_cap",  # paper: CISPO, bounded above
+        clip_high=5.0,  # paper: the cap of its recipe
+        advantage_std="batch",  # paper: one std for the batch
+        advantage_epsilon=1e-6,  # ours: not given
+        reduction="token_mean",  # ours: as said above
+        beta=0.0,  # paper: no KL
+        importance_cap=None,  # inferred: the capped ratio is the only weight
+    ),
+    # prime-rl's default loss.
+    "prime-rl-loss": GRPO(
+        advantage_std="none",  # code: orchestrator/algo/grpo.py, r - mean
+        objective="dppo_tv",  # code: trainer/rl/loss.py:109-160
+        ratio_to="sampler",  # code: trainer against inference
+        clip_low=0.2,  # code: the mask's bounds
+        clip_high=0.2,  # code: as above
+        drift=1e-3,  # code: kl_tau
+        reduction="token_mean",  # code: over the global count of tokens
+        beta=0.0,  # code: none
+        importance_cap=None,  # code: the ratio itself is the weight
+    ),
+    # AReaL's decoupled PPO with the settings of its GRPO example on GSM8K.
+    "areal-loss": GRPO(
+        advantage_std="unbiased",  # code: reward_norm by group, std_unbiased
+        advantage_epsilon=1e-5,  # code: eps of both norms
+        advantage_whiten=True,  # code: adv_norm by batch
+        clip_low=0.4,  # code: eps_clip of the example; 0.2 by default
+        clip_high=0.4,  # code: as above
+        importance="token_mask",  # code: behave_imp_weight_mode
+        importance_cap=5.0,  # code: behave_imp_weight_cap
+        reduction="token_mean",  # code: over the tokens before masking
+        beta=0.0,  # code: kl_ctl of the example
+    ),
 }

@@ -244,3 +244,10 @@ PRESETS: dict[str, RLConfig] = {
         checkpoint=CheckpointConfig(every=15),
     ),
 }
+
+# Objectives of which no whole run is told: the loss is theirs, all else that of research.
+PRESETS |= {
+    name: replace(PRESETS["research"], loss=loss)
+    for name, loss in LOSSES.items()
+    if name not in PRESETS
+}

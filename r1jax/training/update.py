@@ -86,6 +86,16 @@ def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: 
     return jax.jit(lambda params, batch: score(params, batch).logp, out_shardings=where)
 
 
+@functools.lru_cache(maxsize=16)
+def token_entropy(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
+) -> PerToken:
+    """Jitted entropies f32[B, T] of what predicted each token of a batch, at `temperature`."""
+    score = make_score(c, mesh, compute, temperature)
+    where = meshes.replicated(mesh)
+    return jax.jit(lambda params, batch: score(params, batch).entropy, out_shardings=where)
+
+
 def trained_rows(c: ModelConfig, lora: LoraConfig | None) -> table.Rows:
     """Weight table of what is trained: LoRA's factors, or all of the model."""
     return lora_rows(c, lora) if lora else table.table(c)

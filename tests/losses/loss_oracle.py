@@ -25,7 +25,16 @@ CLIPS = [
     {"objective": "cispo"},
     {"objective": "cispo_cap", "clip_high": 1.2},
     {"objective": "cispo", "ratio": "sequence"},
-]
+    {"objective": "dppo_tv", "clip_low": 0.03, "clip_high": 0.05},
+    {"objective": "dppo_tv", "clip_low": 0.03, "clip_high": 0.05, "dual_clip": 1.3},
+    {"objective": "dppo_kl", "clip_low": 0.005, "clip_high": 0.01, "dual_clip": 20.0},
+    {"objective": "ipo", "clip_low": 0.05, "clip_high": 0.05, "ratio_to": "sampler",
+     "importance_cap": None, "drift": 0.1},
+    {"objective": "sapo", "gate_positive": 2.0, "gate_negative": 3.0},
+    {"objective": "gmpo", "clip_low": 0.1, "clip_high": 0.2},
+    {"objective": "vespo"},
+    {"objective": "reinforce", "drift": 0.2},
+]  # fmt: skip
 WEIGHTS = [
     {"importance_cap": None},
     {"importance_cap": 1.1},
@@ -33,6 +42,10 @@ WEIGHTS = [
     {"importance": "sequence_truncate", "importance_cap": 1.1, "importance_floor": 0.3},
     {"importance": "sequence_mask", "importance_cap": 3.0},
     {"off_policy_limit": 0.05},
+    {"geometric_limit": 0.2, "importance_cap": None},
+    {"k3_limit": 0.08, "veto": 0.5},
+    {"top_entropy": 0.5},
+    {"covariance": "kl", "covariance_weight": 0.3},
 ]
 KL = [
     {"beta": 0.1, "kl_estimator": "k1"},
@@ -45,6 +58,7 @@ KL = [
     {"beta": 0.1, "kl_gradient": "importance", "ratio": "sequence"},
     {"beta": 0.1, "kl_as": "reward"},
     {"entropy_bonus": 0.3},
+    {"entropy_target": 0.3},
 ]
 REDUCED = ["sequence_mean", "token_mean", "constant", "sequence_sum", "token_sum"]
 # Every value of every option, each reduction with each kind of ratio.
@@ -82,7 +96,10 @@ def make_rollout(n, seed):
             "sampler_logp": logp + noise[0] + noise[2],
         },
     )
-    return sequences, logp, rng.uniform(0, 3, logp.shape).astype(np.float32)
+    entropy = rng.uniform(0, 3, logp.shape).astype(np.float32)
+    marks = rng.integers(0, 2, (2, n, MAX_TOKENS)).astype(np.float32)
+    known = {"token_keep": marks[0], "token_pull": marks[1], "entropy_weight": rng.random(n)}
+    return sequences.with_columns(**known), logp, entropy
 
 
 def pack_scored(rollout, shape, order=None):
@@ -120,20 +137,28 @@ def oracle(config, rollout):
 def objective(config: GRPO, sequences: Sequences, logp, entropy, still):
     """The loss of an update, sequence by sequence."""
     lengths, columns, total = sequences.lengths, sequences.columns, 0.0
+    names = ("old_logp", "ref_logp", "sampler_logp", "token_keep", "token_pull")
     for i, n in enumerate(lengths):
-        new, frozen, old, ref, sampler, ent = (
+        new, frozen, old, ref, sampler, kept, pulled, ent = (
             np.asarray(a[i, :n], np.float64)
-            for a in (logp, still, *(columns[f"{name}_logp"] for name in ("old", "ref", "sampler")),
-                      entropy)
-        )  # fmt: skip
+            for a in (logp, still, *(columns[name] for name in names), entropy)
+        )
         a = float(columns["advantages"][i])
-        ratio, held = ratios(config, new, frozen, old)
-        losses = policy_term(config, a, ratio, held, new) * weights(config, old, sampler)
+        start = sampler if config.ratio_to == "sampler" else old
+        ratio, held = ratios(config, new, frozen, start)
+        losses = policy_term(config, a, ratio, held, new, frozen, start)
+        if config.covariance == "kl":
+            losses = losses + config.covariance_weight * pulled * abs(new - start)
+        losses = losses * weights(config, old, sampler) * near(config, old, sampler)
         if config.off_policy_limit is not None and a < 0:
             losses *= (sampler - frozen).mean() <= config.off_policy_limit
+        if config.top_entropy < 1:
+            losses = losses * kept
+        losses = losses + config.drift * (new - start) ** 2
         if config.kl_as == "loss":
             losses = losses + config.beta * kl(config, new, frozen, ref, ratio)
-        losses = losses - config.entropy_bonus * ent
+        adapts = config.entropy_target is not None
+        losses = losses - (columns["entropy_weight"][i] if adapts else config.entropy_bonus) * ent
         total += (
             losses.sum()
             * {
@@ -157,8 +182,26 @@ def ratios(config, new, frozen, old):
     return held * np.exp(new - frozen), held
 
 
-def policy_term(config, a, ratio, held, new):
+def policy_term(config, a, ratio, held, new, frozen, start):
     low, high = 1 - config.clip_low, 1 + config.clip_high
+    if config.objective in ("dppo_tv", "dppo_kl", "ipo"):
+        keep = inside_region(config, a, np.exp(frozen), np.exp(start))
+        if config.dual_clip is None:
+            return -ratio * a * keep
+        return -np.minimum(held, config.dual_clip) * a * new * keep
+    if config.objective == "sapo":
+        tau = config.gate_positive if a > 0 else config.gate_negative
+        return -a * 4 / tau / (1 + np.exp(-tau * (ratio - 1)))
+    if config.objective == "gmpo":
+        ell, s = new - start, np.sign(a)
+        held = s * np.minimum(s * ell, s * np.clip(ell, -config.clip_low, config.clip_high))
+        return np.full(len(new), -a * np.exp(held.mean()))
+    if config.objective == "vespo":
+        k, rate = (2, 3) if a >= 0 else (3, 2)
+        w = np.prod(held)
+        return -np.exp(rate) * w**k * np.exp(-rate * w) * a * new
+    if config.objective == "reinforce":
+        return -a * new
     if config.objective == "cispo":
         return -np.clip(held, low, high) * a * new
     if config.objective == "cispo_cap":
@@ -167,6 +210,27 @@ def policy_term(config, a, ratio, held, new):
     if config.dual_clip is not None and a < 0:
         gain = np.maximum(gain, config.dual_clip * a)
     return -gain
+
+
+def inside_region(config, a, p, q):
+    """Whether a token of probability p, held to q, still teaches."""
+    low, high = config.clip_low, config.clip_high
+    if config.objective == "ipo":
+        return (p - q <= high) & (p - q >= -low)
+    if config.objective == "dppo_tv":
+        return p - q <= high if a > 0 else p - q >= -low
+    kl = q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))
+    return (kl <= high) | (p <= q) if a > 0 else (kl <= low) | (p >= q)
+
+
+def near(config, old, sampler):
+    """Whether the sampler of a sequence was near enough."""
+    w = np.exp(old - sampler)
+    far = config.geometric_limit is not None
+    far = far and abs(np.prod(w) ** (1 / len(w)) - 1) > config.geometric_limit
+    if config.k3_limit is not None:
+        far = far or np.mean(w - 1 - np.log(w)) > config.k3_limit
+    return not (far or (config.veto is not None and w.min() < config.veto))
 
 
 def weights(config, old, sampler):

@@ -143,6 +143,38 @@ def maxrl():
     return sum(ppo(rho, a, 0.2, 0.2).sum() for rho, a in pairs) / TOKENS
 
 
+def v32():
+    """ρ · k3, all sequences near enough to their sampler."""
+    drift = [-np.log(rho * tis).mean() for rho, tis in zip(RHO, TIS, strict=True)]
+    terms = zip(RHO, centred(), REF, drift, strict=True)
+    return np.mean([
+        ((a >= 0 or d <= 0.5) * ppo(rho, a, 0.2, 0.2) + 1e-3 * rho * k3(q)).mean()
+        for rho, a, q, d in terms
+    ])  # fmt: skip
+
+
+def scale_rl():
+    given = centred() / (REWARDS.std(ddof=1) + 1e-6)
+    terms = zip(RHO, given, LOGP, strict=True)
+    return sum((-np.minimum(rho, 5) * a * logp).sum() for rho, a, logp in terms) / TOKENS
+
+
+def prime_rl():
+    total = 0.0
+    for rho, a, tis, logp in zip(RHO, centred(), TIS, LOGP, strict=True):
+        ratio = rho * tis  # π / μ
+        moved = np.exp(logp) * (1 - 1 / ratio)  # π − μ
+        keep = moved <= 0.2 if a > 0 else moved >= -0.2
+        total += (-a * keep * ratio + 1e-3 * np.log(ratio) ** 2).sum()
+    return total / TOKENS
+
+
+def areal():
+    given = whitened([np.full(n, a) for n, a in zip(LENGTHS, standardised(1, 1e-5), strict=True)])
+    terms = zip(RHO, given, TIS, strict=True)
+    return sum((ppo(rho, a, 0.4, 0.4) * tis * (tis <= 5)).sum() for rho, a, tis in terms) / TOKENS
+
+
 DIALECTS = {
     "research": (research, 0.162625),
     "demo": (research, 0.162625),
@@ -158,6 +190,10 @@ DIALECTS = {
     "reinforce++": (reinforce_pp, 0.149027),
     "reinforce++-baseline": (reinforce_pp_baseline, 0.104182),
     "maxrl": (maxrl, 0.480882),
+    "v3.2": (v32, 0.057032),
+    "scale-rl": (scale_rl, -0.790431),
+    "prime-rl-loss": (prime_rl, 0.209691),
+    "areal-loss": (areal, 0.074489),
 }
 
 

@@ -39,6 +39,12 @@ SPLIT = {
     "train.updates_per_rollout": 4,
     "train.reference_every": 3,
     "loss.beta": 0.1,
+    "loss.top_entropy": 0.5,
+    "loss.covariance": "clip",
+    "loss.covariance_low": -9.0,
+    "loss.covariance_share": 0.1,
+    "loss.entropy_target": 9.0,
+    "loss.entropy_step": 0.01,
     "eval.every": 2,
 }
 HALF = {"rollout.dtype": "float16", "train.dtype": "float16"}

@@ -185,7 +185,7 @@ class RLSettings(TrainingSettings):
                 f"--rollout.max-rounds {self.rollout.max_rounds}: dynamic sampling looks at the "
                 "raw accuracy; give --reward.accuracy a weight, or use 1"
             )
-        uncorrected = self.loss.importance_cap is None and not self.user_loss
+        uncorrected = not (self.loss.corrects or self.user_loss)
         if self.rollout.weights != "same" and uncorrected:
             raise UserError(
                 f"--rollout.weights {self.rollout.weights}: samples from another policy than the "

@@ -13,13 +13,14 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from r1jax.advantages import rollout_advantages, without_truncated
+from r1jax.advantages import without_truncated
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.run.signals import boundary
 from r1jax.training.batches import over_completions
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.credit import compared, with_entropy_weight
 from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import JudgedBatch, Judging
@@ -98,16 +99,15 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         for name, params in scorers(parts, loop).items():
             logp = over_completions(parts.logp, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
-    # Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
-    # tokens have their own.
-    advantages = rollout_advantages(
-        config.loss, drawn.judgement.total, drawn.groups, sequences.lengths,
-        sequences.columns.get("old_logp"), sequences.columns.get("ref_logp"),
-        drawn.judgement.token_rewards,
-    )  # fmt: skip
+        entropy = None  # f32[N, C], only where tokens are chosen by it
+        if config.loss.top_entropy < 1:
+            params = parts.model(loop.state.params)
+            entropy = over_completions(parts.entropy, params, sequences, config.train, parts.mesh)
+    sequences = compared(parts, loop, drawn, sequences, entropy)
+    if config.loss.entropy_target is not None:
+        sequences, metrics["policy/entropy_weight"] = with_entropy_weight(parts, loop, sequences)
     # Dealt at random: by problems, an update would see few of them. A resume deals the same.
     order = np.random.default_rng([config.seed, loop.rollout]).permutation(len(drawn.groups))
-    sequences = sequences.with_columns(advantages=advantages)
     return Scored(sequences, order, drawn.truncated, metrics)
 
 

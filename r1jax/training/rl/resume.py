@@ -23,6 +23,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "unjudged": loop.unjudged,
         "scores": loop.scores,
         "history": loop.history,
+        "entropy_weight": loop.entropy_weight,
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
     return Saved(loop.state, loop.reference, pending, meta)
@@ -45,6 +46,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
     loop.unjudged = restored.meta.get("unjudged", False)
     loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
+    loop.entropy_weight = restored.meta.get("entropy_weight")
     loop.carried = carry.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
@@ -66,4 +68,5 @@ def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
         reference = restored.reference or copy(restored.state.params)
     loop = Loop(restored.state, reference, source.rollout, source.meta["taken"])
     loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
+    loop.entropy_weight = source.meta.get("entropy_weight")
     return loop

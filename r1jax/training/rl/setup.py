@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
 from r1jax.data.problems.room import PromptRoom
+from r1jax.errors import UserError
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh
@@ -33,6 +34,7 @@ from r1jax.training.update import (
     Functions,
     join,
     make_functions,
+    token_entropy,
     token_logp,
     trained_rows,
 )
@@ -62,6 +64,7 @@ class Parts:
     optimizer: optax.GradientTransformation
     functions: Functions
     logp: PerToken
+    entropy: PerToken
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
@@ -105,7 +108,8 @@ class Parts:
         """
         loss = self.config.loss
         in_reward = loss.beta > 0 and loss.kl_as != "loss"
-        return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or in_reward
+        on_host = in_reward or loss.covariance != "none"
+        return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or on_host
 
     @property
     def needs_reference(self) -> bool:
@@ -147,6 +151,11 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     terms = make_terms(reward, r.max_tokens, config.seed, config.sandbox, policy.template.chat)
     for term in terms:
         lifted(term.reward).check(known)
+        if term.reward.per_token and config.loss.advantage_baseline == "second":
+            raise UserError(
+                f"--loss.advantage-baseline second: compares whole completions, and the reward "
+                f"{term.name} judges tokens; use group"
+            )
     return Parts(
         config=config,
         mesh=mesh,
@@ -161,6 +170,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
             policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
         ),
         logp=token_logp(policy.config, mesh, config.train, r.temperature),
+        entropy=token_entropy(policy.config, mesh, config.train, r.temperature),
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),

@@ -52,6 +52,7 @@ class Loop:
     warned: bool = False  # that sampler and trainer disagree: said once
     scores: list[float] = field(default_factory=list)  # held-out pass@1, evaluation by evaluation
     history: list[Signs] = field(default_factory=list)  # of rollouts: how the policy is
+    entropy_weight: float | None = None  # of the bonus that adapts, once a rollout was drawn
 
     @property
     def update(self) -> int:
@@ -70,11 +71,11 @@ class Loop:
     @contextmanager
     def given_back(self) -> Iterator[None]:
         """What a rollout took is as it was where the run is stopped before it was whole."""
-        before = self.taken, self.carried
+        before = self.taken, self.carried, self.entropy_weight
         try:
             yield
         except Stopped:
-            self.taken, self.carried = before
+            self.taken, self.carried, self.entropy_weight = before
             raise
 
     def learnt(

@@ -1,0 +1,42 @@
+"""What is found over all of a rollout before its updates: who did well, and which tokens count."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from r1jax.advantages import entropy_weight, rollout_advantages, token_marks
+from r1jax.data.packing import Sequences
+from r1jax.training.rl.judging import Judged
+from r1jax.training.rl.setup import Parts
+from r1jax.training.rl.state import Loop
+
+
+def compared(
+    parts: Parts, loop: Loop, drawn: Judged, sequences: Sequences, entropy: np.ndarray | None
+) -> Sequences:
+    """The sequences with what is found over all of a rollout: advantages, and tokens marked.
+
+    Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
+    tokens have their own.
+    """
+    config, judgement, columns = parts.config, drawn.judgement, sequences.columns
+    wholes = [t for t in parts.terms if not t.reward.per_token]
+    advantages = rollout_advantages(
+        config.loss, judgement.total, drawn.groups, sequences.lengths,
+        columns.get("old_logp"), columns.get("ref_logp"), judgement.token_rewards,
+        [(t.weight, judgement.parts[t.name]) for t in wholes],
+    )  # fmt: skip
+    seed = (config.seed, loop.rollout, 1)  # 1: not that of the deal
+    known = (sequences.lengths, advantages, columns.get("old_logp"), entropy)
+    marks = token_marks(config.loss, *known, seed)
+    return sequences.with_columns(advantages=advantages, **marks)
+
+
+def with_entropy_weight(parts: Parts, loop: Loop, sequences: Sequences) -> tuple[Sequences, float]:
+    """The sequences with the weight of this rollout's entropy bonus, by the rollout before."""
+    config = parts.config.loss
+    before = config.entropy_bonus if loop.entropy_weight is None else loop.entropy_weight
+    entropy = loop.history[-1].get("entropy") if loop.history else None
+    loop.entropy_weight, counts = entropy_weight(config, before, entropy)
+    column = np.full(len(sequences.lengths), counts, np.float32)
+    return sequences.with_columns(entropy_weight=column), counts
