@@ -80,8 +80,8 @@ def gradient(model, config, rewards, on_policy=True):
     ],
 )
 def test_turning_every_coin_turns_the_gradient(name, model):
-    """In float32, before the optimizer, with the terms off that no reward enters (KL, entropy)."""
-    config = replace(LOSSES[name], beta=0.0, entropy_bonus=0.0)
+    """In float32, before the optimizer, without the terms that no reward enters (KL, entropy)."""
+    config = replace(LOSSES[name], beta=0.0, entropy_bonus=0.0, drift=0.0)
     for on_policy in (True, False):
         heads = gradient(model, config, coins(), on_policy)
         tails = gradient(model, config, 1 - coins(), on_policy)
