@@ -27,7 +27,7 @@ from r1jax.run.flags import TrustConfig
 from r1jax.run.quiet import quiet_writers
 from r1jax.types import Params, TrainState
 
-ARRAYS = ("state", "reference", "pending")
+ARRAYS = ("state", "reference", "pending", "critic")
 UNJUDGED = -1e9  # stands for the score of a checkpoint without evaluation: below every real one
 
 
@@ -60,6 +60,7 @@ class Saved:
     reference: Params | None
     pending: dict[str, Any]
     meta: dict[str, Any]
+    critic: TrainState | None = None
 
 
 class Checkpoints:
@@ -135,6 +136,8 @@ class Checkpoints:
             items["reference"] = ocp.args.StandardSave(saved.reference)
         if saved.pending:
             items["pending"] = ocp.args.StandardSave(saved.pending)
+        if saved.critic is not None:
+            items["critic"] = ocp.args.StandardSave(dict(vars(saved.critic)))
         metrics = {"score": UNJUDGED if score is None else float(score)}
         with self._told(step):
             digests.mark(Path(self._manager.directory), step)
@@ -144,7 +147,13 @@ class Checkpoints:
             self._manager.save(step, args=args, metrics=metrics, force=True)
         self._sealing = self._sealer.submit(self._seal, step), step
 
-    def restore(self, step: int, like: TrainState, expected: Mapping[str, Any]) -> Saved:
+    def restore(
+        self,
+        step: int,
+        like: TrainState,
+        expected: Mapping[str, Any],
+        critic: TrainState | None = None,
+    ) -> Saved:
         """The checkpoint of update `step`, laid out over the mesh of `like`'s arrays.
 
         Raises UserError, showing the difference, when its model or tokenizer is not `expected`.
@@ -158,13 +167,15 @@ class Checkpoints:
         targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
         if items.get("reference") is not None:
             targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
+        if critic is not None:
+            targets["critic"] = ocp.args.StandardRestore(_abstract(dict(vars(critic))))
         if items.get("pending") is not None:  # its tree is one of shapes and types
             host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
             targets["pending"] = ocp.args.StandardRestore(host)
         with told(f"{where / str(step)}: cannot be read"):
             got = self._manager.restore(step, args=ocp.args.Composite(**targets))
         pending = jax.tree.map(np.asarray, got.get("pending") or {})
-        return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta)
+        return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta, _critic(got))
 
     def wait(self) -> None:
         """Blocks until all that was saved is on disk with its digests; UserError if it is not."""
@@ -257,7 +268,11 @@ def restore_params(
 
 
 def restore_saved(
-    directory: str | Path, step: int, like: TrainState, expected: Mapping[str, Any]
+    directory: str | Path,
+    step: int,
+    like: TrainState,
+    expected: Mapping[str, Any],
+    critic: TrainState | None = None,
 ) -> Saved:
     """As `Checkpoints.restore` of another run's checkpoint, which is only read; `pending` is left.
 
@@ -269,8 +284,14 @@ def restore_saved(
     items: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
     if (folder / "reference").exists():
         items["reference"] = ocp.args.StandardRestore(_abstract(like.params))
+    if critic is not None and (folder / "critic").exists():
+        items["critic"] = ocp.args.StandardRestore(_abstract(dict(vars(critic))))
     got = _restored(directory, step, **items)
-    return Saved(TrainState(**got["state"]), got.get("reference"), {}, {})
+    return Saved(TrainState(**got["state"]), got.get("reference"), {}, {}, _critic(got))
+
+
+def _critic(got: Any) -> TrainState | None:
+    return TrainState(**got["critic"]) if got.get("critic") is not None else None
 
 
 def _restored(directory: str | Path, step: int, **items: Any) -> Any:

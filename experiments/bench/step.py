@@ -24,6 +24,7 @@ from r1jax.stages.opening import opened
 from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
+from r1jax.training.rl.resume import new_critic
 from r1jax.training.rl.setup import Parts, build, copy, initial_state
 from r1jax.training.update import init_state
 from r1jax.training.weights import drawn
@@ -113,7 +114,8 @@ def _started(parts: Parts) -> tuple[Parts, Loop]:
         state = initial_state(parts)
     else:
         state = init_state(parts.optimizer, drawn(c, mesh, seed), mesh)
-    return parts, Loop(state, copy(state.params) if parts.needs_reference else None)
+    reference = copy(state.params) if parts.needs_reference else None
+    return parts, Loop(state, reference, new_critic(parts, state))
 
 
 def step(parts: Parts, loop: Loop, files: Files) -> MeasuredStep:

@@ -1,13 +1,17 @@
 """From rewards to advantages, on the host: groups, returns, selection."""
 
+from r1jax.advantages.gae import critic_advantages, explained_variance, gae
 from r1jax.advantages.group import group_advantages, zero_std_frac
 from r1jax.advantages.marks import entropy_weight, token_marks
 from r1jax.advantages.returns import rollout_advantages, token_returns, whiten
 from r1jax.advantages.selection import first_groups, mixed_groups, without_truncated
 
 __all__ = [
+    "critic_advantages",
     "entropy_weight",
+    "explained_variance",
     "first_groups",
+    "gae",
     "group_advantages",
     "mixed_groups",
     "rollout_advantages",

@@ -44,7 +44,7 @@ def rollout_advantages(
     """
     rewards = np.asarray(rewards, np.float64)
     in_reward = config.beta > 0 and config.kl_as != "loss"
-    penalty = config.beta * _kl(config, lengths, old_logp, ref_logp) if in_reward else 0.0
+    penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp) if in_reward else 0.0
     if in_reward and config.kl_as == "reward":
         rewards = rewards - penalty.sum(axis=1)
     compared = functools.partial(
@@ -64,7 +64,7 @@ def rollout_advantages(
     if token_rewards is not None:
         width = np.max(lengths, initial=0)  # C of the longest completion; what lies beyond is NaN
         earned = np.asarray(token_rewards, np.float64)[:, :width]
-        earned = np.where(_inside(lengths, width), earned, np.nan)
+        earned = np.where(inside(lengths, width), earned, np.nan)
         owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
         per_token = compared(earned.ravel(), owner).reshape(earned.shape)
         judged |= ~np.isnan(earned).all(axis=1)
@@ -85,10 +85,10 @@ def token_returns(outcome: np.ndarray, per_token: np.ndarray, lengths: np.ndarra
     `outcome` f[N] is what the completion earns at its last token, `per_token` f[N, C] what each
     token earns by itself; nothing is discounted. 0 beyond each completion's end.
     """
-    inside = _inside(lengths, per_token.shape[1])
-    earned = np.where(inside, per_token, 0.0).astype(np.float64)
+    own = inside(lengths, per_token.shape[1])
+    earned = np.where(own, per_token, 0.0).astype(np.float64)
     to_come = np.cumsum(earned[:, ::-1], axis=1)[:, ::-1]
-    return np.where(inside, np.asarray(outcome, np.float64)[:, None] + to_come, 0.0)
+    return np.where(own, np.asarray(outcome, np.float64)[:, None] + to_come, 0.0)
 
 
 def whiten(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def whiten(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
       float64 in the shape of `values`; zeros where there are fewer than two tokens in all.
     """
     lengths = np.asarray(lengths)
-    weights = lengths if values.ndim == 1 else _inside(lengths, values.shape[1])
+    weights = lengths if values.ndim == 1 else inside(lengths, values.shape[1])
     weights = weights.astype(np.float64)
     total = weights.sum()
     if total < 2:
@@ -113,7 +113,7 @@ def whiten(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where(weights > 0, (values - mean) / np.sqrt(variance + 1e-8), 0.0)
 
 
-def _kl(
+def kl_penalty(
     config: GRPO, lengths: np.ndarray, old_logp: np.ndarray | None, ref_logp: np.ndarray | None
 ) -> np.ndarray:
     """f64[N, C], the estimate at each token of the completion, 0 beyond."""
@@ -121,9 +121,9 @@ def _kl(
         raise ValueError(f"kl_as {config.kl_as} needs old_logp and ref_logp of the rollout")
     logps = (np.asarray(values, np.float64) for values in (old_logp, ref_logp))
     estimate = ESTIMATORS[config.kl_estimator](*logps)
-    return np.where(_inside(lengths, old_logp.shape[1]), estimate, 0.0)
+    return np.where(inside(lengths, old_logp.shape[1]), estimate, 0.0)
 
 
-def _inside(lengths: np.ndarray, width: int) -> np.ndarray:
+def inside(lengths: np.ndarray, width: int) -> np.ndarray:
     """bool[N, width], True at the tokens of each completion."""
     return np.arange(width) < np.asarray(lengths)[:, None]

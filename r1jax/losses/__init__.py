@@ -21,10 +21,12 @@ from r1jax.losses.reduce import (
 )
 from r1jax.losses.reference import follow
 from r1jax.losses.segments import segment_length, segment_mean, segment_sum
+from r1jax.losses.value import CriticConfig, value_loss
 
 __all__ = [
     "ESTIMATORS",
     "GRPO",
+    "CriticConfig",
     "DPOConfig",
     "PairwiseConfig",
     "dpo",
@@ -57,4 +59,5 @@ __all__ = [
     "surrogate",
     "token_mean",
     "token_sum",
+    "value_loss",
 ]

@@ -80,6 +80,11 @@ CURVES = (
         "nats per token", {"policy/kl_ref": "KL"},
     ),
     Curves(
+        "critic", "Critic",
+        "Share of the returns’ variance that the critic explains; below 0 their mean does better.",
+        "share of variance", {"critic/explained_variance": "explained variance"},
+    ),
+    Curves(
         "loss", "Loss", "A policy gradient’s loss hovers near zero and is no measure of progress.",
         "loss", {"loss": "loss"},
     ),

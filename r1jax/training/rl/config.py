@@ -10,7 +10,7 @@ from typing import Literal
 from r1jax.data.config import DataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
-from r1jax.losses import GRPO
+from r1jax.losses import GRPO, CriticConfig
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.models.hub.gguf.write import Kind
 from r1jax.problem import Problem
@@ -159,6 +159,8 @@ class RLSettings(TrainingSettings):
     """Judging completions."""
     loss: GRPO = field(default_factory=GRPO)
     """The objective."""
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    """The value model of PPO."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The update."""
     eval: EvalSchedule = field(default_factory=EvalSchedule)
@@ -175,10 +177,11 @@ class RLSettings(TrainingSettings):
                 f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
                 f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
             )
-        if self.rollout.group == 1 and self.loss.advantage_baseline != "none":
+        self._check_critic()
+        if self.rollout.group == 1 and self.loss.advantage_baseline not in ("none", "critic"):
             raise UserError(
                 "--rollout.group 1: a completion alone has nothing to be better than, so that "
-                "nothing is learnt; use 2 or more, or --loss.advantage-baseline none"
+                "nothing is learnt; use 2 or more, or --loss.advantage-baseline none or critic"
             )
         if self.rollout.max_rounds > 1 and not self.reward.accuracy:
             raise UserError(
@@ -204,6 +207,20 @@ class RLSettings(TrainingSettings):
                 f"--until-plateau {self.until_plateau}: needs evaluations on the way; set "
                 "--eval.every (20)"
             )
+
+    def _check_critic(self) -> None:
+        """Raises UserError where a critic would do nothing, or cannot be had."""
+        wanted, update = self.loss.advantage_baseline == "critic", self.train.updates_per_rollout
+        if self.critic != CriticConfig() and not wanted:
+            raise UserError("--critic: is read with --loss.advantage-baseline critic alone")
+        if wanted and self.lora.on and self.critic.tower == "separate":
+            raise UserError(
+                "--critic.tower separate: trains all weights of a second model, and --lora.rank "
+                "asks for low rank; use --critic.tower shared"
+            )
+        size = self.rollout.prompts * self.rollout.group // update
+        if wanted and size < self.critic.parts:
+            raise UserError(f"--critic.parts {self.critic.parts}: an update has {size} completions")
 
     @property
     def plan(self) -> str:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from r1jax.advantages import entropy_weight, rollout_advantages, token_marks
+from r1jax.advantages import (
+    critic_advantages,
+    entropy_weight,
+    explained_variance,
+    rollout_advantages,
+    token_marks,
+)
 from r1jax.data.packing import Sequences
 from r1jax.training.rl.judging import Judged
 from r1jax.training.rl.setup import Parts
@@ -13,23 +19,32 @@ from r1jax.training.rl.state import Loop
 
 def compared(
     parts: Parts, loop: Loop, drawn: Judged, sequences: Sequences, entropy: np.ndarray | None
-) -> Sequences:
+) -> tuple[Sequences, dict[str, float]]:
     """The sequences with what is found over all of a rollout: advantages, and tokens marked.
 
     Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
-    tokens have their own.
+    tokens have their own. Beside them what is to be said of the critic, where there is one.
     """
     config, judgement, columns = parts.config, drawn.judgement, sequences.columns
-    wholes = [t for t in parts.terms if not t.reward.per_token]
-    advantages = rollout_advantages(
-        config.loss, judgement.total, drawn.groups, sequences.lengths,
-        columns.get("old_logp"), columns.get("ref_logp"), judgement.token_rewards,
-        [(t.weight, judgement.parts[t.name]) for t in wholes],
-    )  # fmt: skip
+    logps = columns.get("old_logp"), columns.get("ref_logp")
+    earned, metrics = judgement.token_rewards, {}
+    if parts.critic:
+        values = columns["values"]
+        advantages, returns = critic_advantages(
+            config.loss, config.critic, judgement.total, sequences.lengths, values, *logps, earned
+        )
+        sequences = sequences.with_columns(returns=returns)
+        explained = explained_variance(values, returns, sequences.lengths)
+        metrics = {"critic/explained_variance": explained} if np.isfinite(explained) else {}
+        metrics["critic/value_mean"] = float(values.sum() / sequences.lengths.sum())
+    else:
+        wholes = [t for t in parts.terms if not t.reward.per_token]
+        terms = [(t.weight, judgement.parts[t.name]) for t in wholes]
+        known = (config.loss, judgement.total, drawn.groups, sequences.lengths)
+        advantages = rollout_advantages(*known, *logps, earned, terms)
     seed = (config.seed, loop.rollout, 1)  # 1: not that of the deal
-    known = (sequences.lengths, advantages, columns.get("old_logp"), entropy)
-    marks = token_marks(config.loss, *known, seed)
-    return sequences.with_columns(advantages=advantages, **marks)
+    marks = token_marks(config.loss, sequences.lengths, advantages, logps[0], entropy, seed)
+    return sequences.with_columns(advantages=advantages, **marks), metrics
 
 
 def with_entropy_weight(parts: Parts, loop: Loop, sequences: Sequences) -> tuple[Sequences, float]:

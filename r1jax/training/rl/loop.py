@@ -56,7 +56,8 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
             metrics, batches = learn(parts, loop)
             record(parts, loop, files, metrics)
             files.profiler.after(loop.update)
-            if int(loop.state.skipped) >= config.train.max_skipped:
+            skipped = max(int(s.skipped) for s in (loop.state, loop.critic) if s is not None)
+            if skipped >= config.train.max_skipped:
                 advice = "lower --optimizer.lr or check --user-loss"
                 files.stop(loop.update, config.train.max_skipped, batches, advice)
             conclude(parts, loop, files)
@@ -99,11 +100,18 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         for name, params in scorers(parts, loop).items():
             logp = over_completions(parts.logp, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
+        if parts.critic:
+            scorer = parts.critic.scorer(loop.critic.params, parts.model(loop.state.params))
+            found = over_completions(
+                parts.critic.values, scorer, sequences, config.train, parts.mesh
+            )
+            sequences = sequences.with_columns(values=found)
         entropy = None  # f32[N, C], only where tokens are chosen by it
         if config.loss.top_entropy < 1:
             params = parts.model(loop.state.params)
             entropy = over_completions(parts.entropy, params, sequences, config.train, parts.mesh)
-    sequences = compared(parts, loop, drawn, sequences, entropy)
+    sequences, of_critic = compared(parts, loop, drawn, sequences, entropy)
+    metrics |= of_critic
     if config.loss.entropy_target is not None:
         sequences, metrics["policy/entropy_weight"] = with_entropy_weight(parts, loop, sequences)
     # Dealt at random: by problems, an update would see few of them. A resume deals the same.
@@ -188,9 +196,15 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     r, how = parts.config.rollout, parts.config.loss.truncated
     sequences, totals = in_the_loss(loop.scored, chosen, how, r.max_tokens)
     with loop.clock("update"):
+        of_critic = learn_values(parts, loop, chosen) if parts.critic else {}
         # Denominators are of the whole update: gradients of micro-batches simply add up.
         batches = pack(sequences, *t.shape, totals)
-        loop.state, metrics = update(parts.functions, loop.state, batches, parts.mesh, parts.base)
+        if parts.critic and loop.update < parts.config.critic.warmup:  # counted, not made
+            loop.state, metrics = loop.state.replace(update=loop.state.update + 1), {}
+        else:
+            made = parts.functions, loop.state, batches, parts.mesh, parts.base
+            loop.state, metrics = update(*made)
+        metrics |= of_critic
     metrics |= loop.learnt(sequences, parts.policy.config, parts.lora)
     if loop.done == 0:  # what the rollout says of itself stands in its first row
         metrics = loop.scored.metrics | metrics
@@ -198,6 +212,18 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     if parts.needs_reference and every and loop.update % every == 0:
         loop.reference = parts.follow(loop.reference, loop.state.params)
     return metrics, batches
+
+
+def learn_values(parts: Parts, loop: Loop, chosen: np.ndarray) -> dict[str, float]:
+    """The critic's steps on the completions of an update, before the policy's own."""
+    config, pieces = parts.config, []
+    for piece in np.array_split(chosen, config.critic.parts):
+        how, limit = config.loss.truncated, config.rollout.max_tokens
+        sequences, totals = in_the_loss(loop.scored, piece, how, limit)
+        pieces.append(pack(sequences, *config.train.shape, totals))
+    policy = parts.model(loop.state.params)
+    loop.critic, metrics = parts.critic.learn(loop.critic, pieces, policy)
+    return metrics
 
 
 def in_the_loss(

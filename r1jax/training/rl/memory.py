@@ -12,7 +12,7 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.mesh import row_devices, samples_whole
-from r1jax.models import kinds, table
+from r1jax.models import kinds, scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import token_bytes
 from r1jax.models.decoding.quantized import WeightFormat
@@ -63,6 +63,7 @@ def plan(parts: Parts) -> dict[str, int]:
         params, total, abstract_batch(parts.config.train, mesh, parts.functions.columns()), base
     ).compile()
     used = program.memory_analysis()
+    critic, critic_gradients, critic_update = critic_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize
     shards = row_devices(mesh)
     rows = {
@@ -71,18 +72,34 @@ def plan(parts: Parts) -> dict[str, int]:
         "optimizer": nbytes(state.opt_state),
         "reference": held if parts.needs_reference else 0,
         "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
-        "gradients": held,
-        "update": int(used.temp_size_in_bytes),
+        "critic": critic,
+        "gradients": max(held, critic_gradients),
+        "update": max(int(used.temp_size_in_bytes), critic_update),
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
-    kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
+    kept = ("weights", "frozen base", "optimizer", "reference", "critic", "reward models")
     always = sum(rows[name] for name in kept)
     learning = always + rows["gradients"] + rows["update"]
     # Evaluation never runs on 8-bit weights.
     sampling = decoding_weights(c, whole, width, "same") + rows["cache"] + rows["rollout logits"]
     return rows | {"peak": max(learning, always + sampling)}
+
+
+def critic_bytes(parts: Parts) -> tuple[int, int, int]:
+    """Bytes per device of a critic's state, its gradients and its update; zeros without one."""
+    if parts.critic is None:
+        return 0, 0, 0
+    critic, mesh = parts.critic, parts.mesh
+    state, functions = critic.abstract(), critic.functions
+    total = jax.eval_shape(functions.start, scale_of(state.opt_state))
+    batch = abstract_batch(parts.config.train, mesh, functions.columns())
+    trunk = table.abstract(parts.policy.config, mesh)
+    frozen = scalar.body(trunk) if critic.shared else None
+    used = functions.accumulate.lower(state.params, total, batch, frozen).compile()
+    temporary = int(used.memory_analysis().temp_size_in_bytes)
+    return nbytes(state.params) + nbytes(state.opt_state), nbytes(state.params), temporary
 
 
 def capacity() -> int:

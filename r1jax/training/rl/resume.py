@@ -8,6 +8,7 @@ from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.continued import SourceCheckpoint
 from r1jax.training.rl.setup import Parts, copy, initial_state
 from r1jax.training.rl.state import Files, Loop
+from r1jax.types import TrainState
 
 
 def saved(parts: Parts, loop: Loop) -> Saved:
@@ -26,7 +27,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "entropy_weight": loop.entropy_weight,
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
-    return Saved(loop.state, loop.reference, pending, meta)
+    return Saved(loop.state, loop.reference, pending, meta, loop.critic)
 
 
 def begin(parts: Parts, files: Files) -> Loop:
@@ -37,11 +38,14 @@ def begin(parts: Parts, files: Files) -> Loop:
         if parts.source:
             return going_on(parts, parts.source)
         state = initial_state(parts)
-        return Loop(state, copy(state.params) if parts.needs_reference else None)
-    restored = files.checkpoints.restore(step, initial_state(parts, fresh=False), parts.identity)
+        reference = copy(state.params) if parts.needs_reference else None
+        return Loop(state, reference, new_critic(parts, state))
+    critic = parts.critic and parts.critic.abstract()
+    like = initial_state(parts, fresh=False)
+    restored = files.checkpoints.restore(step, like, parts.identity, critic)
     pending = restored.pending.get("scored")
     scored = Scored.from_arrays(pending, restored.meta["rollout_metrics"]) if pending else None
-    loop = Loop(restored.state, restored.reference, restored.meta["rollout"],
+    loop = Loop(restored.state, restored.reference, restored.critic, restored.meta["rollout"],
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
     loop.unjudged = restored.meta.get("unjudged", False)
@@ -56,17 +60,25 @@ def begin(parts: Parts, files: Files) -> Loop:
     return loop
 
 
+def new_critic(parts: Parts, state: TrainState) -> TrainState | None:
+    """A critic that has learnt nothing, where the run has one."""
+    if parts.critic is None:
+        return None
+    return parts.critic.fresh(parts.model(state.params), parts.config.seed)
+
+
 def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
     """The state of another run's checkpoint; its samples are left, as flags may be others now.
 
-    A reference that it does not have is the policy as it stands.
+    A reference that it does not have is the policy as it stands, and so is a critic.
     """
-    like = initial_state(parts, fresh=False)
-    restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity)
+    like, critic = initial_state(parts, fresh=False), parts.critic and parts.critic.abstract()
+    restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity, critic)
     reference = None
     if parts.needs_reference:
         reference = restored.reference or copy(restored.state.params)
-    loop = Loop(restored.state, reference, source.rollout, source.meta["taken"])
+    critic = restored.critic or new_critic(parts, restored.state)
+    loop = Loop(restored.state, reference, critic, source.rollout, source.meta["taken"])
     loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
     loop.entropy_weight = source.meta.get("entropy_weight")
     return loop

@@ -30,6 +30,7 @@ from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
+from r1jax.training.rl.critic import Critic, make_critic
 from r1jax.training.update import (
     Functions,
     join,
@@ -65,6 +66,7 @@ class Parts:
     functions: Functions
     logp: PerToken
     entropy: PerToken
+    critic: Critic | None = None
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
@@ -171,6 +173,17 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         ),
         logp=token_logp(policy.config, mesh, config.train, r.temperature),
         entropy=token_entropy(policy.config, mesh, config.train, r.temperature),
+        critic=make_critic(
+            config.critic,
+            policy.config,
+            mesh,
+            config.train,
+            config.optimizer,
+            config.updates,
+            config.loss.reduction,
+        )
+        if config.loss.advantage_baseline == "critic"
+        else None,
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),

@@ -40,6 +40,7 @@ class Loop:
 
     state: TrainState
     reference: Params | None
+    critic: TrainState | None = None
     rollout: int = 1  # 0 in supervised training, which has none
     taken: int = 0  # training problems taken from the stream
     scored: Scored | None = None  # the rollout being learnt from

@@ -1,0 +1,127 @@
+"""The critic beside a policy: a second tower or a head on the policy's own, and how it learns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from r1jax.losses.value import CriticConfig, value_loss
+from r1jax.mesh import replicated
+from r1jax.models import attention as attn
+from r1jax.models import decoder, kinds, scalar, table
+from r1jax.models.config import ModelConfig
+from r1jax.models.logp import aligned
+from r1jax.training.auxiliary import AuxiliaryConfig
+from r1jax.training.batches import ComputeConfig, PerToken
+from r1jax.training.optimizer import OptimizerConfig, make_optimizer
+from r1jax.training.update import Functions, abstract_state, functions_of, init_state, update
+from r1jax.training.weights import drawn
+from r1jax.types import Batch, Metrics, Params, TrainState
+
+
+@dataclass(frozen=True)
+class Critic:
+    """What values are computed and learnt with; its weights are a TrainState of their own."""
+
+    config: CriticConfig
+    model: ModelConfig
+    mesh: Mesh
+    optimizer: optax.GradientTransformation
+    functions: Functions
+    values: PerToken  # of `scorer`'s parameters
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a head on the policy's own trunk."""
+        return self.config.tower == "shared"
+
+    @property
+    def rows(self) -> table.Rows:
+        """Weight table of what it trains."""
+        return critic_rows(self.model, self.config)
+
+    def scorer(self, params: Params, policy: Params) -> Params:
+        """What `values` takes: the critic's parameters, on the policy's trunk if shared."""
+        return {**scalar.body(policy), **params} if self.shared else params
+
+    def fresh(self, policy: Params, seed: int) -> TrainState:
+        """Begins as the policy does, or with the policy's trunk, and says 0 of everything."""
+        params = drawn(scalar.head_rows(self.model), self.mesh, seed)
+        if not self.shared:
+            params = {**jax.jit(_copy)(scalar.body(policy)), **params}
+        return init_state(self.optimizer, params, self.mesh)
+
+    def abstract(self) -> TrainState:
+        """Its shapes, for a checkpoint to fill."""
+        return abstract_state(self.optimizer, self.rows, self.mesh)
+
+    def learn(
+        self, state: TrainState, parts: Sequence[list[Batch]], policy: Params
+    ) -> tuple[TrainState, dict[str, float]]:
+        """A step on each part's micro-batches; the metrics of the last."""
+        frozen = scalar.body(policy) if self.shared else None
+        for batches in parts:
+            state, found = update(self.functions, state, batches, self.mesh, frozen)
+        named = {f"critic/{name}": found[name] for name in ("loss", "grad_norm", "skipped")}
+        return state, named | {k: v for k, v in found.items() if k.startswith("critic/")}
+
+
+def critic_rows(c: ModelConfig, config: CriticConfig) -> table.Rows:
+    """Weight table of what a critic trains: body and head, or its head alone."""
+    return scalar.head_rows(c) if config.tower == "shared" else scalar.rows(c)
+
+
+def token_values(params: Params, c: ModelConfig, batch: Batch, compute: ComputeConfig, mesh: Mesh):
+    """f32[B, T], the value of the state before each token, and what the layers tell.
+
+    It is read where all before the token has been seen, at the token before: as log p is.
+    """
+    segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
+    hidden, told = decoder.forward_told(
+        scalar.cast(params, compute.dtype), c, batch.tokens, batch.positions, segments,
+        mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
+    )  # fmt: skip
+    wide = hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32))
+    after = jnp.sum(wide * params[scalar.HEAD].astype(wide.dtype), axis=-1)
+    return aligned(after[:, :-1], batch), told
+
+
+@functools.lru_cache(maxsize=16)
+def make_critic(
+    config: CriticConfig,
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    optimizer: OptimizerConfig,
+    updates: int,
+    reduction: str,
+) -> Critic:
+    """The critic of a policy of architecture `c`; it has no losses of its layers' own."""
+    c, compute = replace(c, ahead=None), replace(compute, auxiliary=AuxiliaryConfig())
+    rows, shared = critic_rows(c, config), config.tower == "shared"
+    optimizer = replace(optimizer, lr=config.lr)
+    steps = make_optimizer(optimizer, updates * config.parts, table.decay_mask(rows), compute.dtype)
+
+    def share(params: Params, frozen: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
+        whole = {**frozen, **params} if shared else params
+        values, told = token_values(whole, c, batch, compute, mesh)
+        loss = value_loss(values, batch, config.clip, reduction)
+        return loss if shared else kinds.with_auxiliary(c, told, batch, *loss)
+
+    def values(params: Params, batch: Batch) -> jax.Array:
+        return token_values(params, c, batch, compute, mesh)[0]
+
+    frozen = scalar.body(table.abstract(c)) if shared else None
+    functions = functions_of(share, rows, mesh, compute, steps, frozen)
+    jitted = jax.jit(values, out_shardings=replicated(mesh))
+    return Critic(config, c, mesh, steps, functions, jitted)
+
+
+def _copy(params: Params) -> Params:
+    return jax.tree.map(jnp.copy, params)
