@@ -77,7 +77,9 @@ def critic_rows(c: ModelConfig, config: CriticConfig) -> table.Rows:
     return scalar.head_rows(c) if config.tower == "shared" else scalar.rows(c)
 
 
-def token_values(params: Params, c: ModelConfig, batch: Batch, compute: ComputeConfig, mesh: Mesh):
+def token_values(
+    params: Params, c: ModelConfig, batch: Batch, compute: ComputeConfig, mesh: Mesh
+) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
     """f32[B, T], the value of the state before each token, and what the layers tell.
 
     It is read where all before the token has been seen, at the token before: as log p is.
