@@ -25,9 +25,9 @@ from r1jax.models.lora import rows as lora_rows
 from r1jax.run import digests
 from r1jax.run.flags import TrustConfig
 from r1jax.run.quiet import quiet_writers
+from r1jax.run.saved import ARRAYS, Saved, targets
 from r1jax.types import Params, TrainState
 
-ARRAYS = ("state", "reference", "pending", "critic")
 UNJUDGED = -1e9  # stands for the score of a checkpoint without evaluation: below every real one
 
 
@@ -45,22 +45,6 @@ class CheckpointConfig(TrustConfig):
         """Raises UserError when a value is out of range."""
         super().__post_init__()
         check_ranges(self, "--checkpoint.", every="[0,]", keep="[1,]")
-
-
-@dataclasses.dataclass(frozen=True)
-class Saved:
-    """What a checkpoint holds.
-
-    `pending` is a tree of numpy arrays, often empty between rollouts: `scored`, the rollout whose
-    updates are not all done, and `carried`, what goes over to the next. `meta` holds counters and
-    the description of model and tokenizer.
-    """
-
-    state: TrainState
-    reference: Params | None
-    pending: dict[str, Any]
-    meta: dict[str, Any]
-    critic: TrainState | None = None
 
 
 class Checkpoints:
@@ -128,22 +112,12 @@ class Checkpoints:
         """
         self.wait()
         step = int(saved.state.update)
-        items: dict[str, Any] = {
-            "state": ocp.args.StandardSave(dict(vars(saved.state))),
-            "meta": ocp.args.JsonSave(saved.meta),
-        }
-        if saved.reference is not None:
-            items["reference"] = ocp.args.StandardSave(saved.reference)
-        if saved.pending:
-            items["pending"] = ocp.args.StandardSave(saved.pending)
-        if saved.critic is not None:
-            items["critic"] = ocp.args.StandardSave(dict(vars(saved.critic)))
         metrics = {"score": UNJUDGED if score is None else float(score)}
         with self._told(step):
             digests.mark(Path(self._manager.directory), step)
             if step in self._manager.all_steps():  # saved before it was judged
                 self._manager.delete(step)
-            args = ocp.args.Composite(**items)
+            args = ocp.args.Composite(**saved.items())
             self._manager.save(step, args=args, metrics=metrics, force=True)
         self._sealing = self._sealer.submit(self._seal, step), step
 
@@ -164,18 +138,14 @@ class Checkpoints:
             meta = self._manager.restore(step, args=only)["meta"]
             items = self._manager.item_metadata(step)
         _check_same(meta, expected, where)
-        targets: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
-        if items.get("reference") is not None:
-            targets["reference"] = ocp.args.StandardRestore(_abstract(like.params))
-        if critic is not None:
-            targets["critic"] = ocp.args.StandardRestore(_abstract(dict(vars(critic))))
+        asked = targets(like, critic, lambda name: items.get(name) is not None)
         if items.get("pending") is not None:  # its tree is one of shapes and types
             host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
-            targets["pending"] = ocp.args.StandardRestore(host)
+            asked["pending"] = ocp.args.StandardRestore(host)
         with told(f"{where / str(step)}: cannot be read"):
-            got = self._manager.restore(step, args=ocp.args.Composite(**targets))
+            got = self._manager.restore(step, args=ocp.args.Composite(**asked))
         pending = jax.tree.map(np.asarray, got.get("pending") or {})
-        return Saved(TrainState(**got["state"]), got.get("reference"), pending, meta, _critic(got))
+        return Saved.read(got, pending, meta)
 
     def wait(self) -> None:
         """Blocks until all that was saved is on disk with its digests; UserError if it is not."""
@@ -281,17 +251,8 @@ def restore_saved(
     folder = Path(directory) / str(step)
     digests.check(folder)
     _check_same(read_meta(directory, step), expected, folder)
-    items: dict[str, Any] = {"state": ocp.args.StandardRestore(_abstract(dict(vars(like))))}
-    if (folder / "reference").exists():
-        items["reference"] = ocp.args.StandardRestore(_abstract(like.params))
-    if critic is not None and (folder / "critic").exists():
-        items["critic"] = ocp.args.StandardRestore(_abstract(dict(vars(critic))))
-    got = _restored(directory, step, **items)
-    return Saved(TrainState(**got["state"]), got.get("reference"), {}, {}, _critic(got))
-
-
-def _critic(got: Any) -> TrainState | None:
-    return TrainState(**got["critic"]) if got.get("critic") is not None else None
+    asked = targets(like, critic, lambda name: (folder / name).exists())
+    return Saved.read(_restored(directory, step, **asked), {}, {})
 
 
 def _restored(directory: str | Path, step: int, **items: Any) -> Any:
@@ -299,10 +260,6 @@ def _restored(directory: str | Path, step: int, **items: Any) -> Any:
     reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())  # a manager reads what is beside it
     with told(f"{folder}: cannot be read"), reader:
         return reader.restore(folder, args=ocp.args.Composite(**items))
-
-
-def _abstract(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
 
 
 def _check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:

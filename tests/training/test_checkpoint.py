@@ -12,12 +12,13 @@ import optax
 import pytest
 from tiny import drawn, identical, mesh_of, placed, tiny_config, tiny_params
 
-from r1jax.checkpoint import Checkpoints, Saved, load_params
+from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.models.config import to_hf
 from r1jax.models.lora import LoraConfig, attach, merge, rows
 from r1jax.run.digests import find_step
+from r1jax.run.saved import Saved
 from r1jax.training import update
 
 CONFIG = tiny_config("qwen2", n_layers=2)

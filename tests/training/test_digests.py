@@ -15,10 +15,11 @@ import pytest
 from test_checkpoint import CONFIG, IDENTITY, PENDING, make_state
 from tiny import identical, mesh_of, tiny_params
 
-from r1jax.checkpoint import Checkpoints, Saved, load_params
+from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.errors import UserError
 from r1jax.run import digests
 from r1jax.run.digests import find_step
+from r1jax.run.saved import Saved
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,11 @@ from tiny import (
     tiny_params,
 )
 
-from r1jax.checkpoint import Checkpoints, Saved
+from r1jax.checkpoint import Checkpoints
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
+from r1jax.run.saved import Saved
 from r1jax.training import loss_scale, update
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 

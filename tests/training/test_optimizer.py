@@ -12,10 +12,11 @@ import pytest
 from tiny import identical, largest_difference, mesh_of, placed, tiny_config, tiny_params
 
 from experiments.bench.shapes import SHAPES
-from r1jax.checkpoint import Checkpoints, Saved
+from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
+from r1jax.run.saved import Saved
 from r1jax.training import update
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.memory import nbytes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from r1jax.checkpoint import Saved, restore_saved
+from r1jax.checkpoint import restore_saved
+from r1jax.run.saved import Saved
 from r1jax.training.rl import carry
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.continued import SourceCheckpoint

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from r1jax.checkpoint import Checkpoints, Saved
+from r1jax.checkpoint import Checkpoints
 from r1jax.data.packing import Sequences
 from r1jax.errors import Stopped
 from r1jax.models.config import ModelConfig
@@ -22,6 +22,7 @@ from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
 from r1jax.run.profile import Profiler
 from r1jax.run.progress import Progress
+from r1jax.run.saved import Saved
 from r1jax.run.signals import held
 from r1jax.run.sinks import Sink
 from r1jax.training.flops import train_flops, utilisation

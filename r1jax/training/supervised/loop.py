@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.checkpoint import Saved
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, pack
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
+from r1jax.run.saved import Saved
 from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.rl.state import Files, Loop, is_due

@@ -1,0 +1,57 @@
+"""What a checkpoint holds, and in which parts it lies on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from r1jax.types import Params, TrainState
+
+ARRAYS = ("state", "reference", "critic", "pending")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    `pending` is a tree of numpy arrays, often empty between rollouts: `scored`, the rollout whose
+    updates are not all done, and `carried`, what goes over to the next. `meta` holds counters and
+    the description of model and tokenizer.
+    """
+
+    state: TrainState
+    reference: Params | None
+    pending: dict[str, Any]
+    meta: dict[str, Any]
+    critic: TrainState | None = None  # PPO's
+
+    def items(self) -> dict[str, Any]:
+        """What Orbax is to write, by part."""
+        trees = {"state": vars(self.state), "reference": self.reference, "pending": self.pending}
+        trees["critic"] = vars(self.critic) if self.critic is not None else None
+        written = {k: ocp.args.StandardSave(dict(tree)) for k, tree in trees.items() if tree}
+        return written | {"meta": ocp.args.JsonSave(self.meta)}
+
+    @classmethod
+    def read(cls, got: Any, pending: dict[str, Any], meta: dict[str, Any]) -> Saved:
+        """From what Orbax has read of the parts that `targets` names."""
+        critic = TrainState(**got["critic"]) if got.get("critic") is not None else None
+        return cls(TrainState(**got["state"]), got.get("reference"), pending, meta, critic)
+
+
+def targets(
+    like: TrainState, critic: TrainState | None, there: Callable[[str], bool]
+) -> dict[str, Any]:
+    """What Orbax is to read, laid out as these are, of the parts that are `there`."""
+    trees = {"state": dict(vars(like)), "reference": like.params}
+    if critic is not None:
+        trees["critic"] = dict(vars(critic))
+    return {k: ocp.args.StandardRestore(_abstract(tree)) for k, tree in trees.items() if there(k)}
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
