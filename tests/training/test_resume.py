@@ -90,6 +90,11 @@ def test_the_reference_run_learns_something(whole):
     assert updates == list(range(1, 9))
     texts = {row["text"] for row in rows(path, "samples.jsonl")}
     assert len(texts) > 16
+    if parts.config.loss.top_entropy < 1:  # half of the tokens, and a tenth at random
+        masked = [row["policy/masked_token_frac"] for row in rows(path)]
+        assert 0.4 < np.mean(masked) < 0.75
+        weights = [row.get("policy/entropy_weight") for row in rows(path)]
+        assert weights == [0.0, None, None, None, 0.01, None, None, None]
 
 
 # Checkpoints lie at every third update (and, in the split run, at every second): 4 is the end of a
