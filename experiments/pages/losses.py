@@ -16,7 +16,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.pages.losses_text import BASE, CHOICES, INTRODUCTION, PROJECTS, Dialect
+from experiments.pages.losses_text import (
+    BASE,
+    CHOICES,
+    CLOSING,
+    INTRODUCTION,
+    PROJECTS,
+    Dialect,
+)
 from r1jax.advantages import (
     entropy_weight,
     rollout_advantages,
@@ -161,7 +168,7 @@ def page() -> str:
     ]
     for title, rows in CHOICES.items():
         lines += [f"### {title}", "", *table(rows)]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, CLOSING]).rstrip() + "\n"
 
 
 @dataclass(frozen=True)
