@@ -39,16 +39,16 @@ CLOSING = """\
 ## A critic in place of the group
 
 With `--loss.advantage-baseline critic` advantages are PPO's: generalised advantage estimation over
-the values of a second model, or of a head on the policy's own trunk (`--critic.tower shared`), whose
-settings are `--critic.*`. It begins at 0 everywhere, learns ½ max((V − R)², (clip(V) − R)²) before each
-update of the policy, and `critic/explained_variance` says how much of the returns it foresees. A
-reward stands at a completion's last token and the KL of `--loss.kl-as return` at each; after the last
-token there is nothing more to come, for a truncated answer as well.
+the values of a second model, or of a head on the policy's own trunk (`--critic.tower shared`); its
+settings are `--critic.*`. It begins at 0 everywhere, learns ½ max((V − R)², (clip(V) − R)²) before
+each update of the policy, and `critic/explained_variance` says how much of the returns it foresees.
+A reward stands at a completion's last token and the KL of `--loss.kl-as return` at each; after the
+last token there is nothing more to come, for a truncated answer as well.
 
 ## Not here
 
 OTB (optimal token baseline): its weights need Σ π² over the whole vocabulary at every step, which
-scoring does not keep. M2PO's threshold and AReaL's approximation of π_prox without a pass of its own.
+scoring does not keep. M2PO's threshold, and AReaL's approximation of π_prox without its own pass.
 """
 
 WHY = {
