@@ -84,7 +84,7 @@ WHY = {
         "A < 0 is 0.5 nats from its sampler (the farthest: 0.39), so none is left out.",
     "scale-rl": "as `cispo` with one std for all prompts. ScaleRL's mean over prompts is left out, "
         "as are its resampling and its interruptions.",
-    "prime-rl-loss": "the ratio is to the sampler, the weights' and the policy's drift in one; a "
+    "prime-rl-loss": "the ratio is to the sampler, so that no further weight corrects for it; a "
         "token that has moved by 0.2 where A pushes it is silent. 0.001 · log² of the ratio. Rare "
         "tokens with ratios far from 1 go on teaching: 0.02 · 2 is a move of 0.02.",
     "areal-loss": "whitened twice, in the group and over all tokens; ε 0.4 on π / π_old, weights "
