@@ -12,13 +12,13 @@ from r1jax.advantages import (
     token_marks,
 )
 from r1jax.data.packing import Sequences
-from r1jax.training.rl.judging import Judged
+from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Loop
 
 
 def compared(
-    parts: Parts, loop: Loop, drawn: Judged, sequences: Sequences, entropy: np.ndarray | None
+    parts: Parts, loop: Loop, drawn: JudgedBatch, sequences: Sequences, entropy: np.ndarray | None
 ) -> tuple[Sequences, dict[str, float]]:
     """The sequences with what is found over all of a rollout: advantages, and tokens marked.
 
