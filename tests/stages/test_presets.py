@@ -169,7 +169,8 @@ def test_every_preset_builds(name):
     parts = build(config, note=print)
     prompts = [parts.policy.prompt(p) for p in parts.stream.take(0, 50)]
     assert max(map(len, prompts)) <= config.rollout.max_prompt
-    assert parts.needs_reference == name.startswith("r1-")
+    held = {"rloo", "reinforce++", "reinforce++-baseline", "v3.2"}
+    assert parts.needs_reference == (name.startswith("r1-") or name in held)
     assert parts.needs_old == (config.train.updates_per_rollout > 1)
 
 
