@@ -46,11 +46,13 @@ class Saved:
 def targets(
     like: TrainState, critic: TrainState | None, there: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """What Orbax is to read, laid out as these are, of the parts that are `there`."""
-    trees = {"state": dict(vars(like)), "reference": like.params}
-    if critic is not None:
+    """What Orbax is to read, laid out as these are: the state, and what else is `there`."""
+    trees: dict[str, Any] = {"state": dict(vars(like))}
+    if there("reference"):
+        trees["reference"] = like.params
+    if critic is not None and there("critic"):
         trees["critic"] = dict(vars(critic))
-    return {k: ocp.args.StandardRestore(_abstract(tree)) for k, tree in trees.items() if there(k)}
+    return {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in trees.items()}
 
 
 def _abstract(tree: Any) -> Any:

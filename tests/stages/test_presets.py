@@ -171,7 +171,8 @@ def test_every_preset_builds(name):
     assert max(map(len, prompts)) <= config.rollout.max_prompt
     held = {"rloo", "reinforce++", "reinforce++-baseline", "v3.2"}
     assert parts.needs_reference == (name.startswith("r1-") or name in held)
-    assert parts.needs_old == (config.train.updates_per_rollout > 1)
+    in_reward = name in ("rloo", "reinforce++")  # where the KL is
+    assert parts.needs_old == (config.train.updates_per_rollout > 1 or in_reward)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

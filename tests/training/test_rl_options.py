@@ -25,8 +25,8 @@ from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training.batches import fit_rows
+from r1jax.training.rl import credit, resume, setup
 from r1jax.training.rl import loop as rl
-from r1jax.training.rl import resume, setup
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import JudgedBatch
@@ -125,14 +125,14 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     parts = build(tiny_run(model, tmp_path, flags), note=print)
     seen = []
 
-    def watch(config, rewards, groups, lengths, old, ref, tokens):
-        found = original(config, rewards, groups, lengths, old, ref, tokens)
+    def watch(config, rewards, groups, lengths, old, ref, *rest):
+        found = original(config, rewards, groups, lengths, old, ref, *rest)
         plain = group_advantages(rewards, groups, config.advantage_std, config.advantage_epsilon)
         seen.append((found, plain, old, ref))
         return found
 
-    original = rl.rollout_advantages
-    monkeypatch.setattr(rl, "rollout_advantages", watch)
+    original = credit.rollout_advantages
+    monkeypatch.setattr(credit, "rollout_advantages", watch)
     go(parts, tmp_path / "run")
     first, second = seen
     column = (lambda a: a[:, 0]) if kl_as == "return" else (lambda a: a)
