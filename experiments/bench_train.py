@@ -5,7 +5,8 @@
 Whole updates as training makes them (fp32 master weights, AdamW, gradient clipping, GRPO's loss) on
 packed rows of random tokens: no padding is counted as work. `--optimizer.kind adafactor` and
 `--lora.rank 32` are the ways to 7B on one device. `--logp` adds a table of the log-probability and
-entropy beside their bare matrix products, `--scaling data` compares one device with all. About a
+entropy beside their bare matrix products, `--scaling data` compares one device with all (`--shape
+v3-3b --scaling data expert`: a mixture's experts all on every device, or each on one). About a
 minute a case on an accelerator, most of it compilation (kept where JAX_COMPILATION_CACHE_DIR says).
 """
 
@@ -60,8 +61,8 @@ class Config(ShapeFlags):
     """Longest kernels to list, with the shares by kind; 0: no trace is made."""
     logp: bool = False
     """Also log-probability and entropy against their four matrix products, on one device."""
-    scaling: tuple[Literal["data", "fsdp"], ...] = ()
-    """Each case on one device, then on all by data, by fsdp, or by each, and how much faster."""
+    scaling: tuple[Literal["data", "fsdp", "expert", "context"], ...] = ()
+    """Each case on one device, then on all by each of these axes, and how much faster."""
     rows_each: bool = False
     """With --scaling: a case's rows are each device's, not those of all."""
     train: CutConfig = CutConfig(dtype="bfloat16", remat="dots", unroll=0)
@@ -125,7 +126,8 @@ def described(config: Config) -> str:
     t = config.train
     lora = f", LoRA rank {config.lora.rank}" if config.lora.on else ""
     m = config.mesh
-    cut = f", fsdp {m.fsdp} x tensor {m.tensor}" if m.fsdp * m.tensor > 1 else ""
+    axes = ("fsdp", "tensor", "expert", "context")
+    cut = "".join(f", {axis} {getattr(m, axis)}" for axis in axes if getattr(m, axis) > 1)
     chunk = t.chunk or f"{PIECE} / rows"
     kind = config.optimizer.kind
     return f"{t.dtype}, {kind}, remat {t.remat}, unroll {t.unroll}, chunk {chunk}{lora}{cut}"
@@ -145,9 +147,9 @@ def meshes_of(config: Config) -> dict[str, Mesh]:
         return {"given": make_mesh(config.mesh)}
     if n == 1:
         raise UserError("--scaling: there is one device; leave it out, or run where there are more")
-    whole = {"data": MeshConfig(data=n), "fsdp": MeshConfig(data=1, fsdp=n)}
     return {"1 device": make_mesh(MeshConfig(), devices[:1])} | {
-        f"{axis}={n}": make_mesh(whole[axis]) for axis in config.scaling
+        f"{axis}={n}": make_mesh(replace(MeshConfig(data=1), **{axis: n}))
+        for axis in config.scaling
     }
 
 

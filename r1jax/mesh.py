@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import UserError
 
 AXES = ("data", "fsdp", "expert", "context", "tensor")
 
 RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
-    "slots": ("data", "fsdp"),
-    "embed": ("fsdp",),
-    "rank": ("fsdp",),
-    "experts": (),
+    "batch": ("data", "fsdp", "expert"),
+    "tokens": ("context",),
+    "slots": ("data", "fsdp", "expert", "context"),
+    "embed": ("fsdp", "expert", "context"),
+    "rank": ("fsdp", "expert", "context"),
+    "experts": ("expert", "context"),
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
+    "heads_of_rows": ("tensor", "context"),
     "ffn": ("tensor",),
 }
-"""Logical axis -> mesh axes. An axis that does not divide by its devices is left whole."""
+"""Logical axis -> mesh axes: the first of them that it divides by, and none twice in an array.
+
+`heads_of_rows` are those of attention, which needs every token of a row: it takes the devices that
+rows are cut over for heads instead.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,10 @@ class MeshConfig:
     """Shards of weights, gradients and optimizer state (fully sharded data parallel)."""
     tensor: int = 1
     """Shards of heads, feed-forward width and vocabulary (tensor parallel)."""
+    expert: int = 1
+    """Shards of the experts of a mixture; for all else these devices are more of `fsdp`."""
+    context: int = 1
+    """Shards of the tokens of a row, for rows too long for one device's activations."""
 
 
 def available() -> list[Any]:
@@ -55,25 +64,58 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     Raises UserError when the axes do not multiply to the number of devices.
     """
     devices = list(available() if devices is None else devices)
-    fixed = config.fsdp * config.tensor
+    fixed = config.fsdp * config.tensor * config.expert * config.context
     data = len(devices) // max(fixed, 1) if config.data == -1 else config.data
     if fixed < 1 or data < 1 or data * fixed != len(devices):
         raise UserError(
-            f"--mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} does not "
-            f"make {len(devices)} devices; the product must be {len(devices)} (data -1 = the rest)"
+            f"--mesh: data {config.data} x fsdp {config.fsdp} x tensor {config.tensor} x expert "
+            f"{config.expert} x context {config.context} does not make {len(devices)} devices; "
+            f"the product must be {len(devices)} (data -1 = the rest)"
         )
-    shape = (data, config.fsdp, 1, 1, config.tensor)
+    shape = (data, config.fsdp, config.expert, config.context, config.tensor)
     return Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def check_model(mesh: Mesh, heads: int, experts: int | None) -> None:
+    """Raises UserError where the mesh cuts a model's heads or experts into unequal parts."""
+    tensor, context = (mesh.shape[name] for name in ("tensor", "context"))
+    if context > 1 and heads % (tensor * context):
+        raise UserError(
+            f"--mesh.context {context} x --mesh.tensor {tensor}: attention spreads the model's "
+            f"{heads} heads over them, which do not divide by {tensor * context}"
+        )
+    if experts is not None and experts % mesh.shape["expert"]:
+        raise UserError(
+            f"--mesh.expert {mesh.shape['expert']}: the model's {experts} experts do not divide "
+            f"by it; {math.gcd(experts, mesh.shape['expert'])} would do"
+        )
 
 
 def spec(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
     """PartitionSpec of an array of `shape` whose dimensions carry the logical `axes`."""
-    parts = []
+    parts: list[tuple[str, ...] | None] = []
+    taken: set[str] = set()
     for axis, size in zip(axes, shape, strict=True):
-        names = RULES.get(axis, ()) if axis else ()
-        count = math.prod(mesh.shape[name] for name in names)
-        parts.append(names if count > 1 and size % count == 0 else None)
+        names = cut(mesh, axis, size, taken) if axis else ()
+        taken |= set(names)
+        parts.append(names or None)
     return PartitionSpec(*parts)
+
+
+def cut(mesh: Mesh, axis: str, size: int, taken: Iterable[str] = ()) -> tuple[str, ...]:
+    """The mesh axes over which a dimension of `size` with a logical axis is cut; `taken` are not.
+
+    The first of its rule's that it divides by, in their order; those of one device are left out.
+    """
+    names = [n for n in RULES.get(axis, ()) if mesh.shape[n] > 1 and n not in taken]
+    while names and size % devices_of(mesh, names):
+        names.pop()
+    return tuple(names)
+
+
+def devices_of(mesh: Mesh, names: Iterable[str]) -> int:
+    """How many devices these axes of the mesh have together."""
+    return math.prod(mesh.shape[name] for name in names)
 
 
 def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:
@@ -88,7 +130,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def cuts_columns(mesh: Mesh) -> bool:
     """Whether the mesh shards the columns of a layer's first matrices."""
-    return any(mesh.shape[name] > 1 for name in RULES["heads"] + RULES["ffn"])
+    return devices_of(mesh, (*RULES["heads"], *RULES["ffn"])) > 1
+
+
+def cuts_tokens(mesh: Mesh | None) -> bool:
+    """Whether the tokens of a row are spread over devices, each of which has some of them."""
+    return mesh is not None and not _one_device(mesh) and devices_of(mesh, RULES["tokens"]) > 1
 
 
 def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
@@ -116,27 +163,37 @@ def platform(mesh: Mesh | None) -> str:
 
 
 def row_devices(mesh: Mesh) -> int:
-    """The devices that rows of a batch, and slots, are spread over."""
-    return math.prod(mesh.shape[name] for name in RULES["batch"])
+    """The devices that rows of a batch are spread over."""
+    return devices_of(mesh, RULES["batch"])
 
 
-def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[..., Any]:
+def slot_devices(mesh: Mesh) -> int:
+    """The devices that slots are spread over."""
+    return devices_of(mesh, RULES["slots"])
+
+
+def over_rows(
+    f: Callable[..., Any], mesh: Mesh | None, rows: int, tokens: int = 1
+) -> Callable[..., Any]:
     """`f(weight, *arrays)` with each device on its own rows (first dimension) of the arrays.
 
+    Where the tokens of a row are spread, and divide, also on its own tokens (second dimension).
     The weight (an array or a tree of them) is collected, and its gradient summed over devices,
     once, outside any loop of f; left to XLA, both happen in every turn. Where f constrains, rows
     are None. Rows that do not divide by the devices leave f as it is.
     """
-    names = RULES["batch"]
-    devices = row_devices(mesh) if mesh is not None else 1
-    if devices == 1 or rows % devices:
+    if mesh is None or rows % row_devices(mesh):
+        return f
+    columns = cut(mesh, "tokens", tokens)
+    names = RULES["batch"] + columns
+    if devices_of(mesh, names) == 1:
         return f
 
     def local(weight: Any, *arrays: jax.Array) -> Any:
-        return f(jax.tree.map(functools.partial(_spread, names), weight), *arrays)
+        return f(jax.tree.map(functools.partial(spread, names), weight), *arrays)
 
     def run(weight: Any, *arrays: jax.Array) -> Any:
-        sharded = PartitionSpec(names)
+        sharded = PartitionSpec(RULES["batch"], columns or None)
         specs = (PartitionSpec(), *(sharded for _ in arrays))
         mapped = jax.shard_map(
             local, mesh=mesh, in_specs=specs, out_specs=sharded, axis_names=set(names)
@@ -148,15 +205,7 @@ def over_rows(f: Callable[..., Any], mesh: Mesh | None, rows: int) -> Callable[.
 
 def samples_whole(mesh: Mesh) -> bool:
     """Whether each of several devices samples with the whole model: none of the axes cuts it."""
-    return mesh.size == row_devices(mesh) > 1
-
-
-def own_rows(mesh: Mesh, rows: int) -> tuple[str, ...]:
-    """The axes over which devices can each work on rows of their own, with a whole model each.
-
-    None where they do not have that, or where the rows do not divide.
-    """
-    return RULES["slots"] if samples_whole(mesh) and rows % mesh.size == 0 else ()
+    return mesh.size == slot_devices(mesh) > 1
 
 
 def on_own_rows(f: Callable[..., Any], mesh: Mesh, axes: tuple[str, ...]) -> Callable[..., Any]:
@@ -203,7 +252,7 @@ def by_device(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _spread(names: tuple[str, ...], weight: jax.Array) -> jax.Array:
+def spread(names: tuple[str, ...], weight: jax.Array) -> jax.Array:
     """A weight that every device holds, about to meet each device's own rows.
 
     Its gradient is summed over devices in f32 whatever its type: exacter, and XLA's CPU compiler
@@ -212,10 +261,34 @@ def _spread(names: tuple[str, ...], weight: jax.Array) -> jax.Array:
     return jax.lax.pcast(weight, names, to="varying")
 
 
-_spread.defvjp(
-    lambda names, weight: (_spread(names, weight), None),
+spread.defvjp(
+    lambda names, weight: (spread(names, weight), None),
     lambda names, _, g: (jax.lax.psum(g.astype(jnp.float32), names).astype(g.dtype),),
 )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def collected(
+    names: tuple[str, ...], dim: int, others: tuple[str, ...], weight: jax.Array
+) -> jax.Array:
+    """A weight whole along the dimension that is cut over `names`, and about to meet own tokens.
+
+    Its gradient is cut again, and summed over these axes and the `others` as by `spread`.
+    """
+    whole = jax.lax.all_gather(weight, names, axis=dim, tiled=True) if names else weight
+    return jax.lax.pcast(whole, others, to="varying") if others else whole
+
+
+def _cut_again(
+    names: tuple[str, ...], dim: int, others: tuple[str, ...], _: None, g: jax.Array
+) -> tuple[jax.Array]:
+    own = g.astype(jnp.float32)
+    if names:
+        own = jax.lax.psum_scatter(own, names, scatter_dimension=dim, tiled=True)
+    return ((jax.lax.psum(own, others) if others else own).astype(g.dtype),)
+
+
+collected.defvjp(lambda *a: (collected(*a), None), _cut_again)
 
 
 def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:
@@ -224,57 +297,3 @@ def place(x: np.ndarray | jax.Array, target: NamedSharding) -> jax.Array:
         return jax.device_put(x, target)
     host = np.asarray(x)
     return jax.make_array_from_callback(host.shape, target, lambda index: host[index])
-
-
-@dataclass(frozen=True)
-class ProcessConfig:
-    """How the processes of a run on several hosts find each other; by default there is one."""
-
-    coordinator: str = ""
-    """HOST:PORT of process 0; auto: ask the cluster (Slurm, GKE, a TPU pod); empty: one process."""
-    count: int | None = None
-    """Number of processes; None where the cluster says."""
-    id: int | None = None
-    """Number of this process, from 0; None where the cluster says."""
-
-    def __post_init__(self) -> None:
-        """Raises UserError when a value is out of range."""
-        check_ranges(self, "--process.", count="[1,]", id="[0,]")
-
-
-def start_processes(config: ProcessConfig) -> None:
-    """Joins the other processes of the run; before any other use of JAX devices.
-
-    Does nothing for a single process, and where the processes have been joined already. Raises
-    UserError when the flags do not fit together.
-    """
-    given = config.count is not None and config.id is not None
-    if config.coordinator in ("", "auto"):
-        if config.count is not None or config.id is not None:
-            raise UserError(
-                "--process.count and --process.id need --process.coordinator HOST:PORT; "
-                "with auto the cluster says both"
-            )
-        if config.coordinator and not jax.distributed.is_initialized():
-            jax.distributed.initialize()
-        return
-    if not given or not 0 <= config.id < config.count:
-        raise UserError(
-            f"--process.coordinator {config.coordinator}: needs --process.count N and --process.id "
-            f"from 0 to N - 1; got {config.count} and {config.id}"
-        )
-    if not jax.distributed.is_initialized():
-        jax.distributed.initialize(config.coordinator, config.count, config.id)
-
-
-def most(value: int) -> int:
-    """The largest `value` of all processes of the run; every one calls it."""
-    if jax.process_count() == 1:
-        return int(value)
-    return int(multihost_utils.process_allgather(np.int32(value)).max())
-
-
-def barrier(name: str) -> None:
-    """Waits until every process of the run is here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import tracemalloc
 from dataclasses import replace
 
@@ -26,9 +28,9 @@ SPECIAL = {
 """Families with what only some of their models have."""
 
 
-def tiny_config(family="qwen2", **changes):
+def tiny_config(kind="qwen2", **changes):
     """A decoder of 3 layers; every family brings its peculiarity, and qwen3 an untied head."""
-    family, own = SPECIAL.get(family, (family, {}))
+    family, own = SPECIAL.get(kind, (kind, {}))
     config = ModelConfig(
         family=family,
         vocab_size=97,
@@ -67,10 +69,10 @@ def tiny_params(config, seed=0):
     return jax.tree.map(moved, drawn(config, seed + 1000))
 
 
-def mesh_of(data=1, fsdp=1, tensor=1):
-    """A mesh over the first devices."""
-    devices = jax.devices()[: data * fsdp * tensor]
-    return make_mesh(MeshConfig(data, fsdp, tensor), devices)
+def mesh_of(*axes, **named):
+    """A mesh over the first devices; axes that are not given have one."""
+    config = MeshConfig(*axes, **named) if axes else MeshConfig(**({"data": 1} | named))
+    return make_mesh(config, jax.devices()[: math.prod(dataclasses.astuple(config))])
 
 
 @contextlib.contextmanager

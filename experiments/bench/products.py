@@ -21,7 +21,7 @@ def stats_and_gradients(
     """log p and entropy of hidden[B, T, d] under the head in `params`, and the gradients of both
     inputs, from those of the statistics f32[B, T]."""
     stats, back = jax.vjp(
-        lambda p, h: token_stats(h, decoder.head(p), targets, 1.0, chunk), params, hidden
+        lambda p, h: token_stats(h, targets, decoder.head(p), 1.0, chunk), params, hidden
     )
     return stats, *back(of_stats)
 

@@ -17,7 +17,7 @@ from experiments.bench.kernels import Kernel, kernels
 from experiments.bench.loads import Workload
 from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_gb
-from r1jax.mesh import row_devices
+from r1jax.mesh import slot_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
@@ -116,7 +116,7 @@ def roofline(setup: Setup, load: Workload, ceilings: Ceilings) -> float:
     """Seconds of a decode step of a load at best, with every slot at work at its mean cache."""
     return step_seconds(
         setup.c,
-        load.slots / row_devices(setup.mesh),
+        load.slots / slot_devices(setup.mesh),
         load.mean_cache,
         ceilings,
         itemsize=jnp.dtype(setup.dtype).itemsize,

@@ -1,13 +1,13 @@
-"""The models that are measured: shapes of Qwen2.5 (and a toy), with random weights."""
+"""The models that are measured: shapes of Qwen2.5, a toy and a V3, with random weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig
-from r1jax.models.config import ModelConfig
+from r1jax.models.config import Experts, Latent, ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.run.flags import Flags
@@ -18,7 +18,8 @@ class ShapeFlags(Flags):
     """Which model is measured, where, and where the result goes."""
 
     shape: str = "1.5b"
-    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b (Qwen2.5)."""
+    """Shape of the model, with random weights: tiny, 0.5b, 1.5b, 7b (Qwen2.5), or v3-3b, a small
+    DeepSeek-V3: 2.9B parameters, 64 experts of which a token takes 8."""
     model: str = ""
     """Directory whose config.json (and tokenizer, for text) is taken instead; never its weights."""
     seed: int = 0
@@ -57,8 +58,14 @@ SHAPES: dict[str, ModelConfig] = {
     "0.5b": _qwen(896, 4864, 24, 14, 2, 64, max_position=32768),
     "1.5b": _qwen(1536, 8960, 28, 12, 2, 128),
     "7b": _qwen(3584, 18944, 28, 28, 4, 128, vocab_size=152064, tied=False),
-}
-"""A toy for the CPU, and the base models of Qwen2.5 as their config.json describes them."""
+    "v3-3b": replace(
+        _qwen(2048, 8192, 13, 16, 16, 64, vocab_size=65536, eos_ids=(1,), tied=False),
+        family="deepseek_v3", attention_bias=False, dense_layers=1,
+        latent=Latent(q_rank=768, kv_rank=512, nope=128, value=128),
+        experts=Experts(count=64, chosen=8, width=512, shared=1, scale=2.5),
+    ),
+}  # fmt: skip
+"""A toy for the CPU, the base models of Qwen2.5 as their config.json describes them, and a V3."""
 
 
 def chosen(shape: str, model: str = "") -> tuple[str, ModelConfig]:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from r1jax.mesh import over_rows
 from r1jax.models import attention as attn
-from r1jax.models import decoder, kinds
+from r1jax.models import decoder, experts, kinds
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import linear, rms_norm, rope_tables
 from r1jax.types import Batch, Mean, Metrics, Params
@@ -31,15 +31,15 @@ def forward(
     mesh: Mesh | None = None,
     kernel: str = "auto",
     remat: decoder.Remat = "none",
-) -> jax.Array:
+) -> tuple[jax.Array, kinds.Told]:
     """[B, T, d_model] that predict, at position i, token i + 2, of `hidden` states after the norm.
 
     x = W·[norm(embedding of token i + 1), norm(hidden i)], a layer, a norm. Nothing is predicted at
-    the last two positions of a segment.
+    the last two positions of a segment. Beside them what the layer tells.
     """
     layer = jax.tree.map(lambda w: w[0], params["ahead"])
     following = jnp.pad(tokens[:, 1:], ((0, 0), (0, 1)))
-    look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
+    look_up = over_rows(lambda table, tokens: table[tokens], mesh, *tokens.shape)
     embedded = look_up(params["embed"], following)
     parts = (
         rms_norm(embedded, layer["embed_norm"], c.rms_eps),
@@ -48,10 +48,11 @@ def forward(
     x = decoder.stream(linear(layer["project"], jnp.concatenate(parts, axis=-1)))
     tables, records = rope_tables(c, positions, segments), kinds.of_stacks(c)[-1]
 
-    def run(x: jax.Array, layer: Any) -> jax.Array:
-        return decoder.block(c, layer, x, tables, segments, mesh, kernel, *records)[0]
+    def run(x: jax.Array, layer: Any) -> tuple[jax.Array, kinds.Told]:
+        return decoder.block(c, layer, x, tables, segments, mesh, kernel, *records)
 
-    return rms_norm(decoder.rematerialised(run, remat)(x, layer), layer["norm"], c.rms_eps)
+    x, told = decoder.rematerialised(run, remat)(x, layer)
+    return rms_norm(x, layer["norm"], c.rms_eps), told
 
 
 def alone(params: Params, hidden: jax.Array) -> tuple[Params, jax.Array]:
@@ -75,4 +76,5 @@ def with_auxiliary(
     mask = batch.mask * (batch.positions > 1)
     total = -jnp.sum(mask * logp)
     shown = {"ahead/nll": jax.lax.stop_gradient(Mean(total, jnp.sum(mask)))}
+    shown |= experts.tally("ahead", further[0])
     return share + c.ahead.weight * total / batch.n_tokens, metrics | shown

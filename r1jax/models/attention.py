@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from r1jax.mesh import platform
+from r1jax import mesh as meshes
+from r1jax.mesh import by_device, constrain, cuts_tokens, platform
 from r1jax.types import segment_members
 
 NEGATIVE = -1e30
+LANES = 128  # of a TPU: splash takes tokens in multiples of it
 
 
 @struct.dataclass
@@ -43,9 +48,9 @@ def attention(
     """Causal attention inside segments: softmax(scale·q·kᵀ)·v, by default scale = 1/√h.
 
     q[B, T, heads, h]; k[B, T, kv_heads, h]; v[B, T, kv_heads, w]; returns [B, T, heads, w], 0 at
-    padding. With a `window` a token sees that many: itself and those before. `kernel` is auto, xla
-    or cudnn; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, and XLA, which runs
-    everywhere, where no mesh is given.
+    padding. With a `window` a token sees that many: itself and those before. `kernel` is auto, xla,
+    cudnn or splash; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, splash on one of
+    TPUs, and XLA, which runs everywhere, where no mesh is given.
     """
     (b, t, heads, h), kv_heads = q.shape, k.shape[2]
     assert k.shape == (b, t, kv_heads, h) and v.shape[:3] == k.shape[:3], (
@@ -55,13 +60,48 @@ def attention(
     )
     assert heads % kv_heads == 0 and segments.ids.shape == (b, t), (heads, segments.ids.shape)
     if kernel == "auto":
-        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1])
-    run = {"xla": _xla, "cudnn": _cudnn}[kernel]
-    return run(q, k, v, segments, math.sqrt(h) if scale is None else 1 / scale, window)
+        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1], tokens=t)
+    kernels = {"xla": _xla, "cudnn": _cudnn}
+    kernels["splash"] = functools.partial(_splash, interpret=platform(mesh) != "tpu")
+    how = math.sqrt(h) if scale is None else 1 / scale, window
+
+    def run(q: jax.Array, k: jax.Array, v: jax.Array, ids: jax.Array) -> tuple[jax.Array]:
+        return (kernels[kernel](q, k, v, Segments(ids, segments.max_segments), *how),)
+
+    if cuts_tokens(mesh) or (kernel == "splash" and mesh is not None):
+        return _whole_rows(run, mesh, q, k, v, segments.ids)
+    return run(q, k, v, segments.ids)[0]
 
 
-def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
-    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA."""
+def _whole_rows(
+    run: Callable[..., Any],
+    mesh: Mesh,
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    ids: jax.Array,
+) -> jax.Array:
+    """`run` on each device's rows and heads; the tokens of a row that are spread become heads.
+
+    A device trades them for all tokens of its heads, and back, so that any kernel serves and no
+    device waits for another in between. What it holds is as much as before, but for keys and values
+    where there are fewer heads of them than devices.
+    """
+    heads = ("batch", None, "heads_of_rows", None)
+    devices = meshes.devices_of(mesh, meshes.RULES["heads_of_rows"])
+    each = devices // math.gcd(k.shape[2], devices) if q.shape[2] % devices == 0 else 1
+    k, v = (jnp.repeat(x, each, axis=2) if each > 1 else x for x in (k, v))
+    apart = by_device(run, mesh, (heads, heads, heads, ("batch", None)), (heads,))
+    return constrain(apart(q, k, v, ids)[0], mesh, "batch", "tokens", "heads", None)
+
+
+def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int, tokens: int = 0) -> str:
+    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA.
+
+    On TPUs splash, for whole rows of `tokens` that it can cut into blocks.
+    """
+    if platform(mesh) == "tpu" and tokens and tokens % LANES == 0:
+        return "splash"
     half = dtype in (jnp.bfloat16, jnp.float16)
     fits = all(width % 8 == 0 and width <= 128 for width in widths)
     return "cudnn" if platform(mesh) == "gpu" and half and fits else "xla"
@@ -121,3 +161,30 @@ def _cudnn(
         sliding_window_length=window or None,
     )
     return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)
+
+
+def _splash(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    segments: Segments,
+    divisor: float,
+    window: int,
+    interpret: bool,
+) -> jax.Array:
+    """A TPU's kernel in blocks, of which those that no token sees are left out."""
+    from jax.experimental.pallas.ops.tpu import splash_attention as splash
+
+    tokens, heads, size = q.shape[1], q.shape[2], math.gcd(q.shape[1], 4 * LANES)
+    sides = (window - 1, 0) if window else (None, 0)
+    visible = splash.LocalMask((tokens, tokens), sides, 0)
+    names = ("q", "kv", "q_dkv", "kv_dkv", "q_dq", "kv_dq")
+    run = splash.make_splash_mha(
+        splash.MultiHeadMask([visible] * heads), head_shards=1, q_seq_shards=1,
+        block_sizes=splash.BlockSizes(**{f"block_{name}": size for name in names}),
+        interpret=interpret,
+    )  # fmt: skip
+    by_head = ((q / divisor).astype(q.dtype), k, v)
+    ids = splash.SegmentIds(segments.ids, segments.ids)
+    out = jax.vmap(run)(*(x.swapaxes(1, 2) for x in by_head), ids).swapaxes(1, 2)
+    return jnp.where((segments.ids > 0)[:, :, None, None], out, 0)

@@ -50,7 +50,9 @@ class Experts:
     groups_kept: int = 1  # groups that a token's experts are chosen from
     scale: float = 1.0  # of the gates
     normed: bool = True  # whether a token's gates add up to `scale`
-    balance: float = 0.0  # weight of the balance loss: training's, not in a config.json
+    # Training's, not in a config.json:
+    balance: float = 0.0  # weight of the balance loss
+    room: float = 0.0  # of the experts of a device, over an even share; 0: all that could be needed
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,9 @@ def forward_told(
     """
     assert tokens.shape == positions.shape == segments.ids.shape, (tokens.shape, positions.shape)
     tables = rope_tables(c, positions, segments)
-    look_up = over_rows(lambda table, tokens: table[tokens], mesh, tokens.shape[0])
-    x = constrain(stream(look_up(params["embed"], tokens)), mesh, "batch", None, None)  # [B, T, d]
+    look_up = over_rows(lambda table, tokens: table[tokens], mesh, *tokens.shape)
+    x = stream(look_up(params["embed"], tokens))  # [B, T, d_model]
+    x = constrain(x, mesh, "batch", "tokens", None)
 
     def run(x: jax.Array, stack: Params, attention: Any, ffn: Any) -> tuple[jax.Array, kinds.Told]:
         def one(x: jax.Array, layer: Layer) -> tuple[jax.Array, kinds.Told]:
@@ -97,7 +98,7 @@ def block(
     """One layer on whole rows x[B, T, d_model], and what it tells."""
     x = x + attention.full(c, layer, x, tables, segments, mesh, kernel)[0]
     y, told = ffn.run(c, layer, x, segments, mesh)
-    return constrain(x + y, mesh, "batch", None, None), told
+    return constrain(x + y, mesh, "batch", "tokens", None), told
 
 
 def rematerialised(run: Any, remat: Remat) -> Any:

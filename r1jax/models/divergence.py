@@ -50,16 +50,15 @@ def divergence(
     k-th are told apart as well). At most 2 x [B, chunk, V] logits live at a time.
     """
     how = How(kind, temperature, top_k, mesh)
-    t = hidden.shape[1]
 
     def all_pieces(
         weights: tuple[jax.Array, jax.Array], own: jax.Array, other: jax.Array
     ) -> jax.Array:
         student, teacher = weights
         pieces = _pieces(how, student, cut_time(own, chunk), teacher, cut_time(other, chunk))
-        return joined_time(pieces, t)
+        return joined_time(pieces, own.shape[1])
 
-    run = over_rows(all_pieces, mesh, hidden.shape[0])
+    run = over_rows(all_pieces, mesh, *hidden.shape[:2])
     weights = head.astype(hidden.dtype), teacher_head.astype(teacher_hidden.dtype)
     return run(weights, hidden, jax.lax.stop_gradient(teacher_hidden))
 

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from r1jax.models import dispatch
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import Layer, linear, rms_norm, swiglu
 from r1jax.models.row import Matrices, Row, matrix, output_std
-from r1jax.types import Batch, Load, Mean, Metrics, segment_members
+from r1jax.types import Batch, Load, Max, Mean, Metrics, segment_members
 
 
 def rows(c: ModelConfig) -> dict[str, Row]:
@@ -88,8 +89,30 @@ def run(
     """
     x = rms_norm(x, layer["ffn_norm"], c.rms_eps)
     choice = choose(c, layer, x)
-    y = _mixed(layer, x, choice.gates.astype(x.dtype)) + _shared(layer, x)
-    return y, {} if segments is None else told(c, choice, segments)
+    if dispatch.axes(c, mesh):
+        routed, tally = _dispatched(c, layer, x, choice, segments, mesh)
+    else:
+        routed, tally = _mixed(layer, x, choice.gates.astype(x.dtype)), None
+    y = routed + _shared(layer, x)
+    return y, {} if segments is None else told(c, choice, segments) | (tally or {})
+
+
+def _dispatched(
+    c: ModelConfig,
+    layer: Layer,
+    x: jax.Array,
+    choice: Choice,
+    segments: Segments | None,
+    mesh: Mesh,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """As `_mixed`, each token at the devices of its experts; and what the exchange tells."""
+    ids = jax.lax.top_k(choice.chosen.astype(jnp.float32), c.experts.chosen)[1]
+    gates = jnp.take_along_axis(choice.gates, ids, axis=-1)
+    rows = (x, ids, gates) if x.ndim == 3 else (a[:, None] for a in (x, ids, gates))
+    x3, ids, gates = rows
+    real = jnp.ones(x3.shape[:2], bool) if segments is None else segments.ids > 0
+    y, tally = dispatch.mixed(c, layer, x3, (ids, gates), real, mesh)
+    return y.reshape(x.shape), tally._asdict()
 
 
 def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:
@@ -132,7 +155,15 @@ def share(c: ModelConfig, told: dict[str, jax.Array], batch: Batch) -> tuple[jax
         "experts/balance": Mean(total, sequences * 1.0),
         "experts/load_max": Load(told["load"]),
     }
-    return c.experts.balance * total / batch.n_sequences, metrics
+    return c.experts.balance * total / batch.n_sequences, metrics | tally("experts", told)
+
+
+def tally(name: str, told: dict[str, jax.Array]) -> Metrics:
+    """How much room tokens needed at the devices of their experts, where these are spread."""
+    if "lost" not in told:
+        return {}
+    lost = Mean(jnp.sum(told["lost"]), jnp.ones(()))
+    return {f"{name}/lost": lost, f"{name}/fullest": Max(jnp.max(told["fullest"]))}
 
 
 MATRICES = Matrices(

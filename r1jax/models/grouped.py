@@ -101,9 +101,10 @@ def _project(
         parts = jnp.split(heads("qkv"), ends, axis=-2)
     else:
         parts = [heads(i) for i in "qkv"]
+    rows = ("batch", "tokens") if x.ndim == 3 else ("slots",)
     # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
     q, k, v = (
-        constrain(y, mesh, "batch", *(None,) * (x.ndim - 2), axis, None)
+        constrain(y, mesh, *rows, axis, None)
         for y, axis in zip(parts, ("heads", "kv_heads", "kv_heads"), strict=True)
     )
     if c.qk_norm:

@@ -136,8 +136,9 @@ def _project(
     else:
         q = linear(layer["wq"], x)
     q = q.reshape(*x.shape[:-1], c.n_heads, k.nope + c.head_dim)
+    rows = ("batch", "tokens") if x.ndim == 3 else ("slots",)
     # Heads stay whole: where they do not divide by the devices, XLA would cut through them.
-    q = constrain(q, mesh, "batch", *(None,) * (x.ndim - 2), "heads", None)
+    q = constrain(q, mesh, *rows, "heads", None)
     q_nope, q_rope = jnp.split(q, [k.nope], axis=-1)
     latent, k_rope = jnp.split(kv, [k.kv_rank], axis=-1)
     k_rope = _rotated(c, k_rope[..., None, :], tables)[..., 0, :]

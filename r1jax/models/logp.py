@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import constrain, over_rows
+from r1jax.mesh import constrain, cuts_tokens, over_rows
 from r1jax.models import ahead, decoder, kinds
 from r1jax.models import attention as attn
 from r1jax.models.config import ModelConfig
@@ -44,14 +44,13 @@ def score(
         return stats, told
     if c.ahead.alone:
         params, hidden = ahead.alone(params, hidden)
-    further = ahead.forward(
+    further, ahead_told = ahead.forward(
         params, c, hidden, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, kernel=kernel,
     )  # fmt: skip
-    logp = token_stats(
-        further[:, :-2], decoder.head(params), batch.tokens[:, 2:], temperature, chunk, mesh
-    ).logp
-    return stats, (*told, {"ahead": aligned(logp, batch, 2)})
+    predicted = following(further, batch.tokens, 2, mesh)
+    logp = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh).logp
+    return stats, (*told, ahead_told | {"ahead": aligned(logp, batch, 2)})
 
 
 def score_hidden(
@@ -64,29 +63,40 @@ def score_hidden(
     mesh: Mesh | None = None,
 ) -> Stats:
     """As `score`, from the hidden states [B, T, d] of `decoder.forward`."""
-    # Position t predicts token t + 1: T - 1 positions, moved to their tokens by `aligned`.
-    stats = token_stats(
-        hidden[:, :-1], decoder.head(params), batch.tokens[:, 1:], temperature, chunk, mesh
-    )
+    predicted = following(hidden, batch.tokens, 1, mesh)
+    stats = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh)
     return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
 
 
+def following(
+    hidden: jax.Array, tokens: jax.Array, steps: int, mesh: Mesh | None
+) -> tuple[jax.Array, jax.Array]:
+    """Hidden states with the tokens that they predict, `steps` further: T - steps of each.
+
+    All T of them where the tokens of a row are spread, which so many would not divide by.
+    """
+    if cuts_tokens(mesh):
+        return hidden, jnp.roll(tokens, -steps, axis=1)
+    return hidden[:, :-steps], tokens[:, steps:]
+
+
 def aligned(x: jax.Array, batch: Batch, steps: int = 1) -> jax.Array:
-    """f32[B, T - steps] of the positions that predict, as f32[B, T] of the tokens predicted."""
+    """f32[B, T] of the tokens predicted, of what `following` and `token_stats` say: theirs."""
     # A segment's first tokens are predicted by the segment before it, or by padding: 0 there.
     inside = (batch.positions >= steps) & (batch.segment_ids > 0)
-    return jnp.where(inside, jnp.pad(x, ((0, 0), (steps, 0))), 0.0)
+    whole = jnp.pad(x, ((0, 0), (steps, 0)))[:, : batch.tokens.shape[1]]
+    return jnp.where(inside, whole, 0.0)
 
 
 def token_stats(
     hidden: jax.Array,
-    head: jax.Array,
     targets: jax.Array,
+    head: jax.Array,
     temperature: float,
     chunk: int,
     mesh: Mesh | None = None,
 ) -> Stats:
-    """log p(target) and entropy from hidden[B, T, d], head[d, V], targets i32[B, T].
+    """log p(target) and entropy from hidden[B, T, d], targets i32[B, T], head[d, V].
 
     The time axis is cut into chunks of `chunk` tokens, whose logits are recomputed in the backward
     pass: at most [B, chunk, V] lives at a time. Batch and vocabulary stay sharded.
@@ -98,10 +108,10 @@ def token_stats(
         stats = _pieces(
             mesh, temperature, weight, cut_time(hidden, chunk), cut_time(targets, chunk)
         )
-        return Stats(*(joined_time(x, t) for x in stats))
+        return Stats(*(joined_time(x, hidden.shape[1]) for x in stats))
 
     # Each device on its own rows: the head is collected once, not once per piece.
-    run = over_rows(all_pieces, mesh, b)
+    run = over_rows(all_pieces, mesh, b, t)
     return run(head.astype(hidden.dtype), hidden, targets)
 
 

@@ -84,17 +84,26 @@ def rows_of(model: ModelConfig | Rows) -> Rows:
 
 
 def shardings(model: ModelConfig | Rows, mesh: Mesh) -> Params:
-    """NamedSharding of every parameter."""
+    """NamedSharding of every parameter; UserError where the mesh does not suit the model."""
+    if isinstance(model, ModelConfig):
+        meshes.check_model(mesh, model.n_heads, model.experts and model.experts.count)
     return jax.tree.map(lambda row: meshes.sharding(mesh, row.axes, row.shape), rows_of(model))
 
 
 def abstract(
-    model: ModelConfig | Rows, mesh: Mesh | None = None, dtype: Any = jnp.float32
+    model: ModelConfig | Rows,
+    mesh: Mesh | None = None,
+    dtype: Any = jnp.float32,
+    cut: tuple[str, ...] | None = None,
 ) -> Params:
-    """ShapeDtypeStructs of the parameters; nothing is allocated."""
+    """ShapeDtypeStructs of the parameters; nothing is allocated.
+
+    On a mesh they are laid out by their rows' axes, or by those of them in `cut` alone.
+    """
 
     def one(row: Row) -> jax.ShapeDtypeStruct:
-        where = meshes.sharding(mesh, row.axes, row.shape) if mesh is not None else None
+        axes = row.axes if cut is None else [a if a in cut else None for a in row.axes]
+        where = meshes.sharding(mesh, axes, row.shape) if mesh is not None else None
         return jax.ShapeDtypeStruct(row.shape, row.dtype(dtype), sharding=where)
 
     return jax.tree.map(one, rows_of(model))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.mesh import place, replicated, row_devices
+from r1jax.mesh import place, replicated, slot_devices
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import cache as caches
 from r1jax.models.decoding.quantized import WeightFormat
@@ -57,7 +57,7 @@ class Engine:
             raise ValueError("stop strings need a detokenizer")
         self.config, self.model, self.mesh, self.dtype = config, c, mesh, dtype
         self.stop_strings, self.detokenize = tuple(stop_strings), detokenize
-        self.shapes: tuple[Shape, ...] = ladder(config, row_devices(mesh))
+        self.shapes: tuple[Shape, ...] = ladder(config, slot_devices(mesh))
         self.steps_taken = self.slot_steps = self.evictions = 0
         first, tokens = self.shapes[0], config.max_tokens
         self.programs = programs(c, mesh, first, tokens, tuple(stop_ids), dtype)

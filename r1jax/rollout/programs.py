@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from r1jax.mesh import platform, replicated, samples_whole
+from r1jax.mesh import platform, replicated
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.rollout import slots as device
@@ -51,15 +51,13 @@ def programs(
     """
     draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options(mesh))
     everywhere = dict(out_shardings=replicated(mesh))
-    # Gathered once for all steps, unless the mesh cuts the model itself.
-    whole = everywhere if samples_whole(mesh) else {}
     bind = functools.partial
     # Slots are given away (donated) wherever new ones come back: there is one cache at a time.
     return Programs(
         prefill=jax.jit(bind(together.prefill, c=c, mesh=mesh), **options),
         fill=jax.jit(bind(together.fill, c=c, mesh=mesh), donate_argnums=0),
         enter=jax.jit(
-            bind(together.enter, stop_ids=stop_ids, mesh=mesh), **draws, donate_argnums=0
+            bind(together.enter, c=c, stop_ids=stop_ids, mesh=mesh), **draws, donate_argnums=0
         ),
         decode=jax.jit(
             bind(together.decode, c=c, stop_ids=stop_ids, mesh=mesh),
@@ -72,7 +70,8 @@ def programs(
         resize=jax.jit(bind(device.resize, mesh=mesh), static_argnums=(2, 3)),
         resize_books=jax.jit(bind(device.resize_books, mesh=mesh), static_argnums=2),
         prepare=jax.jit(
-            bind(decoder.unstack, c=c, dtype=dtype, mesh=mesh), static_argnames="weights", **whole
+            bind(decoder.unstack, c=c, dtype=dtype, mesh=mesh),
+            static_argnames="weights", out_shardings=together.layout(c, mesh, dtype),
         ),
         empty=jax.jit(lambda: device.empty(c, *shape, tokens, dtype, mesh)),
     )  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import on_own_rows, own_rows, samples_whole
-from r1jax.models import decoder
+from r1jax.mesh import RULES, cuts_columns, on_own_rows, replicated, samples_whole, sharding
+from r1jax.models import decoder, dispatch, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import Cache
 from r1jax.rollout import slots as alone
@@ -20,6 +21,40 @@ from r1jax.types import Params
 LOOK = 16  # steps that devices take on their own before they ask each other whether to go on
 
 
+def whole(c: ModelConfig, mesh: Mesh) -> bool:
+    """Whether each of several devices samples with a whole model of its own."""
+    return samples_whole(mesh) and not dispatch.axes(c, mesh)
+
+
+def _own_axes(c: ModelConfig, mesh: Mesh, rows: int) -> tuple[str, ...]:
+    """The axes over which devices can each work on rows of their own, with a whole model each.
+
+    None where they do not have that, or where the rows do not divide.
+    """
+    return RULES["slots"] if whole(c, mesh) and rows % mesh.size == 0 else ()
+
+
+def layout(c: ModelConfig, mesh: Mesh, dtype: Any) -> Any:
+    """Shardings of the weights that decoding runs on; None: as they come.
+
+    They are gathered once for all steps, unless the mesh cuts the model itself. A device keeps its
+    own of experts that are spread: tokens travel to them, as in training. Gathered they would be
+    most of the model on every device, and a step would read as much of it with fewer tokens.
+    """
+    if whole(c, mesh):
+        return replicated(mesh)
+    if not dispatch.axes(c, mesh) or cuts_columns(mesh):
+        return None
+
+    def one(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> Any:
+        of_experts = any(getattr(key, "key", None) in dispatch.WEIGHTS for key in path)
+        axes = ("experts" if of_experts else None, *(None,) * (x.ndim - 1))[: x.ndim]
+        return sharding(mesh, axes, x.shape)
+
+    prepare = functools.partial(decoder.unstack, c=c, dtype=dtype, mesh=mesh)
+    return jax.tree_util.tree_map_with_path(one, jax.eval_shape(prepare, table.abstract(c)))
+
+
 def prefill(
     weights: Params, prompts: jax.Array, lengths: jax.Array, *, c: ModelConfig, mesh: Mesh
 ) -> tuple[jax.Array, Cache]:
@@ -28,9 +63,9 @@ def prefill(
     Devices with a whole model each take equal parts, or all of them where they do not divide; every
     device then holds what was found for all.
     """
-    if not samples_whole(mesh):
+    if not whole(c, mesh):
         return alone.prefill(weights, prompts, lengths, c, mesh)
-    axes = own_rows(mesh, prompts.shape[0])
+    axes = _own_axes(c, mesh, prompts.shape[0])
 
     def local(weights: Params, prefixes: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
         results = decoder.prefill(weights, c, *prefixes, mesh)
@@ -43,7 +78,7 @@ def prefill(
 
 def fill(old: Cache, entering: Admission, new: Cache, *, c: ModelConfig, mesh: Mesh) -> Cache:
     """`slots.fill`, where it can be with each device on its own slots."""
-    axes = own_rows(mesh, old.slots)
+    axes = _own_axes(c, mesh, old.slots)
     if not axes:
         return alone.fill(old, entering, new, c, mesh)
 
@@ -58,12 +93,13 @@ def enter(
     entering: Admission,
     logits: jax.Array,
     *,
+    c: ModelConfig,
     sampling: Sampling,
     stop_ids: tuple[int, ...],
     mesh: Mesh,
 ) -> Slots:
     """`slots.enter`, where it can be with each device on its own slots."""
-    axes = own_rows(mesh, slots.active.shape[0])
+    axes = _own_axes(c, mesh, slots.active.shape[0])
     if not axes:
         return alone.enter(slots, entering, logits, sampling, stop_ids, mesh)
 
@@ -90,7 +126,7 @@ def decode(
     Devices look at each other every `LOOK` steps alone, so that so many more may be taken.
     """
     size = slots.active.shape[0]
-    axes = own_rows(mesh, size)
+    axes = _own_axes(c, mesh, size)
     if not axes:
         return alone.decode(weights, slots, steps, enough_free, c, sampling, stop_ids, mesh)
 

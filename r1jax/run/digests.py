@@ -18,8 +18,8 @@ from typing import Any
 
 import jax
 
-from r1jax import mesh as meshes
 from r1jax.errors import UserError
+from r1jax.run import processes
 
 SMALL = 2**20  # bytes of a file that is quickly read
 _WRITING = ".writing"
@@ -75,7 +75,7 @@ def fault(folder: Path, largest: int | None = None) -> str | None:
 def check(folder: Path) -> None:
     """Raises UserError where a file of a sealed checkpoint is damaged; every process calls it."""
     wrong = fault(folder) if sealed(folder) else None
-    if meshes.most(wrong is not None):
+    if processes.most(wrong is not None):
         raise UserError(f"{folder}: damaged ({wrong or 'as another process found'}); name another")
 
 
@@ -195,7 +195,7 @@ def set_aside(directory: Path, unverified: bool) -> list[str]:
             wrong = fault(folder, None if newest is None else SMALL)
         else:
             wrong = None if unverified or newest is not None else "was committed without digests"
-        if meshes.most(wrong is not None):
+        if processes.most(wrong is not None):
             wrong = wrong or "a file is not what was written"
             aside[step] = ("damaged" if whole else "unverified", wrong)
             if lost is None and (whole or not folder.with_suffix(_WRITING).exists()):
@@ -215,7 +215,7 @@ def set_aside(directory: Path, unverified: bool) -> list[str]:
             names = (f"{step}.{state}{n or ''}" for n in itertools.count())
             free = next(name for name in names if not (directory / name).exists())
             (directory / str(step)).rename(directory / free)
-    meshes.barrier("damaged checkpoints set aside")
+    processes.barrier("damaged checkpoints set aside")
     if newest is not None and not sealed(directory / str(newest)):
         lines.append(f"{directory / str(newest)}: used unverified; it has no digests")
     return lines

@@ -19,9 +19,8 @@ from typing import Any, Literal
 
 import jax
 
-from r1jax import mesh as meshes
 from r1jax.errors import UserError
-from r1jax.run import names
+from r1jax.run import names, processes
 from r1jax.run.environment import environment
 from r1jax.run.settings import lasting
 
@@ -59,7 +58,7 @@ class RunDirectory:
         path = Path(path)
         # Every process asks what is on disk before the first one touches it.
         status = inspect(path, config, overwrite=overwrite, ignore=ignore)
-        meshes.barrier("run directory inspected")
+        processes.barrier("run directory inspected")
         run = cls(path, status, write=jax.process_index() == 0)
         if run.write and status != "finished":
             if status == "new":
@@ -68,7 +67,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(path / names.ENVIRONMENT, environment())
             write_json(path / names.CONFIG, lasting(config))
-        meshes.barrier("run directory started")
+        processes.barrier("run directory started")
         return run
 
     @property

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from r1jax.errors import UserError, check_ranges
-from r1jax.mesh import MeshConfig, ProcessConfig
+from r1jax.mesh import MeshConfig
+from r1jax.run.processes import ProcessConfig
 
 Part = TypeVar("Part")
 

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import jax
 
-from r1jax import mesh as meshes
 from r1jax.errors import UserError
+from r1jax.run import processes
 from r1jax.run.names import OWNER
 from r1jax.run.signals import farewell
 
@@ -45,7 +45,7 @@ def owned(path: Path, take_over: bool, note: Callable[[str], Any] = print) -> It
                 held.enter_context(_owned(path, take_over, note))
             except UserError as mistake:
                 refused = mistake
-        if meshes.most(refused is not None):
+        if processes.most(refused is not None):
             raise refused or UserError(f"{path}: process 0 could not take it")
         with _writable(path):
             yield

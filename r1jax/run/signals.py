@@ -24,8 +24,8 @@ from types import FrameType
 
 import jax
 
-from r1jax import mesh as meshes
 from r1jax.errors import Stopped
+from r1jax.run import processes
 
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -159,7 +159,7 @@ def boundary(often: bool = False) -> None:
     """
     if _watch is None or not _watch.holding or (often and jax.process_count() > 1):
         return
-    if number := meshes.most(_watch.asked):
+    if number := processes.most(_watch.asked):
         raise _watch.stopped(number)
 
 

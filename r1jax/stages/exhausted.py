@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from r1jax.errors import UserError
-from r1jax.mesh import make_mesh, row_devices
+from r1jax.mesh import make_mesh, row_devices, slot_devices
 from r1jax.training.rl.memory import capacity
 
 SPARE = 0.95
@@ -53,7 +53,8 @@ def make_room(config: Any, phase: str, planned: Plan, limit: int) -> str:
     room -= planned.get("rollout weights" if sampling else "gradients", 0)
     if not phase or (planned and room <= 0):
         return _other_optimizer(config, planned)
-    unit = row_devices(make_mesh(config.mesh))
+    mesh = make_mesh(config.mesh)
+    unit = slot_devices(mesh) if sampling else row_devices(mesh)
     if sampling:
         taken = planned.get("cache", 0) + planned.get("rollout logits", 0)
         slots = _fits(config.rollout.slots, room, taken, unit)

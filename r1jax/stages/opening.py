@@ -22,10 +22,9 @@ from typing import Any, TypeVar
 
 import jax
 
-from r1jax import mesh as meshes
 from r1jax.checkpoint import Checkpoints
 from r1jax.report.page import write_report
-from r1jax.run import rows
+from r1jax.run import processes, rows
 from r1jax.run.directory import RunDirectory, inspect
 from r1jax.run.environment import environment
 from r1jax.run.flags import PlaceFlags
@@ -141,7 +140,7 @@ def opened(config: PlaceFlags, display: Display | None = None, page: str = REPOR
     A run that is finished says where its page is and is handed out all the same: see `finished`.
     Raises UserError where the directory holds another run.
     """
-    meshes.start_processes(config.process)
+    processes.start_processes(config.process)
     display, how = display or Alone(), {"overwrite": config.overwrite, "ignore": FREE}
     own = owned(Path(config.run), config.take_over, display.note)
     if inspect(config.run, config, **how) == "finished":

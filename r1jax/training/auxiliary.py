@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
+import jax
 import jax.numpy as jnp
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import Ahead, ModelConfig
-from r1jax.types import Load, Metrics, Params
+from r1jax.types import Load, Max, Mean, Metrics, Params
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,25 @@ class AuxiliaryConfig:
         if c.ahead is not None:
             c = replace(c, ahead=Ahead(self.ahead, self.ahead_alone))
         return c
+
+
+def of_room(metrics: Metrics) -> Metrics:
+    """Those that say how much room tokens needed at the devices of their experts."""
+    return {n: m for n, m in metrics.items() if n.endswith(("/lost", "/fullest"))}
+
+
+def check_room(metrics: Metrics) -> None:
+    """Waits for what `of_room` says, if anything; UserError where there was too little."""
+    found = jax.device_get(of_room(metrics))
+    lost = sum(int(m.sum) for m in found.values() if isinstance(m, Mean))
+    if not lost:
+        return
+    most = max(float(m.value) for m in found.values() if isinstance(m, Max))
+    raise UserError(
+        f"--train.room: {lost} choices of tokens found no room at the devices of their experts, "
+        f"which were sent up to {most:.2f} times an even share; use --train.room "
+        f"{math.ceil(10 * most + 0.5) / 10:g}, which takes more memory"
+    )
 
 
 def balanced(params: Params, metrics: Metrics, step: float) -> Params:

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
 from r1jax.errors import check_ranges
+from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
 from r1jax.training.auxiliary import AuxiliaryConfig
@@ -47,6 +48,9 @@ class ComputeConfig:
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn"] = "auto"
     """Attention kernel; auto takes cuDNN on a CUDA device in 16 bits."""
+    room: float = 2.0
+    """Room for the tokens that devices send each other's experts (`--mesh.expert`), over an even
+    share. Tokens that find none end the run, in a line that says how much they needed."""
     auxiliary: AuxiliaryConfig = AuxiliaryConfig()
     """Losses of the model's own parts."""
 
@@ -56,8 +60,12 @@ class ComputeConfig:
         """Raises UserError when a value is out of range."""
         check_ranges(
             self, "--train.", rows="[1,]", width="[1,]", max_segments="[1,]", unroll="[0,]",
-            chunk=f"[{self.least_chunk},]",
+            chunk=f"[{self.least_chunk},]", room="(0,]",
         )  # fmt: skip
+
+    def roomy(self, c: ModelConfig) -> ModelConfig:
+        """The model's config with this room at its experts."""
+        return replace(c, experts=replace(c.experts, room=self.room)) if c.experts else c
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,16 +74,21 @@ class ComputeConfig:
 
 
 def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
-    """The flags of a run with rows of a micro-batch rounded up to what its devices divide.
+    """The flags of a run with rows and width of a micro-batch rounded up to what devices divide.
 
-    XLA would otherwise hold every row on every device. Rows change no result, only its cutting.
+    XLA would otherwise hold all on every device. Both change no result, only its cutting.
     """
-    devices = meshes.row_devices(mesh)
-    rows = -(-config.train.rows // devices) * devices
-    if rows == config.train.rows:
-        return config
-    note(f"--train.rows {config.train.rows} -> {rows}: a multiple of data x fsdp = {devices}")
-    return replace(config, train=replace(config.train, rows=rows))
+    units = {
+        "rows": ("data x fsdp x expert", meshes.row_devices(mesh)),
+        "width": ("context", meshes.devices_of(mesh, meshes.RULES["tokens"])),
+    }
+    for name, (axes, devices) in units.items():
+        asked = getattr(config.train, name)
+        fits = -(-asked // devices) * devices
+        if fits != asked:
+            note(f"--train.{name} {asked} -> {fits}: a multiple of {axes} = {devices}")
+            config = replace(config, train=replace(config.train, **{name: fits}))
+    return config
 
 
 def over_completions(

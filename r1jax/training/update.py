@@ -20,20 +20,11 @@ from r1jax.models.logp import score
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
-from r1jax.training import loss_scale
-from r1jax.training.auxiliary import balanced
+from r1jax.training import auxiliary, loss_scale
 from r1jax.training.batches import ComputeConfig, PerToken, Share, asked_of, place_batch
 from r1jax.training.metrics import combine, finish, neutral
 from r1jax.training.optimizer import moment_sharding
-from r1jax.types import (
-    Batch,
-    Loss,
-    Mean,
-    Metrics,
-    Params,
-    Stats,
-    TrainState,
-)
+from r1jax.types import Batch, Loss, Mean, Metrics, Params, Stats, TrainState
 
 
 @struct.dataclass
@@ -58,7 +49,7 @@ class Functions(NamedTuple):
 def make_score(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
 ) -> Callable[[Params, Batch], Stats]:
-    """(params, batch) -> Stats at the rollout temperature."""
+    """(params, batch) -> Stats at the rollout temperature, with all room that experts may need."""
     run = make_score_told(c, mesh, compute, temperature)
     return lambda params, batch: run(params, batch)[0]
 
@@ -81,9 +72,22 @@ def make_score_told(
 @functools.lru_cache(maxsize=16)
 def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
     """Jitted log-probabilities f32[B, T] of the tokens of a batch, at `temperature`."""
-    score = make_score(c, mesh, compute, temperature)
+    c = compute.roomy(c)
+    score = make_score_told(c, mesh, compute, temperature)
     where = meshes.replicated(mesh)
-    return jax.jit(lambda params, batch: score(params, batch).logp, out_shardings=where)
+
+    def run(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
+        stats, told = score(params, batch)
+        return stats.logp, auxiliary.of_room(ahead.with_auxiliary(c, told, batch, 0.0, {})[1])
+
+    jitted = jax.jit(run, out_shardings=where)
+
+    def checked(params: Params, batch: Batch) -> jax.Array:
+        logp, metrics = jitted(params, batch)
+        auxiliary.check_room(metrics)
+        return logp
+
+    return checked
 
 
 @functools.lru_cache(maxsize=16)
@@ -123,7 +127,7 @@ def make_functions(
     The share is the loss's, which knows nothing of layers, and what layers add of their own.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
-    c = compute.auxiliary.applied(c, bool(lora))
+    c = compute.roomy(compute.auxiliary.applied(c, bool(lora)))
     run_score = make_score_told(c, mesh, compute, temperature)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -213,7 +217,8 @@ def apply(
     finite = jnp.isfinite(total.share) & jnp.isfinite(norm)
     overflow = loss_scale.overflowed(state.opt_state, total.share, finite)
     changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = balanced(optax.apply_updates(state.params, changes), total.metrics, router_step)
+    params = optax.apply_updates(state.params, changes)
+    params = auxiliary.balanced(params, total.metrics, router_step)
     # Chosen on the devices: a branch on the host would have to wait for them.
     keep = lambda new, old: jnp.where(finite, new, old)  # noqa: E731
     one = jnp.ones(())
@@ -289,7 +294,8 @@ def update(
 ) -> tuple[TrainState, dict[str, float]]:
     """One optimizer update from all its micro-batches (host arrays); returns state and metrics.
 
-    All have one shape and the same columns: another would be another program to compile.
+    All have one shape and the same columns: another would be another program to compile. Raises
+    UserError, the state as it was, where tokens found no room at their experts' devices.
     """
     kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
@@ -297,5 +303,6 @@ def update(
     for batch in batches:  # i32[B, T] tokens, f32[B, T] columns, all at the same weights
         boundary(often=True)
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
+    auxiliary.check_room(total.metrics)
     state, metrics = functions.apply(state, total)
     return state, finish(jax.device_get(metrics))

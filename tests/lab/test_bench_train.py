@@ -155,9 +155,9 @@ def test_several_devices_beside_one(report, tmp_path):
 
 
 def test_scaling_goes_from_one_device_to_all():
-    meshes = bench_train.meshes_of(bench_train.Config(scaling=("data", "fsdp")))
+    meshes = bench_train.meshes_of(bench_train.Config(scaling=("data", "fsdp", "expert")))
     sizes = {name: mesh.size for name, mesh in meshes.items()}
-    assert sizes == {"1 device": 1, "data=2": 2, "fsdp=2": 2}
+    assert sizes == {"1 device": 1, "data=2": 2, "fsdp=2": 2, "expert=2": 2}
     assert meshes["fsdp=2"].shape["fsdp"] == 2
 
 

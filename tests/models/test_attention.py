@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import largest_difference
 
 from r1jax.models.attention import Segments, attention, choose_kernel, segment_starts
 
@@ -67,6 +68,25 @@ def test_the_kernel_is_that_of_the_meshs_devices_not_of_this_machine(
     mesh = SimpleNamespace(devices=np.array([[SimpleNamespace(platform=platform)]]))
     assert choose_kernel(mesh, dtype, *widths) == kernel
     assert choose_kernel(None, dtype, *widths) == "xla"
+    long = choose_kernel(mesh, dtype, *widths, tokens=384)
+    assert long == ("splash" if platform == "tpu" else kernel)
+    assert choose_kernel(mesh, dtype, *widths, tokens=100) == kernel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [0, 37])
+def test_splash_equals_xla(window):
+    """In the interpreter; test_aot.py compiles it."""
+    rng = np.random.default_rng(4)
+    q, k, v = (jnp.asarray(rng.normal(size=(1, 256, n, 8)), jnp.float32) for n in (4, 2, 2))
+    ids = jnp.asarray(np.repeat([1, 2, 3, 0], [100, 50, 90, 16]))[None]
+
+    def total(q, k, v, kernel):
+        out = attention(q, k, v, Segments(ids, 3), kernel, window=window)
+        return jnp.sum(jnp.sin(out)), out
+
+    runs = [jax.grad(total, (0, 1, 2), has_aux=True)(q, k, v, n) for n in ("splash", "xla")]
+    assert largest_difference(*runs) < 1e-5
 
 
 def test_segment_starts_are_what_cudnn_wants():

@@ -238,7 +238,8 @@ def test_a_broken_generation_config_is_named(tmp_path):
 TWO_PROCESSES = """
 import sys
 import jax
-from r1jax.mesh import MeshConfig, ProcessConfig, make_mesh, start_processes
+from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.run.processes import ProcessConfig, start_processes
 from r1jax.models.hub import directory as hub
 source, target, coordinator, number = sys.argv[1:]
 start_processes(ProcessConfig(coordinator, 2, int(number)))

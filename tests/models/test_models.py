@@ -144,7 +144,7 @@ def test_chunked_statistics_equal_the_full_log_softmax(chunk, temperature):
         return jnp.stack([chosen, -jnp.sum(jnp.exp(p) * p, axis=-1)])
 
     def chunked(hidden, head):
-        stats = token_stats(hidden, head, targets, temperature, chunk)
+        stats = token_stats(hidden, targets, head, temperature, chunk)
         return jnp.stack([stats.logp, stats.entropy])
 
     def values_and_grads(run):
@@ -173,7 +173,7 @@ def test_the_products_of_half_precision_stay_in_it():
     weights = jax.random.normal(keys[3], (2, 2, 24))
 
     def total(hidden, head):
-        stats = token_stats(hidden, head, targets, 0.8, chunk=8)
+        stats = token_stats(hidden, targets, head, 0.8, chunk=8)
         return jnp.sum(weights * jnp.stack([stats.logp, stats.entropy]))
 
     gradient = jax.grad(total, argnums=(0, 1))
@@ -195,7 +195,7 @@ def test_the_heads_gradient_is_summed_over_devices(dtype, limit):
     targets = jax.random.randint(keys[2], (8, 6), 0, 40)
 
     def gradient(mesh):
-        total = lambda head: jnp.sum(token_stats(hidden, head, targets, 1.0, 3, mesh).logp)  # noqa: E731
+        total = lambda head: jnp.sum(token_stats(hidden, targets, head, 1.0, 3, mesh).logp)  # noqa: E731
         return jax.jit(jax.grad(total))(head).astype(jnp.float32)
 
     whole = gradient(None)

@@ -32,7 +32,10 @@ LENGTHS = np.random.default_rng(0).integers(2, 10, (2, 20))
 BATCHES = packed(random_sequences(*LENGTHS, vocab=96), 8, 24, 3)
 PROMPTS = [Prompt(tuple(range(2 * i, 2 * i + 7)), i, 2) for i in range(5)]
 MESHES = [(2, 2, 2)]
-MORE_MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (4, 2, 1), (2, 1, 4), (1, 4, 2), (1, 2, 4)]
+MORE_MESHES = [
+    (8, 1, 1), (2, 1, 1, 2, 2), (1, 1, 2, 1, 4), (1, 8, 1), (1, 1, 8), (4, 2, 1), (2, 1, 4),
+    (1, 4, 2), (1, 2, 4),
+]  # fmt: skip
 
 
 def mesh_id(axes):
@@ -111,7 +114,10 @@ def compiled_accumulate(mesh, remat="full"):
     return lowered.compile().as_text()
 
 
-@pytest.mark.parametrize("axes", [(2, 2, 2), pytest.param((1, 2, 4), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "axes",
+    [(2, 2, 2), *(pytest.param(m, marks=pytest.mark.slow) for m in [(1, 2, 4), (1, 2, 1, 1, 4)])],
+)
 def test_the_update_moves_weights_rather_than_activations(axes):
     text = compiled_accumulate(mesh_of(*axes))
     gathered, tensor = collectives(text, "all-gather"), axes[2]
@@ -130,7 +136,13 @@ def test_the_update_moves_weights_rather_than_activations(axes):
 
 @pytest.mark.parametrize(
     "axes",
-    [MeshConfig(3), MeshConfig(2, 2, 4), MeshConfig(-1, 3, 1), MeshConfig(-1, 0, 1)],
+    [
+        MeshConfig(3),
+        MeshConfig(2, 2, 2, 2),
+        MeshConfig(2, 2, 4),
+        MeshConfig(-1, 3, 1),
+        MeshConfig(-1, 0, 1),
+    ],
 )
 def test_axes_that_do_not_make_the_devices_are_refused(axes):
     with pytest.raises(UserError, match="does not make 8 devices"):
@@ -140,6 +152,10 @@ def test_axes_that_do_not_make_the_devices_are_refused(axes):
 def test_what_does_not_divide_is_left_whole():
     mesh = mesh_of(fsdp=2, tensor=4)
     assert spec(mesh, ("vocab", "embed"), (97, 32)) == PartitionSpec(None, ("fsdp",))
-    assert spec(mesh, ("batch", None), (6, 5)) == PartitionSpec(("data", "fsdp"), None)
+    assert spec(mesh, ("batch", None), (6, 5)) == PartitionSpec(("fsdp",), None)
     assert spec(mesh, ("batch", None), (5, 5)) == PartitionSpec(None, None)
     assert spec(mesh_of(data=2), ("embed", "ffn"), (8, 8)) == PartitionSpec(None, None)
+    mesh = mesh_of(fsdp=2, expert=2, context=2)
+    assert spec(mesh, ("experts", "embed"), (6, 8)) == PartitionSpec(
+        ("expert",), ("fsdp", "context")
+    )

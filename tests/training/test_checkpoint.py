@@ -15,13 +15,17 @@ from tiny import drawn, identical, mesh_of, placed, tiny_config, tiny_params
 from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.errors import UserError
 from r1jax.models import table
-from r1jax.models.config import to_hf
+from r1jax.models.config import Experts, Latent, to_hf
 from r1jax.models.lora import LoraConfig, attach, merge, rows
 from r1jax.run.digests import find_step
 from r1jax.run.saved import Saved
 from r1jax.training import update
 
 CONFIG = tiny_config("qwen2", n_layers=2)
+EXPERTS = tiny_config(
+    "llama", family="deepseek_v3", n_layers=1, n_kv_heads=4, rope_scaling=None,
+    latent=Latent(0, 8, 4, 8), experts=Experts(8, 2, 8, 1),
+)  # fmt: skip
 OPTIMIZER = optax.adamw(1e-3)
 IDENTITY = json.loads(json.dumps({"model": to_hf(CONFIG), "tokenizer": {"size": 97}}))
 PENDING = {
@@ -78,6 +82,23 @@ def test_everything_comes_back_bit_for_bit_on_any_mesh(saved, state, axes):
     assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype, found.pending, PENDING))
     for tree in (found.state.params, found.state.opt_state[0].mu, found.reference):
         assert laid_out(tree, mesh)
+
+
+@pytest.mark.parametrize("axes", [{}, {"expert": 2}, {"expert": 8}, {"fsdp": 2, "expert": 4}])
+def test_experts_come_back_whatever_they_were_spread_over(tmp_path, axes):
+    c, optimizer = EXPERTS, optax.sgd(1e-3, momentum=0.9)
+    params, wanted = tiny_params(c, 2), mesh_of(**axes)
+    state, other = (
+        update.init_state(optimizer, placed(params, c, mesh), mesh)
+        for mesh in (mesh_of(expert=4, context=2), wanted)
+    )
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(Saved(state, None, {}, IDENTITY))
+    found = checkpoints.restore(0, other, IDENTITY).state
+    checkpoints.close()
+    assert identical(found, state)
+    held = found.params["stacks"][0]["expert_up"].addressable_shards[0].data.shape[1]
+    assert held == 8 // wanted.shape["expert"]
 
 
 def test_between_rollouts_nothing_is_pending_and_without_beta_no_reference(tmp_path, state):

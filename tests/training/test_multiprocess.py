@@ -22,8 +22,8 @@ from tiny import largest_difference
 from experiments.gates.jobs import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
-from r1jax.mesh import ProcessConfig, start_processes
 from r1jax.presets.zero import PRESETS
+from r1jax.run.processes import ProcessConfig, start_processes
 from r1jax.training.rl.setup import build, initial_state
 
 UPDATES = 3

@@ -222,7 +222,7 @@ def test_rows_are_rounded_up_to_the_devices_and_it_is_said(model, tmp_path):
     mesh = make_mesh(MeshConfig(), jax.devices()[:4])
     config = tiny_run(model, tmp_path, {"train.rows": 6})
     assert fit_rows(config, mesh, said.append).train.rows == 8
-    assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp = 4"]
+    assert said == ["--train.rows 6 -> 8: a multiple of data x fsdp x expert = 4"]
     assert fit_rows(changed(config, {"train.rows": 8}), mesh, said.append).train.rows == 8
     assert len(said) == 1
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from r1jax import mesh as meshes
 from r1jax.data.curation.datasheet import datasheet
 from r1jax.data.curation.exports import export
 from r1jax.data.curation.streams import DROPPED, KEPT, CurationFiles, write_parquet
@@ -14,6 +13,7 @@ from r1jax.endpoint import Endpoint, EndpointConfig
 from r1jax.errors import UserError
 from r1jax.report.markdown import write_datasheet
 from r1jax.rewards import RewardPool, SandboxConfig
+from r1jax.run import processes
 from r1jax.run.names import PART
 from r1jax.stages.opening import Run
 
@@ -59,7 +59,7 @@ def open_place(
             f"{run.path}: samples of {streams.lost} prompts are lost from the disk; it goes on "
             "from those before them"
         )
-    meshes.barrier("streams opened")
+    processes.barrier("streams opened")
     pool = run.hold(RewardPool(workers if write else 0, **sandbox.room))
     return Place(run, streams, pool, endpoint)
 

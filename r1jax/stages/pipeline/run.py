@@ -18,7 +18,7 @@ from r1jax.checkpoint import restore_params
 from r1jax.models import scalar
 from r1jax.report.pipeline import write_pipeline_report
 from r1jax.rewards import RewardPool
-from r1jax.run import names
+from r1jax.run import names, processes
 from r1jax.run.compilation import kept_in
 from r1jax.run.digests import find_step
 from r1jax.run.directory import SCHEMA, inspect, read_json, write_json
@@ -84,7 +84,7 @@ class Pipeline:
 
 def run(config: R1Config) -> None:
     """Runs the chosen stages that are not finished; summary and report as far as they go."""
-    meshes.start_processes(config.process)
+    processes.start_processes(config.process)
     with watched(config.checkpoint.grace), owned(Path(config.run), config.take_over):
         run_stages(config)
 
@@ -95,7 +95,7 @@ def run_stages(config: R1Config) -> None:
     writes = jax.process_index() == 0
     if writes and config.overwrite:
         forget(config, stages)
-    meshes.barrier("stages to begin anew are gone")
+    processes.barrier("stages to begin anew are gone")
     check(config, stages)
     started = time.time()
     with contextlib.ExitStack() as opened:
@@ -165,7 +165,7 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
     if jax.process_index() == 0:
         record(pipeline, stage, digest)
         spend(pipeline.path / names.SECONDS, stage.name, time.time() - started)
-    meshes.barrier(f"{stage.name} finished")
+    processes.barrier(f"{stage.name} finished")
     shown.done(stage.name, result(stage))
 
 
@@ -198,7 +198,7 @@ def judge_model(pipeline: Pipeline, stage: Stage) -> None:
     digest = judge(pipeline.assessor(stage), path)
     if jax.process_index() == 0:
         add_entry(pipeline.lineage, name, Entry(weights=digest))
-    meshes.barrier(f"{name} judged")
+    processes.barrier(f"{name} judged")
 
 
 def record(pipeline: Pipeline, stage: Stage, digest: str | None) -> None:

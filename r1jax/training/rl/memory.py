@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import psutil
 
 from r1jax.errors import UserError
-from r1jax.mesh import row_devices, samples_whole
+from r1jax.mesh import cuts_columns, slot_devices
 from r1jax.models import kinds, scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import token_bytes
@@ -55,7 +55,8 @@ def plan(parts: Parts) -> dict[str, int]:
     state = abstract_state(parts.optimizer, trained_rows(c, parts.lora), mesh)
     params = state.params
     decoded = replace(c, ahead=None)  # as decoding has them
-    whole = table.abstract(decoded, None if samples_whole(mesh) else mesh)
+    # Decoding has whole weights unless the mesh cuts them, and its own of experts that are spread.
+    whole = table.abstract(decoded, mesh, cut=None if cuts_columns(mesh) else ("experts",))
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start, scale_of(state.opt_state))
@@ -65,7 +66,7 @@ def plan(parts: Parts) -> dict[str, int]:
     used = program.memory_analysis()
     critic, critic_gradients, critic_update = critic_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize
-    shards = row_devices(mesh)
+    shards = slot_devices(mesh)
     rows = {
         "weights": held,
         "frozen base": nbytes(base) if base else 0,

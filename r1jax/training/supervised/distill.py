@@ -17,7 +17,7 @@ from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.divergence import Direction, divergence
 from r1jax.models.kinds import Told, cast, with_auxiliary
-from r1jax.models.logp import aligned, score_hidden
+from r1jax.models.logp import aligned, following, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.update import join
@@ -68,7 +68,7 @@ def make_share(
         raise UserError(
             "--train.auxiliary.ahead: a student of a teacher's logits is trained without it"
         )
-    student = compute.auxiliary.applied(student, bool(lora))
+    student = compute.roomy(compute.auxiliary.applied(student, bool(lora)))
 
     def run(params: Params, c: ModelConfig, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
         segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
@@ -83,9 +83,12 @@ def make_share(
         # Hidden states [B, T, d]; the teacher's d may be another.
         hidden, told = run(student_params, student, batch)
         teacher_hidden = jax.lax.stop_gradient(run(teacher_params, teacher, batch)[0])
+        (own, _), (other, _) = (
+            following(x, batch.tokens, 1, mesh) for x in (hidden, teacher_hidden)
+        )
         kl = divergence(
-            hidden[:, :-1], decoder.head(student_params)[:, :size],
-            teacher_hidden[:, :-1], decoder.head(teacher_params)[:, :size],
+            own, decoder.head(student_params)[:, :size],
+            other, decoder.head(teacher_params)[:, :size],
             kind=config.kind, temperature=config.temperature,
             top_k=config.top_k, chunk=compute.chunk, mesh=mesh,
         )  # fmt: skip

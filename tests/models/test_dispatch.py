@@ -1,0 +1,143 @@
+"""Experts spread over devices: rows brought together, room that does not do, texts, refusals."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from test_deepseek import SEQUENCES, toy
+from tiny import identical, mesh_of, packed, placed, tiny_config
+
+from r1jax.errors import UserError
+from r1jax.losses.sft import sft
+from r1jax.models import table
+from r1jax.models.row_groups import block_size, gathered, swiglu_of
+from r1jax.rollout.engine import Engine, EngineConfig, Prompt
+from r1jax.rollout.sampling import Sampling
+from r1jax.training import update
+from r1jax.training.auxiliary import check_room
+from r1jax.types import Max, Mean, TrainState
+
+RUNS = {
+    "skewed": [[3, 0, 4], [0, 1, 6], [2, 2, 0]],
+    "all in one": [[0, 8, 0], [0, 8, 0], [0, 8, 0]],
+    "one row": [[0, 0, 0], [0, 0, 1], [0, 0, 0]],
+    "none": [[0, 0, 0], [0, 0, 0], [0, 0, 0]],
+}
+
+
+ROOM = 8
+
+
+def total(f, *given):
+    y = f(*given)
+    return jnp.sum(jnp.sin(y)), y
+
+
+@functools.cache
+def grouped(size):
+    """(gradients, values) of rows through their group's matrices, of (counts, rows, matrices)."""
+
+    def run(counts, x, *weights):
+        groups = gathered(jnp.arange(3) * ROOM, jnp.cumsum(counts, axis=1), len(x), size)
+        return swiglu_of(groups, x, *weights)
+
+    return jax.jit(jax.grad(functools.partial(total, run), argnums=(1, 2, 3, 4), has_aux=True))
+
+
+@jax.jit
+@functools.partial(jax.grad, argnums=(1, 2, 3, 4), has_aux=True)
+def plain(member, x, gate, up, down):
+    """The same by products of every row with every matrix, bool[N, groups] says which counts."""
+
+    def run(x, gate, up, down):
+        g, u = (jnp.einsum("nd,edw->enw", x, m) for m in (gate, up))
+        return jnp.einsum("enw,ewd,ne->nd", jax.nn.silu(g) * u, down, member)
+
+    return total(run, x, gate, up, down)
+
+
+@pytest.mark.parametrize("size", [1, 4], ids=["ragged", "blocks"])
+@pytest.mark.parametrize("counts", RUNS.values(), ids=RUNS)
+def test_rows_of_several_runs_meet_the_matrices_of_their_group(counts, size):
+    counts, rng = np.array(counts), np.random.default_rng(0)
+    shapes = ((3 * ROOM, 5), (3, 5, 6), (3, 5, 6), (3, 6, 5))
+    given = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+    group = np.full(3 * ROOM, 3)  # of each row; 3: none
+    for i, of_run in enumerate(counts):
+        group[i * ROOM : i * ROOM + of_run.sum()] = np.repeat(np.arange(3), of_run)
+    found = grouped(size)(counts, *given)
+    wanted = plain(jnp.asarray(group[:, None] == np.arange(3), jnp.float32), *given)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
+    assert [block_size(*sizes) for sizes in ((64, 8), (4096, 8), (1 << 20, 8))] == [8, 128, 1024]
+
+
+def test_tokens_without_room_end_the_update_before_it_is_made():
+    c, params = toy()
+    mesh = mesh_of(expert=2)
+    compute = update.ComputeConfig(8, 24, 2, chunk=8, room=0.5)
+    functions = update.make_functions(c, mesh, compute, sft, optax.identity())
+    state = TrainState(placed(params, c, mesh), optax.identity().init(params), *jnp.zeros(2, int))
+    batches = packed(SEQUENCES, 8, 24, 2)
+    said = r"\A--train.room: \d+ choices of tokens found no room [^\n]*; use --train.room [^\n]*\Z"
+    with pytest.raises(UserError, match=said):
+        update.update(functions, state, batches, mesh)
+    assert identical(state.params, params) and not int(state.update)
+
+
+def test_the_room_that_is_asked_for_is_enough():
+    lost = {"experts/lost": Mean(jnp.float32(0), jnp.ones(()))}
+    check_room({"loss": Mean(jnp.ones(()), jnp.ones(()))} | lost)
+    lost = {
+        "ahead/lost": Mean(jnp.float32(3), jnp.ones(())),
+        "ahead/fullest": Max(jnp.float32(2.71)),
+    }
+    with pytest.raises(UserError, match=r": 3 choices .* 2.71 times .*use --train.room 2.8,"):
+        check_room(lost)
+
+
+@pytest.mark.parametrize(
+    ("axes", "named"),
+    [
+        ({"context": 8}, "--mesh.context 8 x --mesh.tensor 1: .* 4 heads"),
+        ({"context": 2, "tensor": 4}, "--mesh.context 2 x --mesh.tensor 4: .* 4 heads"),
+        ({"expert": 6}, "--mesh.expert 6: the model's 8 experts do not divide by it; 2 would do"),
+    ],
+)
+def test_what_does_not_divide_is_refused_in_one_line(axes, named):
+    with pytest.raises(UserError, match=rf"\A{named}[^\n]*\Z"):
+        table.shardings(toy()[0], mesh_of(**axes))
+
+
+def test_a_model_without_experts_is_spread_by_the_axis_all_the_same():
+    where = table.shardings(tiny_config(), mesh_of(expert=2, context=2))
+    assert where["embed"].spec[1] == ("expert", "context")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [{"data": 2, "expert": 4}, {"fsdp": 2, "expert": 2, "tensor": 2}])
+def test_texts_are_those_of_one_device(axes):
+    c, params = toy()
+    config = EngineConfig(slots=8, max_prompt=8, max_tokens=8, prefill=4)
+    prompts = [Prompt(tuple(range(2 * i, 2 * i + 7)), i, 2) for i in range(5)]
+
+    def texts(mesh):
+        engine = Engine(c, mesh, config, stop_ids=(1, 2))
+        weights = engine.prepare(placed(params, c, mesh))
+        held = weights["stacks"][1]["expert_gate"]
+        assert held.addressable_shards[0].data.shape[0] == 8 // max(mesh.shape["expert"], 1)
+        found = engine.generate(weights, prompts, Sampling(0.0), seed=0, rollout=0)
+        return {(g.prompt, g.sample): (g.tokens.tolist(), g.logp) for g in found}
+
+    one, many = texts(mesh_of()), texts(mesh_of(**axes))
+    assert {k: v[0] for k, v in one.items()} == {k: v[0] for k, v in many.items()}
+    for key, (_, logp) in one.items():
+        np.testing.assert_allclose(many[key][1], logp, atol=1e-4)
