@@ -19,7 +19,6 @@ from r1jax.models.row_groups import block_size, gathered, swiglu_of
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 from r1jax.training import update
-from r1jax.training.auxiliary import check_room
 from r1jax.types import Max, Mean, TrainState
 
 RUNS = {
@@ -80,6 +79,7 @@ def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
     assert [block_size(*sizes) for sizes in ((64, 8), (4096, 8), (1 << 20, 8))] == [8, 128, 1024]
 
 
+@pytest.mark.slow
 def test_tokens_without_room_end_the_update_before_it_is_made():
     c, params = toy()
     mesh = mesh_of(expert=2)
@@ -93,15 +93,23 @@ def test_tokens_without_room_end_the_update_before_it_is_made():
     assert identical(state.params, params) and not int(state.update)
 
 
-def test_the_room_that_is_asked_for_is_enough():
-    lost = {"experts/lost": Mean(jnp.float32(0), jnp.ones(()))}
-    check_room({"loss": Mean(jnp.ones(()), jnp.ones(()))} | lost)
-    lost = {
-        "ahead/lost": Mean(jnp.float32(3), jnp.ones(())),
-        "ahead/fullest": Max(jnp.float32(2.71)),
-    }
+def test_rows_that_are_lost_end_it_and_what_is_asked_for_is_enough():
+    state = TrainState({}, optax.identity().init({}), *jnp.zeros(2, int))
+
+    def run(lost, fullest):
+        metrics = {"ahead/lost": Mean(lost, 1.0), "ahead/fullest": Max(fullest)}
+        total = update.Accumulator({}, 0.0, metrics)
+        functions = update.Functions(
+            start=lambda scale: total,
+            accumulate=lambda *_: total,
+            apply=lambda state, total: (state, total.metrics),
+            columns=tuple,
+        )
+        return update.update(functions, state, packed(SEQUENCES, 8, 24, 2), mesh_of())[1]
+
+    assert run(0.0, 1.9)["ahead/fullest"] == 1.9
     with pytest.raises(UserError, match=r": 3 choices .* 2.71 times .*use --train.room 2.8,"):
-        check_room(lost)
+        run(3.0, 2.71)
 
 
 @pytest.mark.parametrize(

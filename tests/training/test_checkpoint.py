@@ -84,7 +84,7 @@ def test_everything_comes_back_bit_for_bit_on_any_mesh(saved, state, axes):
         assert laid_out(tree, mesh)
 
 
-@pytest.mark.parametrize("axes", [{}, {"expert": 2}, {"expert": 8}, {"fsdp": 2, "expert": 4}])
+@pytest.mark.parametrize("axes", [{}, {"expert": 8}, {"fsdp": 2, "expert": 2}])
 def test_experts_come_back_whatever_they_were_spread_over(tmp_path, axes):
     c, optimizer = EXPERTS, optax.sgd(1e-3, momentum=0.9)
     params, wanted = tiny_params(c, 2), mesh_of(**axes)
