@@ -90,7 +90,9 @@ def _whole_rows(
     heads = ("batch", None, "heads_of_rows", None)
     devices = meshes.devices_of(mesh, meshes.RULES["heads_of_rows"])
     each = devices // math.gcd(k.shape[2], devices) if q.shape[2] % devices == 0 else 1
-    k, v = (jnp.repeat(x, each, axis=2) if each > 1 else x for x in (k, v))
+    if each > 1:  # where they lie, so that no device ever holds all of a row
+        rows = ("batch", "tokens", "heads", None)
+        k, v = (constrain(jnp.repeat(x, each, axis=2), mesh, *rows) for x in (k, v))
     apart = by_device(run, mesh, (heads, heads, heads, ("batch", None)), (heads,))
     return constrain(apart(q, k, v, ids)[0], mesh, "batch", "tokens", "heads", None)
 

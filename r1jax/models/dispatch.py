@@ -102,9 +102,10 @@ def _own_tokens(
     if width:  # each device has a part of every expert's width, and so a part of every sum
         x, gates = meshes.spread(width, x), meshes.spread(width, gates)
     received = route.there(moved(x, route.source // k, route.place.reshape(n, k)))
-    rows = received.shape[0]
-    size = 1 if meshes.platform(mesh) == "tpu" else block_size(rows, route.ends.shape[1])
-    groups = gathered(route.begins, route.ends, rows, size)
+    (devices, own), rows = route.ends.shape, received.shape[0]
+    tokens = devices * n  # each chooses an expert once at most
+    size = 1 if meshes.platform(mesh) == "tpu" else block_size(rows, own, tokens)
+    groups = gathered(route.begins, route.ends, rows, size, tokens)
     back = route.back(swiglu_of(groups, received, gate, up, down))
     back = moved(back, route.place, route.source[:, None]).reshape(n, k, d)
     y = jnp.einsum("nkd,nk->nd", back, gates.astype(x.dtype), preferred_element_type=jnp.float32)

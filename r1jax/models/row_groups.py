@@ -1,7 +1,8 @@
 """Products of rows with the matrix of the group they belong to, and moving rows into groups.
 
 Of rows[N, d] and a matrix for each group the cost is that of N rows, not of N times the groups: the
-rows of a group stand together, in blocks of one size that are multiplied side by side.
+rows of a group stand together, in blocks of one size that are multiplied side by side. Few rows
+make one block of each group, and every matrix is read once, where it lies.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from r1jax.models.layers import swiglu
 
 MOST = 1024  # rows of a block: many enough for the rate of a large product
+FEW = 512  # rows that a group may have at most: up to so many it is one block
 
 
 @jax.custom_vjp
@@ -45,29 +47,36 @@ class Groups(NamedTuple):
 
     source: jax.Array  # i32[blocks · size], the row that stands there; below 0: none
     place: jax.Array  # i32[N], where a row stands; below 0: it belongs to no group
-    of_block: jax.Array  # i32[blocks], its group
+    of_block: jax.Array | None  # i32[blocks], its group; None: each has one
     sizes: jax.Array  # i32[groups]
 
 
-def block_size(rows: int, groups: int) -> int:
-    """Rows of a block: a power of two of which a group has four or so, when all are in use."""
+def block_size(rows: int, groups: int, most: int) -> int:
+    """Rows of a block: the `most` that a group may have, if these are few.
+
+    Otherwise a power of two of which a group has four or so, when all rows are in use.
+    """
+    if most <= FEW:
+        return most
     mean = max(rows // (4 * groups), 8)
     return min(1 << (mean.bit_length() - 1), MOST)
 
 
-def gathered(begins: jax.Array, ends: jax.Array, rows: int, size: int) -> Groups:
+def gathered(begins: jax.Array, ends: jax.Array, rows: int, size: int, most: int) -> Groups:
     """Groups of `rows` rows; run s begins at i32[runs] `begins`.
 
-    i32[runs, groups] `ends` say where in a run each group's rows end. Nothing is sorted or
-    scattered: places follow from counts.
+    i32[runs, groups] `ends` say where in a run each group's rows end; a group has at `most` so
+    many. Nothing is sorted or scattered: places follow from counts.
     """
     groups = ends.shape[1]
     starts = jnp.pad(ends[:, :-1], ((0, 0), (1, 0)))
     counts = ends - starts
     before = jnp.cumsum(counts, axis=0) - counts  # rows of a group in earlier runs
     sizes = jnp.sum(counts, axis=0)
-    last = jnp.cumsum(-(-sizes // size))  # the block after a group's last
-    first = (last - -(-sizes // size)) * size  # the place where a group begins
+    own_block = size >= most
+    used = jnp.ones_like(sizes) if own_block else -(-sizes // size)
+    last = jnp.cumsum(used)  # the block after a group's last
+    first = (last - used) * size  # the place where a group begins
     # Where each row goes: its run, its group, its rank among the group's rows.
     at = jnp.arange(rows)
     run = jnp.sum(at[:, None] >= begins[None, 1:], axis=1)
@@ -77,7 +86,7 @@ def gathered(begins: jax.Array, ends: jax.Array, rows: int, size: int) -> Groups
     group = jnp.minimum(group, groups - 1)
     place = first[group] + before[run, group] + within - starts[run, group]
     # Which row each place gets.
-    blocks = -(-rows // size) + (groups if size > 1 else 0)
+    blocks = groups if own_block else -(-rows // size) + (groups if size > 1 else 0)
     of_block = jnp.minimum(jnp.sum(jnp.arange(blocks)[:, None] >= last, axis=1), groups - 1)
     group = jnp.repeat(of_block, size, total_repeat_length=blocks * size)
     rank = jnp.arange(blocks * size) - first[group]
@@ -85,7 +94,8 @@ def gathered(begins: jax.Array, ends: jax.Array, rows: int, size: int) -> Groups
     full = rank < sizes[group]
     run = jnp.minimum(run, ends.shape[0] - 1)
     source = begins[run] + starts[run, group] + rank - before[run, group]
-    return Groups(jnp.where(full, source, -1), jnp.where(inside, place, -1), of_block, sizes)
+    source, place = jnp.where(full, source, -1), jnp.where(inside, place, -1)
+    return Groups(source, place, None if own_block else of_block, sizes)
 
 
 def swiglu_of(
@@ -100,6 +110,9 @@ def swiglu_of(
 
 def _product(groups: Groups, x: jax.Array, w: jax.Array) -> jax.Array:
     """x[blocks · size, k] times the matrix [k, n] of each row's group."""
+    if groups.of_block is None:
+        apart = x.reshape(w.shape[0], -1, x.shape[1])
+        return jnp.einsum("gsk,gkn->gsn", apart, w).reshape(x.shape[0], -1)
     blocks = groups.of_block.shape[0]
     if blocks == x.shape[0]:
         return jax.lax.ragged_dot(x, w, groups.sizes)

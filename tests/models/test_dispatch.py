@@ -42,7 +42,8 @@ def grouped(size):
     """(gradients, values) of rows through their group's matrices, of (counts, rows, matrices)."""
 
     def run(counts, x, *weights):
-        groups = gathered(jnp.arange(3) * ROOM, jnp.cumsum(counts, axis=1), len(x), size)
+        ends = jnp.cumsum(counts, axis=1)
+        groups = gathered(jnp.arange(3) * ROOM, ends, len(x), size, 3 * ROOM)
         return swiglu_of(groups, x, *weights)
 
     return jax.jit(jax.grad(functools.partial(total, run), argnums=(1, 2, 3, 4), has_aux=True))
@@ -60,7 +61,7 @@ def plain(member, x, gate, up, down):
     return total(run, x, gate, up, down)
 
 
-@pytest.mark.parametrize("size", [1, 4], ids=["ragged", "blocks"])
+@pytest.mark.parametrize("size", [1, 4, 24], ids=["ragged", "blocks", "one block"])
 @pytest.mark.parametrize("counts", RUNS.values(), ids=RUNS)
 def test_rows_of_several_runs_meet_the_matrices_of_their_group(counts, size):
     counts, rng = np.array(counts), np.random.default_rng(0)
@@ -76,7 +77,8 @@ def test_rows_of_several_runs_meet_the_matrices_of_their_group(counts, size):
 
 
 def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
-    assert [block_size(*sizes) for sizes in ((64, 8), (4096, 8), (1 << 20, 8))] == [8, 128, 1024]
+    sizes = ((64, 8, 40), (4096, 8, 1024), (1 << 20, 8, 1 << 17))
+    assert [block_size(*of) for of in sizes] == [40, 128, 1024]
 
 
 @pytest.mark.slow
