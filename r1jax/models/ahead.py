@@ -20,7 +20,12 @@ from r1jax.models.layers import linear, rms_norm, rope_tables
 from r1jax.types import Batch, Mean, Metrics, Params
 
 
-def forward(
+def forward(params: Params, c: ModelConfig, hidden: jax.Array, *given: Any) -> jax.Array:
+    """The states of `forward_told` alone."""
+    return forward_told(params, c, hidden, *given)[0]
+
+
+def forward_told(
     params: Params,
     c: ModelConfig,
     hidden: jax.Array,

@@ -44,13 +44,13 @@ def score(
         return stats, told
     if c.ahead.alone:
         params, hidden = ahead.alone(params, hidden)
-    further, ahead_told = ahead.forward(
+    further, told_ahead = ahead.forward_told(
         params, c, hidden, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, kernel=kernel,
     )  # fmt: skip
     predicted = following(further, batch.tokens, 2, mesh)
     logp = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh).logp
-    return stats, (*told, ahead_told | {"ahead": aligned(logp, batch, 2)})
+    return stats, (*told, told_ahead | {"ahead": aligned(logp, batch, 2)})
 
 
 def score_hidden(

@@ -313,7 +313,7 @@ def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone)
     def log_probabilities(tokens):
         given = tokens, jnp.arange(16)[None], attn.Segments(jnp.ones_like(tokens))
         hidden = decoder.forward(params, c, *given)
-        further, _ = ahead.forward(params, c, hidden, *given)
+        further = ahead.forward(params, c, hidden, *given)
         return jax.nn.log_softmax(decoder.logits(params, further))[0]
 
     for row, start, n in zip(

@@ -118,7 +118,7 @@ def test_the_module_ahead_is_that_of_transformers():
         segments = attn.Segments(batch.segment_ids)
         given = batch.tokens, batch.positions, segments
         hidden = decoder.forward(params, config, *given)
-        return decoder.logits(params, ahead.forward(params, config, hidden, *given)[0])
+        return decoder.logits(params, ahead.forward(params, config, hidden, *given))
 
     assert np.ptp(expected["further"]) > 5
     np.testing.assert_allclose(run(params)[:, :-1], expected["further"], atol=1e-4)
