@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+
+import jax
 
 from experiments.bench.ceilings import Ceilings
 from r1jax.models import kinds, table
@@ -14,6 +17,12 @@ from r1jax.models.decoding.cache import token_bytes
 def used_weights(c: ModelConfig) -> int:
     """Weights a token meets in a product; of an untied embedding one row is only looked up."""
     return table.count(c) - (0 if c.tied else c.vocab_size * c.d_model)
+
+
+def expert_weights(c: ModelConfig) -> int:
+    """Weights of a mixture's experts, of which a token meets but the chosen ones."""
+    rows = jax.tree.leaves(table.table(replace(c, ahead=None)))
+    return sum(math.prod(row.shape) for row in rows if "experts" in row.axes)
 
 
 def layer_matrices(c: ModelConfig) -> int:
@@ -38,18 +47,23 @@ def step_seconds(
     *,
     itemsize: int = 2,
     tensor: int = 1,
+    spread: int = 1,
     eight_bits: bool = False,
 ) -> float:
     """Seconds of one decode step on a device with `slots` slots of `cache` tokens each.
 
     max(weights read, their products) + cache read: the additive roofline; `tensor` devices share
-    weights and cache. With `eight_bits` the layers' matrices are read as a byte a number and
-    multiplied at twice the rate, which is what tensor cores do. Prefill, sampling and everything
-    else count as nothing.
+    weights and cache, and experts are `spread` over so many, each of which reads all of its own (a
+    step's slots choose them all). With `eight_bits` the layers' matrices are read as a byte a
+    number and multiplied at twice the rate, which is what tensor cores do. Prefill, sampling and
+    everything else count as nothing.
     """
     narrow = layer_matrices(c) / tensor if eight_bits else 0
-    wide = used_weights(c) / tensor - narrow
-    read = (wide * itemsize + narrow) / ceilings.bytes_per_s
+    of_experts = expert_weights(c)
+    met = c.experts.chosen / c.experts.count if c.experts else 1.0  # of experts, by a token
+    held = (used_weights(c) - of_experts * (1 - 1 / spread)) / tensor - narrow
+    wide = (used_weights(c) - of_experts * (1 - met)) / tensor - narrow
+    read = (held * itemsize + narrow) / ceilings.bytes_per_s
     products = 2 * (wide + narrow / 2) * slots / ceilings.flops_per_s
     cached = slots * cache * token_bytes(c, itemsize) / tensor / ceilings.bytes_per_s
     return max(read, products) + cached

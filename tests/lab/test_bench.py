@@ -21,6 +21,7 @@ from experiments.bench.kernels import Kernel, kernels, shares, summed, top
 from experiments.bench.loads import equal_cache, fixed, mixed
 from experiments.bench.requests import ListedRequest, draw_requests, read_requests, write_requests
 from experiments.bench.roofline import (
+    expert_weights,
     layer_matrices,
     mean_cache,
     step_seconds,
@@ -236,6 +237,16 @@ def test_parts_of_the_roofline():
     assert layer_matrices(c) == 28 * 1536 * (2048 + 1536 + 3 * 8960)
     assert step_seconds(c, 1, 0, H200, eight_bits=True) == pytest.approx(0.413e-3, rel=1e-3)
     assert step_seconds(c, 256, 0, H200, eight_bits=True) == pytest.approx(0.565e-3, rel=1e-3)
+
+
+def test_a_mixture_is_read_whole_and_multiplied_by_the_chosen():
+    c = SHAPES["v3-3b"]
+    assert expert_weights(c) == 12 * 64 * 3 * 2048 * 512 and expert_weights(SHAPES["1.5b"]) == 0
+    # 2.788e9 weights without the embedding; a quarter of 2.416e9 in experts on each of four.
+    assert step_seconds(c, 1, 0, H200) == pytest.approx(1.297e-3, rel=1e-3)
+    assert step_seconds(c, 1, 0, H200, spread=4) == pytest.approx(0.454e-3, rel=1e-3)
+    # A token meets 674e6 of them.
+    assert step_seconds(c, 1024, 0, H200, spread=4) == pytest.approx(1.715e-3, rel=1e-3)
 
 
 def test_long_completions_weigh_more_in_the_mean_cache():
