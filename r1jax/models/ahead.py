@@ -81,5 +81,5 @@ def with_auxiliary(
     mask = batch.mask * (batch.positions > 1)
     total = -jnp.sum(mask * logp)
     shown = {"ahead/nll": jax.lax.stop_gradient(Mean(total, jnp.sum(mask)))}
-    shown |= experts.tally("ahead", further[0])
+    shown |= experts.room_needed("ahead", further[0])
     return share + c.ahead.weight * total / batch.n_tokens, metrics | shown

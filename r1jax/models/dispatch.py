@@ -37,7 +37,7 @@ def axes(c: ModelConfig, mesh: Mesh | None) -> tuple[str, ...]:
     return meshes.cut(mesh, "experts", c.experts.count)
 
 
-class Tally(NamedTuple):
+class RoomNeeded(NamedTuple):
     """How much room rows needed."""
 
     lost: jax.Array  # f32[], those that found none
@@ -51,7 +51,7 @@ def mixed(
     chosen: tuple[jax.Array, jax.Array],
     real: jax.Array,
     mesh: Mesh,
-) -> tuple[jax.Array, Tally]:
+) -> tuple[jax.Array, RoomNeeded]:
     """Σᵢ gᵢ·expertᵢ(x) of x[B, T, d], `chosen` are i32 ids and f32 gates [B, T, k].
 
     Of tokens that are not `real`, bool[B, T], 0 is returned.
@@ -71,11 +71,11 @@ def mixed(
         meshes.spec(mesh, [a if c.experts.room or a != "embed" else None for a in logical], w.shape)
         for logical, w in zip(WEIGHTS.values(), weights, strict=True)
     )
-    y, tally = jax.shard_map(
+    y, needed = jax.shard_map(
         functools.partial(_own_tokens, c, mesh, names, laid),
         mesh=mesh, in_specs=(laid, where, where, where, where), out_specs=(where, PartitionSpec()),
     )(weights, *arrays)  # fmt: skip
-    return y.reshape(-1, x.shape[-1])[: b * t].reshape(x.shape), tally
+    return y.reshape(-1, x.shape[-1])[: b * t].reshape(x.shape), needed
 
 
 def _own_tokens(
@@ -88,7 +88,7 @@ def _own_tokens(
     ids: jax.Array,
     gates: jax.Array,
     real: jax.Array,
-) -> tuple[jax.Array, Tally]:
+) -> tuple[jax.Array, RoomNeeded]:
     """One device's part of `mixed`: tokens over the axes `names`, weights as `laid`."""
     (b, t, d), (n, k) = x.shape, (x.shape[0] * x.shape[1], ids.shape[-1])
     gate, up, down = (
@@ -110,8 +110,9 @@ def _own_tokens(
     back = moved(back, route.place, route.source[:, None]).reshape(n, k, d)
     y = jnp.einsum("nkd,nk->nd", back, gates.astype(x.dtype), preferred_element_type=jnp.float32)
     y = jax.lax.psum(y, width) if width else y
-    tally = Tally(jax.lax.psum(route.tally.lost, names), jax.lax.pmax(route.tally.fullest, names))
-    return y.astype(x.dtype).reshape(b, t, d), tally
+    lost = jax.lax.psum(route.needed.lost, names)
+    needed = RoomNeeded(lost, jax.lax.pmax(route.needed.fullest, names))
+    return y.astype(x.dtype).reshape(b, t, d), needed
 
 
 def _whole(
@@ -133,7 +134,7 @@ class Route(NamedTuple):
     ends: jax.Array  # i32[devices, own experts], behind which of these rows each expert's end
     there: Callable[[jax.Array], jax.Array]
     back: Callable[[jax.Array], jax.Array]
-    tally: Tally
+    needed: RoomNeeded
 
 
 class Sorted(NamedTuple):
@@ -191,7 +192,8 @@ def _padded(by: Sorted, over: tuple[str, ...], room: int, even: float) -> Route:
     lost = jnp.sum(jnp.maximum(rows - room, 0))
     return Route(
         source.reshape(-1), place, jnp.arange(devices) * room,
-        exchange(jnp.minimum(by.ends, room)), exchange, exchange, _tally(lost, jnp.max(rows), even),
+        exchange(jnp.minimum(by.ends, room)), exchange, exchange,
+        _needed(lost, jnp.max(rows), even),
     )  # fmt: skip
 
 
@@ -222,9 +224,9 @@ def _ragged(
     lost, fullest = jnp.sum(rows[me] - taken[me]), jnp.max(jnp.sum(rows, axis=0))
     return Route(
         source, jnp.where(by.real, by.rank, -1), offsets[:, me],
-        jnp.minimum(ends, taken[:, me, None]), there, back, _tally(lost, fullest, even * devices),
+        jnp.minimum(ends, taken[:, me, None]), there, back, _needed(lost, fullest, even * devices),
     )  # fmt: skip
 
 
-def _tally(lost: jax.Array, fullest: jax.Array, even: float) -> Tally:
-    return Tally(lost.astype(jnp.float32), fullest.astype(jnp.float32) / even)
+def _needed(lost: jax.Array, fullest: jax.Array, even: float) -> RoomNeeded:
+    return RoomNeeded(lost.astype(jnp.float32), fullest.astype(jnp.float32) / even)

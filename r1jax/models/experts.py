@@ -90,11 +90,11 @@ def run(
     x = rms_norm(x, layer["ffn_norm"], c.rms_eps)
     choice = choose(c, layer, x)
     if dispatch.axes(c, mesh):
-        routed, tally = _dispatched(c, layer, x, choice, segments, mesh)
+        routed, needed = _dispatched(c, layer, x, choice, segments, mesh)
     else:
-        routed, tally = _mixed(layer, x, choice.gates.astype(x.dtype)), None
+        routed, needed = _mixed(layer, x, choice.gates.astype(x.dtype)), None
     y = routed + _shared(layer, x)
-    return y, {} if segments is None else told(c, choice, segments) | (tally or {})
+    return y, {} if segments is None else told(c, choice, segments) | (needed or {})
 
 
 def _dispatched(
@@ -111,8 +111,8 @@ def _dispatched(
     rows = (x, ids, gates) if x.ndim == 3 else (a[:, None] for a in (x, ids, gates))
     x3, ids, gates = rows
     real = jnp.ones(x3.shape[:2], bool) if segments is None else segments.ids > 0
-    y, tally = dispatch.mixed(c, layer, x3, (ids, gates), real, mesh)
-    return y.reshape(x.shape), tally._asdict()
+    y, needed = dispatch.mixed(c, layer, x3, (ids, gates), real, mesh)
+    return y.reshape(x.shape), needed._asdict()
 
 
 def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:
@@ -155,10 +155,10 @@ def share(c: ModelConfig, told: dict[str, jax.Array], batch: Batch) -> tuple[jax
         "experts/balance": Mean(total, sequences * 1.0),
         "experts/load_max": Load(told["load"]),
     }
-    return c.experts.balance * total / batch.n_sequences, metrics | tally("experts", told)
+    return c.experts.balance * total / batch.n_sequences, metrics | room_needed("experts", told)
 
 
-def tally(name: str, told: dict[str, jax.Array]) -> Metrics:
+def room_needed(name: str, told: dict[str, jax.Array]) -> Metrics:
     """How much room tokens needed at the devices of their experts, where these are spread."""
     if "lost" not in told:
         return {}

@@ -69,7 +69,7 @@ def reward_functions(
 ) -> Functions:
     """The update's functions for a reward model; with `lora` the body below is frozen."""
     # A score has no use for the module ahead, and does not train it.
-    c = compute.auxiliary.applied(replace(c, ahead=None), bool(lora))
+    c = compute.roomy(compute.auxiliary.applied(replace(c, ahead=None), bool(lora)))
     scores = make_scores(c, mesh, compute)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
