@@ -131,7 +131,7 @@ def test_the_update_moves_weights_rather_than_activations(axes):
     looped = "\n".join(line for line in text.splitlines() if "shard_map/while" in line)
     kinds = ("all-gather", "all-reduce", "reduce-scatter")
     moved = [shape for kind in kinds for shape in collectives(looped, kind)]
-    assert moved and not head & set(moved)
+    assert (moved or tensor == 1) and not head & set(moved)
 
 
 @pytest.mark.parametrize(
