@@ -126,13 +126,13 @@ def copies(mesh: Mesh) -> int:
 def decoded(c: ModelConfig, mesh: Mesh, own: bool = False) -> float:
     """Weights on one device where decoding has them.
 
-    Whole where no axis cuts the model, as training has them otherwise (`rollout/programs.py`). By
-    rules of their `own` each copy of the model would be cut over `tensor` and `expert` alone.
+    Whole but for experts that are spread, or as training has them where tensor cuts the model
+    (`rollout/together.py`). By rules of their `own` they would be cut over `tensor` and `expert`
+    alone, on any mesh.
     """
     rows = jax.tree.leaves(table.table(replace(c, ahead=None)))
-    if meshes.samples_whole(mesh) and not own:
-        return float(sum(math.prod(r.shape) for r in rows))
-    cut = KEPT if own else (*GATHERED, *KEPT)
+    as_laid = (*GATHERED, *KEPT) if meshes.cuts_columns(mesh) else ("experts",)
+    cut = KEPT if own else as_laid
     return sum(math.prod(r.shape) / ways(mesh, r, *cut) for r in rows)
 
 
