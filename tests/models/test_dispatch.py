@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from test_deepseek import SEQUENCES, toy
-from tiny import identical, mesh_of, packed, placed, tiny_config
+from test_deepseek import SEQUENCES, layer_of, toy
+from tiny import identical, largest_difference, mesh_of, packed, placed, tiny_config
 
+from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
-from r1jax.models import table
+from r1jax.models import attention as attn
+from r1jax.models import experts, table
 from r1jax.models.row_groups import block_size, gathered, swiglu_of
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -79,6 +82,25 @@ def test_rows_of_several_runs_meet_the_matrices_of_their_group(counts, size):
 def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
     sizes = ((64, 8, 40), (4096, 8, 1024), (1 << 20, 8, 1 << 17))
     assert [block_size(*of) for of in sizes] == [40, 128, 1024]
+
+
+def test_a_layer_is_the_same_with_its_experts_spread():
+    c, layer = toy()[0], layer_of(1)
+    c = replace(c, experts=replace(c.experts, room=8.0))
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(8, 6, c.d_model)), jnp.float32)
+    ids = jnp.ones((8, 6), jnp.int32).at[:, 4:].set(0)
+    found = []
+    for mesh in (mesh_of(), mesh_of(fsdp=2, expert=2, context=2)):
+
+        def value(layer, x, ids, mesh=mesh):
+            y, told = experts.run(c, layer, x, attn.Segments(ids), mesh)
+            return jnp.sum(jnp.sin(jnp.where(ids[..., None] > 0, y, 0))), told
+
+        given = jax.device_put((layer, x, ids), meshes.replicated(mesh))
+        gradient, told = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(*given)
+        found.append(jax.device_get((gradient, told["load"])))
+    assert largest_difference(*found) < 1e-5
+    assert not told["lost"] and 0.5 < told["fullest"] < 8
 
 
 @pytest.mark.slow
