@@ -13,6 +13,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
+from r1jax.errors import UserError
 from r1jax.mesh import by_device, constrain, cuts_tokens, platform
 from r1jax.types import segment_members
 
@@ -49,8 +50,8 @@ def attention(
 
     q[B, T, heads, h]; k[B, T, kv_heads, h]; v[B, T, kv_heads, w]; returns [B, T, heads, w], 0 at
     padding. With a `window` a token sees that many: itself and those before. `kernel` is auto, xla,
-    cudnn or splash; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, splash on one of
-    TPUs, and XLA, which runs everywhere, where no mesh is given.
+    cudnn or splash; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, and XLA, which runs
+    everywhere, where no mesh is given. Splash is a TPU's, for rows of a multiple of 128 tokens.
     """
     (b, t, heads, h), kv_heads = q.shape, k.shape[2]
     assert k.shape == (b, t, kv_heads, h) and v.shape[:3] == k.shape[:3], (
@@ -60,7 +61,7 @@ def attention(
     )
     assert heads % kv_heads == 0 and segments.ids.shape == (b, t), (heads, segments.ids.shape)
     if kernel == "auto":
-        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1], tokens=t)
+        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1])
     kernels = {"xla": _xla, "cudnn": _cudnn}
     kernels["splash"] = functools.partial(_splash, interpret=platform(mesh) != "tpu")
     how = math.sqrt(h) if scale is None else 1 / scale, window
@@ -97,13 +98,8 @@ def _whole_rows(
     return constrain(apart(q, k, v, ids)[0], mesh, "batch", "tokens", "heads", None)
 
 
-def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int, tokens: int = 0) -> str:
-    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA.
-
-    On TPUs splash, for whole rows of `tokens` that it can cut into blocks.
-    """
-    if platform(mesh) == "tpu" and tokens and tokens % LANES == 0:
-        return "splash"
+def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
+    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA."""
     half = dtype in (jnp.bfloat16, jnp.float16)
     fits = all(width % 8 == 0 and width <= 128 for width in widths)
     return "cudnn" if platform(mesh) == "gpu" and half and fits else "xla"
@@ -177,6 +173,11 @@ def _splash(
     """A TPU's kernel in blocks, of which those that no token sees are left out."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
+    if q.shape[1] % LANES:
+        raise UserError(
+            f"--train.kernel splash: rows of {q.shape[1]} tokens do not divide by {LANES}; "
+            f"use --train.width {-(-q.shape[1] // LANES) * LANES}"
+        )
     tokens, heads, size = q.shape[1], q.shape[2], math.gcd(q.shape[1], 4 * LANES)
     sides = (window - 1, 0) if window else (None, 0)
     visible = splash.LocalMask((tokens, tokens), sides, 0)

@@ -8,14 +8,12 @@ import os
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from tiny import tiny_config
 
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh, replicated
 from r1jax.models import table
-from r1jax.models.config import Experts, Latent
 from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission
@@ -33,10 +31,6 @@ pytestmark = [
 ]
 
 WIDTH = dict(vocab_size=2048, d_model=256, d_ff=512, n_layers=2, head_dim=64)
-EXPERTS = dict(
-    family="deepseek_v3", n_kv_heads=4, dense_layers=1, latent=Latent(128, 64, 64, 64),
-    experts=Experts(8, 2, 128, 1),
-)  # fmt: skip
 COMPUTE = update.ComputeConfig(rows=8, width=256, max_segments=4, dtype="bfloat16")
 ENGINE = EngineConfig(slots=16, max_prompt=128, max_tokens=128, prefill=8)
 V5E_BYTES = 15.75 * 2**30
@@ -118,23 +112,3 @@ def test_prefill_and_decode_compile(mesh):
     assert fits(
         engine.programs.decode.lower(weights, slots, count, count, sampling=sampling).compile()
     )
-
-
-@pytest.fixture(
-    params=[MeshConfig(1, 2, 1, 4), MeshConfig(1, 1, 2, 2, 2)], ids=["expert", "context"]
-)
-def spread_mesh(mesh, request):
-    """Experts and tokens of a row spread over the same chips."""
-    return make_mesh(request.param, list(mesh.devices.flat))
-
-
-@pytest.mark.parametrize("mesh", [MeshConfig(8)], indirect=True, ids=[""])
-def test_experts_and_long_rows_compile(mesh, spread_mesh):
-    config = tiny_config("llama", rope_scaling=None, **WIDTH, **EXPERTS)
-    functions = update.make_functions(config, spread_mesh, COMPUTE, grpo(GRPO()), optax.sgd(0.1))
-    given = table.abstract(config, spread_mesh), functions.start.eval_shape()
-    lowered = functions.accumulate.lower(*given, abstract_batch(COMPUTE, spread_mesh))
-    compiled = lowered.compile()
-    assert fits(compiled)
-    text = compiled.as_text()
-    assert "ragged-all-to-all" in text and "splash" in text

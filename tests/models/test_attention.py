@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiny import largest_difference
 
+from r1jax.errors import UserError
 from r1jax.models.attention import Segments, attention, choose_kernel, segment_starts
 
 IDS = np.array([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1], [0] * 6], np.int32)
@@ -68,9 +69,6 @@ def test_the_kernel_is_that_of_the_meshs_devices_not_of_this_machine(
     mesh = SimpleNamespace(devices=np.array([[SimpleNamespace(platform=platform)]]))
     assert choose_kernel(mesh, dtype, *widths) == kernel
     assert choose_kernel(None, dtype, *widths) == "xla"
-    long = choose_kernel(mesh, dtype, *widths, tokens=384)
-    assert long == ("splash" if platform == "tpu" else kernel)
-    assert choose_kernel(mesh, dtype, *widths, tokens=100) == kernel
 
 
 @pytest.mark.slow
@@ -87,6 +85,15 @@ def test_splash_equals_xla(window):
 
     runs = [jax.grad(total, (0, 1, 2), has_aux=True)(q, k, v, n) for n in ("splash", "xla")]
     assert largest_difference(*runs) < 1e-5
+
+
+def test_splash_takes_rows_of_whole_blocks():
+    q = jnp.ones((1, 130, 2, 8))
+    said = (
+        r"\A--train.kernel splash: rows of 130 tokens do not divide by 128; use --train.width 256\Z"
+    )
+    with pytest.raises(UserError, match=said):
+        attention(q, q, q, Segments(jnp.ones((1, 130), jnp.int32)), "splash")
 
 
 def test_segment_starts_are_what_cudnn_wants():
