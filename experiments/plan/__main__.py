@@ -1,6 +1,6 @@
 """Whether a model fits devices that are not at hand, and what it would take there: predicted.
 
-    python -m experiments.plan --topology v5p:8x8x8 --mesh.fsdp 16 --mesh.tensor 32
+    python -m experiments.plan --topology v5p:8x8x8 --mesh.fsdp 16 --mesh.expert 32
     python -m experiments.plan --model llama-70b --topology h200:64 --mesh.fsdp 64 --price 3.5
 
 Bytes of a device by what holds them, operations, memory and collectives of every program with

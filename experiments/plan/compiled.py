@@ -128,7 +128,7 @@ def asked(c: ModelConfig, mesh: Mesh, config: Config) -> Iterator[Compilable]:
     if "apply" in config.programs:
         yield Compilable("apply", functions.apply, (state, total))
     if "score" in config.programs:
-        score = update.make_score(c, mesh, compute, 1.0)
+        score = update.make_score(compute.roomy(c), mesh, compute, 1.0)
         logp = jax.jit(lambda *args: score(*args).logp, out_shardings=replicated(mesh))
         yield Compilable("score", logp, (state.params, abstract_batch(compute, mesh)))
     if {"prefill", "decode"} & set(config.programs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from r1jax.models.row import Row
 from r1jax.training.batches import ComputeConfig
 
 ROOM = 2.0
-"""Rows that an exchange of tokens between experts' devices has room for, over an even share."""
+"""Rows that an exchange of tokens between experts' devices has room for, over an even share (the
+default of `--train.room`); a decode step's has room for all, and computes as many."""
 
 
 class Assumed(NamedTuple):
@@ -33,9 +35,16 @@ class Assumed(NamedTuple):
 NOTHING = Assumed()
 
 
-def layer_rows(c: ModelConfig) -> list[Row]:
+@functools.lru_cache(maxsize=16)
+def layer_rows(c: ModelConfig) -> tuple[Row, ...]:
     """The rows of all stacks, with their layers in front."""
-    return [row for stack in table.table(c)["stacks"] for row in stack.values()]
+    return tuple(row for stack in table.table(c)["stacks"] for row in stack.values())
+
+
+@functools.lru_cache(maxsize=16)
+def all_rows(c: ModelConfig) -> tuple[Row, ...]:
+    """Every row of the weight table."""
+    return tuple(jax.tree.leaves(table.table(c)))
 
 
 def experts_run(c: ModelConfig, mesh: Mesh) -> float:
@@ -103,7 +112,10 @@ def pairs(c: ModelConfig, totals: Sequence[float]) -> float:
 def fused(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, how: Assumed) -> bool:
     """Whether attention's scores never lie in memory."""
     widths = [c.head_dim] if c.latent is None else [c.latent.nope + c.head_dim, c.latent.value]
-    return how.fused or attn.choose_kernel(mesh, jnp.dtype(compute.dtype), *widths) != "xla"
+    kernel = compute.kernel
+    if kernel == "auto":
+        kernel = attn.choose_kernel(mesh, jnp.dtype(compute.dtype), *widths)
+    return how.fused or kernel != "xla"
 
 
 def scores(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> float:
@@ -112,10 +124,10 @@ def scores(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> float:
     return rows * c.n_heads / shards(mesh, "heads") * compute.width**2
 
 
+@functools.lru_cache(maxsize=1024)
 def held(c: ModelConfig, mesh: Mesh) -> float:
     """Weights on one device, where training has them."""
-    rows = jax.tree.leaves(table.table(c))
-    return sum(math.prod(r.shape) / ways(mesh, r, *GATHERED, *KEPT) for r in rows)
+    return sum(math.prod(r.shape) / ways(mesh, r, *GATHERED, *KEPT) for r in all_rows(c))
 
 
 def copies(mesh: Mesh) -> int:
@@ -123,16 +135,15 @@ def copies(mesh: Mesh) -> int:
     return shards(mesh, "slots")
 
 
+@functools.lru_cache(maxsize=1024)
 def decoded(c: ModelConfig, mesh: Mesh, own: bool = False) -> float:
     """Weights on one device where decoding has them.
 
-    Whole but for experts that are spread, or as training has them where tensor cuts the model
-    (`rollout/together.py`). By rules of their `own` they would be cut over `tensor` and `expert`
-    alone, on any mesh.
+    Whole but for experts that are spread, unless the mesh cuts columns: then as training has them
+    (`rollout/together.py`). By rules of their `own` nothing but columns and experts would be cut.
     """
-    rows = jax.tree.leaves(table.table(replace(c, ahead=None)))
-    as_laid = (*GATHERED, *KEPT) if meshes.cuts_columns(mesh) else ("experts",)
-    cut = KEPT if own else as_laid
+    rows = all_rows(replace(c, ahead=None))
+    cut = KEPT if own or not meshes.cuts_columns(mesh) else (*GATHERED, *KEPT)
     return sum(math.prod(r.shape) / ways(mesh, r, *cut) for r in rows)
 
 
@@ -143,6 +154,7 @@ def absorbed(c: ModelConfig) -> float:
     return sum(kind.pairs(c) for kind, _ in kinds.of_layers(c))
 
 
+@functools.lru_cache(maxsize=1024)
 def cache_bytes(c: ModelConfig, mesh: Mesh, itemsize: int = 2) -> float:
     """Bytes that a token leaves on one device: heads are cut, a latent is not."""
     total = 0.0

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from experiments.plan import counts, memory, stage
 from experiments.plan.chips import CHIPS, Topology, absent_mesh, shards
 from r1jax.mesh import MeshConfig
+from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.rollout.ladder import EngineConfig
 from r1jax.training.batches import ComputeConfig
@@ -103,6 +104,8 @@ def fitting(
             rows=shards(mesh, "batch"), width=max(one.width, 1), dtype="bfloat16", chunk=512
         )
         held = _training(c, mesh, compute, one)
+        if memory.peak(held)["while learning"] > where.chip.memory:
+            continue
         for rollout in _rollouts(mesh, run) if one.samples else [None]:
             drawn = memory.sampling(c, mesh, rollout, IDEAL) if rollout else {}
             both = memory.peak(held | drawn)
@@ -140,7 +143,8 @@ def fewest(
     c: ModelConfig, chip: str, one: StageNeeds, run: stage.RunConfig, sizes: Sequence[int]
 ) -> list[Found]:
     """All ways to use the smallest of these numbers of devices on which the stage fits at all."""
+    least = 4 * table.count(c) / CHIPS[chip].memory
     for devices in sizes:
-        if found := fitting(c, chip, devices, one, run):
+        if devices >= least and (found := fitting(c, chip, devices, one, run)):
             return found
     return []

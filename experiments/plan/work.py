@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax
 from jax.sharding import Mesh
 
 from experiments.plan import counts
 from experiments.plan.chips import COPIES, PRODUCTS, Chip, link, shards
 from experiments.plan.counts import NOTHING, Assumed
-from r1jax.models import table
 from r1jax.models.config import ModelConfig
 from r1jax.training.batches import ComputeConfig
 
@@ -166,7 +164,7 @@ def collectives(
     """
     passes, devices = forwards + bool(backwards), counts.token_devices(mesh)
     gathered = scattered = reduced = 0.0
-    for row in jax.tree.leaves(table.table(c)):
+    for row in counts.all_rows(c):
         f, kept = counts.ways(mesh, row, *counts.GATHERED), counts.ways(mesh, row, *counts.KEPT)
         whole = math.prod(row.shape) / kept
         gathered += (1 + bool(backwards)) * 2 * whole * (f - 1) / f

@@ -24,6 +24,7 @@ from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
+from r1jax.models.config import Experts, Latent
 from r1jax.rollout.ladder import EngineConfig
 from r1jax.training import update
 from r1jax.training.batches import ComputeConfig, abstract_batch
@@ -148,6 +149,24 @@ def test_collectives_follow_from_the_layout():
     # tensor 2: two sums of activations a layer, forward, again, and backward; 128 tokens.
     sent = {(s.kind, s.axis): s.bytes for s in _sent(mesh_of(1, 1, 2))}
     assert sent == {("all-reduce", "ffn"): 2 * 3 * 3 * (2 / 2) * 128 * 32 * 2}
+
+
+def test_tokens_travel_where_experts_and_rows_are_spread():
+    """Two expert layers of width 16 with 4 experts of 8, of which a token takes 2."""
+    experts = Experts(count=4, chosen=2, width=8, shared=1)
+    c = replace(TOY, n_layers=2, experts=experts, latent=Latent(0, 8, 4, 4), head_dim=4)
+    mesh = absent_mesh(MeshConfig(data=1, expert=2), topology("h200:2"))
+    sent = {
+        (s.kind, s.axis): s.bytes for s in work.update(c, mesh, ROWS, [32] * 4)["collectives"].sent
+    }
+    # 64 tokens here, each to 2 experts and back, three times, with twice the room; half stays.
+    assert sent["all-to-all", "experts"] == 2 * 2 * 3 * (64 * 2 * 2 / 2) * 32 * 2
+    assert counts.experts_run(c, mesh) == 4 and counts.token_devices(mesh) == 2
+    whole, each = counts.decoded(c, mesh_of(1)), 2 * 3 * 4 * 32 * 8
+    assert counts.decoded(c, mesh) == whole - each / 2
+    along = absent_mesh(MeshConfig(data=1, context=2), topology("h200:2"))
+    sent = {(s.kind, s.axis) for s in work.update(TOY, along, ROWS, [32] * 4)["collectives"].sent}
+    assert ("all-to-all", "tokens") in sent and counts.token_devices(along) == 2
 
 
 def _sent(mesh):
