@@ -6,7 +6,9 @@
 The first table has the two programs as a run has them: the engine writes completions at temperature
 1 in one arithmetic, the trainer scores them in the same or another; differences of the tokens'
 log-probabilities are in nats, `ratio` is the largest π_old/μ and `k3` the mean estimate of the
-divergence. A GPU rounds float32 products too, unless JAX_DEFAULT_MATMUL_PRECISION=highest says
+divergence. Of a model with experts a row says how many choices of experts the two make otherwise
+(`routes`, of the tokens that predict), and one more what is left where the trainer replays the
+sampler's. A GPU rounds float32 products too, unless JAX_DEFAULT_MATMUL_PRECISION=highest says
 otherwise.
 
 The second table has one decoder in exact float32 that rounds results of an operation (its weights
@@ -23,8 +25,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from experiments.bench.loads import fixed
@@ -32,17 +36,20 @@ from experiments.bench.roundings import OPERANDS, POINTS, codes, logp
 from experiments.bench.shapes import ShapeFlags, chosen
 from experiments.bench.table import emit
 from r1jax.commands import cli
-from r1jax.data.packing import Sequences
+from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError, check_ranges
+from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh, row_devices
 from r1jax.models.config import ModelConfig
 from r1jax.problem import Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.rollout.sampling import Sampling
-from r1jax.training.batches import ComputeConfig, over_completions
+from r1jax.training.batches import ComputeConfig, over_completions, place_batch
+from r1jax.training.metrics import finish
 from r1jax.training.rl.collect import to_sequences
-from r1jax.training.update import cast, token_logp
+from r1jax.training.rl.setup import with_sampled
+from r1jax.training.update import cast, make_functions, token_logp
 from r1jax.training.weights import drawn
 from r1jax.types import Params
 
@@ -89,7 +96,9 @@ def main(config: Config) -> None:
         sampler, trainer = pair.split("/")
         if sampler not in sequences:
             sequences[sampler] = completed(config, c, mesh, params, prompts, sampler)
-        rows.append(compared(c, mesh, params, sequences[sampler], trainer) | {"arithmetic": pair})
+        for replay in (False, True) if c.experts else (False,):
+            found = compared(c, mesh, params, sequences[sampler], trainer, replay)
+            rows.append(found | {"arithmetic": pair + (", routes replayed" if replay else "")})
     rows = [{"arithmetic": row.pop("arithmetic"), **row} for row in rows]
     if rows:
         emit(f"sampler against trainer, {name}", rows, config.out)
@@ -136,18 +145,37 @@ def completed(
 
 
 def compared(
-    c: ModelConfig, mesh: Mesh, params: Params, sequences: Sequences, trainer: str
+    c: ModelConfig,
+    mesh: Mesh,
+    params: Params,
+    sequences: Sequences,
+    trainer: str,
+    replay: bool = False,
 ) -> dict[str, Any]:
     """The sampler's log-probabilities of its completions against the trainer's."""
     rows = 8 * row_devices(mesh)
     width = 16 * -(-int(sequences.totals.max()) // 16)
     compute = ComputeConfig(rows=rows, width=width, max_segments=4, dtype=trainer)
+    c = with_sampled(c, replay)
     values = over_completions(token_logp(c, mesh, compute, 1.0), params, sequences, compute, mesh)
     sampled = sequences.columns["sampler_logp"]
     inside = np.arange(sampled.shape[1]) < sequences.lengths[:, None]
     signed = (values[:, : sampled.shape[1]] - sampled)[inside].astype(np.float64)
     spread = differences(signed) | {"ratio": float(np.exp(signed.max()))}
+    if c.experts and not replay:
+        spread["routes"] = routed_otherwise(c, mesh, params, sequences, compute)
     return spread | {"k3": float(np.mean(np.expm1(signed) - signed)), "tokens": len(signed)}
+
+
+def routed_otherwise(
+    c: ModelConfig, mesh: Mesh, params: Params, sequences: Sequences, compute: ComputeConfig
+) -> float:
+    """policy/route_diff_frac of the completions."""
+    run = make_functions(c, mesh, compute, sft, optax.identity())
+    sums = run.start()
+    for batch in pack(sequences, *compute.shape, Denominators.of(sequences, 1)):
+        sums = run.accumulate(params, sums, place_batch(batch, mesh))
+    return finish(jax.device_get(sums.metrics))["policy/route_diff_frac"]
 
 
 def differences(signed: np.ndarray) -> dict[str, float]:

@@ -41,6 +41,8 @@ class MissingColumn(UserError):
         )
 
 
+ROUTES = "routes"
+"""The column of the experts that the sampler chose: of prompts too, and no f32 (`Batch.routes`)."""
 COLUMNS = ("advantages", "old_logp", "ref_logp", "sampler_logp")
 """The columns that reinforcement learning fills, each where its loss needs it."""
 
@@ -60,7 +62,7 @@ class Batch:
     positions: jax.Array  # i32[B, T], 0 at the start of each segment
     segment_ids: jax.Array  # i32[B, T], 1..M in order of appearance, 0 is padding
     mask: jax.Array  # f32[B, T], 1 where the token is a completion's (its stop token included)
-    columns: dict[str, jax.Array]  # f32[B, T] each, 0 outside the mask
+    columns: dict[str, jax.Array]  # f32[B, T] each, 0 outside the mask; and `routes`
     lengths: jax.Array  # f32[B, M], masked tokens of each segment, 0 where there is none
     n_tokens: jax.Array  # f32[], masked tokens of the update
     n_sequences: jax.Array  # f32[], sequences of the update
@@ -89,6 +91,14 @@ class Batch:
     def ref_logp(self) -> jax.Array:
         """f32[B, T], the reference's log-probabilities."""
         return self.column("ref_logp")
+
+    @property
+    def routes(self) -> jax.Array:
+        """u8[B, T, W], for each expert layer of a token the experts that the sampler chose.
+
+        Of the last token of a segment, which the sampler does not read, there are none.
+        """
+        return self.column(ROUTES)
 
     @property
     def sampler_logp(self) -> jax.Array:

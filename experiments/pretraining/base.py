@@ -3,11 +3,13 @@
     python -m experiments.pretraining.base --out base --steps 3000
     python -m experiments.pretraining.base --preset student-qwen --out runs/student_qwen
     python -m experiments.pretraining.base --preset student-llama --out runs/student_llama
+    python -m experiments.pretraining.base --preset v3-tiny --out runs/v3_tiny
     python -m experiments.pretraining.base --preset countdown --out runs/tinyzero_base
 
 A base has read worked problems, guesses and mistakes, notes and refusals of mixed quality, but was
 never rewarded. The first is the one `make demo` starts from (1.8M parameters, the bilingual world);
-the students that it teaches have a quarter of its size and other families' shapes; the last is for
+the students that it teaches have a quarter of its size and other families' shapes; `v3-tiny` has
+DeepSeek-V3's, latent attention and experts, and has read the same; the last is for
 TinyZero's countdown (24M parameters, tries at countdowns and arithmetic; experiments.gates.tinyzero
 continues from it). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging
 Face directory (config, weights, tokenizer) and card.json with what it was trained on; judge it with
@@ -16,11 +18,14 @@ Face directory (config, weights, tokenizer) and card.json with what it was train
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.pretraining.config import KNOBS, PRESETS, SHAPES, Config
+from r1jax.checkpoint import Checkpoints, Saved
 from r1jax.commands import cli
 from r1jax.data.packing import Sequences
 from r1jax.data.tinyzero import corpus as tinyzero_corpus
@@ -46,6 +52,9 @@ from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.loop import fit
 from r1jax.training.update import init_state, make_functions
 from r1jax.training.weights import drawn
+from r1jax.types import TrainState
+
+NOT_LEARNT = ("out", "workers", "dtype", "shard_mb", "save_every")
 
 Document = world.Document | tinyzero_corpus.TinyZeroDocument
 
@@ -141,11 +150,38 @@ def model_config(config: Config, tokenizer: Any) -> ModelConfig:
         n_kv_heads=config.kv_heads,
         head_dim=config.head_dim,
         max_position=config.max_position,
-        tied=True,
         bos_id=tokenizer.bos_token_id,
         eos_ids=(tokenizer.eos_token_id,),
         **SHAPES[config.family],
     )
+
+
+def asked(config: Config) -> dict[str, Any]:
+    """The flags that decide what is learnt: those that a run which goes on must share."""
+    return {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_LEARNT}
+
+
+def in_parts(
+    run: Callable[..., tuple[TrainState, dict[str, float]]],
+    state: TrainState,
+    config: Config,
+) -> tuple[TrainState, dict[str, float]]:
+    """`fit` up to the last update, from the newest checkpoint, and saved on the way.
+
+    The last part is always run, so that there are metrics of the last update.
+    """
+    every, identity = config.save_every, {"flags": asked(config)}
+    if not every:
+        return run(state, updates=config.steps)
+    checkpoints = Checkpoints(Path(config.out) / "checkpoints", keep=2)
+    with contextlib.closing(checkpoints):
+        if (step := checkpoints.latest()) is not None:
+            state = checkpoints.restore(step, state, identity).state
+            print(f"goes on after update {step}", flush=True)
+        for end in range(int(state.update) + every, config.steps, every):
+            state, _ = run(state, updates=end)
+            checkpoints.save(Saved(state, None, {}, identity))
+    return run(state, updates=config.steps)
 
 
 def main(config: Config) -> None:
@@ -180,10 +216,11 @@ def main(config: Config) -> None:
             print(f"update {step}: {metrics['sft/nll']:.4f} nats per token, "
                   f"{rate / 1e3:.0f}k tokens/s", flush=True)  # fmt: skip
 
-    state, metrics = fit(
-        functions, state, sequences, config.train, mesh,
-        updates=config.steps, batch=config.batch, seed=config.seed, each=show,
+    run = functools.partial(
+        fit, functions, examples=sequences, compute=config.train, mesh=mesh,
+        batch=config.batch, seed=config.seed, each=show,
     )  # fmt: skip
+    state, metrics = in_parts(run, state, config)
     shard = config.shard_mb << 20 or 4 << 30
     hub.save(out, state.params, c, dtype=jnp.dtype(config.dtype), shard_bytes=shard)
     card = {

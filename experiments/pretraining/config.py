@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from r1jax.errors import check_ranges
+from r1jax.errors import UserError, check_ranges
+from r1jax.models.config import Experts, Latent
+from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 
-Family = Literal["qwen3", "qwen2", "llama"]
-SHAPES: dict[Family, dict[str, bool]] = {
-    "qwen3": {"qk_norm": True},
-    "qwen2": {"attention_bias": True},
-    "llama": {},
+Family = Literal["qwen3", "qwen2", "llama", "deepseek_v3"]
+SHAPES: dict[Family, dict[str, Any]] = {
+    "qwen3": {"tied": True, "qk_norm": True},
+    "qwen2": {"tied": True, "attention_bias": True},
+    "llama": {"tied": True},
+    "deepseek_v3": {
+        "tied": False,
+        "dense_layers": 1,
+        "latent": Latent(q_rank=48, kv_rank=32, nope=16, value=24),
+        "experts": Experts(
+            count=8, chosen=2, width=32, shared=1, groups=4, groups_kept=2, scale=2.5
+        ),
+    },
 }
 """What tells the families apart, beside the sizes."""
 KNOBS = ("habit", "mixing", "general", "chinese")  # shares that make the corpus of the world
@@ -49,7 +59,8 @@ class Config:
     """Pieces of a new tokenizer."""
     family: Family = "qwen3"
     """Whose shape the model has: qwen3 (norms on queries and keys), qwen2 (biases on queries, keys
-    and values), llama (neither)."""
+    and values), llama (neither), deepseek_v3 (latent attention, and 8 experts of width 32 in all
+    layers but the first)."""
     d_model: int = 192
     """Width of the residual stream."""
     d_ff: int = 512
@@ -70,6 +81,9 @@ class Config:
     """Type of the exported weights; training keeps them in float32."""
     shard_mb: int = 0
     """Largest weight file in MiB; 0: one file."""
+    save_every: int = 0
+    """Updates between checkpoints in <out>/checkpoints, from which the same command goes on; 0:
+    none."""
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=2e-3, schedule="cosine", warmup=100, final=0.02, weight_decay=0.1
     )
@@ -84,12 +98,34 @@ class Config:
         ones = ("steps", "batch", "documents", "vocab", "d_model", "d_ff", "layers", "heads")
         ones += ("kv_heads", "head_dim", "max_position")
         ranges = dict.fromkeys(KNOBS, "[0,1]") | dict.fromkeys(ones, "[1,]")
-        check_ranges(self, "--", **ranges, seed="[0,]", workers="[0,]", shard_mb="[0,]")
+        none = dict.fromkeys(("seed", "workers", "shard_mb", "save_every"), "[0,]")
+        check_ranges(self, "--", **ranges, **none)
+        if "latent" in SHAPES[self.family] and self.kv_heads != self.heads:
+            raise UserError(
+                f"--kv-heads {self.kv_heads}: {self.family} has a key for each of its {self.heads} "
+                "query heads"
+            )
 
 
 STUDENT_QWEN = Config(out="runs/student_qwen", d_model=96, d_ff=256, layers=3, heads=3, kv_heads=1)
 STUDENT_LLAMA = replace(STUDENT_QWEN, out="runs/student_llama", family="llama", kv_heads=3)
 """Students of the embedded base, at most a quarter of its size, with its tokenizer."""
+
+V3_TINY = Config(
+    out="runs/v3_tiny",
+    family="deepseek_v3",
+    d_model=96,
+    d_ff=256,
+    layers=3,
+    heads=4,
+    kv_heads=4,
+    head_dim=8,
+    train=ComputeConfig(
+        rows=256, width=256, max_segments=8, remat="none", unroll=0, chunk=256, kernel="xla",
+        auxiliary=AuxiliaryConfig(balance=1e-4, router_step=1e-3),
+    ),
+)  # fmt: skip
+"""A base of DeepSeek-V3's form: head_dim is that of rotated parts."""
 
 COUNTDOWN = Config(
     out="runs/tinyzero_base",
@@ -114,5 +150,6 @@ COUNTDOWN = Config(
 PRESETS = {
     "student-qwen": STUDENT_QWEN,
     "student-llama": STUDENT_LLAMA,
+    "v3-tiny": V3_TINY,
     "countdown": COUNTDOWN,
 }

@@ -9,12 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from r1jax.errors import UserError
-from r1jax.types import Batch
+from r1jax.types import ROUTES, Batch
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sequences:
     lengths: np.ndarray  # i32[N], completion tokens, the stop token included
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     """f32[N, C] by name, C at least the longest completion; f32[N] where all tokens of a
-    completion share one value."""
+    completion share one value. `routes` alone is [N, L, W], of prompts too (`types.Batch`)."""
     learn: np.ndarray | None = None  # bool[N, C], which completion tokens are learnt; None: all
 
     def __post_init__(self) -> None:
@@ -44,6 +44,8 @@ class Sequences:
             raise ValueError(f"lengths exceed tokens of shape {self.tokens.shape}")
         n, longest = len(self.lengths), self.lengths.max(initial=0)
         for name, values in self.columns.items():
+            if name == ROUTES and values.shape[:2] == self.tokens.shape:
+                continue
             aligned = values.ndim == 2 and len(values) == n and values.shape[1] >= longest
             if values.shape != (n,) and not aligned:
                 raise ValueError(
@@ -117,14 +119,19 @@ def pack(
     """
     layout = _plan(sequences, rows, width, max_segments, together)
 
-    def laid(values: np.ndarray | float, cells: np.ndarray, kind: type) -> np.ndarray:
-        """[batches, rows, width] with `values` at `cells` and 0 elsewhere."""
-        whole = np.zeros((layout.batches, rows, width), kind)
-        whole.reshape(-1)[cells] = values
+    def laid(
+        values: np.ndarray | float, cells: np.ndarray, kind: Any, of_each: tuple[int, ...] = ()
+    ) -> np.ndarray:
+        """[batches, rows, width, *of_each] with `values` at `cells` and 0 elsewhere."""
+        whole = np.zeros((layout.batches, rows, width, *of_each), kind)
+        whole.reshape(-1, *of_each)[cells] = values
         return whole
 
     owner, offset = _spans(sequences.totals)
     cells = layout.start[owner] + offset
+    columns = {}
+    if (routes := sequences.columns.get(ROUTES)) is not None:
+        columns[ROUTES] = laid(routes[owner, offset], cells, routes.dtype, routes.shape[2:])
     arrays = {
         "tokens": laid(sequences.tokens[owner, offset], cells, np.int32),
         "positions": laid(offset, cells, np.int32),
@@ -134,9 +141,10 @@ def pack(
     owner, offset = spans = _learnt_spans(sequences)
     cells = _completion_cells(sequences, layout, spans)
     arrays["mask"] = laid(1.0, cells, np.float32)
-    columns = {
+    columns |= {
         name: laid(values[owner] if values.ndim == 1 else values[owner, offset], cells, np.float32)
         for name, values in sequences.columns.items()
+        if name != ROUTES
     }
     arrays["lengths"] = np.zeros((layout.batches, rows, max_segments), np.float32)
     row = layout.start // width

@@ -17,7 +17,7 @@ from r1jax.models import attention as attn
 from r1jax.models import decoder, experts, kinds
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import linear, rms_norm, rope_tables
-from r1jax.types import Batch, Mean, Metrics, Params
+from r1jax.types import Batch, Load, Mean, Metrics, Params
 
 
 def forward(params: Params, c: ModelConfig, hidden: jax.Array, *given: Any) -> jax.Array:
@@ -80,6 +80,8 @@ def with_auxiliary(
     logp = further[0]["ahead"]  # f32[B, T], at the token predicted; 0 at a segment's first two
     mask = batch.mask * (batch.positions > 1)
     total = -jnp.sum(mask * logp)
-    shown = {"ahead/nll": jax.lax.stop_gradient(Mean(total, jnp.sum(mask)))}
+    shown: Metrics = {"ahead/nll": jax.lax.stop_gradient(Mean(total, jnp.sum(mask)))}
     shown |= experts.room_needed("ahead", further[0])
+    if "load" in further[0]:
+        shown["ahead/load_max"] = Load(further[0]["load"][None])  # of its one layer
     return share + c.ahead.weight * total / batch.n_tokens, metrics | shown

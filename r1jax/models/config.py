@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from r1jax.models.rope import RopeScaling
 from r1jax.models.rope import to_hf as scaling_to_hf
@@ -53,6 +53,7 @@ class Experts:
     # Training's, not in a config.json:
     balance: float = 0.0  # weight of the balance loss
     room: float = 0.0  # of the experts of a device, over an even share; 0: all that could be needed
+    sampled: Literal["", "compared", "followed"] = ""  # what is made of the sampler's choices
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ What a layer does is said by its kinds (`r1jax.models.kinds`): the decoder puts 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import jax
@@ -180,8 +181,9 @@ def prefill(
     for layer, (attention, ffn) in zip(weights["stacks"], kinds.of_layers(c), strict=True):
         mixed, kept = attention.full(c, layer, x, tables, segments, mesh, "auto")
         x = x + mixed
-        x = x + ffn.run(c, layer, x, segments, mesh)[0]
-        left.append(kept)
+        y, told = ffn.run(c, layer, x, segments, mesh)
+        x = x + y
+        left.append(kept | {name: told[name] for name in ffn.kept(c)})
     # Only the last token of a prompt predicts, so that [P, T, vocab] never exists.
     last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
     hidden = rms_norm(last, weights["norm"], c.rms_eps)
@@ -207,11 +209,18 @@ def decode_step(
     layer_caches = []
     layers = zip(weights["stacks"], cache.layers, kinds.of_layers(c), strict=True)
     for layer, layer_cache, (attention, ffn) in layers:
-        mixed, layer_cache = attention.step(
-            c, layer, x, tables, layer_cache, positions, prefix, mesh
-        )
+        mixed, kept = attention.step(c, layer, x, tables, layer_cache, positions, prefix, mesh)
         x = x + mixed
-        x = constrain(x + ffn.run(c, layer, x, None, mesh)[0], mesh, "slots", None)
-        layer_caches.append(layer_cache)
+        y, told = ffn.run(c, layer, x, None, mesh)
+        x = constrain(x + y, mesh, "slots", None)
+        layer_caches.append(kept | _booked(ffn.kept(c), layer_cache, told, positions))
     hidden = rms_norm(x, weights["norm"], c.rms_eps)
     return logits(weights, hidden), Cache(tuple(layer_caches))
+
+
+def _booked(
+    names: Iterable[str], cache: Layer, told: kinds.Told, positions: jax.Array
+) -> dict[str, jax.Array]:
+    """What a feed-forward leaves of one token per slot, put where the token lies."""
+    rows = jnp.arange(positions.shape[0])
+    return {name: cache[name].at[rows, positions].set(told[name], mode="drop") for name in names}

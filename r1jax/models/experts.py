@@ -11,14 +11,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.models import dispatch
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import Layer, linear, rms_norm, swiglu
-from r1jax.models.row import Matrices, Row, matrix, output_std
-from r1jax.types import Batch, Load, Max, Mean, Metrics, segment_members
+from r1jax.models.row import Kept, Matrices, Row, matrix, output_std
+from r1jax.types import ROUTES, Batch, Load, Max, Mean, Metrics, segment_members
+
+FEW = 32
+"""Up to so many are ordered by comparing all with all, which costs a CPU less than sorting."""
 
 
 def rows(c: ModelConfig) -> dict[str, Row]:
@@ -43,6 +47,12 @@ def rows(c: ModelConfig) -> dict[str, Row]:
     }
 
 
+def kept(c: ModelConfig) -> dict[str, Kept]:
+    """The numbers of a token's experts, rising, in as few bytes as they take."""
+    dtype = np.min_scalar_type(c.experts.count - 1)
+    return {ROUTES: Kept((c.experts.chosen,), (None,), dtype)}
+
+
 class Choice(NamedTuple):
     """What the router says of each token."""
 
@@ -63,10 +73,15 @@ def choose(c: ModelConfig, layer: Layer, x: jax.Array) -> Choice:
     biased = jax.lax.stop_gradient(scores + layer["router_bias"].astype(jnp.float32))
     if e.groups_kept < e.groups:
         grouped = biased.reshape(*biased.shape[:-1], e.groups, -1)
-        best = jnp.sum(jax.lax.top_k(grouped, 2)[0], axis=-1)
+        best = jnp.sum(jnp.where(_top(grouped, 2), grouped, 0.0), axis=-1)
         kept = _top(best, e.groups_kept)[..., None]
         biased = jnp.where(kept, grouped, -jnp.inf).reshape(biased.shape)
-    chosen = _top(biased, e.chosen)
+    return weighed(c, scores, _top(biased, e.chosen))
+
+
+def weighed(c: ModelConfig, scores: jax.Array, chosen: jax.Array) -> Choice:
+    """The gates of bool[..., experts] `chosen`: from live scores, whoever has chosen them."""
+    e = c.experts
     gates = jnp.where(chosen, scores, 0.0)
     if e.normed:
         gates /= jnp.sum(gates, axis=-1, keepdims=True) + 1e-20
@@ -74,9 +89,13 @@ def choose(c: ModelConfig, layer: Layer, x: jax.Array) -> Choice:
 
 
 def _top(x: jax.Array, k: int) -> jax.Array:
-    """bool[..., n], True at the k largest of x[..., n]."""
-    ids = jax.lax.top_k(x, k)[1]
-    return jnp.any(ids[..., None] == jnp.arange(x.shape[-1]), axis=-2)
+    """bool[..., n], True at the k largest of x[..., n]; of equal ones the first."""
+    each = jnp.arange(x.shape[-1])
+    if len(each) > FEW:
+        return jnp.any(jax.lax.top_k(x, k)[1][..., None] == each, axis=-2)
+    one, other = x[..., None], x[..., None, :]  # those that go before each other one are counted
+    before = (one > other) | ((one == other) & (each[:, None] < each))
+    return jnp.sum(before, axis=-2) < k
 
 
 def run(
@@ -84,30 +103,53 @@ def run(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """x[..., d_model] -> (shared experts and Σ gᵢ·expertᵢ of its norm, what rows tell).
 
-    That is the load f32[experts], how many tokens chose each, and of each segment the balance
-    f32[B, M] that `share` is made of.
+    That is which experts each token took, as `kept` says; of whole rows the load f32[experts], how
+    many tokens chose each, and of each segment the balance f32[B, M] that `share` is made of.
+    Where the layer comes with the sampler's choices, also whether each token's differ, bool[B, T].
     """
     x = rms_norm(x, layer["ffn_norm"], c.rms_eps)
-    choice = choose(c, layer, x)
+    choice, said = choose(c, layer, x), {}
+    if ROUTES in layer:
+        sampled = jnp.any(layer[ROUTES][..., None] == jnp.arange(c.experts.count), axis=-2)
+        said["differs"] = jnp.any(sampled != choice.chosen, axis=-1)
+        if c.experts.sampled == "followed":
+            # The sampler never reads a segment's last token: there is no choice to follow.
+            read = segments.ids == jnp.pad(segments.ids[:, 1:], ((0, 0), (0, 1)))
+            chosen = jnp.where(read[..., None], sampled, choice.chosen)
+            choice = weighed(c, choice.scores, chosen)
+    said[ROUTES] = _numbers(c, choice.chosen)
     if dispatch.axes(c, mesh):
-        routed, needed = _dispatched(c, layer, x, choice, segments, mesh)
+        ids = said[ROUTES].astype(jnp.int32)
+        routed, needed = _dispatched(c, layer, x, (ids, choice.gates), segments, mesh)
     else:
-        routed, needed = _mixed(layer, x, choice.gates.astype(x.dtype)), None
+        routed, needed = _mixed(layer, x, choice.gates.astype(x.dtype)), {}
     y = routed + _shared(layer, x)
-    return y, {} if segments is None else told(c, choice, segments) | (needed or {})
+    return y, said | ({} if segments is None else told(c, choice, segments) | needed)
+
+
+def _numbers(c: ModelConfig, chosen: jax.Array) -> jax.Array:
+    """The numbers of bool[..., experts] `chosen`, rising: [..., k] in the type of `kept`."""
+    (record,) = kept(c).values()
+    numbers = jnp.arange(c.experts.count, dtype=record.dtype)[:, None]
+    place = jnp.cumsum(chosen, axis=-1) - 1
+    own = chosen[..., None] & (place[..., None] == jnp.arange(c.experts.chosen))
+    return jnp.sum(jnp.where(own, numbers, 0), axis=-2, dtype=record.dtype)
 
 
 def _dispatched(
     c: ModelConfig,
     layer: Layer,
     x: jax.Array,
-    choice: Choice,
+    chosen: tuple[jax.Array, jax.Array],
     segments: Segments | None,
     mesh: Mesh,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """As `_mixed`, each token at the devices of its experts; and what the exchange tells."""
-    ids = jax.lax.top_k(choice.chosen.astype(jnp.float32), c.experts.chosen)[1]
-    gates = jnp.take_along_axis(choice.gates, ids, axis=-1)
+    """As `_mixed`, each token at the devices of its experts; and what the exchange tells.
+
+    `chosen` are numbers i32[..., k] and, of all experts, gates f32[..., experts].
+    """
+    ids, gates = chosen
+    gates = jnp.take_along_axis(gates, ids, axis=-1)
     rows = (x, ids, gates) if x.ndim == 3 else (a[:, None] for a in (x, ids, gates))
     x3, ids, gates = rows
     real = jnp.ones(x3.shape[:2], bool) if segments is None else segments.ids > 0
@@ -155,6 +197,10 @@ def share(c: ModelConfig, told: dict[str, jax.Array], batch: Batch) -> tuple[jax
         "experts/balance": Mean(total, sequences * 1.0),
         "experts/load_max": Load(told["load"]),
     }
+    if "differs" in told:  # of the tokens that predict a learnt one
+        predicts = jnp.pad(batch.mask[:, 1:], ((0, 0), (0, 1)))
+        found = Mean(jnp.sum(told["differs"] * predicts), layers * jnp.sum(predicts))
+        metrics["policy/route_diff_frac"] = found
     return c.experts.balance * total / batch.n_sequences, metrics | room_needed("experts", told)
 
 

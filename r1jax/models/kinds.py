@@ -8,7 +8,7 @@ others ask the records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from r1jax.errors import UserError
 from r1jax.models import dense, experts, grouped, latent, windowed
 from r1jax.models.config import ModelConfig
 from r1jax.models.row import Kept, Matrices, Row
-from r1jax.types import Batch, Metrics
+from r1jax.types import ROUTES, Batch, Metrics
 
 Told = dict[str, jax.Array]
 """What layers tell beside their result, each array with the layers in front."""
@@ -41,12 +41,14 @@ class FeedForward(NamedTuple):
 
     `run` also tells, of whole rows, what its loss needs: arrays of which `share(c, told, batch)`
     makes a share of the update's loss, additive like a loss's own, and metrics. None: it has none.
+    What a token leaves in the cache, here its choices, is told under its name.
     """
 
     rows: Callable[[ModelConfig], dict[str, Row]]
     run: Callable[..., Any]  # (c, layer, x[..., d], segments, mesh) -> (y, told)
     matrices: Matrices
     share: Callable[[ModelConfig, Told, Batch], tuple[jax.Array, Metrics]] | None = None
+    kept: Callable[[ModelConfig], dict[str, Kept]] = lambda c: {}
 
 
 ATTENTION = {
@@ -62,7 +64,9 @@ ATTENTION["windowed"] = ATTENTION["grouped"]._replace(
 )
 FEED_FORWARD = {
     "dense": FeedForward(dense.rows, dense.run, dense.MATRICES),
-    "experts": FeedForward(experts.rows, experts.run, experts.MATRICES, experts.share),
+    "experts": FeedForward(
+        experts.rows, experts.run, experts.MATRICES, experts.share, experts.kept
+    ),
 }
 
 
@@ -75,6 +79,26 @@ def of_layers(c: ModelConfig) -> list[tuple[Attention, FeedForward]]:
     """The records of each layer."""
     stacks = zip(of_stacks(c), c.stacks, strict=True)
     return [records for records, stack in stacks for _ in range(stack.layers)]
+
+
+def routes(c: ModelConfig) -> jax.ShapeDtypeStruct | None:
+    """What the column `routes` holds of a token: all layers' choices, one behind the other."""
+    records = [ffn.kept(c)[ROUTES] for _, ffn in of_layers(c) if ROUTES in ffn.kept(c)]
+    if not records:
+        return None
+    return jax.ShapeDtypeStruct((sum(r.shape[0] for r in records),), records[0].dtype)
+
+
+def with_routes(c: ModelConfig, stacks: Sequence[Any], routes: jax.Array) -> tuple[Any, ...]:
+    """The stacks with the sampler's choices u8[B, T, W] beside the layers that made them."""
+    given, at = [], 0
+    for weights, stack, (_, ffn) in zip(stacks, c.stacks, of_stacks(c), strict=True):
+        if record := ffn.kept(c).get(ROUTES):
+            end = at + stack.layers * record.shape[0]
+            own = routes[..., at:end].reshape(*routes.shape[:-1], stack.layers, *record.shape)
+            weights, at = weights | {ROUTES: jnp.moveaxis(own, -2, 0)}, end
+        given.append(weights)
+    return tuple(given)
 
 
 def targets() -> tuple[str, ...]:

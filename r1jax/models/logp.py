@@ -31,12 +31,17 @@ def score(
 
     Both f32[B, T] at `temperature`, aligned with the token itself; column 0 of a segment is
     predicted by nothing and holds 0 (it is never in the mask). Compute runs in params' dtype.
-    Beside them what the layers tell, for `kinds.with_auxiliary`, and where the module ahead is to
-    learn, its log p of every token given all but the one before: {"ahead": f32[B, T]}.
+    Layers whose experts are to be those of the sampler (`Experts.sampled`) get its choices from
+    the batch. Beside the two what the layers tell, for `kinds.with_auxiliary`, and where the module
+    ahead is to learn, what its layer tells with its log p of every token given all but the one
+    before: {"ahead": f32[B, T]}.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
+    seen = params
+    if c.experts is not None and c.experts.sampled:
+        seen = params | {"stacks": kinds.with_routes(c, params["stacks"], batch.routes)}
     hidden, told = decoder.forward_told(
-        params, c, batch.tokens, batch.positions, segments,
+        seen, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
     stats = score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)

@@ -71,6 +71,17 @@ CURVES = (
         log=True,
     ),
     Curves(
+        "routes", "Experts chosen otherwise",
+        "Share of routings (a token, a layer) for which sampler and trainer chose other experts.",
+        "share of routings", {"policy/route_diff_frac": "chosen otherwise"}, share=True,
+    ),
+    Curves(
+        "load", "Load of the fullest expert",
+        "Tokens of a layer’s most loaded expert over the mean of its experts; 1 is even.",
+        "times the mean",
+        {"experts/load_max": "layers of the model", "ahead/load_max": "layer ahead"},
+    ),
+    Curves(
         "reflection", "Words of reflection",
         "The paper’s ten words (wait, mistake, however, …) per 1,000 tokens.",
         "per 1,000 tokens", {"completion/reflection_per_1k": "reflection"},

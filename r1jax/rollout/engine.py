@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.mesh import place, replicated, slot_devices
+from r1jax.models import kinds
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import cache as caches
 from r1jax.models.decoding.quantized import WeightFormat
@@ -206,7 +207,7 @@ class Engine:
         for slot, request in work.held():
             if active[slot] and not self.stop_strings:
                 continue
-            drawn = request.drawn(read().row(slot))
+            drawn = request.drawn(read().row(slot), self._routes(slots, slot))
             at_string = first_stop(
                 drawn.tokens, request.searched, self.stop_strings, self.detokenize
             )
@@ -221,7 +222,8 @@ class Engine:
             yield request.ended(drawn.cut(0, n), reason)
         if work.target() is None:
             for slot, request in work.full():
-                work.park(slot, request.drawn(read().row(slot)))
+                drawn = request.drawn(read().row(slot), self._routes(slots, slot))
+                work.park(slot, drawn)
                 halted[slot], self.evictions = True, self.evictions + 1
         return self.programs.halt(slots, self._whole(halted)) if halted.any() else slots
 
@@ -231,8 +233,16 @@ class Engine:
         """Yields unfinished completions as they are."""
         read = Drawn(*jax.device_get(self.programs.read(slots)))
         for slot, request in rest:
-            drawn = request.kept if slot is None else request.drawn(read.row(slot))
+            drawn = request.kept
+            if slot is not None:
+                drawn = request.drawn(read.row(slot), self._routes(slots, slot))
             yield request.ended(drawn, None)
+
+    def _routes(self, slots: device.Slots, slot: int) -> np.ndarray | None:
+        """[L, W], the experts that the tokens of a slot took; None in a model without."""
+        if kinds.routes(self.model) is None:
+            return None
+        return jax.device_get(self.programs.routes(slots.cache, jnp.int32(slot)))
 
     def _climb(self, slots: device.Slots, work: Schedule) -> device.Slots:
         """Moves to other shapes when it is time, array by array: old ones go as new ones come."""

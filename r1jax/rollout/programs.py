@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from r1jax.mesh import platform, replicated
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding import cache as caches
 from r1jax.rollout import slots as device
 from r1jax.rollout import together
 from r1jax.rollout.ladder import Shape
@@ -33,6 +34,7 @@ class Programs(NamedTuple):
     halt: Callable[..., Any]
     look: Callable[..., Any]
     read: Callable[..., Any]
+    routes: Callable[..., Any]
     keys: Callable[..., Any]
     resize: Callable[..., Any]
     resize_books: Callable[..., Any]
@@ -66,6 +68,7 @@ def programs(
         halt=jax.jit(bind(device.halt), donate_argnums=0),
         look=jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere),
         read=jax.jit(lambda s: (s.tokens, s.logp, s.log_mass), **everywhere),
+        routes=jax.jit(bind(caches.routes), **everywhere),
         keys=jax.jit(bind(request_keys), static_argnums=0),
         resize=jax.jit(bind(device.resize, mesh=mesh), static_argnums=(2, 3)),
         resize_books=jax.jit(bind(device.resize_books, mesh=mesh), static_argnums=2),

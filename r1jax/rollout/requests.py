@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,10 +19,13 @@ class Drawn:
     tokens: np.ndarray  # i32[n], the stop token included
     logp: np.ndarray  # f32[n], full vocabulary at the sampling temperature
     log_mass: np.ndarray  # f32[n], of the kept support
+    routes: np.ndarray | None = field(default=None, kw_only=True)
+    """[p + n - 1, W] of a prompt of p tokens, or [n, W] of what comes later: the experts taken by
+    the tokens that were read to draw these (`r1jax.models.kinds.routes`); None without experts."""
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All three."""
+        """What each token has one of."""
         return self.tokens, self.logp, self.log_mass
 
     def row(self, i: int) -> Drawn:
@@ -30,13 +33,22 @@ class Drawn:
         return Drawn(*(x[i] for x in self.arrays))
 
     def cut(self, start: int, end: int) -> Drawn:
-        """Tokens `start` to `end`, copied."""
-        return Drawn(*(x[start:end].copy() for x in self.arrays))
+        """Tokens `start` to `end`, copied; with the first one go its prompt's routes."""
+        routes = self.routes
+        if routes is not None:
+            before = len(routes) - len(self.tokens)
+            routes = routes[start + before if start else 0 : end + before].copy()
+        return Drawn(*(x[start:end].copy() for x in self.arrays), routes=routes)
 
     def then(self, later: Drawn) -> Drawn:
         """These tokens and the `later` ones."""
+        if not len(self.tokens):
+            return later
         pairs = zip(self.arrays, later.arrays, strict=True)
-        return Drawn(*(np.concatenate(pair) for pair in pairs))
+        routes = self.routes
+        if routes is not None:
+            routes = np.concatenate([routes, later.routes])
+        return Drawn(*(np.concatenate(pair) for pair in pairs), routes=routes)
 
 
 def nothing() -> Drawn:
@@ -95,13 +107,20 @@ class Request:
         """i32: what is prefilled when it enters a slot."""
         return np.concatenate([np.asarray(self.tokens, np.int32), self.kept.tokens])
 
-    def drawn(self, row: Drawn) -> Drawn:
-        """Everything drawn so far, from its slot's row: kept parts keep their first numbers."""
+    def drawn(self, row: Drawn, routes: np.ndarray | None = None) -> Drawn:
+        """Everything drawn so far, from its slot's row and the `routes` of that slot's cache.
+
+        Kept parts keep their first numbers.
+        """
+        row = row.cut(0, self.count)
+        if routes is not None:  # the last token is drawn, but not yet read
+            row = replace(row, routes=routes[: self.length - 1])
         return self.kept.then(row.cut(len(self.kept.tokens), self.count))
 
     def ended(self, drawn: Drawn, reason: FinishReason | None) -> Generated:
         """The completion, of which no more than `drawn` is kept."""
-        return Generated(*drawn.arrays, self.prompt, self.sample, reason, self.tokens)
+        whose = self.prompt, self.sample, reason, self.tokens
+        return Generated(*drawn.arrays, *whose, routes=drawn.routes)
 
 
 def requests(

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import Ahead, ModelConfig
-from r1jax.types import Load, Max, Mean, Metrics, Params
+from r1jax.types import Max, Mean, Metrics, Params
+
+LOAD, LOAD_AHEAD = "experts/load_max", "ahead/load_max"  # as models name these metrics
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,22 @@ def balanced(params: Params, metrics: Metrics, step: float) -> Params:
     """The parameters with each router's bias b + γ·sign(mean(load) - load) after an update.
 
     The load is that of the whole update; the bias never has a gradient (DeepSeek-V3, section
-    2.1.2).
+    2.1.2). The module ahead has a load where it learns.
     """
-    loads = [metric.counts for metric in metrics.values() if isinstance(metric, Load)]
-    if not step or not loads:
+    if not step or LOAD not in metrics:
         return params
-    (load,), first, stacks = loads, 0, []
+
+    def moved(layers: Params, load: jax.Array) -> Params:
+        change = jnp.sign(jnp.mean(load, axis=-1, keepdims=True) - load)
+        return layers | {"router_bias": layers["router_bias"] + step * change}
+
+    first, stacks = 0, []
     for stack in params["stacks"]:
         if "router_bias" in stack:
-            bias = stack["router_bias"]
-            own = load[first : first + len(bias)]
-            first += len(bias)
-            change = jnp.sign(jnp.mean(own, axis=-1, keepdims=True) - own)
-            stack = stack | {"router_bias": bias + step * change}
+            end = first + len(stack["router_bias"])
+            stack, first = moved(stack, metrics[LOAD].counts[first:end]), end
         stacks.append(stack)
-    return {**params, "stacks": tuple(stacks)}
+    params = {**params, "stacks": tuple(stacks)}
+    if LOAD_AHEAD in metrics:
+        params["ahead"] = moved(params["ahead"], metrics[LOAD_AHEAD].counts)
+    return params

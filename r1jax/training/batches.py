@@ -18,7 +18,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
 from r1jax.training.auxiliary import AuxiliaryConfig
-from r1jax.types import COLUMNS, Batch, Metrics, MissingColumn, Params
+from r1jax.types import COLUMNS, ROUTES, Batch, Metrics, MissingColumn, Params
 
 PerToken = Callable[[Params, Batch], jax.Array]
 """(parameters of a model, batch) -> f32[B, T], replicated."""
@@ -125,9 +125,12 @@ def place_batch(batch: Batch, mesh: Mesh) -> Batch:
 
 
 def abstract_batch(
-    compute: ComputeConfig, mesh: Mesh | None = None, columns: Iterable[str] = COLUMNS
+    compute: ComputeConfig,
+    mesh: Mesh | None = None,
+    columns: Iterable[str] = COLUMNS,
+    routes: jax.ShapeDtypeStruct | None = None,
 ) -> Batch:
-    """ShapeDtypeStructs of one micro-batch with these columns."""
+    """ShapeDtypeStructs of one micro-batch with these columns; `routes` says what theirs holds."""
 
     def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
         where = None
@@ -139,18 +142,25 @@ def abstract_batch(
     b, t, m = compute.shape
     whole = dict.fromkeys(("tokens", "positions", "segment_ids"), array(jnp.int32, b, t))
     per_token = array(jnp.float32, b, t)
+    named = dict.fromkeys(columns, per_token)
+    if ROUTES in named:
+        named[ROUTES] = array(routes.dtype, b, t, *routes.shape)
     totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
     return Batch(
         **whole,
         mask=per_token,
-        columns=dict.fromkeys(columns, per_token),
+        columns=named,
         lengths=array(jnp.float32, b, m),
         **totals,
     )
 
 
 def asked_of(
-    share: Share, params: Params, frozen: Params | None, compute: ComputeConfig
+    share: Share,
+    params: Params,
+    frozen: Params | None,
+    compute: ComputeConfig,
+    routes: jax.ShapeDtypeStruct | None = None,
 ) -> tuple[tuple[str, ...], Metrics]:
     """The columns that `share` reads of a batch, found by tracing it, and its metrics' shapes.
 
@@ -158,7 +168,7 @@ def asked_of(
     """
     names = COLUMNS
     while True:
-        batch = abstract_batch(compute, columns=names)
+        batch = abstract_batch(compute, columns=names, routes=routes)
         try:
             return names, jax.eval_shape(share, params, frozen, batch)[1]
         except MissingColumn as missing:

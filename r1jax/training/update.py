@@ -136,7 +136,8 @@ def make_functions(
         return ahead.with_auxiliary(c, told, batch, *loss(stats, batch))
 
     base = table.abstract(c) if lora else None
-    return functions_of(share, trained_rows(c, lora), mesh, compute, optimizer, base)
+    rows = trained_rows(c, lora)
+    return functions_of(share, rows, mesh, compute, optimizer, base, kinds.routes(c))
 
 
 def functions_of(
@@ -146,10 +147,12 @@ def functions_of(
     compute: ComputeConfig,
     optimizer: optax.GradientTransformation,
     frozen: Params | None = None,
+    routes: jax.ShapeDtypeStruct | None = None,
 ) -> Functions:
     """Functions for any share of a loss: (params, frozen parameters, batch) -> (share, metrics).
 
-    `rows` is the weight table of what is trained, `frozen` shapes what is not.
+    `rows` is the weight table of what is trained, `frozen` shapes what is not; `routes` what the
+    column of that name holds, where the share reads it.
     """
 
     def accumulate(
@@ -170,7 +173,7 @@ def functions_of(
 
     @functools.cache
     def asked() -> tuple[tuple[str, ...], Metrics]:
-        return asked_of(share, table.abstract(rows), frozen, compute)
+        return asked_of(share, table.abstract(rows), frozen, compute, routes)
 
     def start(scale: jax.Array | None = None) -> Accumulator:
         return Accumulator(

@@ -6,19 +6,30 @@ import hashlib
 import json
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.pretraining import base as pretrain_base
 from experiments.pretraining.base import encode, model_config
-from experiments.pretraining.config import COUNTDOWN, PRESETS, STUDENT_LLAMA, STUDENT_QWEN, Config
+from experiments.pretraining.config import (
+    COUNTDOWN,
+    PRESETS,
+    STUDENT_LLAMA,
+    STUDENT_QWEN,
+    V3_TINY,
+    Config,
+)
 from r1jax.commands import cli
 from r1jax.data.templates import TEMPLATES
 from r1jax.data.tokenizer import load_tokenizer, train_tokenizer
 from r1jax.errors import UserError
 from r1jax.models import table
+from r1jax.models.config import Stack, to_hf
+from r1jax.models.hub.families import from_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.rollout.policy import load_policy
+from r1jax.types import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +81,37 @@ def test_students_are_a_quarter_of_the_base_with_its_tokenizer():
         c = model_config(student, tokenizer)
         assert 0.2 * base < table.count(c) <= base / 4
         assert (student.tokenizer, c.family, c.vocab_size) == ("embedded", family, 1024)
+
+
+def test_v3_tiny_has_deepseeks_form_and_is_small():
+    c = model_config(V3_TINY, load_tokenizer(str(model_directory("embedded"))))
+    assert c.stacks == (Stack("latent", "dense", 1), Stack("latent", "experts", 2))
+    assert from_hf(to_hf(c)) == c and not c.tied
+    assert (table.count(c), table.active(c)) == (520_864, 410_272)
+    with pytest.raises(UserError, match="--kv-heads 2: deepseek_v3 has a key for each of its 4 "):
+        replace(V3_TINY, kv_heads=2)
+
+
+def test_a_pretraining_goes_on_from_its_newest_checkpoint(tmp_path, capsys):
+    zero, asked = jnp.zeros((), jnp.int32), []
+    fresh = TrainState({"w": jnp.zeros(2)}, {"m": jnp.zeros(2)}, zero, zero)
+
+    def run(state, updates):
+        asked.append((int(state.update), updates))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        w = state.params["w"] + updates
+        return state.replace(params={"w": w}, update=jnp.int32(updates)), {"at": updates}
+
+    config = Config(out=str(tmp_path), steps=10, save_every=3)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain_base.in_parts(run, fresh, config)
+    state, metrics = pretrain_base.in_parts(run, fresh, config)
+    assert asked == [(0, 3), (3, 6), (6, 9), (6, 9), (9, 10)] and metrics == {"at": 10}
+    assert state.params["w"].tolist() == [28, 28]  # 3 + 6 + 9 + 10
+    assert "goes on after update 6" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"another flags \(steps: 10 -> 20\)"):
+        pretrain_base.in_parts(run, fresh, replace(config, steps=20, dtype="bfloat16"))
 
 
 def test_countdown_documents_are_prompt_completion_and_stop(tokenizer_path):

@@ -76,7 +76,7 @@ def test_the_real_models_have_their_published_sizes():
     assert table.count(c) == 671_026_419_200
     assert table.active(c) == 37_552_297_472
     assert table.count(table.table(c)["ahead"]) == 11_610_068_224
-    assert cache.token_bytes(c, 2) == 61 * 576 * 2
+    assert cache.token_bytes(c, 2) == 61 * 576 * 2 + 58 * 8  # and the experts taken
     moonlight, kimi = from_hf(MOONLIGHT), from_hf(KIMI)
     assert moonlight.latent == Latent(0, 512, 128, 128) and moonlight.ahead is None
     assert 15.9e9 < table.count(moonlight) < 16.0e9
@@ -116,7 +116,7 @@ def test_absorbed_decoding_is_the_plain_form():
     prefill = jax.jit(decoder.prefill, static_argnums=1)
     found, kept = prefill(weights, c, tokens[:, :4], jnp.full(3, 4))
     kept = cache.each(lambda _, x: cache.lengthened(x, 16), c, kept)
-    assert {x.shape for layer in kept.layers for x in layer.values()} == {(3, 16, 8 + 4)}
+    assert {layer["latent"].shape for layer in kept.layers} == {(3, 16, 8 + 4)}
     step = jax.jit(decoder.decode_step, static_argnums=1)
     for t in range(4, 16):
         np.testing.assert_allclose(jax.nn.log_softmax(found), want[:, t - 1], 1e-5, 1e-5)
@@ -340,9 +340,8 @@ def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_on
     mesh, optimizer = mesh_of(), optax.sgd(1e-3)
     biases, loads = {}, []
     for rows in (8, 2):  # one micro-batch, and several
-        compute = update.ComputeConfig(
-            rows, 24, 2, chunk=8, remat="none", auxiliary=AuxiliaryConfig(router_step=0.01)
-        )
+        learnt = AuxiliaryConfig(router_step=0.01, ahead=0.1)
+        compute = update.ComputeConfig(rows, 24, 2, chunk=8, remat="none", auxiliary=learnt)
         functions = update.make_functions(c, mesh, compute, sft, optimizer)
         total = functions.start()
         for batch in packed(SEQUENCES, rows, 24, 2):
@@ -361,6 +360,10 @@ def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_on
     want = 0.01 * np.sign(loads[0].mean(axis=1, keepdims=True) - loads[0])
     before = np.asarray(params["stacks"][1]["router_bias"])
     np.testing.assert_allclose(biases[8] - before, want, atol=1e-7)
+    load = np.asarray(total.metrics["ahead/load_max"].counts)
+    assert load.sum() == tokens * c.experts.chosen
+    change = state.params["ahead"]["router_bias"] - params["ahead"]["router_bias"]
+    np.testing.assert_allclose(change, 0.01 * np.sign(load.mean() - load), atol=1e-7)
     assert balanced(params, total.metrics, 0.0) is params
 
 
@@ -388,10 +391,14 @@ def test_files_without_the_module_ahead_are_read_without_it(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(raw | {"num_nextn_predict_layers": 1}))
     assert hub.read_config(tmp_path) == replace(c, ahead=None)
     assert "of the layer that predicts ahead the files hold nothing" in capsys.readouterr().err
-    # With it, copies of embedding and head that DeepSeek's files hold there are no surplus.
+    # With it copies of embedding and head lie there, as in DeepSeek's files.
     hub.save(tmp_path, params, c)
-    copies = {f"model.layers.3.{n}.weight": np.zeros((2, 2), np.float32)
-              for n in ("embed_tokens", "shared_head.head")}  # fmt: skip
-    save_file({**load_file(tmp_path / hub.SINGLE), **copies}, tmp_path / hub.SINGLE)
+    stored = load_file(tmp_path / hub.SINGLE)
     assert hub.read_config(tmp_path) == c
-    assert identical(hub.load(tmp_path, c, mesh_of()), params)
+    for whole, copy in (("model.embed_tokens", "embed_tokens"), ("lm_head", "shared_head.head")):
+        again = stored.pop(f"model.layers.3.{copy}.weight")
+        np.testing.assert_array_equal(again, stored[f"{whole}.weight"])
+    odd = np.zeros((2, 2), np.float32)
+    for tensors in (stored, {**stored, "model.layers.3.embed_tokens.weight": odd}):
+        save_file(tensors, tmp_path / hub.SINGLE)  # without them, or with others: nothing is read
+        assert identical(hub.load(tmp_path, c, mesh_of()), params)

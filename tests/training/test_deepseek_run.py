@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from runs import go, rows, save_model, tiny_run
+from runs import StopAt, go, rows, save_model, tiny_run
 from tiny import identical, mesh_of
 
 from r1jax.models.config import Ahead, Experts, Latent
@@ -33,6 +33,7 @@ def test_a_policy_with_experts_learns_and_comes_back_from_its_export(tmp_path):
         assert (
             row["experts/balance"] > 0.5 and row["experts/load_max"] >= 1 and row["ahead/nll"] > 1
         )
+        assert row["policy/route_diff_frac"] == 0 and row["ahead/load_max"] >= 1
     policy = load_policy(model, "mini")
     old, new = load_weights(policy, mesh_of()), loop.state.params
     save_policy(tmp_path / "hf", policy, new)
@@ -45,6 +46,27 @@ def test_a_policy_with_experts_learns_and_comes_back_from_its_export(tmp_path):
         assert any(
             np.any(a != b) for a, b in zip(*map(_leaves, (old[stack], new[stack])), strict=True)
         )
+
+
+def test_a_run_that_follows_the_samplers_experts_resumes_as_if_it_had_not_ended(tmp_path):
+    """Carried groups, several updates of a rollout, a reference: each with the routes it needs."""
+    model = save_model(tmp_path / "model", **SHAPE)
+    flags = {
+        "train.replay_routes": True, "train.updates_per_rollout": 2, "updates": 6,
+        "rollout.leave": 0.5, "rollout.carry": 2, "rollout.slots": 8, "loss.importance_cap": 1.5,
+        "loss.beta": 0.1, "optimizer.lr": 1e-2,
+    }  # fmt: skip
+    parts = build(tiny_run(model, tmp_path / "whole", flags), note=print)
+    whole = go(parts, tmp_path / "whole")
+    found = rows(tmp_path / "whole")
+    assert found[0]["policy/logp_diff_max"] < 1e-4 and found[0]["policy/route_diff_frac"] == 0
+    # Routers move: the second update of a rollout would choose other experts, but does not.
+    assert found[1]["policy/route_diff_frac"] > 0.01
+    assert any(row.get("rollout/stale_frac") for row in found)
+    cut = tmp_path / "cut"
+    assert go(parts, cut, StopAt(4)) is None  # a checkpoint in mid-rollout is at update 3
+    again = go(parts, cut)
+    assert identical(again.state.params, whole.state.params) and rows(cut) == found
 
 
 def _leaves(tree):

@@ -15,6 +15,7 @@ from r1jax.mesh import constrain
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import of_layers
 from r1jax.models.row import Kept
+from r1jax.types import ROUTES
 
 
 @struct.dataclass
@@ -46,8 +47,17 @@ def each(f: Callable[..., Any], c: ModelConfig, *caches: Cache) -> Cache:
             name: f(record, *(x.layers[i][name] for x in caches)) for name, record in kept.items()
         }
 
-    kinds = (attention.kept(c) for attention, _ in of_layers(c))
-    return Cache(tuple(layer(kept, i) for i, kept in enumerate(kinds)))
+    return Cache(tuple(layer(kept, i) for i, kept in enumerate(_kept(c))))
+
+
+def _kept(c: ModelConfig) -> list[dict[str, Kept]]:
+    """What a token leaves in each layer."""
+    return [attention.kept(c) | ffn.kept(c) for attention, ffn in of_layers(c)]
+
+
+def routes(cache: Cache, slot: jax.Array) -> jax.Array:
+    """[L, W], the experts that the tokens of a slot took, layer behind layer (`kinds.routes`)."""
+    return jnp.concatenate([x[ROUTES][slot] for x in cache.layers if ROUTES in x], axis=-1)
 
 
 def empty(c: ModelConfig, slots: int, length: int, dtype: Any) -> Cache:
@@ -71,4 +81,4 @@ def token_bytes(c: ModelConfig, itemsize: int) -> int:
     def size(k: Kept) -> int:
         return math.prod(k.shape) * (jnp.dtype(k.dtype).itemsize if k.dtype else itemsize)
 
-    return sum(size(k) for attention, _ in of_layers(c) for k in attention.kept(c).values())
+    return sum(size(k) for kept in _kept(c) for k in kept.values())

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from r1jax.errors import UserError
-from r1jax.models.config import Ahead, Experts, Latent
+from r1jax.models.config import Ahead, Experts, Latent, ModelConfig
 from r1jax.models.hub.keys import flag, number, refuse, shown, whole
+from r1jax.models.row import Row
+from r1jax.models.table import table
 
 AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
+COPIES = ("embed_tokens", "shared_head.head")
+"""What DeepSeek's files repeat within the layer that predicts ahead."""
 READS = ("kv_lora_rank", "n_routed_experts", "num_local_experts", "quantization_config")
 """Keys that Llama-shaped decoders must not have."""
 
@@ -45,6 +49,18 @@ def fields(raw: Mapping[str, Any]) -> dict[str, Any]:
     _fp8(raw.get("quantization_config"))
     further = _further(raw)
     return dict(latent=latent, experts=experts, dense_layers=first, ahead=further, head_dim=rotated)
+
+
+def copies(c: ModelConfig) -> dict[str, Row]:
+    """Embedding and head under the names they also have where there is a layer ahead."""
+    if c.ahead is None:
+        return {}
+    rows = table(c)
+    embed = rows["embed"]
+    # The head of a tied model is the embedding, in files as well.
+    own = embed, embed if c.tied else rows["head"]
+    names = (f"model.layers.{c.n_layers}.{name}.weight" for name in COPIES)
+    return dict(zip(names, own, strict=True))
 
 
 def _further(raw: Mapping[str, Any]) -> Ahead | None:

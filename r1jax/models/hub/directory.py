@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import re
@@ -21,6 +22,7 @@ from safetensors.numpy import save_file
 
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig, to_hf
+from r1jax.models.hub.deepseek import copies
 from r1jax.models.hub.families import Family, checked, from_hf
 from r1jax.models.hub.gguf import model as gguf
 from r1jax.models.hub.keys import DRAWN, IRRELEVANT, Asked, shown, token_ids
@@ -36,6 +38,7 @@ from r1jax.models.hub.shards import (
     opened,
     say,
 )
+from r1jax.models.row import Row
 from r1jax.models.table import table
 from r1jax.types import Params
 
@@ -150,10 +153,21 @@ class Weight:
 def weights(params: Params, c: ModelConfig, dtype: Any = None) -> Iterator[Weight]:
     """Every weight as Hugging Face names and lays it out, in `dtype` (its own otherwise)."""
     for row, leaf in zip(jax.tree.leaves(table(c)), jax.tree.leaves(params), strict=True):
-        kind = np.dtype(row.dtype(dtype or leaf.dtype))
         for at, name in row.names():
-            fetch = functools.partial(_fetch, leaf, at, row.transposed, kind)
-            yield Weight(name, math.prod(row.stored) * kind.itemsize, fetch)
+            yield _weight(name, row, leaf, at, dtype)
+
+
+def _weight(name: str, row: Row, leaf: Any, at: tuple[int, ...], dtype: Any) -> Weight:
+    kind = np.dtype(row.dtype(dtype or leaf.dtype))
+    fetch = functools.partial(_fetch, leaf, at, row.transposed, kind)
+    return Weight(name, math.prod(row.stored) * kind.itemsize, fetch)
+
+
+def _copies(params: Params, c: ModelConfig, dtype: Any) -> Iterator[Weight]:
+    """Embedding and head once more, as other readers look for them in the layer ahead."""
+    for name, row in copies(c).items():
+        leaf = params["embed" if row.hf == table(c)["embed"].hf else "head"]
+        yield _weight(name, row, leaf, (), dtype)
 
 
 def _fetch(
@@ -190,7 +204,8 @@ def save(
       write: whether this process writes; every process of a run calls, one writes.
     """
     directory = Path(directory)
-    groups = _groups(weights(params, c, dtype), shard_bytes)
+    everything = itertools.chain(weights(params, c, dtype), _copies(params, c, dtype))
+    groups = _groups(everything, shard_bytes)
     raw = to_hf(c) | {"dtype": str(np.dtype(dtype or jax.tree.leaves(params)[0].dtype))}
     if write:
         directory.mkdir(parents=True, exist_ok=True)

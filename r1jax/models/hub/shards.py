@@ -23,6 +23,7 @@ from r1jax import mesh as meshes
 from r1jax.errors import UserError, once_each
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import blocks
+from r1jax.models.hub.deepseek import copies
 from r1jax.models.hub.keys import shown
 from r1jax.models.row import Row, flipped
 from r1jax.models.table import table
@@ -33,7 +34,6 @@ DTYPES = {"F32": jnp.float32, "F16": jnp.float16, "BF16": jnp.bfloat16}
 """What weights may be stored as, by safetensors' names."""
 
 HEAD = "lm_head.weight"
-COPIES = ("embed_tokens", "shared_head.head")
 PIECE = 1 << 24  # numbers of a matrix that are compared at a time
 IGNORED = "rotary_emb.inv_freq"
 """Ending of tensors that old files hold though they follow from the config."""
@@ -182,9 +182,8 @@ def check(directory: Path, c: ModelConfig, stored: Mapping[str, Stored]) -> None
     """UserError naming a tensor that is missing, surplus, of another shape or of no float type."""
     expected = {n: row for row in jax.tree.leaves(table(c)) for _, n in row.names()}
     missing = expected.keys() - stored.keys()
-    # The layer that predicts ahead may bring copies of the embedding and head along.
-    copies = {f"model.layers.{c.n_layers}.{n}.weight" for n in COPIES} if c.ahead else set()
-    surplus = {n for n in stored.keys() - expected.keys() - copies if not n.endswith(IGNORED)}
+    others = stored.keys() - expected.keys() - copies(c).keys()
+    surplus = {n for n in others if not n.endswith(IGNORED)}
     if c.tied and HEAD in surplus:
         _check_tied(stored[HEAD], stored.get(table(c)["embed"].hf))
         surplus.remove(HEAD)

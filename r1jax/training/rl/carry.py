@@ -157,7 +157,7 @@ def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
 
     For each of the g groups where its problem stands in the stream and when it began, i64[g, 2]; of
     each completion its sample, length, reason, stale tokens and age, i64[g, G, 5]; and the tokens
-    of all completions end to end.
+    and routes of all completions end to end.
     """
     books = [
         [
@@ -171,7 +171,9 @@ def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
     tokens, logp, log_mass = (
         np.concatenate(parts) for parts in zip(*(row.arrays for row in rows), strict=True)
     )
-    return {
+    # Of a completion that has begun, and its prompt, all but the last token were read.
+    routes = [c.routes for g in groups for c in g.completions if c.routes is not None]
+    return ({"routes": np.concatenate(routes)} if routes else {}) | {
         "begun": np.asarray([(g.place, g.rollout) for g in groups], np.int64),
         "books": np.asarray(books, np.int64),
         "tokens": tokens.astype(np.int32),
@@ -187,14 +189,17 @@ def from_arrays(
     if not arrays:
         return ()
     drawn = Drawn(*(arrays[name] for name in ("tokens", "logp", "log_mass")))
-    groups, at = [], 1
+    groups, at, read = [], 1, 0
     for (place, rollout), book in zip(arrays["begun"].tolist(), arrays["books"], strict=True):
         (problem,) = stream.take(place, 1)
         asked = policy.prompt(problem)
         completions = []
         for sample, length, reason, _, _ in book.tolist():
             piece = drawn.cut(at, at + length)
-            completions.append(Generated(*piece.arrays, 0, sample, _REASONS[reason], asked))
-            at += length
+            routes, step = arrays.get("routes"), len(asked) + length - 1 if length else 0
+            routes = routes[read : read + step] if step and routes is not None else None
+            whose = 0, sample, _REASONS[reason], asked
+            completions.append(Generated(*piece.arrays, *whose, routes=routes))
+            at, read = at + length, read + step
         groups.append(Group(problem, place, rollout, tuple(completions), book[:, 3], book[:, 4]))
     return tuple(groups)

@@ -35,7 +35,7 @@ from r1jax.rollout.sampling import Sampling
 from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import named_reward_model
-from r1jax.types import Params
+from r1jax.types import ROUTES, Params
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,10 @@ def mixed_first(drawn: JudgedBatch, groups: int) -> JudgedBatch:
 
 
 def to_sequences(generated: Sequence[Generated]) -> Sequences:
-    """Each prompt with its completion behind it, i32[N, L], and the column `sampler_logp`."""
+    """Each prompt with its completion behind it, i32[N, L], and what the sampler says of them.
+
+    That is the column `sampler_logp` and, of a model with experts, `routes`.
+    """
     n = len(generated)
     # i64[N] each; L and C are the longest of what there is, not the limits of the engine.
     prompt_lengths = np.asarray([len(g.prompt_tokens) for g in generated], np.int64)
@@ -167,7 +170,13 @@ def to_sequences(generated: Sequence[Generated]) -> Sequences:
         tokens[i, start : start + len(g.tokens)] = g.tokens
         # Of the distribution that was drawn from: top-p and top-k renormalise what they keep.
         sampler[i, : len(g.tokens)] = g.logp - g.log_mass
-    return Sequences(tokens, prompt_lengths, lengths, {"sampler_logp": sampler})
+    columns = {"sampler_logp": sampler}
+    if generated[0].routes is not None:
+        first = generated[0].routes
+        columns[ROUTES] = np.zeros((*tokens.shape, first.shape[1]), first.dtype)
+        for row, g in zip(columns[ROUTES], generated, strict=True):
+            row[: len(g.routes)] = g.routes
+    return Sequences(tokens, prompt_lengths, lengths, columns)
 
 
 def rollout_metrics(drawn: JudgedBatch) -> dict[str, float]:

@@ -86,6 +86,9 @@ class TrainConfig(ComputeConfig):
 
     updates_per_rollout: int = 1
     """Equal parts a rollout is split into, at random; each is one optimizer update."""
+    replay_routes: bool = False
+    """Experts of the update are those that the sampler chose, in prompts as well (routing replay);
+    how much each counts is computed anew. no: policy/route_diff_frac says how many would differ."""
     reference_every: int = 0
     """Updates after which the policy becomes the new reference of the KL term; 0: never."""
     reference_rate: float = 1.0

@@ -98,7 +98,8 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
         sequences = collect.to_sequences(drawn.generated)
         for name, params in scorers(parts, loop).items():
-            logp = over_completions(parts.logp, params, sequences, config.train, parts.mesh)
+            score = parts.reference_logp if name == "ref_logp" else parts.logp
+            logp = over_completions(score, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
         if parts.critic:
             scorer = parts.critic.scorer(loop.critic.params, parts.model(loop.state.params))

@@ -60,9 +60,9 @@ def plan(parts: Parts) -> dict[str, int]:
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
     total = jax.eval_shape(parts.functions.start, scale_of(state.opt_state))
-    program = parts.functions.accumulate.lower(
-        params, total, abstract_batch(parts.config.train, mesh, parts.functions.columns()), base
-    ).compile()
+    columns = parts.functions.columns()
+    batch = abstract_batch(parts.config.train, mesh, columns, kinds.routes(c))
+    program = parts.functions.accumulate.lower(params, total, batch, base).compile()
     used = program.memory_analysis()
     critic, critic_gradients, critic_update = critic_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize

@@ -18,6 +18,7 @@ from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
 from r1jax.mesh import make_mesh
 from r1jax.models import table
+from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import quantized
 from r1jax.models.lora import LoraConfig
 from r1jax.problem import Problem
@@ -64,8 +65,9 @@ class Parts:
     pool: RewardPool
     optimizer: optax.GradientTransformation
     functions: Functions
-    logp: PerToken
+    logp: PerToken  # of the policy
     entropy: PerToken
+    reference_logp: PerToken
     critic: Critic | None = None
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
@@ -143,6 +145,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     optimizer = make_optimizer(
         config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
     )
+    learner = with_sampled(policy.config, config.train.replay_routes)
+    followed = learner if config.train.replay_routes else policy.config
     on_policy = config.train.updates_per_rollout == 1
     loss = (
         load_loss(config.user_loss, "--user-loss")
@@ -168,11 +172,10 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         terms=terms,
         pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
-        functions=make_functions(
-            policy.config, mesh, config.train, loss, optimizer, r.temperature, lora
-        ),
-        logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        entropy=token_entropy(policy.config, mesh, config.train, r.temperature),
+        functions=make_functions(learner, mesh, config.train, loss, optimizer, r.temperature, lora),
+        logp=token_logp(followed, mesh, config.train, r.temperature),
+        entropy=token_entropy(followed, mesh, config.train, r.temperature),
+        reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
         critic=make_critic(
             config.critic,
             policy.config,
@@ -190,6 +193,18 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         source=source,
         data={report.source: report.digest for report in reports if report.digest},
     )
+
+
+def with_sampled(c: ModelConfig, replay: bool) -> ModelConfig:
+    """The model as it learns: its experts compared with those that the sampler chose, or those.
+
+    Raises UserError where there is nothing to `replay`.
+    """
+    if c.experts is None:
+        if replay:
+            raise UserError("--train.replay-routes: the model has no experts that could be chosen")
+        return c
+    return replace(c, experts=replace(c.experts, sampled="followed" if replay else "compared"))
 
 
 def with_base(parts: Parts) -> Parts:
