@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_family import EXAMPLES
-from test_golden import assert_gradients, logits_and_gradients, next_tokens
+from test_golden import assert_gradients, logits_and_gradients, next_tokens, within
 from tiny import FAMILIES, mesh_of
 
 from r1jax.models.hub import directory as hub
@@ -84,11 +84,12 @@ def tokens(theirs):
 
 
 def assert_agree(theirs, ours, tokens):
-    """Logits within 1e-4, the gradient of every tensor within 1e-3 of its norm."""
+    """Logits and the gradient of every tensor, as near as `within` says."""
     config, params = ours
     found, slopes = logits_and_gradients(params, config, next_tokens(tokens))
-    np.testing.assert_allclose(found, logits(theirs, tokens), atol=1e-4)
-    assert_gradients(slopes, config, gradients(theirs, tokens), 1e-3)
+    near = within(config)
+    np.testing.assert_allclose(found, logits(theirs, tokens), atol=near[0])
+    assert_gradients(slopes, config, gradients(theirs, tokens), near[1])
 
 
 def test_logits_and_gradients_agree(theirs, ours, tokens):
