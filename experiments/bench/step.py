@@ -26,7 +26,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
 from r1jax.training.rl.resume import new_critic
 from r1jax.training.rl.setup import Parts, build, copy, initial_state
-from r1jax.training.update import init_state
+from r1jax.training.train_state import init_state
 from r1jax.training.weights import drawn
 
 

@@ -26,11 +26,10 @@ from r1jax.training.flops import train_flops, utilisation
 from r1jax.training.loss_scale import scale_of
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.memory import nbytes
+from r1jax.training.train_state import abstract_state, init_state
 from r1jax.training.update import (
     Accumulator,
-    abstract_state,
     empty_total,
-    init_state,
     make_functions,
     trained_rows,
     update,

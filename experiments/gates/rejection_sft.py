@@ -43,7 +43,8 @@ from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import Parts, build
 from r1jax.training.supervised.loop import fit, updates_of
-from r1jax.training.update import init_state, make_functions
+from r1jax.training.train_state import init_state
+from r1jax.training.update import make_functions
 from r1jax.training.weights import export
 from r1jax.types import Params
 

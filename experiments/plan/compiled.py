@@ -34,7 +34,7 @@ from r1jax.rollout.ladder import ladder, widths
 from r1jax.rollout.programs import programs
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.directory import write_json
-from r1jax.training import update
+from r1jax.training import train_state, update
 from r1jax.training.batches import abstract_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 
@@ -120,7 +120,7 @@ def asked(c: ModelConfig, mesh: Mesh, config: Config) -> Iterator[Compilable]:
     )
     compute, loss = config.train, grpo(GRPO(beta=0.001 if config.reference else 0.0))
     functions = update.make_functions(c, mesh, compute, loss, optimizer)
-    state = update.abstract_state(optimizer, c, mesh)
+    state = train_state.abstract_state(optimizer, c, mesh)
     total = _laid_like(jax.eval_shape(functions.start), state)
     batch = abstract_batch(compute, mesh, functions.columns())
     if "accumulate" in config.programs:

@@ -50,7 +50,8 @@ from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.loop import fit
-from r1jax.training.update import init_state, make_functions
+from r1jax.training.train_state import init_state
+from r1jax.training.update import make_functions
 from r1jax.training.weights import drawn
 from r1jax.types import TrainState
 

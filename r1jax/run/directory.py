@@ -151,6 +151,11 @@ def inspect(
         present = os.listdir(path) if path.exists() else []
         if {name.removesuffix(".tmp") for name in present} - {*names.FILES, *names.FOLDERS}:
             raise UserError(f"{path}: holds other files and no config.json; name a new directory")
+        if present and not overwrite and _begun(path):
+            raise UserError(
+                f"{path}: holds a run without its config.json; put it back, name a new directory, "
+                "or start anew with --overwrite"
+            )
         return "new"
     if overwrite:
         return "new"
@@ -168,7 +173,7 @@ def inspect(
 def _begun(path: Path) -> bool:
     """Whether a run made anything; one that a mistake in its flags ended leaves those alone."""
     flags = {names.CONFIG, names.ENVIRONMENT, names.OWNER}
-    left = (other for other in path.iterdir() if other.name not in flags)
+    left = (p for p in path.iterdir() if p.name.removesuffix(".tmp") not in flags)
     return any(any(p.iterdir()) if p.is_dir() else p.stat().st_size for p in left)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from r1jax.run.signals import boundary
 from r1jax.training import auxiliary, loss_scale
 from r1jax.training.batches import ComputeConfig, PerToken, Share, asked_of, place_batch
 from r1jax.training.metrics import combine, finish, neutral
-from r1jax.training.optimizer import moment_sharding
+from r1jax.training.train_state import abstract_state
 from r1jax.types import Batch, Loss, Mean, Metrics, Params, Stats, TrainState
 
 
@@ -244,43 +244,6 @@ def apply(
         skipped=jnp.where(finite, 0, state.skipped + ~overflow),
     )
     return state, metrics
-
-
-def init_state(optimizer: optax.GradientTransformation, params: Params, mesh: Mesh) -> TrainState:
-    """A fresh TrainState around sharded fp32 parameters; moments are sharded like their weights."""
-    build = functools.partial(_fresh_state, optimizer)
-    where = state_shardings(jax.eval_shape(build, params), params, mesh)
-    return jax.jit(build, out_shardings=where)(params)
-
-
-def abstract_state(
-    optimizer: optax.GradientTransformation, model: ModelConfig | table.Rows, mesh: Mesh
-) -> TrainState:
-    """ShapeDtypeStructs of a TrainState with their shardings; nothing is allocated."""
-    params = table.abstract(model, mesh)
-    shapes = jax.eval_shape(functools.partial(_fresh_state, optimizer), params)
-    where = state_shardings(shapes, params, mesh)
-    place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
-    return jax.tree.map(place, shapes, where)
-
-
-def _fresh_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(params, optimizer.init(params), zero, zero)
-
-
-def state_shardings(shapes: TrainState, params: Params, mesh: Mesh) -> TrainState:
-    """Shardings of a TrainState: in every subtree with the structure of the parameters each leaf is
-    laid out like its weight, as far as it has the weight's axes; all else is on every device."""
-    like = jax.tree.structure(params)
-    whole = meshes.replicated(mesh)
-    is_params = lambda x: jax.tree.structure(x) == like  # noqa: E731
-
-    def layout(x: Any) -> Any:
-        sharding_of = functools.partial(moment_sharding, whole=whole)
-        return jax.tree.map(sharding_of, x, params) if is_params(x) else whole
-
-    return jax.tree.map(layout, shapes, is_leaf=is_params)
 
 
 def empty_total(functions: Functions, state: TrainState) -> Accumulator:

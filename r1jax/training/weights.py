@@ -33,7 +33,8 @@ from r1jax.run.digests import find_step
 from r1jax.run.directory import RunDirectory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.supervised.config import CourseConfig
-from r1jax.training.update import abstract_state, init_state, join, trained_rows
+from r1jax.training.train_state import abstract_state, init_state
+from r1jax.training.update import join, trained_rows
 from r1jax.types import Params, TrainState
 
 Parent = dict[str, Any]

@@ -25,7 +25,8 @@ from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, place_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.setup import copy
-from r1jax.training.update import init_state, make_functions, update
+from r1jax.training.train_state import init_state
+from r1jax.training.update import make_functions, update
 from r1jax.training.weights import drawn
 
 pytestmark = [pytest.mark.lab, pytest.mark.devices(2)]

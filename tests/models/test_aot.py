@@ -17,7 +17,7 @@ from r1jax.models import table
 from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission
-from r1jax.training import update
+from r1jax.training import train_state, update
 from r1jax.training.batches import abstract_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 
@@ -73,7 +73,7 @@ def test_the_update_compiles(mesh, family):
     total = functions.start.eval_shape()
     params, batch = table.abstract(config, mesh), abstract_batch(COMPUTE, mesh)
     assert fits(functions.accumulate.lower(params, total, batch).compile())
-    state = update.abstract_state(optimizer, config, mesh)
+    state = train_state.abstract_state(optimizer, config, mesh)
     assert fits(functions.apply.lower(state, total).compile())
 
 

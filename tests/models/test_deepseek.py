@@ -27,7 +27,7 @@ from r1jax.models.decoding import cache
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf
 from r1jax.models.layers import rope_frequencies
-from r1jax.training import update
+from r1jax.training import train_state, update
 from r1jax.training.auxiliary import AuxiliaryConfig, balanced
 from r1jax.training.metrics import finish
 
@@ -347,7 +347,7 @@ def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_on
         for batch in packed(SEQUENCES, rows, 24, 2):
             total = functions.accumulate(params, total, update.place_batch(batch, mesh))
         loads.append(np.asarray(total.metrics["experts/load_max"].counts))
-        fresh = lambda: update.init_state(optimizer, jax.tree.map(jnp.copy, params), mesh)  # noqa: E731
+        fresh = lambda: train_state.init_state(optimizer, jax.tree.map(jnp.copy, params), mesh)  # noqa: E731
         spoilt = replace(jax.tree.map(jnp.copy, total), share=jnp.asarray(np.nan))
         kept = functions.apply(fresh(), spoilt)[0].params["stacks"][1]["router_bias"]
         np.testing.assert_array_equal(kept, params["stacks"][1]["router_bias"])

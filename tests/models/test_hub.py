@@ -29,7 +29,7 @@ from r1jax.models.hub import shards
 from r1jax.models.hub.families import from_hf
 from r1jax.models.rope import Dynamic, Linear, Llama3, Yarn
 from r1jax.rollout.policy import load_policy, load_weights, model_directory, save_policy
-from r1jax.training.update import init_state
+from r1jax.training.train_state import init_state
 
 ONE_LINE = r"\A[^\n]*\Z"
 

@@ -113,7 +113,8 @@ def test_accuracy_by_policy_and_of_truncated_completions():
     texts = ["<answer>42</answer> or 7", "\\boxed{42}", "it is 42", "<answer>7</answer> 42"]
     assert values(accuracy("answer_tag"), *texts) == [1.0, 0.0, 0.0, 0.0]
     assert values(accuracy("boxed"), *texts) == [0.0, 1.0, 0.0, 0.0]
-    assert values(accuracy("last"), *texts) == [0.0, 1.0, 1.0, 1.0]
+    # An answer block that is closed is what was said last, whatever follows.
+    assert values(accuracy("last"), *texts) == [1.0, 1.0, 1.0, 0.0]
     assert values(accuracy("auto"), *texts) == [1.0, 1.0, 1.0, 0.0]
     cut = [Completion.parse("<answer>42</answer>", (), "length")]
     assert accuracy()([PROBLEM], cut, CONTEXT) == [0.0]

@@ -14,9 +14,9 @@ from r1jax.mesh import MeshConfig
 
 ANY_SIGN = {
     "accuracy", "code", "format", "tag_count", "language", "overlong", "repetition", "random",
-    "entropy_bonus", "helpfulness_weight", "safety_weight",
+    "entropy_bonus", "helpfulness_weight", "safety_weight", "covariance_low",
 }  # fmt: skip
-"""Weights that may be negative: a thing is punished."""
+"""What may be negative: weights, where a thing is punished, and bounds of a covariance."""
 
 
 def numbers(config):

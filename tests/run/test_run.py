@@ -120,6 +120,17 @@ def test_a_directory_that_is_no_run_is_refused_even_with_overwrite(tmp_path):
         RunDirectory.start(tmp_path / "thesis.tex", Config())
 
 
+def test_a_run_that_has_lost_its_config_is_not_cleared(tmp_path):
+    run = RunDirectory.start(tmp_path, Config())
+    run.metrics(1, 1, {})
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match="holds a run without its config.json; put it back"):
+        RunDirectory.start(tmp_path, Config())
+    assert (tmp_path / "metrics.jsonl").stat().st_size
+    assert RunDirectory.start(tmp_path, Config(), overwrite=True).status == "new"
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_only_the_first_process_writes(tmp_path):
     run = RunDirectory(tmp_path / "r", "new", write=False)
     run.metrics(1, 1, {"a": 1.0})

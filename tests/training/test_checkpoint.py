@@ -19,7 +19,7 @@ from r1jax.models.config import Experts, Latent, to_hf
 from r1jax.models.lora import LoraConfig, attach, merge, rows
 from r1jax.run.digests import find_step
 from r1jax.run.saved import Saved
-from r1jax.training import update
+from r1jax.training import train_state
 
 CONFIG = tiny_config("qwen2", n_layers=2)
 EXPERTS = tiny_config(
@@ -41,7 +41,7 @@ PENDING = {
 def make_state(mesh, step=0, seed=0):
     """A state with moments that are not zero."""
     params = placed(tiny_params(CONFIG, seed), CONFIG, mesh)
-    state = update.init_state(OPTIMIZER, params, mesh)
+    state = train_state.init_state(OPTIMIZER, params, mesh)
     moments = jax.tree.map(lambda x: x + jnp.asarray(seed + 1, x.dtype), state.opt_state)
     return state.replace(opt_state=moments, update=jnp.int32(step), skipped=jnp.int32(seed))
 
@@ -89,7 +89,7 @@ def test_experts_come_back_whatever_they_were_spread_over(tmp_path, axes):
     c, optimizer = EXPERTS, optax.sgd(1e-3, momentum=0.9)
     params, wanted = tiny_params(c, 2), mesh_of(**axes)
     state, other = (
-        update.init_state(optimizer, placed(params, c, mesh), mesh)
+        train_state.init_state(optimizer, placed(params, c, mesh), mesh)
         for mesh in (mesh_of(expert=4, context=2), wanted)
     )
     checkpoints = Checkpoints(tmp_path, keep=1)
@@ -195,7 +195,7 @@ def lora_checkpoint(directory, config, parent, step=4):
     """A checkpoint of LoRA factors, none of them zero, that says what it started from."""
     mesh = mesh_of()
     factors = jax.tree.map(lambda x: x + 0.05, drawn(rows(CONFIG, config), step))
-    state = update.init_state(OPTIMIZER, factors, mesh).replace(update=jnp.int32(step))
+    state = train_state.init_state(OPTIMIZER, factors, mesh).replace(update=jnp.int32(step))
     meta = {**IDENTITY, "lora": dataclasses.asdict(config), "parent": parent}
     checkpoints = Checkpoints(directory, keep=1)
     checkpoints.save(Saved(state, None, {}, meta))

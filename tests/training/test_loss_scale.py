@@ -25,7 +25,7 @@ from r1jax.losses import GRPO, grpo
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
 from r1jax.run.saved import Saved
-from r1jax.training import loss_scale, update
+from r1jax.training import loss_scale, train_state, update
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 
 CONFIG = tiny_config("qwen2", n_layers=2)
@@ -51,7 +51,7 @@ def functions():
 
 
 def fresh(scale=loss_scale.FIRST):
-    state = update.init_state(ADAM, placed(tiny_params(CONFIG), CONFIG, MESH), MESH)
+    state = train_state.init_state(ADAM, placed(tiny_params(CONFIG), CONFIG, MESH), MESH)
     assert float(loss_scale.scale_of(state.opt_state)) == loss_scale.FIRST
     return state.replace(opt_state=state.opt_state.replace(scale=jnp.float32(scale)))
 
@@ -150,14 +150,14 @@ def test_factors_on_a_mesh_that_cuts_them_learn_in_float16_too():
         functions = update.make_functions(
             CONFIG, mesh, replace(HALF, dtype=dtype), grpo(GRPO()), adam, lora=LORA
         )
-        state = update.init_state(adam, placed_rows(rows, mesh), mesh)
+        state = train_state.init_state(adam, placed_rows(rows, mesh), mesh)
         return update.update(functions, state, BATCHES, mesh, base)
 
     (state, metrics), (_, exact) = trained("float16"), trained("float32")
     assert metrics["skipped"] == 0 and metrics["loss_scale/scale"] == loss_scale.FIRST
     assert metrics["grad_norm"] == pytest.approx(exact["grad_norm"], rel=0.01)
     assert "loss_scale/scale" not in exact
-    planned = update.abstract_state(optimizer_of(rows), rows, mesh)
+    planned = train_state.abstract_state(optimizer_of(rows), rows, mesh)
     for plan, x in zip(jax.tree.leaves(planned), jax.tree.leaves(state), strict=True):
         assert plan.sharding.is_equivalent_to(x.sharding, x.ndim)
 

@@ -20,7 +20,8 @@ from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.supervised.examine import loss_examiner
 from r1jax.training.supervised.loop import chosen, fit, updates_of
-from r1jax.training.update import init_state, make_functions, make_score
+from r1jax.training.train_state import init_state
+from r1jax.training.update import make_functions, make_score
 
 COMPUTE = ComputeConfig(rows=4, width=32, max_segments=4, remat="none", chunk=32, kernel="xla")
 CONFIG = tiny_config("qwen3", n_layers=1)

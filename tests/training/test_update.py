@@ -24,7 +24,7 @@ from tiny import (
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
-from r1jax.training import update
+from r1jax.training import train_state, update
 from r1jax.training.batches import abstract_batch
 from r1jax.training.metrics import combine, finish
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
@@ -44,7 +44,7 @@ def functions():
 
 
 def fresh():
-    return update.init_state(ADAM, placed(tiny_params(CONFIG), CONFIG, MESH), MESH)
+    return train_state.init_state(ADAM, placed(tiny_params(CONFIG), CONFIG, MESH), MESH)
 
 
 def step(functions, batches, state=None):

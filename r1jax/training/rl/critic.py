@@ -20,7 +20,8 @@ from r1jax.models.logp import aligned
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig, PerToken
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.update import Functions, abstract_state, functions_of, init_state, update
+from r1jax.training.train_state import abstract_state, init_state
+from r1jax.training.update import Functions, functions_of, update
 from r1jax.training.weights import drawn
 from r1jax.types import Batch, Metrics, Params, TrainState
 

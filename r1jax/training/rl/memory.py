@@ -19,7 +19,8 @@ from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.training.batches import abstract_batch
 from r1jax.training.loss_scale import scale_of
 from r1jax.training.rl.setup import Parts
-from r1jax.training.update import abstract_state, trained_rows
+from r1jax.training.train_state import abstract_state
+from r1jax.training.update import trained_rows
 from r1jax.types import Params
 
 ADVICE = (
