@@ -192,4 +192,6 @@ def _scalar(flag: str, node: yaml.Node, kind: Any, where: str) -> str:
         if type(None) not in typing.get_args(kind):
             raise UserError(f"{where}: {flag[2:]} has no value; give one, or take the line out")
         return "None"
+    if "\0" in node.value:  # no command line could say it
+        raise UserError(f"{where}: {flag[2:]} holds a zero character; take it out")
     return node.value if node.style else _NUMBERS.get(node.value.lower(), node.value)

@@ -71,6 +71,7 @@ def test_a_file_changes_the_preset_and_flags_change_both(text, argv, expected):
         ("rollout: {group: [1, 2]}\n", "run.yaml, line 1: rollout.group takes no list; give one"),
         ("out: {a: b}\n", "run.yaml, line 1: out takes no settings below it; give one"),
         ("out:\n", "run.yaml, line 1: out has no value; give one"),
+        ('out: "a\\0b"\n', "run.yaml, line 1: out holds a zero character"),
         ("strict: maybe\n", "run.yaml, line 1: strict: maybe; expected true or false"),
         ("train: [-a]\n", "run.yaml, line 1: train: '-a' begins with -"),
         ("out: a\nout: b\n", "run.yaml, line 2: out is there twice"),
