@@ -162,12 +162,14 @@ def assert_ends_at_once(endpoint, waits, *names):
         os.kill(os.getpid(), signal.SIGINT)
 
     gc.disable()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # `make test &` ignores it
     threading.Thread(target=press, daemon=True).start()
     try:
         with endpoint, pytest.raises(KeyboardInterrupt):
             endpoint.chat(ask(*names))
     finally:
         gc.enable()
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - pressed[0] < 1
 
 
