@@ -60,9 +60,9 @@ def step_seconds(
     """
     narrow = layer_matrices(c) / tensor if eight_bits else 0
     of_experts = expert_weights(c)
-    met = c.experts.chosen / c.experts.count if c.experts else 1.0  # of experts, by a token
-    held = (used_weights(c) - of_experts * (1 - 1 / spread)) / tensor - narrow
-    wide = (used_weights(c) - of_experts * (1 - met)) / tensor - narrow
+    used, idle = used_weights(c), table.count(c) - table.active(c)  # idle: experts not chosen
+    held = (used - of_experts * (1 - 1 / spread)) / tensor - narrow
+    wide = (used - idle) / tensor - narrow
     read = (held * itemsize + narrow) / ceilings.bytes_per_s
     products = 2 * (wide + narrow / 2) * slots / ceilings.flops_per_s
     cached = slots * cache * token_bytes(c, itemsize) / tensor / ceilings.bytes_per_s

@@ -18,6 +18,9 @@ from r1jax.training.batches import ComputeConfig
 
 MOMENTS = {"adamw": 8, "adafactor": 0}
 """Bytes per weight; adafactor's means of rows and columns are a few per mille."""
+STAYS = ("weights", "optimizer", "reference", "reward models")
+LEARNING = ("gradients", "weights in 16 bits", "update")
+SAMPLING = ("rollout weights", "cache", "rollout logits")
 ADVICE = {
     "update": "lower --train.rows (a multiple of the devices that rows are spread over), "
     "--train.width or --train.chunk, use --train.remat full",
@@ -91,19 +94,16 @@ def sampling(c: ModelConfig, mesh: Mesh, rollout: EngineConfig, how: Assumed) ->
 
 def peak(rows: dict[str, float]) -> dict[str, float]:
     """The rows, and the most that is held at a time: while learning or while sampling."""
-    stays = sum(
-        rows.get(name, 0) for name in ("weights", "optimizer", "reference", "reward models")
-    )
-    learning = sum(rows.get(name, 0) for name in ("gradients", "weights in 16 bits", "update"))
-    drawing = sum(rows.get(name, 0) for name in ("rollout weights", "cache", "rollout logits"))
-    return rows | {"while learning": stays + learning, "while sampling": stays + drawing}
+    learning = _sum(rows, STAYS + LEARNING)
+    return rows | {"while learning": learning, "while sampling": _sum(rows, STAYS + SAMPLING)}
+
+
+def _sum(rows: dict[str, float], names: tuple[str, ...]) -> float:
+    return sum(rows.get(name, 0) for name in names)
 
 
 def advice(rows: dict[str, float], limit: float) -> str:
     """What to change where the rows exceed the limit: by what is the most too large."""
-    stays = rows["while sampling"] - sum(
-        rows.get(name, 0) for name in ("rollout weights", "cache", "rollout logits")
-    )
-    if stays + rows.get("gradients", 0) > limit:
+    if _sum(rows, (*STAYS, "gradients")) > limit:
         return ADVICE["state"]
     return ADVICE["update" if rows["while learning"] > limit else "sampling"]

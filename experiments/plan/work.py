@@ -171,13 +171,7 @@ def collectives(
         scattered += 4 * whole * (f - 1) / f
         others = max(devices / f / counts.ways(mesh, row, "experts"), 1.0)
         reduced += 2 * 4 * whole / f * (others - 1) / others
-    cut, spread = shards(mesh, "ffn"), shards(mesh, "experts")
-    sums = 2 * c.n_layers * passes * 2 * (cut - 1) / cut * tokens * c.d_model * 2
-    moved = 0.0
-    if c.experts is not None:
-        layers = c.n_layers - c.dense_layers
-        rows = tokens * c.experts.chosen * counts.ROOM * (spread - 1) / spread
-        moved = 2 * layers * passes * rows * c.d_model * 2
+    cut = shards(mesh, "ffn")
     along = shards(mesh, "tokens")
     # Attention needs whole rows: queries, keys, values and what is mixed go to heads and back.
     turned = 4 * counts.pairs(c, [1]) * passes * tokens / cut * (along - 1) / along
@@ -185,11 +179,26 @@ def collectives(
         Sent("all-gather", "embed", gathered),
         Sent("reduce-scatter", "embed", scattered if learnt else 0.0),
         Sent("all-reduce", "batch", reduced if learnt else 0.0),
-        Sent("all-reduce", "ffn", sums),
-        Sent("all-to-all", "experts", moved),
+        Sent("all-reduce", "ffn", _sums(c, mesh, passes * tokens)),
+        Sent("all-to-all", "experts", _exchanged(c, mesh, passes * tokens * counts.ROOM)),
         Sent("all-to-all", "tokens", turned),
     )
     return tuple(s for s in found if s.bytes)
+
+
+def _sums(c: ModelConfig, mesh: Mesh, tokens: float) -> float:
+    """Bytes of sums of activations in 16 bits, two of each layer, where matrices are cut."""
+    cut = shards(mesh, "ffn")
+    return 2 * c.n_layers * 2 * (cut - 1) / cut * tokens * c.d_model * 2
+
+
+def _exchanged(c: ModelConfig, mesh: Mesh, tokens: float) -> float:
+    """Bytes that go to the devices of experts and come back, in 16 bits."""
+    if c.experts is None:
+        return 0.0
+    spread = shards(mesh, "experts")
+    rows = tokens * c.experts.chosen * (spread - 1) / spread
+    return 2 * (c.n_layers - c.dense_layers) * rows * c.d_model * 2
 
 
 def prefill(c: ModelConfig, mesh: Mesh, prompts: int, width: int) -> Program:
@@ -211,20 +220,14 @@ def decode(
 ) -> Program:
     """One step of `slots` slots over all devices, whose caches are read for `cache` tokens each."""
     here, run, cut = slots / counts.copies(mesh), counts.experts_run(c, mesh), shards(mesh, "ffn")
-    spread = shards(mesh, "experts")
     head = c.d_model * c.vocab_size / shards(mesh, "vocab")
     drawn = 4 * DRAWING * here * c.vocab_size / shards(mesh, "vocab")
     lies, met = counts.decoded(c, mesh, how.own), counts.decoded(c, mesh, own=True)
     read = met - head * (1 if c.tied else 2)
-    sums = 2 * c.n_layers * 2 * (cut - 1) / cut * here * c.d_model * 2
-    moved = 0.0
-    if c.experts is not None:
-        rows = here * c.experts.chosen * (spread - 1) / spread
-        moved = 2 * (c.n_layers - c.dense_layers) * rows * c.d_model * 2
     found = (
         Sent("all-gather", "embed", 2 * max(met - lies, 0.0)),
-        Sent("all-reduce", "ffn", sums),
-        Sent("all-to-all", "experts", moved),
+        Sent("all-reduce", "ffn", _sums(c, mesh, here)),
+        Sent("all-to-all", "experts", _exchanged(c, mesh, here)),
     )
     return {
         "products": PartWork(2 * here * counts.products(c, run) / cut, 2 * read),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from r1jax.advantages.returns import inside, kl_penalty, whiten
+from r1jax.advantages.returns import earned_within, inside, kl_penalty, whiten
 from r1jax.losses.config import GRPO
 from r1jax.losses.value import CriticConfig
 
@@ -56,9 +56,9 @@ def critic_advantages(
     some = np.flatnonzero(lengths)
     earned[some, lengths[some] - 1] = np.nan_to_num(np.asarray(rewards, np.float64))[some]
     if token_rewards is not None:
-        given = token_rewards[:, :width]
-        judged |= ~np.isnan(np.where(own, given, np.nan)).all(axis=1)
-        earned += np.where(own, np.nan_to_num(given), 0.0)
+        given = earned_within(token_rewards, lengths, width)
+        judged |= ~np.isnan(given).all(axis=1)
+        earned += np.nan_to_num(given)
     if config.beta > 0 and config.kl_as == "return":
         earned -= config.beta * kl_penalty(config, lengths, old_logp, ref_logp)[:, :width]
     values = np.where(own, values, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from r1jax.advantages.returns import inside
 from r1jax.losses.config import GRPO
 
 _MOST = 1.0  # weight of the entropy bonus that adapts (TRL's bound)
@@ -28,14 +29,14 @@ def token_marks(
     (both: arXiv 2505.22617). Advantages are f[N] or f[N, C], the others f[N, C] at the policy of
     the rollout's start; None where nothing reads them.
     """
-    inside = np.arange(np.max(lengths, initial=0)) < np.asarray(lengths)[:, None]
-    keep, marks = inside.copy(), {}
+    own = inside(lengths, np.max(lengths, initial=0))
+    keep, marks = own.copy(), {}
     if config.top_entropy < 1:
-        values = entropy[:, : inside.shape[1]]
-        keep &= values >= np.quantile(values[inside], 1.0 - config.top_entropy)
+        values = entropy[:, : own.shape[1]]
+        keep &= values >= np.quantile(values[own], 1.0 - config.top_entropy)
     if config.covariance != "none":
         spread = advantages if advantages.ndim == 2 else advantages[:, None]
-        marked = _covarying(config, inside, spread, old_logp[:, : inside.shape[1]], seed)
+        marked = _covarying(config, own, spread, old_logp[:, : own.shape[1]], seed)
         if config.covariance == "kl":
             marks["token_pull"] = marked.astype(np.float32)
         else:
@@ -47,14 +48,14 @@ def token_marks(
 
 def _covarying(
     config: GRPO,
-    inside: np.ndarray,
+    own: np.ndarray,
     advantages: np.ndarray,
     logp: np.ndarray,
     seed: tuple[int, ...],
 ) -> np.ndarray:
     """bool[N, C], the tokens whose (A − mean A)(log π − mean log π) marks them."""
-    given = np.broadcast_to(advantages[:, : inside.shape[1]], inside.shape)[inside]
-    given, known = given.astype(np.float64), logp[inside].astype(np.float64)
+    given = np.broadcast_to(advantages[:, : own.shape[1]], own.shape)[own]
+    given, known = given.astype(np.float64), logp[own].astype(np.float64)
     covariance = (given - given.mean()) * (known - known.mean())
     count = max(int(config.covariance_share * len(covariance)), 1)
     if config.covariance == "kl":
@@ -66,8 +67,8 @@ def _covarying(
         chosen = candidates[drawn]
     flat = np.zeros(len(covariance), bool)
     flat[chosen] = True
-    marked = np.zeros(inside.shape, bool)
-    marked[inside] = flat
+    marked = np.zeros(own.shape, bool)
+    marked[own] = flat
     return marked
 
 

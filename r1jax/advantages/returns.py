@@ -30,8 +30,7 @@ def rollout_advantages(
       rewards: f[N] of whole completions, NaN where nothing judged one: it gets 0.
       group_ids: i[N], equal numbers form a group.
       lengths: i[N], tokens of each completion.
-      old_logp: f[N, C] of the policy that sampled; read only where the KL is in the reward.
-      ref_logp: f[N, C] of the reference; as above.
+      old_logp, ref_logp: f[N, C], the policy that sampled and the reference; for `kl_as` not loss.
       token_rewards: f[N, C] that single tokens earn, NaN where a token is given none (a step's
         reward stands at its last token). Each is compared with all of its group, as a reward of a
         completion is, and a token gets the sum of those from it to the end (DeepSeekMath, section
@@ -43,38 +42,34 @@ def rollout_advantages(
       f32[N], or with `token_rewards` or `kl_as` return f32[N, C], 0 beyond each completion's end.
     """
     rewards = np.asarray(rewards, np.float64)
-    in_reward = config.beta > 0 and config.kl_as != "loss"
-    penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp) if in_reward else 0.0
-    if in_reward and config.kl_as == "reward":
-        rewards = rewards - penalty.sum(axis=1)
+    per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
+    if config.kl_in_reward:
+        penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp)
+        if config.kl_as == "reward":
+            rewards = rewards - penalty.sum(axis=1)
+        else:
+            per_token = -penalty
     compared = functools.partial(
         group_advantages,
         std=config.advantage_std,
         epsilon=config.advantage_epsilon,
         baseline=config.advantage_baseline,
     )
-    of_wholes = functools.partial(compared, group_ids=group_ids, lengths=lengths)
-    if config.advantage_of == "each":
-        compared_alone = (weight * of_wholes(reward) for weight, reward in terms)
-        values = sum(compared_alone, np.zeros(len(rewards)))
-    else:
-        values = of_wholes(rewards)
+    # One total with the weight 1, or every term alone, added up by weight (GDPO).
+    apart = terms if config.advantage_of == "each" else [(1.0, rewards)]
+    each = (weight * compared(reward, group_ids, lengths=lengths) for weight, reward in apart)
+    values = sum(each, np.zeros(len(rewards)))
     judged = ~np.isnan(rewards)
-    per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
     if token_rewards is not None:
-        width = np.max(lengths, initial=0)  # C of the longest completion; what lies beyond is NaN
-        earned = np.asarray(token_rewards, np.float64)[:, :width]
-        earned = np.where(inside(lengths, width), earned, np.nan)
+        earned = earned_within(token_rewards, lengths, np.max(lengths, initial=0))
         owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
-        per_token = compared(earned.ravel(), owner).reshape(earned.shape)
+        gained = compared(earned.ravel(), owner).reshape(earned.shape)
+        per_token = gained if per_token is None else gained + per_token
         judged |= ~np.isnan(earned).all(axis=1)
-    if in_reward and config.kl_as == "return":
-        per_token = -penalty if per_token is None else per_token - penalty
     if per_token is not None:
         values = token_returns(values, per_token, lengths)
-    counted = np.where(judged, lengths, 0)
     if config.advantage_whiten:
-        values = whiten(values, counted)
+        values = whiten(values, np.where(judged, lengths, 0))
     unjudged = ~judged if values.ndim == 1 else ~judged[:, None]
     return np.where(unjudged, 0.0, values).astype(np.float32)
 
@@ -122,6 +117,12 @@ def kl_penalty(
     logps = (np.asarray(values, np.float64) for values in (old_logp, ref_logp))
     estimate = ESTIMATORS[config.kl_estimator](*logps)
     return np.where(inside(lengths, old_logp.shape[1]), estimate, 0.0)
+
+
+def earned_within(token_rewards: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
+    """f64[N, width]: what the tokens of each completion earn, NaN where one is given nothing."""
+    earned = np.asarray(token_rewards, np.float64)[:, :width]
+    return np.where(inside(lengths, width), earned, np.nan)
 
 
 def inside(lengths: np.ndarray, width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ room that still holds it. A sequence never spans rows; segments lie side by side
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -118,15 +119,7 @@ def pack(
       UserError: a sequence, or those kept together, are longer than `width`.
     """
     layout = _plan(sequences, rows, width, max_segments, together)
-
-    def laid(
-        values: np.ndarray | float, cells: np.ndarray, kind: Any, of_each: tuple[int, ...] = ()
-    ) -> np.ndarray:
-        """[batches, rows, width, *of_each] with `values` at `cells` and 0 elsewhere."""
-        whole = np.zeros((layout.batches, rows, width, *of_each), kind)
-        whole.reshape(-1, *of_each)[cells] = values
-        return whole
-
+    laid = functools.partial(_laid, (layout.batches, rows, width))
     owner, offset = _spans(sequences.totals)
     cells = layout.start[owner] + offset
     columns = {}
@@ -149,7 +142,26 @@ def pack(
     arrays["lengths"] = np.zeros((layout.batches, rows, max_segments), np.float32)
     row = layout.start // width
     arrays["lengths"].flat[row * max_segments + layout.segment] = sequences.learnt
+    return _batches(arrays, columns, denominators)
 
+
+def _laid(
+    shape: tuple[int, int, int],
+    values: np.ndarray | float,
+    cells: np.ndarray,
+    kind: Any,
+    of_each: tuple[int, ...] = (),
+) -> np.ndarray:
+    """[batches, rows, width, *of_each] with `values` at `cells` and 0 elsewhere."""
+    whole = np.zeros((*shape, *of_each), kind)
+    whole.reshape(-1, *of_each)[cells] = values
+    return whole
+
+
+def _batches(
+    arrays: dict[str, np.ndarray], columns: dict[str, np.ndarray], denominators: Denominators
+) -> list[Batch]:
+    """A Batch of each [rows, ...] of the arrays, all with the denominators of the update."""
     totals = {f.name: np.float32(getattr(denominators, f.name)) for f in fields(denominators)}
     return [
         Batch(
@@ -157,7 +169,7 @@ def pack(
             columns={name: array[k] for name, array in columns.items()},
             **totals,
         )
-        for k in range(layout.batches)
+        for k in range(len(arrays["tokens"]))
     ]
 
 

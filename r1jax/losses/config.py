@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError, check_ranges
@@ -132,6 +132,11 @@ class GRPO:
     """That step."""
 
     @property
+    def kl_in_reward(self) -> bool:
+        """Whether the KL term is settled with the advantages, and no part of the loss."""
+        return self.beta > 0 and self.kl_as != "loss"
+
+    @property
     def corrects(self) -> bool:
         """Whether tokens that another policy drew are weighed for it."""
         return self.importance_cap is not None or self.ratio_to == "sampler"
@@ -150,7 +155,7 @@ class GRPO:
             off_policy_limit="[0,]", geometric_limit="(0,]", k3_limit="(0,]", veto="(0,1)",
             gate_positive="(0,]", gate_negative="(0,]", drift="[0,]", top_entropy="(0,1]",
             covariance_share="(0,1]", covariance_weight="[0,]",
-            entropy_target="[0,]", entropy_step="(0,]",
+            covariance_low="(,)", covariance_high="(,)", entropy_target="[0,]", entropy_step="(0,]",
         )  # fmt: skip
         number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
         _require(self, "entropy_bonus", number, "a finite number")
@@ -178,9 +183,8 @@ def _check_pairs(config: GRPO) -> None:
     _require(config, "importance_cap", same, "None with ratio_to sampler, which corrects as well")
     apart = config.advantage_of == "total" or not (config.beta > 0 and config.kl_as == "reward")
     _require(config, "kl_as", apart, "loss or return with advantage_of each")
-    ordered = -inf < config.covariance_low < config.covariance_high
+    ordered = config.covariance_low < config.covariance_high
     _require(config, "covariance_low", ordered, "below covariance_high")
-    _require(config, "covariance_high", isfinite(config.covariance_high), "a finite number")
     plain = config.kl_gradient == "plain" or config.kl_as == "loss"
     _require(
         config, "kl_gradient", plain, f"plain with kl_as {config.kl_as}, which has no gradient"

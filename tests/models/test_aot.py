@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
+from experiments.plan.compiled import ALONE
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh, replicated
 from r1jax.models import table
@@ -41,17 +42,9 @@ def mesh(request):
     """A mesh over the eight chips of a v5e:2x4 that nobody has."""
     from jax.experimental import topologies
 
-    alone = {
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-        "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_WORKER_HOSTNAMES": "localhost",
-        "TPU_WORKER_ID": "0",
-        "TPU_ACCELERATOR_TYPE": "v5litepod-8",
-        "TPU_MIN_LOG_LEVEL": "3",
-    }
     level = jax.config.jax_optimization_level
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in alone.items():
+        for name, value in ALONE.items():
             patch.setenv(name, os.environ.get(name, value))
         jax.config.update("jax_optimization_level", "O1")
         topology = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x4")

@@ -20,8 +20,8 @@ from r1jax.training.batches import abstract_batch
 from r1jax.training.loss_scale import scale_of
 from r1jax.training.rl.setup import Parts
 from r1jax.training.train_state import abstract_state
-from r1jax.training.update import trained_rows
-from r1jax.types import Params
+from r1jax.training.update import Functions, trained_rows
+from r1jax.types import Params, TrainState
 
 ADVICE = (
     "lower --train.rows, --train.chunk or --rollout.slots, use --train.remat full, --lora.rank, "
@@ -60,11 +60,6 @@ def plan(parts: Parts) -> dict[str, int]:
     whole = table.abstract(decoded, mesh, cut=None if cuts_columns(mesh) else ("experts",))
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
-    total = jax.eval_shape(parts.functions.start, scale_of(state.opt_state))
-    columns = parts.functions.columns()
-    batch = abstract_batch(parts.config.train, mesh, columns, kinds.routes(c))
-    program = parts.functions.accumulate.lower(params, total, batch, base).compile()
-    used = program.memory_analysis()
     critic, critic_gradients, critic_update = critic_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize
     shards = slot_devices(mesh)
@@ -76,7 +71,7 @@ def plan(parts: Parts) -> dict[str, int]:
         "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
         "critic": critic,
         "gradients": max(held, critic_gradients),
-        "update": max(int(used.temp_size_in_bytes), critic_update),
+        "update": max(update_bytes(parts, parts.functions, state, base), critic_update),
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
@@ -93,15 +88,22 @@ def critic_bytes(parts: Parts) -> tuple[int, int, int]:
     """Bytes per device of a critic's state, its gradients and its update; zeros without one."""
     if parts.critic is None:
         return 0, 0, 0
-    critic, mesh = parts.critic, parts.mesh
-    state, functions = critic.abstract(), critic.functions
-    total = jax.eval_shape(functions.start, scale_of(state.opt_state))
-    batch = abstract_batch(parts.config.train, mesh, functions.columns())
-    trunk = table.abstract(parts.policy.config, mesh)
+    critic, state = parts.critic, parts.critic.abstract()
+    trunk = table.abstract(parts.policy.config, parts.mesh)
     frozen = scalar.body(trunk) if critic.shared else None
-    used = functions.accumulate.lower(state.params, total, batch, frozen).compile()
-    temporary = int(used.memory_analysis().temp_size_in_bytes)
+    temporary = update_bytes(parts, critic.functions, state, frozen)
     return nbytes(state.params) + nbytes(state.opt_state), nbytes(state.params), temporary
+
+
+def update_bytes(
+    parts: Parts, functions: Functions, state: TrainState, frozen: Params | None
+) -> int:
+    """Bytes per device that a micro-batch takes for itself, of the program as it is compiled."""
+    total = jax.eval_shape(functions.start, scale_of(state.opt_state))
+    routes = kinds.routes(parts.policy.config)
+    batch = abstract_batch(parts.config.train, parts.mesh, functions.columns(), routes)
+    program = functions.accumulate.lower(state.params, total, batch, frozen).compile()
+    return int(program.memory_analysis().temp_size_in_bytes)
 
 
 def capacity() -> int:

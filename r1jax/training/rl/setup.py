@@ -111,8 +111,7 @@ class Parts:
         With one update per rollout they are the update's own values without gradient.
         """
         loss = self.config.loss
-        in_reward = loss.beta > 0 and loss.kl_as != "loss"
-        on_host = in_reward or loss.covariance != "none"
+        on_host = loss.kl_in_reward or loss.covariance != "none"
         return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or on_host
 
     @property
@@ -153,15 +152,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         if config.user_loss
         else grpo(config.loss, on_policy)
     )
+    terms = checked_terms(config, known, policy.template.chat)
     reward = config.reward
-    terms = make_terms(reward, r.max_tokens, config.seed, config.sandbox, policy.template.chat)
-    for term in terms:
-        lifted(term.reward).check(known)
-        if term.reward.per_token and config.loss.advantage_baseline == "second":
-            raise UserError(
-                f"--loss.advantage-baseline second: compares whole completions, and the reward "
-                f"{term.name} judges tokens; use group"
-            )
     return Parts(
         config=config,
         mesh=mesh,
@@ -176,23 +168,35 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         logp=token_logp(followed, mesh, config.train, r.temperature),
         entropy=token_entropy(followed, mesh, config.train, r.temperature),
         reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        critic=make_critic(
-            config.critic,
-            policy.config,
-            mesh,
-            config.train,
-            config.optimizer,
-            config.updates,
-            config.loss.reduction,
-        )
-        if config.loss.advantage_baseline == "critic"
-        else None,
+        critic=critic_of(config, policy.config, mesh),
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
         source=source,
         data={report.source: report.digest for report in reports if report.digest},
     )
+
+
+def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Term]:
+    """The terms of the reward, as far as these problems show that they can judge."""
+    r = config.rollout
+    terms = make_terms(config.reward, r.max_tokens, config.seed, config.sandbox, chat)
+    for term in terms:
+        lifted(term.reward).check(known)
+        if term.reward.per_token and config.loss.advantage_baseline == "second":
+            raise UserError(
+                f"--loss.advantage-baseline second: compares whole completions, and the reward "
+                f"{term.name} judges tokens; use group"
+            )
+    return terms
+
+
+def critic_of(config: RLConfig, c: ModelConfig, mesh: Mesh) -> Critic | None:
+    """The critic that the flags ask for."""
+    if config.loss.advantage_baseline != "critic":
+        return None
+    learning = config.train, config.optimizer, config.updates, config.loss.reduction
+    return make_critic(config.critic, c, mesh, *learning)
 
 
 def with_sampled(c: ModelConfig, replay: bool) -> ModelConfig:
