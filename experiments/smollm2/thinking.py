@@ -16,15 +16,18 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
+import numpy as np
+
 from r1jax.commands import cli
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig, evaluate
 from r1jax.mesh import make_mesh
-from r1jax.problem import Completion, FinishReason, Problem
+from r1jax.problem import Completion, Problem
 from r1jax.rewards import RewardPool
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, load_policy, make_engine
+from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import ModelFlags, PlaceFlags
 from r1jax.run.names import SUMMARY
@@ -37,8 +40,8 @@ END, OPEN = "\n</think>\n", "<answer>"
 ANSWER = 24
 """Most tokens of an answer behind a closed thought."""
 
-Found = dict[tuple[int, int], tuple[list[int], FinishReason]]
-"""Tokens of each sample of each problem, and why they end."""
+Found = dict[tuple[int, int], Generated]
+"""What was drawn, by problem and sample."""
 
 
 @dataclass(frozen=True)
@@ -116,30 +119,27 @@ class Budgeted:
             self.weights, prompts, sampling, seed=seed, rollout=0, max_tokens=most
         )
         for g in drawn:
-            found[g.prompt, g.sample] = g.tokens.tolist(), g.finish_reason or "length"
+            found[g.prompt, g.sample] = g
         if self.budget:
             self._answer(prompts, found, sampling, seed)
-        return [[self._read(*found[i, j], j) for j in range(samples)] for i in range(len(problems))]
+        read = self.policy.completion
+        return [[read(found[i, j]) for j in range(samples)] for i in range(len(problems))]
 
     def _answer(
         self, prompts: Sequence[Prompt], found: Found, sampling: Sampling, seed: int
     ) -> None:
         """Goes on with what was cut, its thought closed."""
         keys, asked = [], []
-        for (i, j), (ids, reason) in found.items():
+        for (i, j), g in found.items():
+            ids = g.tokens.tolist()
             added = closing(self.policy, self.policy.tokenizer.decode(ids))
-            if reason == "length" and added is not None:
+            if g.finish_reason == "length" and added is not None:
                 keys.append((i, j, [*ids, *added]))
                 tokens = (*prompts[i].tokens, *ids, *added)
                 asked.append(Prompt(tokens, prompts[i].problem, 1, first_sample=j))
         for g in self.then.generate(self.weights, asked, sampling, seed=seed, rollout=1):
             i, j, before = keys[g.prompt]
-            found[i, j] = [*before, *g.tokens.tolist()], g.finish_reason or "length"
-
-    def _read(self, ids: list[int], reason: FinishReason, sample: int) -> Completion:
-        shown = ids[:-1] if ids and ids[-1] in self.policy.stop_ids else ids
-        text = self.policy.template.prefill + self.policy.tokenizer.decode(shown)
-        return Completion.parse(text, ids, reason, sample)
+            found[i, j] = replace(g, tokens=np.array([*before, *g.tokens], g.tokens.dtype))
 
 
 def closing(policy: Policy, text: str) -> list[int] | None:

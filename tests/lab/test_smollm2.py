@@ -7,7 +7,6 @@ import math
 import operator
 import random
 import re
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -24,6 +23,7 @@ from r1jax.plugin import load_function
 from r1jax.presets.smollm2 import PRODUCTS, SUMS, TASKS
 from r1jax.problem import Problem, split_envelope
 from r1jax.rollout.policy import load_policy
+from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
 from r1jax.stages.pipeline.plan import plan
 
@@ -209,8 +209,9 @@ class Scripted:
             ids = self.policy.tokenizer(self.texts[i], add_special_tokens=False).input_ids
             ids = [*ids, self.policy.stop_ids[0]] if max_tokens is None else ids[:max_tokens]
             reason = "stop" if max_tokens is None or len(ids) < max_tokens else "length"
-            yield SimpleNamespace(prompt=i, sample=prompt.first_sample, tokens=np.array(ids),
-                                  finish_reason=reason)  # fmt: skip
+            logp = np.zeros(len(ids))
+            yield Generated(np.array(ids), logp, logp, prompt=i, sample=prompt.first_sample,
+                            finish_reason=reason, prompt_tokens=prompt.tokens)  # fmt: skip
 
 
 def test_a_thought_is_closed_at_its_budget():
