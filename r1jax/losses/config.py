@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -160,6 +160,7 @@ class GRPO:
         number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
         _require(self, "entropy_bonus", number, "a finite number")
         _check_pairs(self)
+        _check_read(self)
 
 
 def _check_choices(config: GRPO) -> None:
@@ -196,6 +197,22 @@ def _check_pairs(config: GRPO) -> None:
         _require(config, "advantage_std", alone, "none with a critic (whiten instead)")
         _require(config, "kl_as", config.kl_as != "reward", "loss or return with a critic")
         _require(config, "advantage_of", config.advantage_of == "total", "total with a critic")
+
+
+def _check_read(config: GRPO) -> None:
+    """A setting of what is not asked for would silently do nothing."""
+    readers = {
+        "objective sapo": (config.objective == "sapo", ("gate_positive", "gate_negative")),
+        "covariance": (config.covariance != "none", ("covariance_share",)),
+        "covariance clip": (config.covariance == "clip", ("covariance_low", "covariance_high")),
+        "covariance kl": (config.covariance == "kl", ("covariance_weight",)),
+        "entropy_target": (config.entropy_target is not None, ("entropy_step",)),
+    }
+    usual = {f.name: f.default for f in fields(config)}
+    for reader, (asked, names) in readers.items():
+        for name in names:
+            read = asked or getattr(config, name) == usual[name]
+            _require(config, name, read, f"{usual[name]}: only {reader} reads it")
 
 
 def _require(config: GRPO, name: str, holds: bool, right: str) -> None:

@@ -149,6 +149,23 @@ def test_the_entropy_bonus_follows_the_entropy():
         ({"covariance_low": 6.0}, r"--loss.covariance-low 6.0: must be below covariance_high"),
         ({"top_entropy": 0.0}, r"--loss.top-entropy 0.0: must be above 0"),
         ({"veto": 1.0}, r"--loss.veto 1.0: must be"),
+        (
+            {"gate_positive": 2.0},
+            r"--loss.gate-positive 2.0: must be 1.0: only objective sapo reads",
+        ),
+        (
+            {"covariance_share": 0.1},
+            r"--loss.covariance-share 0.1: must be .*: only covariance reads",
+        ),
+        (
+            {"covariance": "kl", "covariance_low": 0.5},
+            r"0.5: must be 1.0: only covariance clip reads",
+        ),
+        ({"covariance": "clip", "covariance_weight": 2.0}, r"only covariance kl reads it"),
+        (
+            {"entropy_step": 0.1},
+            r"--loss.entropy-step 0.1: must be 0.005: only entropy_target reads",
+        ),
     ],
 )
 def test_contradictions_are_refused(wrong, message):
