@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.data.packing import ONE_BY_ONE, Denominators, Packing, Sequences
-from r1jax.errors import check_ranges
+from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
@@ -65,7 +65,9 @@ class ComputeConfig:
         )  # fmt: skip
 
     def roomy(self, c: ModelConfig) -> ModelConfig:
-        """The model's config with this room at its experts."""
+        """The model's config with this room at its experts; UserError where it has none of them."""
+        if c.experts is None and self.room != ComputeConfig.room:
+            raise UserError(f"--train.room {self.room}: the model has no experts")
         return replace(c, experts=replace(c.experts, room=self.room)) if c.experts else c
 
     @property

@@ -117,6 +117,12 @@ def test_tokens_without_room_end_the_update_before_it_is_made():
     assert identical(state.params, params) and not int(state.update)
 
 
+def test_room_for_experts_that_there_are_none_of_is_refused():
+    compute = update.ComputeConfig(8, 24, 2, chunk=8, room=4.0)
+    with pytest.raises(UserError, match="--train.room 4.0: the model has no experts"):
+        update.make_functions(tiny_config(), mesh_of(), compute, sft, optax.identity())
+
+
 def test_rows_that_are_lost_end_it_and_what_is_asked_for_is_enough():
     state = TrainState({}, optax.identity().init({}), *jnp.zeros(2, int))
 

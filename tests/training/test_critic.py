@@ -101,6 +101,10 @@ def test_a_critic_that_cannot_be_had_is_refused(model, tmp_path):
     for changes, said in [
         ({"critic.lr": 1e-3}, "--critic: is read with --loss.advantage-baseline critic alone"),
         (FLAGS | {"lora.rank": 2}, "--critic.tower separate: .* use --critic.tower shared"),
+        (
+            FLAGS | {"critic.warmup": 9, "updates": 9},
+            "--critic.warmup 9: of 9 updates none is left",
+        ),
         (FLAGS | {"critic.parts": 5}, "--critic.parts 5: an update has 4 completions"),
     ]:
         with pytest.raises(UserError, match=said):

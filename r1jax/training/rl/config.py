@@ -221,6 +221,11 @@ class RLSettings(TrainingSettings):
                 "--critic.tower separate: trains all weights of a second model, and --lora.rank "
                 "asks for low rank; use --critic.tower shared"
             )
+        if wanted and self.critic.warmup >= self.updates:
+            raise UserError(
+                f"--critic.warmup {self.critic.warmup}: of {self.updates} updates none is left for "
+                "the policy; ask for more --updates"
+            )
         size = self.rollout.prompts * self.rollout.group // update
         if wanted and size < self.critic.parts:
             raise UserError(f"--critic.parts {self.critic.parts}: an update has {size} completions")
