@@ -21,7 +21,9 @@ from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import EvalSchedule, RLConfig
 
-PARTS = ("select", "main", "chains", "thought", "budget", "english", "explore", "gsm8k")
+PARTS = (
+    "select", "main", "chains", "thought", "supervised", "gsm8k", "budget", "english", "explore",
+)  # fmt: skip
 TWO_DIGITS = tuple(task.replace("min_digits=1", "min_digits=2") for task in TASKS)
 ONE_DIGIT = tuple(task.replace("max_digits=2", "max_digits=1") for task in TASKS)
 """The halves of what is trained, apart: held-out problems are all different, and of two hundred
@@ -73,9 +75,10 @@ class Config(jobs.GateSetting):
     model: str = "smollm2"
     """The base: smollm2 (the installed package's file), a GGUF file, or a model directory."""
     only: tuple[str, ...] = PARTS
-    """Parts: select (each arm's rate), main (GRPO and the coin, supervised arms), chains (answers
-    or cold start, then GRPO), thought (with the thought left empty, pass@k, votes), budget
-    (accuracy and seconds by the length of the thought), english (forgetting), explore, gsm8k."""
+    """Parts: select (each arm's rate), main (GRPO and the coin, rates of the chains), chains
+    (answers or cold start, then GRPO), thought (with the thought left empty, pass@k, votes),
+    supervised (arms that learn from samples or solutions alone), gsm8k, budget (accuracy and
+    seconds by the length of the thought), english (forgetting), explore."""
     few: int = 3
     """Seeds of the arms that are described only; those of the primary lines have --seeds."""
     rates: tuple[float, ...] = (1e-5, 3e-5, 1e-4)
@@ -156,9 +159,13 @@ def selected(run: RLConfig, config: Config) -> RLConfig:
 
 
 def learning(trial: Trial, arm: str, after: str = "", **changes: Any) -> PlannedJob:
-    """Reinforcement learning of the base, or of what the run `after` has left."""
+    """Reinforcement learning of the base, or of what the run `after` has left.
+
+    The base is judged once for each seed, by the runs of grpo.
+    """
     name, parent = trial.named(arm), trial.config.weights(after) if after else ""
-    run = replace(trial.zero, run=trial.config.place(name), parent=parent, **changes)
+    how = replace(trial.zero.eval, before=arm == "grpo" and not trial.selecting)
+    run = replace(trial.zero, run=trial.config.place(name), parent=parent, eval=how, **changes)
     return PlannedJob(Job(name, "experiments.smollm2", run, ZERO), (after,) if after else ())
 
 

@@ -37,14 +37,14 @@ EMPTY = "<think>\n\n</think>\n<answer>"
 
 
 def single(trial: Trial) -> dict[str, list[PlannedJob]]:
-    """The arms that begin at the base and need no other, with the runs of a trial."""
+    """The arms that begin at the base and need no other, longest first, with a trial's runs."""
     return {
-        "grpo": [arms.grpo(trial)],
+        "unverified": [arms.own_samples(trial, unverified=True)],
         "coin": [arms.coin(trial)],
+        "grpo": [arms.grpo(trial)],
+        "rejection": [arms.own_samples(trial, unverified=False)],
         "worked": ending(trial, "worked"),
         "answer": ending(trial, "answer"),
-        "rejection": [arms.own_samples(trial, unverified=False)],
-        "unverified": [arms.own_samples(trial, unverified=True)],
     }
 
 
@@ -92,14 +92,14 @@ def chosen(config: Config, found: Figures, arm: str) -> float | None:
 
 def select(config: Config, found: Figures) -> list[PlannedJob]:
     """All rates of the arms that begin at the base."""
-    return [s for t in selecting(config) for steps in single(t).values() for s in steps]
+    trials = [single(trial) for trial in selecting(config)]
+    return [step for arm in trials[0] for trial in trials for step in trial[arm]]
 
 
 def main_arms(config: Config, found: Figures) -> list[PlannedJob]:
-    """GRPO and the coin, then rates of the chains, then the arms that are described only."""
+    """GRPO and the coin, then rates of the chains."""
     steps: list[PlannedJob] = []
-    rates = {arm: chosen(config, found, arm) for arm in single(next(selecting(config)))}
-    known = {arm: rate for arm, rate in rates.items() if rate is not None}
+    known = known_rates(config, found)
     for seed in range(config.seeds):
         steps += [s for arm in ("grpo", "coin") if arm in known
                   for s in single(Trial(config, seed, known[arm]))[arm]]  # fmt: skip
@@ -110,11 +110,25 @@ def main_arms(config: Config, found: Figures) -> list[PlannedJob]:
                 before = Trial(config, SELECTION_SEED, known[kind], selecting=True)
                 name = f"{kind}-grpo"
                 steps.append(arms.learning(trial, name, before.named(kind)))
-    for arm in ("worked", "rejection", "unverified", "answer"):
-        if arm in known:
-            for trial in seeded(config, known[arm], config.few):
-                steps += single(trial)[arm]
     return steps
+
+
+def known_rates(config: Config, found: Figures) -> dict[str, float]:
+    """The rates of those single arms that have all that chooses one."""
+    rates = {arm: chosen(config, found, arm) for arm in single(next(selecting(config)))}
+    return {arm: rate for arm, rate in rates.items() if rate is not None}
+
+
+def supervised(config: Config, found: Figures) -> list[PlannedJob]:
+    """Supervised training alone, on own samples or on solutions: described only."""
+    known = known_rates(config, found)
+    return [
+        step
+        for arm in ("unverified", "rejection", "worked", "answer")
+        if arm in known
+        for trial in seeded(config, known[arm], config.few)
+        for step in single(trial)[arm]
+    ]
 
 
 def chains(config: Config, found: Figures) -> list[PlannedJob]:
@@ -189,8 +203,9 @@ def explore(config: Config, found: Figures) -> list[PlannedJob]:
 
 
 PLANS: dict[str, Callable[[Config, Figures], list[PlannedJob]]] = {
-    "select": select, "main": main_arms, "chains": chains, "thought": thought, "budget": budget,
-    "english": english, "explore": explore, "gsm8k": gsm8k,
+    "select": select, "main": main_arms, "chains": chains, "thought": thought,
+    "supervised": supervised, "gsm8k": gsm8k, "budget": budget, "english": english,
+    "explore": explore,
 }  # fmt: skip
 
 

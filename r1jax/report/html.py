@@ -135,8 +135,11 @@ def changed(
     after: Mapping[str, Any],
     shown: Callable[[float], str] | None = None,
 ) -> list[Fact]:
-    """The figure `key` of two records as a headline; nothing where one of them has none."""
-    values = before.get(key), after.get(key)
+    """The figure `key` of two records as a headline; nothing where one of them has none.
+
+    Without a record of before, that of after stands alone.
+    """
+    values = [record.get(key) for record in (before, after)][0 if before else 1 :]
     return [] if None in values else [Fact(" → ".join(map(shown or percent, values)), meaning)]
 
 

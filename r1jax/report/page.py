@@ -80,7 +80,8 @@ def _facts(summary: Record, last: Record) -> list[str]:
 
 
 def _headline(before: Record, after: Record, gain: Record | None) -> list[Fact]:
-    facts = changed("pass_at_1", "held-out pass@1, before and after", before, after)
+    when = "before and after" if before else "at the end"
+    facts = changed("pass_at_1", f"held-out pass@1, {when}", before, after)
     if gain and gain.get("pass_at_1") is not None:
         interval = " to ".join(points(end) for end in gain["ci"])
         meaning = f"points gained; 95 % interval {interval}"

@@ -134,7 +134,8 @@ def hours(config: RLConfig, seen: Look, speed: Speed, held_out: Sequence[int]) -
     passes = 1 + ((parts > 1) + (config.loss.beta > 0)) / 3  # forward alone: a third of an update
     learnt = size * (speed.prompt + seen.tokens) * speed.token * passes
     rollouts = -(-config.updates // parts)
-    evaluations = 2 + (config.updates - 1) // config.eval.every if config.eval.every else 2
+    every = config.eval.every
+    evaluations = config.eval.before + 1 + ((config.updates - 1) // every if every else 0)
     each = config.eval.samples + config.eval.greedy
     judged = sum(sampled(problems * each) for problems in held_out)
     return (rollouts * (sampled(size) + learnt) + evaluations * judged) / 3600

@@ -14,7 +14,8 @@ Record = Mapping[str, Any]
 def digest(directory: RunDirectory, updates: int, start: int = 0) -> dict[str, Any]:
     """The first held-out set after the updates `start` and `updates`, then the others by name.
 
-    Where a set knows its problems one by one, the gain is their paired difference. Without a set
+    Where a set knows its problems one by one, the gain is their paired difference. What was not
+    judged before has an empty record there, and no gain. Without a set
     both sides are empty, as they are in every process but the first, which alone has the files.
     """
     records = directory.evaluations() if directory.write else []
@@ -26,7 +27,7 @@ def digest(directory: RunDirectory, updates: int, start: int = 0) -> dict[str, A
 
 def _sides(before: Record, after: Record) -> dict[str, Any]:
     sides: dict[str, Any] = {"before": short(before), "after": short(after)}
-    if "per_problem" in after:
+    if "per_problem" in before and "per_problem" in after:
         gain = paired_gain(before, after)
         sides["gain"] = {"pass_at_1": gain["gain"], "ci": gain["ci"]}
     return sides
@@ -41,7 +42,10 @@ def gained(summary: Record) -> str:
     """The result of a run whose answers were judged; empty where it has none."""
     if not summary["after"]:
         return ""
-    before, after, gain = summary["before"], summary["after"], summary["gain"]
+    before, after = summary["before"], summary["after"]
+    if not before:
+        return f"held-out pass@1 {after['pass_at_1']:.3f}"
+    gain = summary["gain"]
     low, high = gain["ci"]
     return (
         f"held-out pass@1 {before['pass_at_1']:.3f} -> {after['pass_at_1']:.3f} "
@@ -50,15 +54,17 @@ def gained(summary: Record) -> str:
 
 
 def transcripts(directory: RunDirectory, updates: int, start: int = 0) -> list[dict[str, Any]]:
-    """Samples of the same problems after the updates `start` and `updates`, side by side."""
+    """Samples of the same problems after the updates `start` and `updates`, side by side.
+
+    Those before are missing where nothing was judged before.
+    """
     rows = directory.transcripts() if directory.write else []
     before, after = ([row for row in rows if row["update"] == at] for at in (start, updates))
     asked, said = ("question", "answer", "family", "language"), ("text", "correct")
-    return [
-        {name: old[name] for name in asked}
-        | {
-            "before": {name: old[name] for name in said},
-            "after": {name: new[name] for name in said},
-        }
-        for old, new in zip(before, after, strict=True)
+    told = [
+        {name: new[name] for name in asked} | {"after": {name: new[name] for name in said}}
+        for new in after
     ]
+    for item, old in zip(told, before, strict=bool(before)):
+        item["before"] = {name: old[name] for name in said}
+    return told

@@ -37,7 +37,8 @@ def run(config: RLConfig, display: Display | None = None) -> None:
             if config.look:
                 for line in look(parts, loop, planned and planned["peak"], files.progress.phase):
                     files.progress.note(line)
-            judge_held_out(parts, loop, files)  # the base, once: a resumed run has it on disk
+            if config.eval.before:  # once: a resumed run has it on disk
+                judge_held_out(parts, loop, files)
         try:
             loop = train(parts, loop, files)
         except Collapsed as collapsed:

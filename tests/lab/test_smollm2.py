@@ -94,7 +94,7 @@ def test_a_rate_is_chosen_on_the_selection_split_among_arms_that_are_not_cut(tmp
 def test_every_arm_has_its_seeds_and_what_has_a_line_is_not_made_again(tmp_path):
     config = arms.Config(out=str(tmp_path))
     found = {}
-    for part in ("select", "main", "chains"):
+    for part in ("select", "main", "chains", "supervised"):
         todo = study.wanted(part, found, config)
         for name, step in todo.items():
             assert all(first in found or first in todo for first in step.after)

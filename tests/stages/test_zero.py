@@ -65,6 +65,18 @@ def test_before_and_after_are_of_the_same_problems(whole):
         assert sides["gain"]["pass_at_1"] == pytest.approx(gain)
 
 
+def test_a_run_that_does_not_judge_the_base_says_what_it_reached_alone(whole, tmp_path):
+    config = changed(whole, {"run": str(tmp_path / "run"), "eval.before": False, "eval.every": 0})
+    zero.run(config)
+    found = summary(config)
+    assert found["after"] == summary(whole)["after"]
+    assert found["before"] == {} and "gain" not in found
+    assert all(row.keys() >= {"after"} and "before" not in row for row in found["transcripts"])
+    with open(f"{config.run}/eval.json") as file:
+        assert {record["update"] for record in json.load(file)} == {4}
+    assert "held-out pass@1, at the end" in open(f"{config.run}/report.html").read()
+
+
 def test_a_resumed_run_neither_reads_nor_judges_the_base_again(
     whole, tmp_path, monkeypatch, looked_at
 ):

@@ -111,6 +111,8 @@ class EvalSchedule(EvalConfig):
 
     every: int = 20
     """Updates between evaluations; 0: only before and after."""
+    before: bool = True
+    """Judge the weights that a run begins with too: without, no gain is told."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
