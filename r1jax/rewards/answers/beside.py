@@ -10,6 +10,8 @@ import re
 from fractions import Fraction
 from math import prod
 
+from r1jax.rewards.answers.bounds import ranged
+
 _SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
     "dozen": 12, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8,
@@ -115,7 +117,7 @@ def _scaled(match: re.Match[str]) -> str:
 
 def qualified(before: str, after: str) -> bool:
     """Whether the words around a number make it a bound, a part of something, or no answer."""
-    return bool(_BEFORE.search(before[-80:]) or _AFTER.match(after[:80]))
+    return bool(_BEFORE.search(before[-80:]) or _AFTER.match(after[:80]) or ranged(before[-80:]))
 
 
 def denied(before: str) -> bool:

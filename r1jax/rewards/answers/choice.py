@@ -16,14 +16,22 @@ _LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
 # "A triangle", "I think": words, where a small letter follows.
 _WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
 _DENIED = re.compile(
-    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都|:)? ?"
+    rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都|是|:)? ?"
     rf"(?:wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符"
+    r"|(?:an? |the )(?:wrong|incorrect|false|trap|distractor)|for the (?:wrong|incorrect|false)"
+    r"|would be (?:the )?(?:wrong|incorrect)"
     r"|would be (?:right|correct|true|possible) (?:if|when|only))"
-    r"|(?:\bnot\b|n't\b|ntt?\b|cannot|rather than|instead of|[Nn]either"
+    r"|(?:(?i:(?:wrong|incorrect|false) answer|trap|distractor|错误答案)(?: is| would be|是|[:：])?"
+    r"(?: option| choice|选项)?|\b[Nn]ot\b|n't\b|ntt?\b|cannot|rather than|instead of|[Nn]either"
     r"|over(?= [A-J]\b)|rul(?:e|es|ed|ing) out|(?:eliminat|exclud)(?:e|es|ed|ing)"
     r"|(?i:(?:all|anything|everything) but|except(?: for)?)|不是|不选|而非|排除)(?: be)? ?"
     rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
 )
+_NO_OPTION = re.compile(
+    rf"(?<![A-Za-z]){_LETTER} ?(?:[<>=≤≥→]|[-=]>|\\(?:le|ge)q?|vs\.?|versus) ?{_LETTER}"
+    r"|(?<![A-Za-z])[A-J](?:[- ](?:major|minor|sharp|flat|natural|cells?)\b|\+\+|#)"
+)
+"""Letters that are compared, or name a key, a cell or a language."""
 _DENIED_LIST = re.compile(
     rf"(?<![A-Za-z]){_LETTER}(?:[、和]{_LETTER}){{1,8}}(?:项|均|都)?(?:是?错|不对|不正确|不符)"
 )
@@ -120,7 +128,7 @@ def _undressed(text: str) -> str:
     if inside:
         text = ", ".join(inside)
     text = _DENIED_LIST.sub(" ", settled(standing(unmarked(text))))
-    return _DENIED.sub(" ", _DRESS.sub("", plain(text))).strip()
+    return _DENIED.sub(" ", _NO_OPTION.sub(" ", _DRESS.sub("", plain(text)))).strip()
 
 
 def _stated(text: str) -> str | None:

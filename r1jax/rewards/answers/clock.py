@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from r1jax.rewards.answers.bounds import bounded
+
 _TIME = re.compile(
     r"(?:\\text ?\{)? ?(?P<half>上午|早上|凌晨|中午|下午|晚上)? ?(?P<hour>[0-9]{1,2})"
     r"(?: ?[:：时点] ?(?P<minute>[0-9]{2})?(?::(?P<second>[0-9]{2}))? ?分?)?"
@@ -14,7 +16,7 @@ _TIME = re.compile(
 
 def minutes(text: str) -> tuple[int, bool, bool] | None:
     """(minutes since midnight, whether the half of the day is known, and said), else None."""
-    match = _TIME.fullmatch(" ".join(text.split()).strip(" .$"))
+    match = _TIME.fullmatch(bounded(" ".join(text.split()).strip(" .$")))
     if match is None or bool(match["mark"]) != bool(match["m"]):
         return None
     hour, minute = int(match["hour"]), int(match["minute"] or 0)

@@ -49,7 +49,7 @@ _BOLD = re.compile(
     r"(?![A-Za-z0-9_(*])"
 )
 _BOLD_LINE = re.compile(
-    r"^[ \t]{0,3}\*\* {0,2}([^*\n]{1,300}?) {0,2}\*\*(?=[.\s]{0,3}$)", re.MULTILINE
+    r"^[ \t]{0,3}(\*\*?) {0,2}([^*\n]{1,300}?) {0,2}\1(?=[.\s]{0,3}$)", re.MULTILINE
 )
 _CODE = re.compile(r"(`{1,3})([^`\n]{1,300})\1")
 _SPACES = re.compile(
@@ -190,7 +190,7 @@ def unmarked(text: str) -> str:
         text = _CODE.sub(r"\2", text)
     if "*" in text or "_" in text:
         text = _BOLD.sub(r"\2", _BOLD.sub(r"\2", text))
-        text = _ITALIC.sub(r"\1", _BOLD_LINE.sub(r"\1", text))
+        text = _ITALIC.sub(r"\1", _BOLD_LINE.sub(r"\2", text))
     if "</" in text:
         text = _HTML.sub(r"\2", text)
     return text

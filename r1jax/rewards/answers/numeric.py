@@ -32,7 +32,7 @@ _NUMBER = re.compile(
     rf"(?<![A-Za-z_0-9])(?<![A-Za-z]\^)(?<![0-9]\.)({_VALUE})(?: {{0,2}}/ {{0,2}}({_VALUE}))?"
 )
 _BARE = re.compile(rf"-?{_VALUE}(?: {{0,2}}/ {{0,2}}{_VALUE})?")
-_JOINERS = re.compile(r"[-+*/^:()\[\]{}\s]+")
+_JOINERS = re.compile(r"[-+*/^:~()\[\]{}\s]+")
 _HEDGES = frozenset({",", ";", "or", "and", "或", "或者", "和"})
 _MAX_DIGITS = 400
 

@@ -1,4 +1,4 @@
-"""What a text takes back: "wait, no, it is 72", ~~16~~, x = -12 (rejected), "I cannot tell".
+"""What a text takes back, or only explains: "wait, no, it is 72", ~~16~~, "I cannot tell", notes.
 
 Linear in the length of the text.
 """
@@ -25,6 +25,19 @@ _ANEW = re.compile(
     r"(?:(?:it|that|this|answer|result|value|total|number|option)(?:['’]s| is| was| equals?)?"
     rf"(?: actually)?(?: should be| must be)?|应该?[是为]|答案[是为]|[是为]){_VALUE}|\\f?box|####"
     rf"|answer>|^\W{{0,6}}(?:{_VALUE})",
+)
+_REMARK = re.compile(
+    r"\n[ \t]{0,3}(?:#{1,6} |[*_]{1,2}|[（(\[【])?[*_]{0,2}"
+    r"(?i:(?:explanation|reasoning|justification|verification|check|notes?|remarks?|why)(?=\W)"
+    r"|解析|解释|说明|理由|验证|检验|分析|注释?(?=[:：])|备注)"
+)
+_ALONE = re.compile(r"(?:^|\n)(?=[^\n]{0,40}[0-9}π∞]|\W{0,6}[A-J]\W{0,6}$)[^\n]{1,60}$")
+_GOES_ON = re.compile(
+    r"\b(?:so|therefore|thus|hence|answer|correct(?:ion|ed)?|also|actually|instead|could|might|may"
+    r"|or)\b[^.\n]{0,80}[0-9]|\b(?:so|answer|actually)\b|\\f?box|####"
+    r"|[=＝≈] ?[-$\\]{0,3}[0-9][^=\n]{0,20}\W{0,4}$"
+    r"|所以|因此|答案|故",
+    re.IGNORECASE,
 )
 _STRUCK = re.compile(r"~~[^~\n]{1,200}~~")
 _REJECTED = re.compile(
@@ -53,13 +66,26 @@ _RUNG = re.compile(
 
 
 def settled(text: str) -> str:
-    """What follows the last correction of a text ("wait, no"), where it answers anew."""
+    """What follows the last correction of a text ("wait, no"), where it answers anew.
+
+    Without the explanation behind an answer that stands alone, where that concludes nothing.
+    """
+    text = _unexplained(text)
     found = list(_TAKEN_BACK.finditer(text)) if _HINT.search(text) else []
     for match in reversed(found[-8:]):
         rest = text[match.end() :]
         if _ANEW.search(rest):
             return rest
     return text
+
+
+def _unexplained(text: str) -> str:
+    found = _REMARK.search(text)
+    if found is None or _GOES_ON.search(text, found.end()):
+        return text
+    before = text[: found.start()].rstrip()
+    alone = _ALONE.search(before[-100:])
+    return before if alone and len(re.findall("[A-Za-z]{2,}", alone.group())) <= 3 else text
 
 
 def standing(text: str) -> str:

@@ -249,6 +249,7 @@ def _relation(text: str, depth: int) -> Value | None:
         parts, signs = parts[1:], signs[1:]
         if not signs:
             return read_tidy(parts[0], depth + 1)
+    parts[0] = parts[0] or "x"  # > 17: the question has the name
     items = tuple(read_tidy(part, depth + 1) for part in parts)
     return Value("relation", text, items, tuple(signs))
 

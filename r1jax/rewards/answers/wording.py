@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.beside import no_unit, qualified
+from r1jax.rewards.answers.bounds import bounded
 from r1jax.rewards.answers.dress import without_thousands
 from r1jax.rewards.answers.retracted import standing
 from r1jax.rewards.answers.units import known, measured
@@ -63,7 +64,8 @@ _CLOCK_WORDS = re.compile(r"(?<=[0-9]) ?([ap])\.? ?m\b\.?(?![A-Za-z])", re.IGNOR
 _FENCE = re.compile(r"```[a-z]{0,12}\n?")
 _ROW = re.compile(r"^[ \t]{0,3}\|([^|\n]{0,200}\|[^\n]{0,400})\|[ \t]{0,3}$", re.MULTILINE)
 _STAR = re.compile(
-    r"^[ \t]{0,3}(?:[*•] +(?=[-$\\0-9])|[-+*•] +(?=\*\*)|#{1,3} +(?=[-$\\0-9*])|> ?(?=\*\*))",
+    r"^[ \t]{0,3}(?:[*•] +(?=[-$\\0-9])(?![^*\n]{1,80}\*[.\s]{0,3}$)"
+    r"|[-+*•] +(?=\*\*)|#{1,3} +(?=[-$\\0-9*])|> ?(?=\*\*))",
     re.MULTILINE,
 )
 _QUOTED = re.compile(r"(?<=\n)> ?")
@@ -136,7 +138,7 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
-    text = _ADVERBIAL.sub("", emphasized(unlaid(standing(text))))
+    text = bounded(_ADVERBIAL.sub("", emphasized(unlaid(standing(text)))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
     if _COUNTING.search(text):
         text = _counted(text)
