@@ -126,7 +126,7 @@ class Checkpoints:
         step: int,
         like: TrainState,
         expected: Mapping[str, Any],
-        critic: TrainState | None = None,
+        towers: Mapping[str, TrainState] | None = None,
     ) -> Saved:
         """The checkpoint of update `step`, laid out over the mesh of `like`'s arrays.
 
@@ -138,7 +138,7 @@ class Checkpoints:
             meta = self._manager.restore(step, args=only)["meta"]
             items = self._manager.item_metadata(step)
         _check_same(meta, expected, where)
-        asked = targets(like, critic, lambda name: items.get(name) is not None)
+        asked = targets(like, towers or {}, lambda name: items.get(name) is not None)
         if items.get("pending") is not None:  # its tree is one of shapes and types
             host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
             asked["pending"] = ocp.args.StandardRestore(host)
@@ -242,7 +242,7 @@ def restore_saved(
     step: int,
     like: TrainState,
     expected: Mapping[str, Any],
-    critic: TrainState | None = None,
+    towers: Mapping[str, TrainState] | None = None,
 ) -> Saved:
     """As `Checkpoints.restore` of another run's checkpoint, which is only read; `pending` is left.
 
@@ -251,7 +251,7 @@ def restore_saved(
     folder = Path(directory) / str(step)
     digests.check(folder)
     _check_same(read_meta(directory, step), expected, folder)
-    asked = targets(like, critic, lambda name: (folder / name).exists())
+    asked = targets(like, towers or {}, lambda name: (folder / name).exists())
     return Saved.read(_restored(directory, step, **asked), {}, {})
 
 

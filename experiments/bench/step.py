@@ -21,11 +21,12 @@ from r1jax.models.config import ModelConfig, to_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.run.progress import Alone, Progress
 from r1jax.stages.opening import opened
-from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.flops import utilisation
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.loop import Files, Loop, learn, new_rollout, record
-from r1jax.training.rl.resume import new_critic
-from r1jax.training.rl.setup import Parts, build, copy, initial_state
+from r1jax.training.rl.learning import learn
+from r1jax.training.rl.loop import Files, Loop, new_rollout, record
+from r1jax.training.rl.resume import new_loop
+from r1jax.training.rl.setup import Parts, build, initial_state
 from r1jax.training.train_state import init_state
 from r1jax.training.weights import drawn
 
@@ -114,8 +115,7 @@ def _started(parts: Parts) -> tuple[Parts, Loop]:
         state = initial_state(parts)
     else:
         state = init_state(parts.optimizer, drawn(c, mesh, seed), mesh)
-    reference = copy(state.params) if parts.needs_reference else None
-    return parts, Loop(state, reference, new_critic(parts, state))
+    return parts, new_loop(parts, state)
 
 
 def step(parts: Parts, loop: Loop, files: Files) -> MeasuredStep:
@@ -123,11 +123,12 @@ def step(parts: Parts, loop: Loop, files: Files) -> MeasuredStep:
     phases: Counter[str] = Counter()
     began = time.perf_counter()
     loop.scored = new_rollout(parts, loop, files)
-    sequences, batches, metrics = loop.scored.sequences, [], {}
+    sequences, batches, metrics, flops = loop.scored.sequences, [], {}, 0.0
     while loop.scored is not None:
         update_metrics, update_batches = learn(parts, loop)
         metrics |= update_metrics
         batches += update_batches
+        flops += loop.learning
         phases.update({k.removeprefix("time/"): v for k, v in loop.seconds.items()})
         record(parts, loop, files, update_metrics)
     whole = time.perf_counter() - began
@@ -136,7 +137,7 @@ def step(parts: Parts, loop: Loop, files: Files) -> MeasuredStep:
         whole=whole,
         completions=len(sequences.lengths),
         completion_tokens=int(sequences.lengths.sum()),
-        update_flops=train_flops(parts.policy.config, sequences.totals, parts.lora),
+        update_flops=flops,
         packing=packing_efficiency(batches),
         metrics=metrics,
     )

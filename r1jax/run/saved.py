@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -11,7 +11,9 @@ import orbax.checkpoint as ocp
 
 from r1jax.types import Params, TrainState
 
-ARRAYS = ("state", "reference", "critic", "pending")
+TOWERS = ("critic", "prime")
+"""Models that may learn beside the policy, as a checkpoint names them."""
+ARRAYS = ("state", "reference", *TOWERS, "pending")
 
 
 @dataclass(frozen=True)
@@ -27,31 +29,31 @@ class Saved:
     reference: Params | None
     pending: dict[str, Any]
     meta: dict[str, Any]
-    critic: TrainState | None = None  # PPO's
+    towers: Mapping[str, TrainState] = field(default_factory=dict)  # by names of `TOWERS`
 
     def items(self) -> dict[str, Any]:
         """What Orbax is to write, by part."""
         trees = {"state": vars(self.state), "reference": self.reference, "pending": self.pending}
-        trees["critic"] = vars(self.critic) if self.critic is not None else None
+        trees |= {name: vars(tower) for name, tower in self.towers.items()}
         written = {k: ocp.args.StandardSave(dict(tree)) for k, tree in trees.items() if tree}
         return written | {"meta": ocp.args.JsonSave(self.meta)}
 
     @classmethod
     def read(cls, got: Any, pending: dict[str, Any], meta: dict[str, Any]) -> Saved:
         """From what Orbax has read of the parts that `targets` names."""
-        critic = TrainState(**got["critic"]) if got.get("critic") is not None else None
-        return cls(TrainState(**got["state"]), got.get("reference"), pending, meta, critic)
+        there = (name for name in TOWERS if got.get(name) is not None)
+        towers = {name: TrainState(**got[name]) for name in there}
+        return cls(TrainState(**got["state"]), got.get("reference"), pending, meta, towers)
 
 
 def targets(
-    like: TrainState, critic: TrainState | None, there: Callable[[str], bool]
+    like: TrainState, towers: Mapping[str, TrainState], there: Callable[[str], bool]
 ) -> dict[str, Any]:
     """What Orbax is to read, laid out as these are: the state, and what else is `there`."""
     trees: dict[str, Any] = {"state": dict(vars(like))}
     if there("reference"):
         trees["reference"] = like.params
-    if critic is not None and there("critic"):
-        trees["critic"] = dict(vars(critic))
+    trees |= {name: dict(vars(tower)) for name, tower in towers.items() if there(name)}
     return {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in trees.items()}
 
 

@@ -37,6 +37,7 @@ class _Watch:
     grace: float
     asked: int = 0  # the signal that came
     holding: bool = False  # whether it is to wait for a boundary
+    unbroken: bool = False  # whether boundaries do not count for the moment
     ending: bool = False  # whether a boundary has come: then there is time
     left: Callable[[], str] = lambda: "what was saved before is kept"
     farewells: list[Callable[[], None]] = field(default_factory=list)
@@ -151,13 +152,32 @@ def held(left: Callable[[], str]) -> Iterator[None]:
             watch.holding = False
 
 
+@contextlib.contextmanager
+def unbroken(wanted: bool = True) -> Iterator[None]:
+    """Inside, if `wanted`, no `boundary` counts: what changes in several steps is saved as a whole.
+
+    Every process of the run enters it.
+    """
+    if _watch is None or not wanted:
+        yield
+        return
+    watch = _watch
+    watch.unbroken = True
+    try:
+        yield
+    finally:
+        watch.unbroken = False
+
+
 def boundary(often: bool = False) -> None:
     """A moment at which a run can end: raises Stopped where a signal asked one of its processes to.
 
     Every process of the run calls it. Where one comes so `often` that asking the others would hold
     up the devices, a process alone in its run counts alone.
     """
-    if _watch is None or not _watch.holding or (often and jax.process_count() > 1):
+    if _watch is None or not _watch.holding or _watch.unbroken:
+        return
+    if often and jax.process_count() > 1:
         return
     if number := processes.most(_watch.asked):
         raise _watch.stopped(number)

@@ -44,9 +44,8 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         except Collapsed as collapsed:
             if not config.stop_on_collapse:
                 raise
-            loop.state = loop.reference = loop.critic = (
-                None  # room for the weights that are rescued
-            )
+            # Room for the weights that are rescued.
+            loop.state = loop.reference = loop.tower = None
             raise rescued(run, parts, files, collapsed) from None
         if config.export or config.export_gguf:
             made = parts.policy, loop.state.params, parts.base, parts.lora

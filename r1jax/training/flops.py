@@ -44,6 +44,11 @@ def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = No
     return float((4 * table.active(c) + 6 * factors) * n.sum() + attention)
 
 
+def scoring_flops(c: ModelConfig, totals: np.ndarray) -> float:
+    """Forward alone of sequences of `totals` tokens, sampled or scored: 2·N·n + P·n² each."""
+    return train_flops(c, totals) / 3
+
+
 def utilisation(flops: float, seconds: float) -> float | None:
     """Share of the peak of all devices; None where the peak is not known (a CPU, say)."""
     kind = jax.devices()[0].device_kind

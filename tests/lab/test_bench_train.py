@@ -24,7 +24,7 @@ from r1jax.models import table
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, place_batch
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.rl.setup import copy
+from r1jax.training.rl.tower import copied
 from r1jax.training.train_state import init_state
 from r1jax.training.update import make_functions, update
 from r1jax.training.weights import drawn
@@ -107,7 +107,7 @@ def test_an_update_is_that_of_training(report, trainer):
 
 
 def test_the_parts_make_the_whole(trainer):
-    before = copy(trainer.state)
+    before = copied(trainer.state)
     metrics = trainer.whole()
     whole, trainer.state = trainer.state, before
     total = trainer.accumulated(place_batch(trainer.batch, MESH))

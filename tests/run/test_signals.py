@@ -13,7 +13,7 @@ import pytest
 from r1jax.commands import cli
 from r1jax.errors import Stopped
 from r1jax.run.flags import GraceConfig
-from r1jax.run.signals import boundary, held, watched
+from r1jax.run.signals import boundary, held, unbroken, watched
 
 KEPT = lambda: "update 5 is saved"  # noqa: E731
 NUMBERS = [signal.SIGTERM, signal.SIGINT]
@@ -37,6 +37,19 @@ def test_where_it_can_be_saved_the_end_waits_for_a_boundary(number):
             reached.append("not here")
     assert (caught.value.number, reached) == (number, ["goes on"])
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_changes_in_several_steps_is_not_broken_off_between_them(wanted):
+    reached = []
+    with pytest.raises(Stopped), watched(60), held(KEPT):
+        with unbroken(wanted):
+            ask(signal.SIGTERM)
+            boundary(often=True)
+            reached.append("the second step")
+        boundary()
+        reached.append("not here")
+    assert reached == ["the second step"] * wanted
 
 
 def test_the_end_of_what_is_held_is_a_boundary():

@@ -19,7 +19,7 @@ from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.plan import plan
 from r1jax.stages.pipeline.refusals import named_for
 from r1jax.stages.supervised import SFTConfig
-from r1jax.training.rl import loop as rl
+from r1jax.training.rl import learning
 from r1jax.training.rl.config import RLConfig
 
 GIB = 2**30
@@ -71,14 +71,14 @@ def test_without_a_plan_what_is_held_side_by_side_is_halved():
 
 def test_the_door_turns_it_into_one_line(tmp_path, monkeypatch):
     config = tiny_run(save_model(tmp_path / "model"), tmp_path / "run", {"checkpoint.every": 1})
-    real = rl.update
+    real = learning.update
 
     def update(functions, state, *rest):
         if int(state.update) == 2:
             raise OOM
         return real(functions, state, *rest)
 
-    monkeypatch.setattr(rl, "update", update)
+    monkeypatch.setattr(learning, "update", update)
     said = r"out of memory in the update, asked for 2.31GiB: --train.rows 4; --continue-from .*/run"
     with pytest.raises(UserError, match=said + " --run NEW goes on from update [12] with it$"):
         zero.run(config)

@@ -72,14 +72,17 @@ def test_a_run_with_a_critic_learns_and_is_resumed_bit_by_bit(tower, model, tmp_
     # The first update is the critic's alone, and from the second rollout on it says something.
     assert "policy/entropy" not in found[0] and "policy/entropy" in found[1]
     assert found[0]["critic/explained_variance"] == 0.0 != found[2]["critic/explained_variance"]
+    assert "operations/update" not in found[0] and found[1]["operations/update"] > 0
+    # The first row of a rollout has its values as well.
+    assert found[2]["operations/critic"] > found[3]["operations/critic"] > 0
     assert any(chart.name == "critic" for chart in charts(found, []))
-    assert int(whole.critic.update) == 5 * 2 and int(whole.state.update) == 5
+    assert int(whole.tower.update) == 5 * 2 and int(whole.state.update) == 5
     assert largest_difference(initial_state(parts).params, whole.state.params) > 1e-3
-    assert (set(whole.critic.params) == {scalar.HEAD}) == (tower == "shared")
+    assert (set(whole.tower.params) == {scalar.HEAD}) == (tower == "shared")
     for update in (1, 3, 4):  # before a checkpoint, and in the middle of a rollout
         assert go(parts, tmp_path / "again", StopAt(update)) is None
     again = go(parts, tmp_path / "again")
-    assert identical(again.state, whole.state) and identical(again.critic, whole.critic)
+    assert identical(again.state, whole.state) and identical(again.tower, whole.tower)
     assert rows(tmp_path / "again") == found
 
 

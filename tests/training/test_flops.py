@@ -7,11 +7,15 @@ import types
 import jax
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import mesh_of, tiny_config
 
+from r1jax.losses import CriticConfig
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
 from r1jax.training import flops
+from r1jax.training.batches import ComputeConfig
+from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl.critic import make_critic
 
 CONFIG = tiny_config("qwen2")
 
@@ -34,6 +38,21 @@ def test_frozen_weights_have_no_gradient_of_their_own():
     factors = 3 * 3 * (32 + 32 + 48 + 32)
     wanted = (4 * n + 6 * factors) * 7 + 6 * 3 * 32 * (25 + 4)
     assert flops.train_flops(CONFIG, np.array([5, 2]), lora) == wanted
+
+
+def test_a_critic_has_no_logits_and_a_shared_trunk_no_gradient():
+    """Per token: the tower's products thrice, of a shared trunk the forward alone."""
+    products = table.count(CONFIG) - CONFIG.vocab_size * CONFIG.d_model
+    pairs = 2 * CONFIG.n_layers * CONFIG.n_heads * CONFIG.head_dim * (25 + 4)
+    forward, totals = 2 * products * (5 + 2) + pairs, np.array([5, 2])
+    for tower, learning in [("separate", 3), ("shared", 1)]:
+        learnt = ComputeConfig(), OptimizerConfig(), 1, "constant"
+        critic = make_critic(CriticConfig(tower), CONFIG, mesh_of(), *learnt)
+        assert critic.operations(totals, True) == pytest.approx(learning * forward)
+        assert critic.operations(totals, False) == pytest.approx(forward)
+    assert flops.scoring_flops(CONFIG, totals) == pytest.approx(
+        forward + 2 * CONFIG.vocab_size * CONFIG.d_model * 7
+    )
 
 
 @pytest.mark.parametrize(

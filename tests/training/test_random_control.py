@@ -18,7 +18,7 @@ from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import random_reward
 from r1jax.training import update
 from r1jax.training.rl.collect import Scored
-from r1jax.training.rl.loop import in_the_loss
+from r1jax.training.rl.learning import in_the_loss
 
 LOSSES = PRESETS | {n: c.loss for n, c in (zero.PRESETS | reproductions.REPRODUCTIONS).items()}
 UNEVEN = ("maxrl",)

@@ -23,11 +23,11 @@ from r1jax.rewards import score
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training import batches
-from r1jax.training.rl import judging, resume, setup
-from r1jax.training.rl import loop as rl
+from r1jax.training.rl import judging, learning, resume, setup
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.setup import build
+from r1jax.training.rl.state import Files
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_overwrite_starts_anew(finished, tmp_path):
 def watched(monkeypatch):
     """What went into packing, and the rewards with their groups, in the order of the calls."""
     packed, judged = [], []
-    pack, judge = rl.pack, judging.judge
+    pack, judge = learning.pack, judging.judge
 
     def watch_pack(sequences, *shape):
         packed.append(sequences)
@@ -174,7 +174,7 @@ def watched(monkeypatch):
         judged.append((found.total, np.asarray(context.group_ids)))
         return found
 
-    monkeypatch.setattr(rl, "pack", watch_pack)
+    monkeypatch.setattr(learning, "pack", watch_pack)
     layout = ONE_BY_ONE._replace(pack=watch_pack)
     monkeypatch.setattr(batches.over_completions, "__defaults__", (layout,))
     monkeypatch.setattr(judging, "judge", watch_judge)
@@ -229,7 +229,7 @@ def test_the_reference_is_replaced_every_so_many_updates(model, tmp_path):
 def test_without_a_kl_term_no_reference_is_held(model, tmp_path):
     parts = build(tiny_run(model, tmp_path / "run"), note=print)
     assert not parts.needs_reference
-    loop = resume.begin(parts, rl.Files(_Nothing(), _Nothing(), (), _Nothing(), _Nothing()))
+    loop = resume.begin(parts, Files(_Nothing(), _Nothing(), (), _Nothing(), _Nothing()))
     assert loop.reference is None and resume.saved(parts, loop).reference is None
 
 

@@ -26,10 +26,10 @@ from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training.batches import fit_rows
 from r1jax.training.rl import credit, resume, setup
-from r1jax.training.rl import loop as rl
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import JudgedBatch
+from r1jax.training.rl.learning import in_the_loss
 from r1jax.training.rl.setup import build, initial_state
 
 # One set of low-rank programs serves every test of LoRA.
@@ -81,7 +81,7 @@ def test_mixed_groups_come_first_and_others_fill_up():
 def test_truncated_completions_leave_the_loss_and_its_denominators(how, lengths, tokens, sequences):
     whole = Sequences(np.ones((3, 5), np.int32), np.ones(3, int), np.array([2, 3, 4]))
     scored = Scored(whole, np.arange(3), np.array([False, True, False]), {})
-    kept, totals = rl.in_the_loss(scored, np.arange(3), how, 4)
+    kept, totals = in_the_loss(scored, np.arange(3), how, 4)
     assert kept.lengths.tolist() == lengths
     assert (totals.n_tokens, totals.n_sequences, totals.max_tokens) == (tokens, sequences, 4)
 
@@ -144,7 +144,7 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):
     flops = []
     monkeypatch.setattr(
-        "r1jax.training.rl.state.train_flops", lambda *args: flops.append(args) or 1.0
+        "r1jax.training.rl.learning.train_flops", lambda *args: flops.append(args) or 1.0
     )
     config = tiny_run(model, tmp_path / "run", LORA | {"updates": 3, "export": True})
     zero.run(config)

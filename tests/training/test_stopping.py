@@ -16,12 +16,13 @@ from tiny import identical
 from r1jax.errors import Stopped
 
 CARRY = {"rollout.carry": 2, "rollout.leave": 0.5, "eval.every": 3}
+CRITIC = SPLIT | {"loss.advantage_baseline": "critic", "critic.parts": 2}
 
 
 @pytest.fixture(
     scope="module",
-    params=[SPLIT, pytest.param(CARRY, marks=pytest.mark.slow)],
-    ids=["split", "carry"],
+    params=[SPLIT, *(pytest.param(how, marks=pytest.mark.slow) for how in (CARRY, CRITIC))],
+    ids=["split", "carry", "critic"],
 )
 def whole(request, tmp_path_factory):
     """(parts, directory, final loop, boundaries) of a run that nothing disturbed."""
@@ -49,7 +50,7 @@ def test_stopped_again_and_again_at_any_boundary_it_is_the_same_run(whole, tmp_p
     assert len(stops) >= 4 and all(s.number == signal.SIGTERM for s in stops)
     assert "goes on from the checkpoint of update" in str(stops[-1])
     loop = go(parts, path)
-    assert identical(loop.state, expected.state)
+    assert identical((loop.state, loop.tower), (expected.state, expected.tower))
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert rows(path, name) == rows(other, name)
     assert (path / "eval.json").read_text() == (other / "eval.json").read_text()

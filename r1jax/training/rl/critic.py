@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.losses.value import CriticConfig, value_loss
@@ -19,22 +18,22 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.logp import aligned
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig, PerToken
+from r1jax.training.flops import train_flops
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
-from r1jax.training.train_state import abstract_state, init_state
-from r1jax.training.update import Functions, functions_of, update
+from r1jax.training.rl.tower import Tower, copied
+from r1jax.training.train_state import init_state
+from r1jax.training.update import functions_of
 from r1jax.training.weights import drawn
 from r1jax.types import Batch, Metrics, Params, TrainState
 
 
 @dataclass(frozen=True)
-class Critic:
-    """What values are computed and learnt with; its weights are a TrainState of their own."""
+class Critic(Tower):
+    """What values are computed and learnt with."""
 
+    name = "critic"
     config: CriticConfig
     model: ModelConfig
-    mesh: Mesh
-    optimizer: optax.GradientTransformation
-    functions: Functions
     values: PerToken  # of `scorer`'s parameters
 
     @property
@@ -42,10 +41,9 @@ class Critic:
         """Whether it is a head on the policy's own trunk."""
         return self.config.tower == "shared"
 
-    @property
-    def rows(self) -> table.Rows:
-        """Weight table of what it trains."""
-        return critic_rows(self.model, self.config)
+    def frozen(self, policy: Params, base: Params | None) -> Params | None:
+        """The policy's trunk, if shared."""
+        return scalar.body(policy) if self.shared else None
 
     def scorer(self, params: Params, policy: Params) -> Params:
         """What `values` takes: the critic's parameters, on the policy's trunk if shared."""
@@ -55,22 +53,14 @@ class Critic:
         """Begins as the policy does, or with the policy's trunk, and says 0 of everything."""
         params = drawn(scalar.head_rows(self.model), self.mesh, seed)
         if not self.shared:
-            params = {**jax.jit(_copy)(scalar.body(policy)), **params}
+            params = {**copied(scalar.body(policy)), **params}
         return init_state(self.optimizer, params, self.mesh)
 
-    def abstract(self) -> TrainState:
-        """Its shapes, for a checkpoint to fill."""
-        return abstract_state(self.optimizer, self.rows, self.mesh)
-
-    def learn(
-        self, state: TrainState, parts: Sequence[list[Batch]], policy: Params
-    ) -> tuple[TrainState, dict[str, float]]:
-        """A step on each part's micro-batches; the metrics of the last."""
-        frozen = scalar.body(policy) if self.shared else None
-        for batches in parts:
-            state, found = update(self.functions, state, batches, self.mesh, frozen)
-        named = {f"critic/{name}": found[name] for name in ("loss", "grad_norm", "skipped")}
-        return state, named | {k: v for k, v in found.items() if k.startswith("critic/")}
+    def operations(self, totals: np.ndarray, learning: bool) -> float:
+        """Of a pass: a trunk without logits, whose gradient only a tower of its own takes."""
+        logits = 6 * self.model.vocab_size * self.model.d_model * float(np.sum(totals))
+        both = train_flops(self.model, totals) - logits  # forward, and twice that backward
+        return both if learning and not self.shared else both / 3
 
 
 def critic_rows(c: ModelConfig, config: CriticConfig) -> table.Rows:
@@ -123,8 +113,4 @@ def make_critic(
     frozen = scalar.body(table.abstract(c)) if shared else None
     functions = functions_of(share, rows, mesh, compute, steps, frozen)
     jitted = jax.jit(values, out_shardings=replicated(mesh))
-    return Critic(config, c, mesh, steps, functions, jitted)
-
-
-def _copy(params: Params) -> Params:
-    return jax.tree.map(jnp.copy, params)
+    return Critic(rows, mesh, steps, functions, config, c, jitted)

@@ -8,15 +8,13 @@ packed into micro-batches of B rows of T tokens.
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 
 import jax
 import numpy as np
 
-from r1jax.advantages import without_truncated
-from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.run.signals import boundary
 from r1jax.training.batches import over_completions
+from r1jax.training.flops import scoring_flops
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
@@ -24,12 +22,12 @@ from r1jax.training.rl.credit import compared, with_entropy_weight
 from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.judging import JudgedBatch, Judging
+from r1jax.training.rl.learning import learn
 from r1jax.training.rl.resume import saved
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Files, Loop, is_due
-from r1jax.training.update import update
 from r1jax.training.weights import export_on_the_way
-from r1jax.types import Batch, Params
+from r1jax.types import Params
 
 SAMPLES = 16  # completions of each rollout that samples.jsonl keeps
 
@@ -56,7 +54,7 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
             metrics, batches = learn(parts, loop)
             record(parts, loop, files, metrics)
             files.profiler.after(loop.update)
-            skipped = max(int(s.skipped) for s in (loop.state, loop.critic) if s is not None)
+            skipped = max(int(s.skipped) for s in (loop.state, loop.tower) if s is not None)
             if skipped >= config.train.max_skipped:
                 advice = "lower --optimizer.lr or check --user-loss"
                 files.stop(loop.update, config.train.max_skipped, batches, advice)
@@ -89,6 +87,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     files.samples(loop, collect.sample_rows(drawn, SAMPLES), config.log.samples)
     metrics = collect.rollout_metrics(drawn) | sampling_metrics
     tokens = sum(len(g.tokens) for g in drawn.generated)
+    written = np.asarray([len(g.prompt_tokens) + len(g.tokens) for g in drawn.generated])
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
     if config.rollout.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
         drawn = collect.mixed_first(drawn, config.rollout.prompts)
@@ -102,7 +101,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
             logp = over_completions(score, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
         if parts.critic:
-            scorer = parts.critic.scorer(loop.critic.params, parts.model(loop.state.params))
+            scorer = parts.critic.scorer(loop.tower.params, parts.model(loop.state.params))
             found = over_completions(
                 parts.critic.values, scorer, sequences, config.train, parts.mesh
             )
@@ -112,7 +111,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
             params = parts.model(loop.state.params)
             entropy = over_completions(parts.entropy, params, sequences, config.train, parts.mesh)
     sequences, of_critic = compared(parts, loop, drawn, sequences, entropy)
-    metrics |= of_critic
+    metrics |= of_critic | operations(parts, loop, written, sequences.totals)
     if config.loss.entropy_target is not None:
         sequences, metrics["policy/entropy_weight"] = with_entropy_weight(parts, loop, sequences)
     # Dealt at random: by problems, an update would see few of them. A resume deals the same.
@@ -189,58 +188,17 @@ def scorers(parts: Parts, loop: Loop) -> dict[str, Params]:
     return models
 
 
-def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
-    """One optimizer update on the next part of the rollout: its metrics and micro-batches."""
-    t = parts.config.train
-    size = len(loop.scored.order) // t.updates_per_rollout
-    chosen = loop.scored.order[loop.done * size : (loop.done + 1) * size]
-    r, how = parts.config.rollout, parts.config.loss.truncated
-    sequences, totals = in_the_loss(loop.scored, chosen, how, r.max_tokens)
-    with loop.clock("update"):
-        of_critic = learn_values(parts, loop, chosen) if parts.critic else {}
-        # Denominators are of the whole update: gradients of micro-batches simply add up.
-        batches = pack(sequences, *t.shape, totals)
-        if parts.critic and loop.update < parts.config.critic.warmup:  # counted, not made
-            loop.state, metrics = loop.state.replace(update=loop.state.update + 1), {}
-        else:
-            made = parts.functions, loop.state, batches, parts.mesh, parts.base
-            loop.state, metrics = update(*made)
-        metrics |= of_critic
-    metrics |= loop.learnt(sequences, parts.policy.config, parts.lora)
-    if loop.done == 0:  # what the rollout says of itself stands in its first row
-        metrics = loop.scored.metrics | metrics
-    every = t.reference_every
-    if parts.needs_reference and every and loop.update % every == 0:
-        loop.reference = parts.follow(loop.reference, loop.state.params)
-    return metrics, batches
+def operations(
+    parts: Parts, loop: Loop, written: np.ndarray, scored: np.ndarray
+) -> dict[str, float]:
+    """Forward operations of a rollout, from its sequences' lengths with their prompts.
 
-
-def learn_values(parts: Parts, loop: Loop, chosen: np.ndarray) -> dict[str, float]:
-    """The critic's steps on the completions of an update, before the policy's own."""
-    config, pieces = parts.config, []
-    for piece in np.array_split(chosen, config.critic.parts):
-        how, limit = config.loss.truncated, config.rollout.max_tokens
-        sequences, totals = in_the_loss(loop.scored, piece, how, limit)
-        pieces.append(pack(sequences, *config.train.shape, totals))
-    policy = parts.model(loop.state.params)
-    loop.critic, metrics = parts.critic.learn(loop.critic, pieces, policy)
-    return metrics
-
-
-def in_the_loss(
-    scored: Scored, chosen: np.ndarray, how: str, limit: int
-) -> tuple[Sequences, Denominators]:
-    """The sequences of an update and its denominators; truncated ones leave where `how` says so.
-
-    `limit` is the most tokens that a completion may have.
+    The policy's, which wrote and scored, with its reference's; beside them the critic's.
     """
-    whole = scored.sequences.take(chosen)
-    if how == "keep":
-        return whole, Denominators.of(whole, limit)
-    kept = replace(whole, lengths=without_truncated(whole.lengths, scored.truncated[chosen]))
-    totals = Denominators.of(kept if how == "drop" else whole, limit)
-    some = np.flatnonzero(kept.lengths)  # prompts alone teach nothing: they are not computed
-    return (kept.take(some) if len(some) else kept), totals
+    c, critic = parts.policy.config, parts.critic
+    passes = len(scorers(parts, loop)) + (parts.config.loss.top_entropy < 1)
+    found = {"operations/rollout": scoring_flops(c, written) + passes * scoring_flops(c, scored)}
+    return found | ({"operations/critic": critic.operations(scored, False)} if critic else {})
 
 
 def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:

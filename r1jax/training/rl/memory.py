@@ -12,7 +12,7 @@ import psutil
 
 from r1jax.errors import UserError
 from r1jax.mesh import cuts_columns, slot_devices
-from r1jax.models import kinds, scalar, table
+from r1jax.models import kinds, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import token_bytes
 from r1jax.models.decoding.quantized import WeightFormat
@@ -60,7 +60,7 @@ def plan(parts: Parts) -> dict[str, int]:
     whole = table.abstract(decoded, mesh, cut=None if cuts_columns(mesh) else ("experts",))
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
     held = nbytes(params)
-    critic, critic_gradients, critic_update = critic_bytes(parts)
+    tower, tower_gradients, tower_update = tower_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize
     shards = slot_devices(mesh)
     rows = {
@@ -69,29 +69,31 @@ def plan(parts: Parts) -> dict[str, int]:
         "optimizer": nbytes(state.opt_state),
         "reference": held if parts.needs_reference else 0,
         "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
-        "critic": critic,
-        "gradients": max(held, critic_gradients),
-        "update": max(update_bytes(parts, parts.functions, state, base), critic_update),
+        parts.tower.name if parts.tower else "tower": tower,
+        "gradients": max(held, tower_gradients),
+        "update": max(update_bytes(parts, parts.functions, state, base), tower_update),
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
-    kept = ("weights", "frozen base", "optimizer", "reference", "critic", "reward models")
-    always = sum(rows[name] for name in kept)
+    kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
+    always = sum(rows[name] for name in kept) + tower
     learning = always + rows["gradients"] + rows["update"]
     # Evaluation never runs on 8-bit weights.
     sampling = decoding_weights(c, whole, width, "same") + rows["cache"] + rows["rollout logits"]
     return rows | {"peak": max(learning, always + sampling)}
 
 
-def critic_bytes(parts: Parts) -> tuple[int, int, int]:
-    """Bytes per device of a critic's state, its gradients and its update; zeros without one."""
-    if parts.critic is None:
+def tower_bytes(parts: Parts) -> tuple[int, int, int]:
+    """Bytes per device of a tower's state, its gradients and its update; zeros without one."""
+    if parts.tower is None:
         return 0, 0, 0
-    critic, state = parts.critic, parts.critic.abstract()
-    trunk = table.abstract(parts.policy.config, parts.mesh)
-    frozen = scalar.body(trunk) if critic.shared else None
-    temporary = update_bytes(parts, critic.functions, state, frozen)
+    tower, state = parts.tower, parts.tower.abstract()
+    c, mesh = parts.policy.config, parts.mesh
+    base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
+    temporary = update_bytes(
+        parts, tower.functions, state, tower.frozen(table.abstract(c, mesh), base)
+    )
     return nbytes(state.params) + nbytes(state.opt_state), nbytes(state.params), temporary
 
 

@@ -7,8 +7,9 @@ from r1jax.run.saved import Saved
 from r1jax.training.rl import carry
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.continued import SourceCheckpoint
-from r1jax.training.rl.setup import Parts, copy, initial_state
+from r1jax.training.rl.setup import Parts, initial_state
 from r1jax.training.rl.state import Files, Loop
+from r1jax.training.rl.tower import copied
 from r1jax.types import TrainState
 
 
@@ -28,7 +29,8 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "entropy_weight": loop.entropy_weight,
         "rollout_metrics": loop.scored.metrics if loop.scored else {},
     }
-    return Saved(loop.state, loop.reference, pending, meta, loop.critic)
+    towers = {parts.tower.name: loop.tower} if parts.tower else {}
+    return Saved(loop.state, loop.reference, pending, meta, towers)
 
 
 def begin(parts: Parts, files: Files) -> Loop:
@@ -38,15 +40,13 @@ def begin(parts: Parts, files: Files) -> Loop:
         files.cut(-1, 0)  # the evaluation before update 1 is made again as well
         if parts.source:
             return going_on(parts, parts.source)
-        state = initial_state(parts)
-        reference = copy(state.params) if parts.needs_reference else None
-        return Loop(state, reference, new_critic(parts, state))
-    critic = parts.critic and parts.critic.abstract()
+        return new_loop(parts, initial_state(parts))
     like = initial_state(parts, fresh=False)
-    restored = files.checkpoints.restore(step, like, parts.identity, critic)
+    restored = files.checkpoints.restore(step, like, parts.identity, abstract_towers(parts))
     pending = restored.pending.get("scored")
     scored = Scored.from_arrays(pending, restored.meta["rollout_metrics"]) if pending else None
-    loop = Loop(restored.state, restored.reference, restored.critic, restored.meta["rollout"],
+    tower = next(iter(restored.towers.values()), None)
+    loop = Loop(restored.state, restored.reference, tower, restored.meta["rollout"],
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
     loop.unjudged = restored.meta.get("unjudged", False)
@@ -61,25 +61,34 @@ def begin(parts: Parts, files: Files) -> Loop:
     return loop
 
 
-def new_critic(parts: Parts, state: TrainState) -> TrainState | None:
-    """A critic that has learnt nothing, where the run has one."""
-    if parts.critic is None:
-        return None
-    return parts.critic.fresh(parts.model(state.params), parts.config.seed)
+def new_loop(parts: Parts, state: TrainState, found: Saved | None = None) -> Loop:
+    """The loop around a policy that has learnt nothing here: its reference is the policy itself.
+
+    So is what a tower begins with. What was `found` in another run's checkpoint is taken from it.
+    """
+    reference = tower = None
+    if parts.needs_reference:
+        reference = found and found.reference or copied(state.params)
+    if parts.critic:
+        tower = found and found.towers.get(parts.critic.name)
+        tower = tower or parts.critic.fresh(parts.model(state.params), parts.config.seed)
+    return Loop(state, reference, tower)
+
+
+def abstract_towers(parts: Parts) -> dict[str, TrainState]:
+    """Shapes of what learns beside the policy, by name."""
+    return {parts.tower.name: parts.tower.abstract()} if parts.tower else {}
 
 
 def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
     """The state of another run's checkpoint; its samples are left, as flags may be others now.
 
-    A reference that it does not have is the policy as it stands, and so is a critic.
+    A reference that it does not have is the policy as it stands, and so is a tower.
     """
-    like, critic = initial_state(parts, fresh=False), parts.critic and parts.critic.abstract()
-    restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity, critic)
-    reference = None
-    if parts.needs_reference:
-        reference = restored.reference or copy(restored.state.params)
-    critic = restored.critic or new_critic(parts, restored.state)
-    loop = Loop(restored.state, reference, critic, source.rollout, source.meta["taken"])
+    like, towers = initial_state(parts, fresh=False), abstract_towers(parts)
+    restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity, towers)
+    loop = new_loop(parts, restored.state, restored)
+    loop.rollout, loop.taken = source.rollout, source.meta["taken"]
     loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
     loop.entropy_weight = source.meta.get("entropy_weight")
     return loop

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
@@ -32,6 +31,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
+from r1jax.training.rl.tower import Tower
 from r1jax.training.update import (
     Functions,
     join,
@@ -68,7 +68,7 @@ class Parts:
     logp: PerToken  # of the policy
     entropy: PerToken
     reference_logp: PerToken
-    critic: Critic | None = None
+    tower: Tower | None = None  # what learns beside the policy
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
@@ -77,6 +77,15 @@ class Parts:
     def follow(self, reference: Params, params: Params) -> Params:
         """The next reference: the policy, or a step of `reference_rate` towards it."""
         return _follow(reference, params, self.config.train.reference_rate)
+
+    @property
+    def critic(self) -> Critic | None:
+        """The tower, where it is PPO's critic."""
+        return self.tower if isinstance(self.tower, Critic) else None
+
+    def beneath(self, params: Params) -> Params | None:
+        """What the tower's own weights sit on, with the policy's as they are now."""
+        return self.tower.frozen(self.model(params), self.base)
 
     def model(self, params: Params) -> Params:
         """The parameters a model function takes, from those that are trained."""
@@ -168,7 +177,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         logp=token_logp(followed, mesh, config.train, r.temperature),
         entropy=token_entropy(followed, mesh, config.train, r.temperature),
         reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        critic=critic_of(config, policy.config, mesh),
+        tower=tower_of(config, policy.config, mesh),
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
@@ -191,12 +200,12 @@ def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Te
     return terms
 
 
-def critic_of(config: RLConfig, c: ModelConfig, mesh: Mesh) -> Critic | None:
-    """The critic that the flags ask for."""
-    if config.loss.advantage_baseline != "critic":
-        return None
-    learning = config.train, config.optimizer, config.updates, config.loss.reduction
-    return make_critic(config.critic, c, mesh, *learning)
+def tower_of(config: RLConfig, c: ModelConfig, mesh: Mesh) -> Tower | None:
+    """What the flags ask for beside the policy: a critic, or nothing."""
+    learning = config.train, config.optimizer, config.updates
+    if config.loss.advantage_baseline == "critic":
+        return make_critic(config.critic, c, mesh, *learning, config.loss.reduction)
+    return None
 
 
 def with_sampled(c: ModelConfig, replay: bool) -> ModelConfig:
@@ -222,9 +231,3 @@ def initial_state(parts: Parts, fresh: bool = True) -> TrainState:
 
 
 _follow = jax.jit(follow, static_argnums=2)
-
-
-@jax.jit
-def copy(params: Params) -> Params:
-    """A second set of the same weights: the frozen reference."""
-    return jax.tree.map(jnp.copy, params)

@@ -15,8 +15,6 @@ import numpy as np
 from r1jax.checkpoint import Checkpoints
 from r1jax.data.packing import Sequences
 from r1jax.errors import Stopped
-from r1jax.models.config import ModelConfig
-from r1jax.models.lora import LoraConfig
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
@@ -25,7 +23,7 @@ from r1jax.run.progress import Progress
 from r1jax.run.saved import Saved
 from r1jax.run.signals import held
 from r1jax.run.sinks import Sink
-from r1jax.training.flops import train_flops, utilisation
+from r1jax.training.flops import utilisation
 from r1jax.training.optimizer import schedule
 from r1jax.training.rl.carry import Group
 from r1jax.training.rl.collect import Scored
@@ -41,12 +39,13 @@ class Loop:
 
     state: TrainState
     reference: Params | None
-    critic: TrainState | None = None
+    tower: TrainState | None = None  # of a critic or a reward tower
     rollout: int = 1  # 0 in supervised training, which has none
     taken: int = 0  # training problems taken from the stream
     scored: Scored | None = None  # the rollout being learnt from
     done: int = 0  # its updates already made
     seconds: dict[str, float] = field(default_factory=dict)
+    learning: float = 0.0  # operations of learning since the last row, in time/update
     tokens_seen: int = 0  # by updates so far, prompts included
     learnt_tokens_seen: int = 0  # those of completions in the loss
     carried: tuple[Group, ...] = ()  # of earlier rollouts, for the next one
@@ -80,19 +79,21 @@ class Loop:
             self.taken, self.carried, self.entropy_weight = before
             raise
 
-    def learnt(
-        self, sequences: Sequences, c: ModelConfig, lora: LoraConfig | None
-    ) -> dict[str, float]:
-        """Counts the tokens of the update just made; what its row says of tokens and speed."""
+    def learnt(self, sequences: Sequences, flops: Mapping[str, float]) -> dict[str, float]:
+        """Counts the tokens of the update just made; what its row says of tokens and speed.
+
+        `flops` are its operations by who learnt.
+        """
         seconds, tokens = self.seconds["time/update"], int(sequences.totals.sum())
         self.tokens_seen += tokens
         self.learnt_tokens_seen += int(sequences.learnt.sum())
-        metrics = {
+        self.learning += sum(flops.values())
+        metrics = {f"operations/{who}": spent for who, spent in flops.items()} | {
             "perf/train_tokens_per_s": tokens / seconds,
             "data/tokens_seen": self.tokens_seen,
             "data/learnt_tokens_seen": self.learnt_tokens_seen,
         }
-        mfu = utilisation(train_flops(c, sequences.totals, lora), seconds)
+        mfu = utilisation(self.learning, seconds)
         return metrics if mfu is None else metrics | {"perf/mfu": mfu}
 
 
@@ -147,7 +148,7 @@ class Files:
         """Writes the row of the update just made everywhere, with the seconds since the last."""
         rate = schedule(config.optimizer, config.updates)(loop.update - 1)
         metrics = metrics | loop.seconds | {"lr": float(rate)}
-        loop.seconds = {}
+        loop.seconds, loop.learning = {}, 0.0
         self.run.metrics(loop.update, loop.rollout, metrics)
         for sink in self.sinks:
             sink.log(loop.update, metrics)

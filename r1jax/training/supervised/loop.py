@@ -17,6 +17,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.run.saved import Saved
 from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig
+from r1jax.training.flops import train_flops
 from r1jax.training.rl.state import Files, Loop, is_due
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Examine, Pool
@@ -176,7 +177,8 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
         loop.state, metrics = update(
             course.functions, loop.state, batches, course.mesh, course.frozen
         )
-    metrics |= loop.learnt(part, course.model, config.lora if config.lora.on else None)
+    lora = config.lora if config.lora.on else None
+    metrics |= loop.learnt(part, {"update": train_flops(course.model, part.totals, lora)})
     metrics["data/epoch"] = loop.update / updates_per_epoch(count, config.batch)
     return metrics, batches
 
