@@ -91,7 +91,7 @@ def verdict_table(found: Mapping[str, Any]) -> str:
                 f"{row['mean']:+.1f}" if "mean" in row else "–",
                 "{:+.1f} to {:+.1f}".format(*low_high) if low_high else "–",
                 f"{100 * row['level']:.1f} %" if low_high else "–",
-                f"{row['p']:.4f}" if "p" in row else "–",
+                f"{row['p']:.1g}" if "p" in row else "–",
                 row["verdict"] + (", so far" if low_high and pairs < SEEDS else ""),
             ]
         )
