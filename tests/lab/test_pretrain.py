@@ -132,6 +132,14 @@ def test_the_base_for_countdown_has_the_asked_size(tokenizer_path):
     assert c.head_dim == 64 and c.q_dim == c.d_model
 
 
+def test_the_v3_base_in_the_package_is_what_its_preset_makes():
+    made = model_directory("v3-tiny")
+    policy, card = load_policy(str(made), "mini"), json.loads((made / "card.json").read_text())
+    assert policy.config == model_config(V3_TINY, load_tokenizer(str(made)))
+    assert card["family"] == "deepseek_v3" and card["parameters"] == table.count(policy.config)
+    assert sum(path.stat().st_size for path in made.iterdir()) < 16 * 2**20
+
+
 @pytest.mark.slow
 def test_a_document_that_fits_no_row_stops_before_training(tmp_path, capsys):
     config = Config(out=str(tmp_path), documents=40, workers=1)

