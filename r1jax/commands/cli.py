@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import sys
 import types
 import typing
@@ -41,7 +42,7 @@ def run(
     with `description` (default: the docstring of the module that holds `main`). Mistakes, signals
     and output that nobody takes end it as `r1jax.commands.ending` says.
     """
-    given = sys.argv[1:] if argv is None else list(argv)
+    given = _at_home(sys.argv[1:] if argv is None else argv)
     module = sys.modules.get(main.__module__)
 
     def work() -> int | None:
@@ -105,7 +106,7 @@ def parse(default: Config, argv: Sequence[str], description: str | None = None) 
     Raises UserError for an unknown flag, naming the nearest, for a list given twice, and for a
     wrong value, naming flag, value and what would be right; SystemExit(0) after printing `--help`.
     """
-    argv = list(argv)
+    argv = _at_home(argv)
     flags = flag_types(default)
     for token in argv:
         if any("\ud800" <= letter <= "\udfff" for letter in token):  # bytes that were no UTF-8
@@ -118,6 +119,12 @@ def parse(default: Config, argv: Sequence[str], description: str | None = None) 
         raise UserError(_diagnose(default, argv, flags, str(refused))) from None
     except UserError as mistake:
         raise UserError(_as_given(str(mistake), argv, flags)) from None
+
+
+def _at_home(argv: Sequence[str]) -> list[str]:
+    """Words with ~ as the home directory, which no shell reads in --run=~/x and none in a file."""
+    words = [word.partition("=") if word.startswith("--") else ("", "", word) for word in argv]
+    return [f"{flag}{equals}{os.path.expanduser(value)}" for flag, equals, value in words]
 
 
 def flag_types(config: Any, prefix: str = "--") -> dict[str, Any]:

@@ -41,7 +41,7 @@ from r1jax.run.digests import find_step
 from r1jax.run.directory import differences, to_json, write_json, write_jsonl
 from r1jax.run.flags import AskedFlags
 from r1jax.run.lock import owned
-from r1jax.run.names import CONFIG
+from r1jax.run.names import CONFIG, OWNER
 from r1jax.run.signals import watched
 from r1jax.run.visible import line
 from r1jax.training.weights import trained_weights
@@ -94,6 +94,9 @@ def make_room(out: Path, config: Config) -> None:
     """The directory of --out. UserError where another file, or a run, is in its place."""
     if (out / CONFIG).exists():
         raise UserError(f"--out {out}: is a run with an eval.json of its own; name another")
+    others = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if others and not others & {*WRITTEN, OWNER}:
+        raise UserError(f"--out {out}: holds other files; name a new directory")
     for name in WRITTEN:
         refuse_overwrite("--out", out / name, config.data.eval)
     with told(f"--out {out}: cannot be written"):
@@ -134,7 +137,7 @@ def judge_sets(config: Config) -> None:
     records, rows = [], []
     with RewardPool(workers=config.workers, **limits.room) as pool:
         for name, problems in sets.items():
-            started = time.time()
+            started = time.monotonic()
             draw = kept.sampler(name, sampler) if kept else sampler
             evaluation = evaluate(
                 problems, draw, config.eval, pool, name, config.seed, sandbox=limits,
@@ -143,7 +146,7 @@ def judge_sets(config: Config) -> None:
             more = {"protocol": said[name]} if protocol else {}
             if all(problem.grader == "ifeval" for problem in problems):
                 more["instructions"] = protocols.instruction_measures(evaluation)
-            records.append(evaluation.record | more | {"seconds": time.time() - started})
+            records.append(evaluation.record | more | {"seconds": time.monotonic() - started})
             rows += completions_rows(evaluation)
             show(records[-1])
             if out:

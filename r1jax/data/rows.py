@@ -37,6 +37,8 @@ def open_rows(source: str) -> tuple[str, Iterator[tuple[int, Row]]]:
     if colon and kind == HUB:
         return "row", _hub(source, rest)
     name, _, query = source.partition("?")
+    if not name.strip():
+        raise UserError(f"{source!r}: names no source; expected the path of a file, or another one")
     unit, rows = _file(Path(name))
     wanted = {column: values.split(",") for column, values in pairs(query, source, "column")}
     return unit, _kept(rows, wanted, name) if wanted else rows
@@ -157,7 +159,9 @@ def _file(path: Path) -> tuple[str, Iterator[tuple[int, Row]]]:
             "hf:OWNER/NAME, package.module:function, or the path of a .jsonl or .parquet file"
         )
     if not os.path.isfile(path):  # Path's own raises for a name that is too long
-        raise UserError(f"{path}: {'is a directory' if os.path.isdir(path) else 'no such file'}")
+        what = "is a pipe or a device; write its rows to a file, which is read more than once"
+        there = "is a directory" if os.path.isdir(path) else what
+        raise UserError(f"{path}: {there if os.path.exists(path) else 'no such file'}")
     unit, reader = readers[path.suffix]
     return unit, reader(path)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r1jax.endpoint.wire import HEARD, Failed
+from r1jax.errors import once_each
 
 Message = Mapping[str, str]
 """A message of a chat: role and content."""
@@ -46,7 +47,7 @@ class Reply:
 def read_reply(raw: bytes) -> Reply:
     """The reply in a response's body; Failed where it holds none or says nothing."""
     try:
-        answer = json.loads(raw)
+        answer = json.loads(raw, object_pairs_hook=once_each)
         choice = answer["choices"][0]
         message, usage = choice["message"], answer.get("usage")
         text = _text(message.get("content"))

@@ -60,6 +60,12 @@ class PlaceFlags(Flags):
     checkpoint: GraceConfig = field(default_factory=GraceConfig)
     """How it ends when it is asked to."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError where a run has no directory."""
+        super().__post_init__()
+        if type(self).run and not self.run.strip():
+            raise UserError("--run: has no name; expected a directory, as in --run runs/first")
+
 
 @dataclass(frozen=True)
 class ModelFlags(Flags):

@@ -120,7 +120,7 @@ class Run:
         self.held.close()
         if not self.directory.write:
             return
-        seconds = time.time() - self.started
+        seconds = time.monotonic() - self.started
         ended = {"environment": environment(), "wall_seconds": seconds}
         self.directory.finish({**summary, **ended})
         said = f"{said}, {seconds:.0f} s" if said else f"{seconds:.0f} s"
@@ -147,7 +147,7 @@ def opened(config: PlaceFlags, display: Display | None = None, page: str = REPOR
         own = contextlib.nullcontext()
     with watched(config.checkpoint.grace), own, contextlib.ExitStack() as held:
         directory = RunDirectory.start(config.run, config, **how)
-        run = Run(directory, display, page, time.time(), held)
+        run = Run(directory, display, page, time.monotonic(), held)
         if run.finished and directory.write:
             run.display.result(f"finished already: {run.written()}")
         try:

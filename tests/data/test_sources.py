@@ -1,6 +1,7 @@
 """Problem sources: files and their mistakes, generated problems, the stream of one integer."""
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -126,6 +127,12 @@ def test_what_is_not_a_file(tmp_path):
     (tmp_path / "c.jsonl").mkdir()
     with pytest.raises(UserError, match="is a directory"):
         open_source(str(tmp_path / "c.jsonl"), FILES, 0)
+    os.mkfifo(tmp_path / "d.jsonl")
+    with pytest.raises(UserError, match="d.jsonl: is a pipe or a device; write its rows to a file"):
+        open_source(str(tmp_path / "d.jsonl"), FILES, 0)
+    for nothing in ("", " ", "?a=1"):
+        with pytest.raises(UserError, match=r"^'.*': names no source"):
+            open_source(nothing, FILES, 0)
     with pytest.raises(UserError, match="gsm8k: not a source"):
         open_source("gsm8k", FILES, 0)
 

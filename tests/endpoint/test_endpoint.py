@@ -24,7 +24,8 @@ from chat_server import (
 )
 
 from r1jax.endpoint import Endpoint, EndpointConfig, ReplyCache
-from r1jax.endpoint.wire import asked_to_wait
+from r1jax.endpoint.reply import read_reply
+from r1jax.endpoint.wire import Failed, asked_to_wait
 from r1jax.errors import UserError
 
 
@@ -354,6 +355,12 @@ def test_a_thought_that_met_the_limit_is_a_reply_that_was_cut(server):
     with Endpoint(flags(server, retries=0)) as endpoint:
         (reply,) = endpoint.chat(ask("x"))
     assert (reply.text, reply.thought, reply.whole) == ("", "so far", False)
+
+
+def test_a_reply_that_says_a_thing_twice_says_nothing():
+    said = completion("right").replace('"content"', '"content": "wrong", "content"')
+    with pytest.raises(Failed, match="no chat completion"):
+        read_reply(said.encode())
 
 
 def test_half_a_surrogate_pair_is_no_character(server):

@@ -36,6 +36,15 @@ def config(model, out, **changes):
     })  # fmt: skip
 
 
+def test_what_others_wrote_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "link").symlink_to("/")
+    for out in (tmp_path, tmp_path / "link"):
+        with pytest.raises(UserError, match=f"--out {out}: holds other files; name a new direct"):
+            evaluate.main(config("nowhere", out))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def left(out):
     """(records without their seconds, rows) that an evaluation left."""
     records = json.loads((out / "eval.json").read_text())

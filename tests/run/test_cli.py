@@ -8,6 +8,7 @@ import pytest
 
 from r1jax.commands import cli
 from r1jax.errors import UserError
+from r1jax.training.rl.config import RLConfig
 
 
 def test_an_error_is_one_visible_line(capsys):
@@ -173,3 +174,20 @@ def test_a_flag_that_is_no_text_is_refused():
     """Bytes that are no UTF-8 come as lone surrogates, which no file and no tokenizer takes."""
     with pytest.raises(UserError, match=r"^'--out=caf.udce9': is no text in UTF-8; write it in"):
         cli.parse(PRESET, ["--out=caf\udce9"])
+
+
+def test_home_is_where_it_is_however_the_flag_is_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/one")
+    (tmp_path / "x.yaml").write_text("parent: ~/b\n")
+    got = []
+    argv = ["--run=~/a", "--config", str(tmp_path / "x.yaml"), "--data.train", "~/c.jsonl", "a~"]
+    assert cli.run(lambda config: got.append(config), RLConfig(), argv) == 0
+    (config,) = got
+    assert (config.run, config.parent) == ("/home/one/a", "/home/one/b")
+    assert config.data.train == ("/home/one/c.jsonl", "a~")
+
+
+def test_a_run_without_a_directory_is_refused(capsys):
+    for name in ("", " "):
+        assert cli.run(lambda config: 0, RLConfig(), ["--run", name]) == 2
+        assert capsys.readouterr().err.startswith("error: --run: has no name; expected a")

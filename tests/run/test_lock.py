@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -11,12 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from r1jax.errors import UserError
 from r1jax.run.lock import owned
 from r1jax.run.names import OWNER
+from r1jax.stages.opening import opened
+from r1jax.training.rl.config import RLConfig
 
 HOLD = """
 import fcntl, json, os, socket, sys
@@ -45,6 +49,14 @@ def other(tmp_path):
     yield process
     process.kill()
     process.communicate()
+
+
+def test_no_run_took_less_than_no_time(tmp_path, monkeypatch):
+    """Whatever happens to the clock of the day."""
+    monkeypatch.setattr(time, "time", itertools.count(1e9, -3600).__next__)
+    with opened(RLConfig(run=str(tmp_path / "run")), page="page") as run:
+        run.finish({}, "")
+    assert 0 <= json.loads((tmp_path / "run" / "summary.json").read_text())["wall_seconds"] < 3600
 
 
 def test_a_second_owner_is_refused_in_a_line_that_names_the_first(tmp_path, other):

@@ -9,10 +9,13 @@ import pytest
 from r1jax.commands.cli import parse
 from r1jax.errors import UserError
 from r1jax.presets.r1 import PRESETS
+from r1jax.run.directory import write_json
 from r1jax.run.names import BASE, CHECKPOINTS
 from r1jax.stages.pipeline.config import NAMES, GeneralConfig
+from r1jax.stages.pipeline.lineage import Entry, add_entry, read_lineage
 from r1jax.stages.pipeline.plan import plan
 from r1jax.stages.pipeline.refusals import check
+from r1jax.stages.pipeline.run import forget
 
 DEMO = PRESETS["demo"]
 
@@ -117,6 +120,23 @@ def test_a_student_of_the_paper_has_its_learning_rate():
     assert stages["student-qwen-7b"].config.optimizer.lr == 8e-5
     assert stages["student-own"].config.optimizer.lr == PRESETS["paper"].distill.optimizer.lr
     assert stages["student-own"].config.model == "dir"
+
+
+def test_a_student_that_can_stay_is_not_begun_anew(tmp_path):
+    config = replace(DEMO, run=str(tmp_path), from_="distill", students=("a=x", "b=y"))
+    students = {s.name: s for s in plan(config) if s.kind == "distill"}
+    for name, stage in students.items():
+        stage.path.mkdir(parents=True)
+        write_json(stage.path / "config.json", stage.config)
+        write_json(stage.path / "summary.json", {})
+        add_entry(tmp_path / "lineage.json", name, Entry(weights=name))
+    other = replace(config, students=("a=x", "b=z"))
+    forget(other, plan(other))
+    assert students["student-a"].path.exists() and not students["student-b"].path.exists()
+    assert list(read_lineage(tmp_path / "lineage.json")) == ["student-a"]
+    alone = replace(config, students=("a=x",))
+    forget(alone, plan(alone))
+    assert not students["student-a"].path.exists()  # nothing else can be meant
 
 
 def test_stages_are_chosen():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.checkpoint import restore_params
+from r1jax.errors import UserError
 from r1jax.models import scalar
 from r1jax.report.pipeline import write_pipeline_report
 from r1jax.rewards import RewardPool
@@ -97,7 +98,7 @@ def run_stages(config: R1Config) -> None:
         forget(config, stages)
     processes.barrier("stages to begin anew are gone")
     check(config, stages)
-    started = time.time()
+    started = time.monotonic()
     with contextlib.ExitStack() as opened:
         # Stages of one model compile the same programs.
         opened.enter_context(kept_in(Path(config.run) / "compiled"))
@@ -117,13 +118,15 @@ def run_stages(config: R1Config) -> None:
             else:
                 perform(pipeline, stage, shown)
     if writes:
-        close(pipeline, time.time() - started)
+        close(pipeline, time.monotonic() - started)
 
 
 def forget(config: R1Config, stages: Sequence[Stage]) -> None:
-    """Removes what is there of the chosen stages, for --overwrite."""
+    """Removes what is there of the chosen stages, for --overwrite; of students those `spoilt`."""
     path = Path(config.run) / names.LINEAGE
     chosen = [stage for stage in stages if stage.kind in config.chosen]
+    if {stage.kind for stage in chosen} == {"distill"}:
+        chosen = [stage for stage in chosen if spoilt(stage, read_lineage(path))] or chosen
     gone = [stage.name for stage in chosen]
     drop_entries(path, gone)
     spent = Path(config.run) / names.SECONDS
@@ -133,6 +136,17 @@ def forget(config: R1Config, stages: Sequence[Stage]) -> None:
         (Path(config.run) / name).unlink(missing_ok=True)
     for stage in chosen:
         shutil.rmtree(stage.path, ignore_errors=True)
+
+
+def spoilt(stage: Stage, known: Mapping[str, Entry]) -> bool:
+    """Whether a student cannot stay as it is: its flags, or what it came from, are others now."""
+    try:
+        if stage.name in known:
+            refuse_outdated(stage, known)
+        inspect(stage.path, stage.config, ignore=FREE)
+    except UserError:
+        return True
+    return False
 
 
 def finished(pipeline: Pipeline, stage: Stage) -> bool:
@@ -150,7 +164,7 @@ def finished(pipeline: Pipeline, stage: Stage) -> bool:
 
 def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
     """Runs a stage, judges the checkpoint it leaves, and writes down where that came from."""
-    started = time.time()
+    started = time.monotonic()
     display = shown.stage(stage.name)
     with named_for(stage, pipeline.config):
         stage.run(stage.config, display=display)
@@ -164,7 +178,7 @@ def perform(pipeline: Pipeline, stage: Stage, shown: Stages) -> None:
         digest = reward_model_digest(pipeline, stage) if stage.parent else None
     if jax.process_index() == 0:
         record(pipeline, stage, digest)
-        spend(pipeline.path / names.SECONDS, stage.name, time.time() - started)
+        spend(pipeline.path / names.SECONDS, stage.name, time.monotonic() - started)
     processes.barrier(f"{stage.name} finished")
     shown.done(stage.name, result(stage))
 
