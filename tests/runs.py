@@ -31,7 +31,7 @@ from r1jax.training.rl.config import (
 from r1jax.training.rl.loop import train
 from r1jax.training.rl.resume import begin
 from r1jax.training.rl.reward import RewardConfig
-from r1jax.training.rl.setup import with_base
+from r1jax.training.rl.setup import with_frozen
 
 VOCAB = 1024
 
@@ -172,7 +172,7 @@ def go(parts, path, *sinks):
     parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, run=str(path)))
     with opened(parts.config) as run:
         files = dataclasses.replace(run.files(parts.config), sinks=sinks)
-        parts = with_base(parts)
+        parts = with_frozen(parts)
         try:
             return train(parts, begin(parts, files), files)
         except Interrupted:

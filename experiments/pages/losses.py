@@ -22,12 +22,14 @@ from experiments.pages.losses_text import (
     CLOSING,
     INTRODUCTION,
     PROJECTS,
+    TAUGHT,
     Dialect,
 )
 from r1jax.advantages import (
     entropy_weight,
     rollout_advantages,
     token_marks,
+    with_teacher,
     without_truncated,
 )
 from r1jax.commands import cli
@@ -70,13 +72,17 @@ def logps() -> dict[str, np.ndarray]:
     }
 
 
-def advantages(config: GRPO) -> np.ndarray:
-    """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them."""
-    by_policy = logps()
-    return rollout_advantages(
-        config, REWARDS, GROUPS, LENGTHS, by_policy["old_logp"], by_policy["ref_logp"],
-        terms=((1.0, REWARDS), (1.0, STYLE)),
-    )  # fmt: skip
+def advantages(config: GRPO, teacher: float = 0.0, rewards: bool = True) -> np.ndarray:
+    """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them.
+
+    `teacher` is the weight of a teacher, for which the reference stands.
+    """
+    old, other = (logps()[name] for name in ("old_logp", "ref_logp"))
+    earned = REWARDS if rewards else np.zeros(len(REWARDS))
+    found = rollout_advantages(
+        config, earned, GROUPS, LENGTHS, old, other, terms=((1.0, earned), (1.0, STYLE))
+    )
+    return with_teacher(found, LENGTHS, old, other, teacher) if teacher else found
 
 
 def marks(config: GRPO, given: np.ndarray) -> dict[str, np.ndarray]:
@@ -92,9 +98,9 @@ def marks(config: GRPO, given: np.ndarray) -> dict[str, np.ndarray]:
     return columns
 
 
-def batch_of(config: GRPO) -> Batch:
-    """The update as the loss sees it, one completion per row, in float64."""
-    by_policy, given = logps(), advantages(config)
+def batch_of(config: GRPO, given: np.ndarray) -> Batch:
+    """The update as the loss sees it with these advantages, a completion per row, in float64."""
+    by_policy = logps()
     kept = LENGTHS if config.truncated == "keep" else without_truncated(LENGTHS, TRUNCATED)
     counted = kept if config.truncated == "drop" else LENGTHS
     # An advantage of each completion, [N, 1], or of each token, [N, MAX_TOKENS].
@@ -114,11 +120,11 @@ def batch_of(config: GRPO) -> Batch:
     )
 
 
-def evaluate(config: GRPO) -> tuple[float, np.ndarray]:
+def evaluate(config: GRPO, teacher: float = 0.0, rewards: bool = True) -> tuple[float, np.ndarray]:
     """The loss of the batch and its gradient by the log-probabilities, f64[N, MAX_TOKENS]."""
     logp, entropy = logps()["logp"], np.ones((len(LENGTHS), MAX_TOKENS))
     with jax.enable_x64(True):
-        batch = batch_of(config)
+        batch = batch_of(config, advantages(config, teacher, rewards))
         share = lambda x: grpo(config)(Stats(x, entropy), batch)[0]  # noqa: E731
         loss, slope = jax.value_and_grad(share)(logp)
     return float(loss), np.asarray(slope)
@@ -130,7 +136,7 @@ def table(rows: Iterable[Dialect]) -> list[str]:
     heads = ["dialect", "loss", "gradient norm", *spots]
     lines, notes = [], []
     for row in rows:
-        loss, slope = evaluate(row.config)
+        loss, slope = evaluate(row.config, row.teacher, row.rewards)
         numbers = (loss, float(np.linalg.norm(slope)), *(float(slope[at]) for at in SPOTLIGHTS))
         lines.append([row.name, *(f"{round(x, 4) + 0.0:.4f}" for x in numbers)])  # no minus zero
         notes.append(f"- **{row.name}**: {row.why}")
@@ -168,6 +174,7 @@ def page() -> str:
     ]
     for title, rows in CHOICES.items():
         lines += [f"### {title}", "", *table(rows)]
+    lines += ["### A teacher, for which the reference stands", "", *table(TAUGHT)]
     return "\n".join([*lines, CLOSING]).rstrip() + "\n"
 
 

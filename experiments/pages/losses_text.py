@@ -15,6 +15,8 @@ class Dialect:
     name: str
     config: GRPO
     why: str
+    teacher: float = 0.0  # weight of a teacher, which is the reference
+    rewards: bool = True
 
 
 def choice(name: str, why: str, **fields: Any) -> Dialect:
@@ -44,6 +46,16 @@ settings are `--critic.*`. It begins at 0 everywhere, learns ½ max((V − R)²,
 each update of the policy, and `critic/explained_variance` says how much of the returns it foresees.
 A reward stands at a completion's last token and the KL of `--loss.kl-as return` at each; after the
 last token there is nothing more to come, for a truncated answer as well.
+
+## A teacher
+
+`--teacher.model` names a frozen model with the policy's tokens, `--teacher.parent` a checkpoint for
+its weights; `--teacher.weight` times log π_T − log π_old is added to each token's advantage, after
+any whitening. `python -m experiments.distill --on-policy` has no reward beside it:
+on-policy distillation. `teacher/kl` is the mean of log π_old − log π_T, `operations/teacher` what
+the teacher computes, beside the policy's `operations/rollout` and `operations/update`. The control
+that learns the policy's own samples as they are, right or wrong (SSD), is `python -m
+experiments.gates.rejection_sft --unverified`.
 
 ## Not here
 
@@ -227,3 +239,12 @@ CHOICES = {
                entropy_bonus=0.01),
     ],
 }  # fmt: skip
+TAUGHT = [
+    Dialect("a teacher alone", GRPO(**BASE), "no reward: A = log π_T − log π_old of each token, "
+            "nothing of later ones. The first token of completion 5 is 1.2 times likelier under "
+            "the old policy than under the teacher, so A = −0.18; the last of completion 2 is as "
+            "likely under both, so A = 0.", teacher=1.0, rewards=False),
+    Dialect("a teacher beside the reward", GRPO(**BASE), "the same added to r − mean, whatever the "
+            "reward (slime).", teacher=1.0),
+    Dialect("a teacher, weight 0.5", GRPO(**BASE), "half of it.", teacher=0.5),
+]  # fmt: skip

@@ -5,6 +5,7 @@ from r1jax.advantages.group import group_advantages, zero_std_frac
 from r1jax.advantages.marks import entropy_weight, token_marks
 from r1jax.advantages.returns import rollout_advantages, token_returns, whiten
 from r1jax.advantages.selection import first_groups, mixed_groups, without_truncated
+from r1jax.advantages.teacher import with_teacher
 
 __all__ = [
     "critic_advantages",
@@ -18,6 +19,7 @@ __all__ = [
     "token_marks",
     "token_returns",
     "whiten",
+    "with_teacher",
     "without_truncated",
     "zero_std_frac",
 ]

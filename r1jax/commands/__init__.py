@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ class Command(NamedTuple):
     default: Any
     presets: Mapping[str, Any] = {}
     word: str = "--preset"
+    instead: Mapping[str, Command] = {}  # commands of other flags, by the word that asks for one
 
 
 def load(name: str) -> tuple[Command, str | None]:
@@ -35,11 +37,15 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
     """Reads the flags `argv` (default: the process's) and runs `name`; returns the exit status."""
     from r1jax.commands.ending import at_once
 
+    given = sys.argv[1:] if argv is None else list(argv)
     with at_once():
         from r1jax.commands import cli
 
-        (main, default, presets, word), page = load(name)
-    return cli.run(main, default, argv, page, presets, word)
+        command, page = load(name)
+        for flag in filter(command.instead.__contains__, list(given)):
+            given.remove(flag)
+            command = command.instead[flag]
+    return cli.run(command.main, command.default, given, page, command.presets, command.word)
 
 
 def paths() -> dict[str, Path]:

@@ -9,11 +9,33 @@ learns the teacher's distributions as well (`--teacher.kind reverse`, `--teacher
 `--teacher.weight 0.5`), and `--teacher.parent runs/NAME/checkpoints` takes them from a run. Samples
 of a teacher behind an endpoint, or filtered ones, come as files. Time is not measured yet. Leaves
 runs/distill-<student> with loss curves, checkpoints, report.html and the model in hf/.
+
+    r1jax distill --on-policy --model STUDENT --teacher.model TEACHER --data.train PROBLEMS.jsonl
+
+has the student write, and the teacher say of each token how likely it would have written it:
+on-policy distillation, with all flags of `r1jax zero` (there --teacher.model adds it to the reward)
+and the presets research and demo (the embedded base; a teacher for it: --teacher.model embedded
+--teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
 """
 
 from r1jax.commands import Command
-from r1jax.presets.distill import PRESETS
-from r1jax.stages import supervised
+from r1jax.errors import UserError
+from r1jax.presets.distill import ON_POLICY, PRESETS
+from r1jax.stages import supervised, zero
+from r1jax.training.rl.config import RLConfig
+
+
+def on_policy(config: RLConfig) -> None:
+    """Learns from a teacher's word on the student's own samples."""
+    if not config.teacher.model:
+        raise UserError("--teacher.model: --on-policy learns from a teacher; name its directory")
+    zero.run(config)
+
 
 main = supervised.run
-COMMAND = Command(main, PRESETS["qwen-1.5b"], PRESETS)
+COMMAND = Command(
+    main,
+    PRESETS["qwen-1.5b"],
+    PRESETS,
+    instead={"--on-policy": Command(on_policy, ON_POLICY["research"], ON_POLICY)},
+)

@@ -1,17 +1,22 @@
 """Distillation (paper, section 2.4): the 800k samples, or a teacher's logits, into dense students.
 
 The paper's students are fine-tuned on samples alone, without reinforcement learning. A teacher with
-the student's own tokens can be learnt from directly (`--teacher.model`), which is ours.
+the student's own tokens can be learnt from directly (`--teacher.model`), or judge what the student
+writes (`--on-policy`), which are ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from r1jax.losses import PRESETS as LOSSES
+from r1jax.presets.zero import PRESETS as ZERO
 from r1jax.stages.students import STUDENTS
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl.config import RLConfig
+from r1jax.training.rl.reward import RewardConfig
 
 _PAPER = SFTConfig(
     epochs=2,  # paper (B.4.3): two to three
@@ -38,4 +43,22 @@ PRESETS: dict[str, SFTConfig] = {
         ),
     )
     for name, student in STUDENTS.items()
+}
+
+_TAUGHT = {
+    "reward": RewardConfig().only(),  # the teacher alone
+    "loss": replace(LOSSES["research"], reduction="token_mean"),  # every token is judged alike
+}
+
+# On the student's own samples; everything here is ours.
+ON_POLICY: dict[str, RLConfig] = {
+    "research": replace(
+        ZERO["research"],
+        **_TAUGHT,
+        run="runs/distill-on-policy",
+        updates=150,
+        look=0,  # judges what a rule would reward
+        rollout=replace(ZERO["research"].rollout, prompts=64, group=4),
+    ),
+    "demo": replace(ZERO["demo"], **_TAUGHT, run="runs/distill-on-policy-demo"),
 }

@@ -91,6 +91,11 @@ CURVES = (
         "nats per token", {"policy/kl_ref": "KL"},
     ),
     Curves(
+        "teacher", "Distance from the teacher",
+        "Mean log π − log π of the teacher over the tokens written: an estimate of their KL.",
+        "nats per token", {"teacher/kl": "KL"},
+    ),
+    Curves(
         "critic", "Critic",
         "Share of the returns’ variance that the critic explains; below 0 their mean does better.",
         "share of variance", {"critic/explained_variance": "explained variance"},

@@ -1,10 +1,13 @@
-"""lineage.json of a run that goes on from another one: whose weights, by hash, and what changed."""
+"""lineage.json of a run that another run or a teacher is behind: whose weights, by hash."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from r1jax.errors import UserError
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import LINEAGE
-from r1jax.stages.pipeline.lineage import Entry, add_entry, weights_digest
+from r1jax.stages.pipeline.lineage import Entry, add_entry, read_lineage, weights_digest
 from r1jax.training.rl.setup import Parts
 from r1jax.types import Params
 
@@ -18,17 +21,39 @@ def began(directory: RunDirectory, parts: Parts, params: Params) -> None:
         add_entry(directory.path / LINEAGE, parts.source.name, Entry(weights=digest))
 
 
-def ended(directory: RunDirectory, parts: Parts, params: Params, by: str) -> None:
-    """Writes down what the run made of it, and what ended it; every process calls it."""
-    if parts.source is None:
+def taught(directory: RunDirectory, parts: Parts) -> dict[str, str]:
+    """The teacher's digest by its name, on file from the first start; every process calls it.
+
+    UserError where a run that is resumed finds other weights there.
+    """
+    if parts.teacher is None:
+        return {}
+    name, digest = parts.teacher.name, weights_digest(parts.teacher.params)
+    known = read_lineage(directory.path / LINEAGE).get(name)
+    if known and known.weights != digest:
+        raise UserError(
+            f"--teacher.model {name}: has other weights than those that this run has learnt from; "
+            "put them back, or begin anew with --overwrite"
+        )
+    if directory.write and not known:
+        add_entry(directory.path / LINEAGE, name, Entry(weights=digest))
+    return {name: digest}
+
+
+def ended(
+    directory: RunDirectory, parts: Parts, params: Params, by: str, used: Mapping[str, str]
+) -> None:
+    """Writes down what the run made of it, of `used`, and what ended it; every process calls it."""
+    if parts.source is None and not used:
         return
-    digest, parent = weights_digest(params), parts.source.name
+    digest, source = weights_digest(params), parts.source
     if directory.write:
         entry = Entry(
-            parent=parent,
+            parent=source and source.name,
             weights=digest,
+            used=used,
             data=parts.data,
             ended=by,
-            changed=list(parts.source.changed),
+            changed=list(source.changed) if source else [],
         )
         add_entry(directory.path / LINEAGE, str(directory.path), entry)

@@ -10,7 +10,7 @@ import jax
 
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh, row_devices, slot_devices
-from r1jax.training.rl.memory import capacity
+from r1jax.training.rl.memory import capacity, held_bytes
 
 SPARE = 0.95
 """Share of a device that a plan may fill: allocators lose the rest to gaps."""
@@ -46,8 +46,7 @@ def make_room(config: Any, phase: str, planned: Plan, limit: int) -> str:
 
     What ran out although the plan has room for it is halved at least.
     """
-    held = sum(planned.get(name, 0) for name in ("weights", "frozen base", "optimizer",
-                                                 "reference", "reward models"))  # fmt: skip
+    held = held_bytes(planned)
     room = SPARE * limit - held
     sampling = phase in SAMPLING and hasattr(config, "rollout")
     room -= planned.get("rollout weights" if sampling else "gradients", 0)

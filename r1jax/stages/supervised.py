@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 
 from r1jax.data.examples.conversations import ConversationConfig, ConversationSettings
 from r1jax.data.examples.encoding import Encoder, Examples, hold_out, load_examples
-from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh
 from r1jax.models import table
@@ -31,9 +30,11 @@ from r1jax.training.weights import (
     check_gguf,
     export,
     find_parent,
+    find_teacher_parent,
     first_state,
     frozen_base,
     identity,
+    load_teacher,
     starting_weights,
 )
 from r1jax.types import Params
@@ -108,26 +109,11 @@ def read_data(
     return courses.read_sets(config.data, read, hold_out, config.seed, "example", note)
 
 
-def load_teacher(config: TeacherConfig, student: Policy) -> Policy | None:
-    """The teacher but for its weights; UserError where its tokens are not the student's."""
-    if not config.model:
-        return None
-    teacher = load_policy(config.model, "plain", family=config.family)
-    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
-        raise UserError(
-            f"--teacher.model {config.model}: has other tokens than the student, so their "
-            "distributions cannot be compared; learn from its texts instead (--data.train)"
-        )
-    return teacher
-
-
 def teacher_weights(config: SFTConfig, teacher: Policy | None, mesh: Mesh) -> Params | None:
     """Its own, or those of its checkpoint, in the type they are computed in."""
     if teacher is None:
         return None
-    parent = find_parent(
-        config.teacher.parent, None, config.checkpoint.unverified, "--teacher.parent"
-    )
+    parent = find_teacher_parent(config.teacher, config.checkpoint.unverified)
     return starting_weights(teacher, mesh, parent, config.train.dtype)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from r1jax.run.progress import Display
-from r1jax.stages.descent import began, ended
+from r1jax.stages.descent import began, ended, taught
 from r1jax.stages.look import look
 from r1jax.stages.opening import opened
 from r1jax.stages.rescue import rescued
@@ -13,7 +13,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.ending import Collapsed
 from r1jax.training.rl.loop import judge_held_out, train
 from r1jax.training.rl.resume import begin
-from r1jax.training.rl.setup import build, with_base
+from r1jax.training.rl.setup import build, with_frozen
 from r1jax.training.weights import export
 
 
@@ -29,8 +29,9 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         run.planned = planned
         if planned:
             run.note(memory.check(planned, config.memory))
-        parts = with_base(parts)
+        parts = with_frozen(parts)
         files = run.files(parts.config, parts.start)
+        used = taught(run.directory, parts)
         loop = begin(parts, files)
         if files.fresh:
             began(run.directory, parts, loop.state.params)
@@ -51,7 +52,7 @@ def run(config: RLConfig, display: Display | None = None) -> None:
             made = parts.policy, loop.state.params, parts.base, parts.lora
             export(run.directory, *made, gguf=config.export_gguf)
         by = "updates" if loop.update == config.updates else "plateau"
-        ended(run.directory, parts, loop.state.params, by)
+        ended(run.directory, parts, loop.state.params, by, used)
         summary = digest(run.directory, loop.update, parts.start) | {
             "rollouts": loop.rollout - 1,
             "ended": by,

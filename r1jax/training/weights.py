@@ -24,6 +24,7 @@ from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.rollout.policy import (
     Policy,
     gguf_metadata,
+    load_policy,
     load_weights,
     save_policy,
     save_policy_gguf,
@@ -33,6 +34,7 @@ from r1jax.run.digests import find_step
 from r1jax.run.directory import RunDirectory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.supervised.config import CourseConfig
+from r1jax.training.teacher import NamedTeacher
 from r1jax.training.train_state import abstract_state, init_state
 from r1jax.training.update import join, trained_rows
 from r1jax.types import Params, TrainState
@@ -54,6 +56,24 @@ def find_parent(
     if "reward_model" in read_meta(where, step):
         raise UserError(f"{flag} {where}: holds a reward model; name the checkpoints of a policy")
     return {"directory": where, "step": step}
+
+
+def load_teacher(config: NamedTeacher, student: Policy) -> Policy | None:
+    """The teacher but for its weights; UserError where its tokens are not the student's."""
+    if not config.model:
+        return None
+    teacher = load_policy(config.model, "plain", family=config.family)
+    if teacher.tokenizer.get_vocab() != student.tokenizer.get_vocab():
+        raise UserError(
+            f"--teacher.model {config.model}: has other tokens than the student, so their "
+            "distributions cannot be compared; learn from its texts instead (--data.train)"
+        )
+    return teacher
+
+
+def find_teacher_parent(config: NamedTeacher, unverified: bool) -> Parent | None:
+    """The checkpoint whose weights a teacher has; None where they are its model's own."""
+    return find_parent(config.parent, None, unverified, "--teacher.parent")
 
 
 def identity(

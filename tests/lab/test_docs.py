@@ -108,7 +108,7 @@ def test_every_command_of_every_page_parses(page, command, tmp_path, monkeypatch
 
 
 def test_pages_speak_of_flags_that_there_are():
-    there = {"--config", "--print-config", "--help", "--preset", "--protocol"}
+    there = {"--config", "--print-config", "--help", "--preset", "--protocol", "--on-policy"}
     # Of experiments that pages speak of.
     own = bench_precision.Config(), study.Config(), PretrainingConfig()
     for default in (*own, *(load(name)[0].default for name in paths())):

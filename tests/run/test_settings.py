@@ -157,5 +157,6 @@ def test_what_a_run_was_made_with_is_read_back(capsys):
 @pytest.mark.parametrize("name", sorted(commands.paths()))
 def test_every_command_reads_every_preset_back(name, capsys):
     command, _ = commands.load(name)
-    for preset in [command.default, *command.presets.values()]:
-        reads_back(preset, command.default, capsys)
+    for one in [command, *command.instead.values()]:
+        for preset in [one.default, *one.presets.values()]:
+            reads_back(preset, one.default, capsys)

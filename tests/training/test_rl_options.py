@@ -183,7 +183,7 @@ def test_a_run_starts_from_its_parents_checkpoint(lora, model, tmp_path):
     parts = build(tiny_run(model, tmp_path / "second", flags), note=print)
     assert parts.parent == {"directory": place, "step": 2}
     loop = go(parts, tmp_path / "second")
-    parts = setup.with_base(parts)
+    parts = setup.with_frozen(parts)
     assert identical(merge(parts.model(loop.state.params)), parent)
     assert identical(merge(parts.model(loop.reference)), parent)
     (tmp_path / "second" / "config.json").unlink()

@@ -69,10 +69,12 @@ def make_terms(
     seed: int,
     sandbox: SandboxConfig | None = None,
     chat: bool = False,
+    taught: bool = False,
 ) -> list[Term]:
     """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`.
 
-    With `chat` rewards in TRL's form see messages.
+    With `chat` rewards in TRL's form see messages. Where a teacher judges (`taught`) there may be
+    none.
     """
     makers = {
         "accuracy": lambda: accuracy(config.answer, sandbox=sandbox),
@@ -91,7 +93,7 @@ def make_terms(
     terms = [Term(name, makers[name](), weight) for name, weight in weights.items() if weight]
     terms += [Term(*named_reward(text, chat)) for text in config.user]
     terms += [Term(*named_reward_model(text)) for text in config.model]
-    if not terms:
+    if not (terms or taught):
         raise UserError("--reward: every weight is 0; give at least one term a weight")
     named_apart(terms)
     return terms

@@ -23,6 +23,7 @@ from r1jax.run.sinks import LogConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.settings import TrainingSettings
+from r1jax.training.teacher import PolicyTeacher
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,8 @@ class RLConfig(RLSettings, RunFlags):
     """Update of that checkpoint; None: the newest."""
     data: DataConfig = field(default_factory=DataConfig)
     """Problems."""
+    teacher: PolicyTeacher = field(default_factory=PolicyTeacher)
+    """A frozen model that judges every token, beside the reward or alone."""
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     """Running programs, where answers are such."""
 

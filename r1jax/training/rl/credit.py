@@ -10,6 +10,7 @@ from r1jax.advantages import (
     explained_variance,
     rollout_advantages,
     token_marks,
+    with_teacher,
 )
 from r1jax.data.packing import Sequences
 from r1jax.training.rl.judging import JudgedBatch
@@ -23,7 +24,7 @@ def compared(
     """The sequences with what is found over all of a rollout: advantages, and tokens marked.
 
     Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
-    tokens have their own. Beside them what is to be said of the critic, where there is one.
+    tokens have their own. Beside them what is to be said of critic and teacher, where they are.
     """
     config, judgement, columns = parts.config, drawn.judgement, sequences.columns
     logps = columns.get("old_logp"), columns.get("ref_logp")
@@ -42,6 +43,12 @@ def compared(
         terms = [(t.weight, judgement.parts[t.name]) for t in wholes]
         known = (config.loss, judgement.total, drawn.groups, sequences.lengths)
         advantages = rollout_advantages(*known, *logps, earned, terms)
+    if parts.teacher:
+        old, other = columns["old_logp"], columns["teacher_logp"]
+        weight = config.teacher.weight
+        advantages = with_teacher(advantages, sequences.lengths, old, other, weight)
+        further = (old - other).astype(np.float64)  # both are 0 beyond an end
+        metrics["teacher/kl"] = float(further.sum() / sequences.lengths.sum())
     seed = (config.seed, loop.rollout, 1)  # 1: not that of the deal
     marks = token_marks(config.loss, sequences.lengths, advantages, logps[0], entropy, seed)
     return sequences.with_columns(advantages=advantages, **marks), metrics

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from r1jax.run.signals import boundary
-from r1jax.training.batches import over_completions
+from r1jax.training.batches import PerToken, over_completions
 from r1jax.training.flops import scoring_flops
 from r1jax.training.rl import carry, collect
 from r1jax.training.rl.collect import Scored
@@ -96,8 +96,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         # Prompts and completions side by side, i32[N, L]; what is known of the completions' tokens
         # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
         sequences = collect.to_sequences(drawn.generated)
-        for name, params in scorers(parts, loop).items():
-            score = parts.reference_logp if name == "ref_logp" else parts.logp
+        for name, (score, params) in scorers(parts, loop).items():
             logp = over_completions(score, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
         if parts.critic:
@@ -110,8 +109,8 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         if config.loss.top_entropy < 1:
             params = parts.model(loop.state.params)
             entropy = over_completions(parts.entropy, params, sequences, config.train, parts.mesh)
-    sequences, of_critic = compared(parts, loop, drawn, sequences, entropy)
-    metrics |= of_critic | operations(parts, loop, written, sequences.totals)
+    sequences, of_towers = compared(parts, loop, drawn, sequences, entropy)
+    metrics |= of_towers | operations(parts, loop, written, sequences.totals)
     if config.loss.entropy_target is not None:
         sequences, metrics["policy/entropy_weight"] = with_entropy_weight(parts, loop, sequences)
     # Dealt at random: by problems, an update would see few of them. A resume deals the same.
@@ -178,13 +177,15 @@ def complete(
     return {}
 
 
-def scorers(parts: Parts, loop: Loop) -> dict[str, Params]:
-    """The models whose log-probabilities the loss needs, by the column that these fill."""
+def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
+    """The models whose log-probabilities a rollout needs, by the column that these fill."""
     models = {}
     if parts.needs_old:  # with one update per rollout the update itself is at the old policy
-        models["old_logp"] = parts.model(loop.state.params)
+        models["old_logp"] = parts.logp, parts.model(loop.state.params)
     if parts.needs_reference:
-        models["ref_logp"] = parts.model(loop.reference)
+        models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
+    if parts.teacher:
+        models["teacher_logp"] = parts.teacher.logp, parts.teacher.params
     return models
 
 
@@ -193,12 +194,16 @@ def operations(
 ) -> dict[str, float]:
     """Forward operations of a rollout, from its sequences' lengths with their prompts.
 
-    The policy's, which wrote and scored, with its reference's; beside them the critic's.
+    The policy's, which wrote and scored, with its reference's; beside them critic's and teacher's.
     """
-    c, critic = parts.policy.config, parts.critic
-    passes = len(scorers(parts, loop)) + (parts.config.loss.top_entropy < 1)
+    c, critic, teacher = parts.policy.config, parts.critic, parts.teacher
+    passes = len(scorers(parts, loop)) - bool(teacher) + (parts.config.loss.top_entropy < 1)
     found = {"operations/rollout": scoring_flops(c, written) + passes * scoring_flops(c, scored)}
-    return found | ({"operations/critic": critic.operations(scored, False)} if critic else {})
+    if critic:
+        found["operations/critic"] = critic.operations(scored, False)
+    if teacher:
+        found["operations/teacher"] = scoring_flops(teacher.policy.config, scored)
+    return found
 
 
 def record(parts: Parts, loop: Loop, files: Files, metrics: dict[str, float]) -> None:

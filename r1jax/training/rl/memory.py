@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -28,6 +29,9 @@ ADVICE = (
     "--optimizer.kind adafactor, or more devices (--mesh.fsdp)"
 )
 
+PASSING = ("gradients", "update", "rollout weights", "cache", "rollout logits", "peak")
+"""Rows of a plan that are not there all the time."""
+
 
 def nbytes(tree: Any) -> int:
     """Bytes of a tree of ShapeDtypeStructs on its fullest device."""
@@ -37,6 +41,11 @@ def nbytes(tree: Any) -> int:
         return math.prod(shape) * x.dtype.itemsize
 
     return sum(map(one, jax.tree.leaves(tree)))
+
+
+def held_bytes(rows: Mapping[str, int]) -> int:
+    """What is there all the time: weights, optimizers, every model beside the policy."""
+    return sum(size for name, size in rows.items() if name not in PASSING)
 
 
 def decoding_weights(c: ModelConfig, whole: Params, width: int, weights: WeightFormat) -> int:
@@ -70,14 +79,14 @@ def plan(parts: Parts) -> dict[str, int]:
         "reference": held if parts.needs_reference else 0,
         "reward models": sum(nbytes(term.reward.abstract) for term in parts.terms),
         parts.tower.name if parts.tower else "tower": tower,
+        "teacher": nbytes(parts.teacher.abstract) if parts.teacher else 0,
         "gradients": max(held, tower_gradients),
         "update": max(update_bytes(parts, parts.functions, state, base), tower_update),
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
     }
-    kept = ("weights", "frozen base", "optimizer", "reference", "reward models")
-    always = sum(rows[name] for name in kept) + tower
+    always = held_bytes(rows)
     learning = always + rows["gradients"] + rows["update"]
     # Evaluation never runs on 8-bit weights.
     sampling = decoding_weights(c, whole, width, "same") + rows["cache"] + rows["rollout logits"]

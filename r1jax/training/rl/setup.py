@@ -31,6 +31,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
+from r1jax.training.rl.teaching import Teacher, find_teacher
 from r1jax.training.rl.tower import Tower
 from r1jax.training.update import (
     Functions,
@@ -69,10 +70,11 @@ class Parts:
     entropy: PerToken
     reference_logp: PerToken
     tower: Tower | None = None  # what learns beside the policy
+    teacher: Teacher | None = None  # what judges tokens beside the reward
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
-    base: Params | None = None  # the frozen weights under LoRA's factors; `with_base` loads them
+    base: Params | None = None  # the frozen weights under LoRA's factors; `with_frozen` loads them
 
     def follow(self, reference: Params, params: Params) -> Params:
         """The next reference: the policy, or a step of `reference_rate` towards it."""
@@ -101,7 +103,8 @@ class Parts:
         """What a checkpoint of this run must agree with."""
         data = {"data": dict(self.data)} if self.data else {}
         source = {"continued": self.source.identity} if self.source else {}
-        return self.model_identity | data | source
+        teacher = {"teacher": self.teacher.identity} if self.teacher else {}
+        return self.model_identity | data | source | teacher
 
     @property
     def model_identity(self) -> dict[str, Any]:
@@ -120,7 +123,7 @@ class Parts:
         With one update per rollout they are the update's own values without gradient.
         """
         loss = self.config.loss
-        on_host = loss.kl_in_reward or loss.covariance != "none"
+        on_host = loss.kl_in_reward or loss.covariance != "none" or self.teacher is not None
         return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or on_host
 
     @property
@@ -178,6 +181,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         entropy=token_entropy(followed, mesh, config.train, r.temperature),
         reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
         tower=tower_of(config, policy.config, mesh),
+        teacher=find_teacher(config, policy, mesh),
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
@@ -189,7 +193,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
 def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Term]:
     """The terms of the reward, as far as these problems show that they can judge."""
     r = config.rollout
-    terms = make_terms(config.reward, r.max_tokens, config.seed, config.sandbox, chat)
+    taught = bool(config.teacher.model)
+    terms = make_terms(config.reward, r.max_tokens, config.seed, config.sandbox, chat, taught)
     for term in terms:
         lifted(term.reward).check(known)
         if term.reward.per_token and config.loss.advantage_baseline == "second":
@@ -220,9 +225,10 @@ def with_sampled(c: ModelConfig, replay: bool) -> ModelConfig:
     return replace(c, experts=replace(c.experts, sampled="followed" if replay else "compared"))
 
 
-def with_base(parts: Parts) -> Parts:
-    """The parts with LoRA's frozen weights loaded, where there are such."""
-    return replace(parts, base=frozen_base(parts.config, parts.policy, parts.mesh, parts.parent))
+def with_frozen(parts: Parts) -> Parts:
+    """The parts with what is never trained loaded: weights under LoRA's factors, a teacher's."""
+    base = frozen_base(parts.config, parts.policy, parts.mesh, parts.parent)
+    return replace(parts, base=base, teacher=parts.teacher and parts.teacher.loaded())
 
 
 def initial_state(parts: Parts, fresh: bool = True) -> TrainState:

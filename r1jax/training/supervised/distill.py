@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -20,20 +20,15 @@ from r1jax.models.kinds import Told, cast, with_auxiliary
 from r1jax.models.logp import aligned, following, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig
+from r1jax.training.teacher import NamedTeacher
 from r1jax.training.update import join
 from r1jax.types import Batch, Mean, Metrics, Params
 
 
 @dataclass(frozen=True)
-class TeacherConfig:
+class TeacherConfig(NamedTeacher):
     """A model whose next-token distributions are learnt; without one the text alone is."""
 
-    model: str = ""
-    """A model, named as by --model; empty: no teacher."""
-    family: str = ""
-    """A reader of its config.json: package.module:function."""
-    parent: str = ""
-    """Directory of a run's checkpoints whose weights replace the teacher's own."""
     weight: float = 1.0
     """Share of the divergence in the loss; the rest is the text's negative log-likelihood."""
     kind: Direction = "forward"
@@ -46,8 +41,7 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range or says something of no teacher."""
-        if not self.model and any(getattr(self, f.name) != f.default for f in fields(self)):
-            raise UserError("--teacher.*: names no --teacher.model; give one, or leave these out")
+        super().__post_init__()
         check_ranges(self, "--teacher.", weight="(0,1]", temperature="(0,]", top_k="[0,]")
 
 
