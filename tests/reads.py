@@ -95,39 +95,53 @@ def dotted(node):
     return None
 
 
+class Leads(typing.NamedTuple):
+    """What a body leads to: at once, or once an attribute of that name is asked for anywhere."""
+
+    known: frozenset  # bodies
+    named: tuple  # (name, body, whether it is called without being named) of methods and the like
+    attributes: frozenset
+
+
+@functools.cache
+def leads(body):
+    """The `Leads` of a body; of a class those of its own lines, its methods among `named`."""
+    module, nodes, named = modules()[body.module], [body.node], []
+    if isinstance(body.node, ast.ClassDef):
+        nodes = [n for n in body.node.body if not isinstance(n, FUNCTION)]
+        nodes += [*body.node.bases, *body.node.decorator_list]
+        for method in body.node.body:
+            if isinstance(method, FUNCTION) and method.name != "__post_init__":
+                own = Body(body.module, f"{body.name}.{method.name}", method)
+                named.append((method.name, own, method.name.startswith("__")))
+    walked = [inner for outer in nodes for inner in ast.walk(outer)]
+    chains = [node for node in walked if isinstance(node, ast.Attribute)]
+    prefixes = {id(node.value) for node in chains}
+    values = [node for node in walked if isinstance(node, ast.Name)]
+    for node in values:
+        if id(node) not in prefixes:  # a module as a value
+            handed = modules().get(module.imports.get(node.id))
+            named += [(name, own, False) for name, own in handed.bodies.items()] if handed else []
+    known = {resolve(module, chain) for node in chains + values if (chain := dotted(node))}
+    return Leads(frozenset(known - {None}), tuple(named), frozenset(n.attr for n in chains))
+
+
 def reached(start):
     """The bodies that a function leads to, methods as bodies named Class.method."""
     todo, found = [start], {}
     called, waiting = set(), {}  # attribute names seen; methods of reached classes not yet called
     while todo:
         body = todo.pop()
-        if (body.module, body.name) in found:
+        if body in found:
             continue
-        found[body.module, body.name] = body
-        module = modules()[body.module]
-        nodes = [body.node]
-        if isinstance(body.node, ast.ClassDef):
-            nodes = [n for n in body.node.body if not isinstance(n, FUNCTION)]
-            nodes += [*body.node.bases, *body.node.decorator_list]
-            for method in body.node.body:
-                if isinstance(method, FUNCTION) and method.name != "__post_init__":
-                    own = Body(body.module, f"{body.name}.{method.name}", method)
-                    special = method.name.startswith("__") or method.name in called
-                    (todo if special else waiting.setdefault(method.name, [])).append(own)
-        walked = [inner for outer in nodes for inner in ast.walk(outer)]
-        prefixes = {id(node.value) for node in walked if isinstance(node, ast.Attribute)}
-        for node in walked:
-            if isinstance(node, ast.Name) and id(node) not in prefixes:  # a module as a value
-                handed = modules().get(module.imports.get(node.id))
-                for name, own in handed.bodies.items() if handed else ():
-                    (todo if name in called else waiting.setdefault(name, [])).append(own)
-            chain = dotted(node) if isinstance(node, ast.Attribute | ast.Name) else None
-            if chain and (known := resolve(module, chain)):
-                todo.append(known)
-            if isinstance(node, ast.Attribute) and node.attr not in called:
-                called.add(node.attr)
-                todo += waiting.pop(node.attr, [])
-    return list(found.values())
+        found[body] = leads(body)
+        for name, own, special in found[body].named:
+            (todo if special or name in called else waiting.setdefault(name, [])).append(own)
+        todo += found[body].known
+        for name in found[body].attributes - called:
+            called.add(name)
+            todo += waiting.pop(name, [])
+    return list(found)
 
 
 @functools.cache
