@@ -19,11 +19,15 @@ if os.environ.get("R1JAX_TEST_GPU") != "1":
 OPTIMISED = (
     "models/test_models.py",
     "models/test_sharding.py",
-    "rollout/",
-    "training/test_resume.py",
+    "rollout/test_rollout.py",
+    "rollout/test_rollout_long.py",
+    "rollout/test_sampling.py",
     "training/test_update.py",
 )
-"""Where rollout, update and resume are tested: .ci/run does it again with optimised programs."""
+"""Where rollout and update are tested: .ci/run does it again with optimised programs."""
+
+LAWS = ("data/", "losses/", "models/", "rollout/", "training/")
+"""Where slow tests are more sizes of a law; elsewhere they are whole runs, optimised as in use."""
 
 LONGEST = (
     "stages/test_pipeline.py",
@@ -55,27 +59,32 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Marks what stands in `OPTIMISED`, before any is chosen by its marks; `LONGEST` come first."""
+    """Marks what is optimised, before any test is chosen by its marks; `LONGEST` come first."""
     tests = config.rootpath / "tests"
-    optimised = tuple(str(tests / place) for place in OPTIMISED)
+    once_more, laws = (tuple(str(tests / p) for p in places) for places in (OPTIMISED, LAWS))
     first = {tests / place: i for i, place in enumerate(LONGEST)}
     for item in items:
-        if str(item.path).startswith(optimised):
+        slow = item.get_closest_marker("slow") or item.get_closest_marker("lab")
+        if not str(item.path).startswith(laws) if slow else str(item.path).startswith(once_more):
             item.add_marker("optimised")
     items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 def pytest_collection_finish():
-    """What collecting left stays: the collector of garbage need not walk it again and again."""
+    """What collecting left stays: the collector of garbage need not walk it again and again.
+
+    Nor young objects so often: tracing makes many that stay.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def compile_quickly(marks):
     """Toys are compiled longer than they run, least so without optimisation.
 
-    Slow tests are no toys: where others than those of the default run are asked for, programs are
-    compiled as in use. An own XLA_FLAGS=--xla_backend_optimization_level=3 does the same.
+    Whole runs are no toys: where tests are asked for by what they are, not by what they are not,
+    programs are compiled as in use. XLA_FLAGS=--xla_backend_optimization_level=3 does the same.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if marks.startswith("not ") and "optimization_level" not in flags:

@@ -57,7 +57,7 @@ def test_they_are_numbered_from_one():
 def test_cells_run_in_order(path, tmp_path):
     """In a process of its own: a notebook sees the machine as it is, not eight devices.
 
-    The long walk learns from a quarter of its data, for a quarter of its updates.
+    What learns does so for a quarter of its updates, the long walk from a quarter of its data.
     """
     copy = shutil.copy(path, tmp_path)
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
