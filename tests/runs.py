@@ -8,13 +8,11 @@ import os
 import shutil
 import signal
 
-import jax
-from tiny import tiny_config
+from tiny import drawn, tiny_config
 
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.data import DataConfig
 from r1jax.data.examples.conversations import ConversationConfig
-from r1jax.models import table
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.find import model_directory
 from r1jax.run import signals
@@ -44,10 +42,10 @@ CHAT = (
 def save_model(path, seed=0, **changes):
     """A random decoder with the embedded tokenizer; every sixth token or so ends its text."""
     stops = (2, *range(300, VOCAB, 6))
-    config = tiny_config("qwen3", vocab_size=VOCAB, n_layers=2, tied=True, bos_id=1, eos_ids=stops)
+    config = tiny_config("qwen3", vocab_size=VOCAB, n_layers=1, tied=True, bos_id=1, eos_ids=stops)
     config = dataclasses.replace(config, **changes)
     path.mkdir(parents=True, exist_ok=True)
-    hub.save(path, table.init(config, jax.random.key(seed)), config)
+    hub.save(path, drawn(config, seed), config)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(model_directory("embedded") / name, path / name)
     return str(path)

@@ -97,7 +97,7 @@ def no_proxy(monkeypatch):
 @pytest.mark.parametrize("play", ENDLESS.values(), ids=ENDLESS)
 def test_no_way_to_answer_takes_longer_than_the_deadline(play):
     with playing(play) as url:
-        config = EndpointConfig(url, "m", timeout=0.3, retries=1, backoff=0.01)
+        config = EndpointConfig(url, "m", timeout=0.2, retries=1, backoff=0.01)
         began = time.monotonic()
         with Endpoint(config) as endpoint, pytest.raises(UserError, match="no answer in 2 tries"):
             endpoint.chat(ask("x"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -33,10 +34,10 @@ def write(path, tensors):
     path.write_bytes(len(head).to_bytes(8, "little") + head + body)
 
 
-@pytest.fixture
-def quantised(tmp_path):
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory):
     """(directory, config, what it stands for), with matrices of 160 and 272 rows or columns."""
-    return made(tmp_path, np.float32)
+    return made(tmp_path_factory.mktemp("quantised"), np.float32)
 
 
 def made(folder, scale_type):
@@ -67,8 +68,11 @@ def made(folder, scale_type):
 
 
 @pytest.mark.parametrize("scale_type", [np.float32, jnp.float8_e8m0fnu])
-def test_every_matrix_is_its_numbers_times_the_scales_of_their_blocks(tmp_path, scale_type):
-    directory, c, meant = made(tmp_path, scale_type)
+def test_every_matrix_is_its_numbers_times_the_scales_of_their_blocks(
+    quantised, tmp_path, scale_type
+):
+    plain = scale_type == np.float32
+    directory, c, meant = quantised if plain else made(tmp_path, scale_type)
     params = hub.load(directory, c, mesh_of())
     found = {w.name: w.fetch() for w in hub.weights(params, c)}
     assert found.keys() == meant.keys()
@@ -96,8 +100,9 @@ def test_they_are_written_in_bfloat16_without_scales(quantised, tmp_path):
     assert identical(again, jax.tree.map(lambda x: x.astype(jnp.float32), want))
 
 
-def test_scales_of_another_shape_and_none_are_one_line(quantised):
-    directory, c, meant = quantised
+def test_scales_of_another_shape_and_none_are_one_line(quantised, tmp_path):
+    source, c, meant = quantised
+    directory = shutil.copytree(source, tmp_path / "other")
     name = next(n for n in meant if n.endswith("kv_a_proj_with_mqa.weight"))
     plain = {n: x.astype(jnp.bfloat16) for n, x in meant.items()}
     plain[name] = plain[name].astype(jnp.float8_e4m3fn)

@@ -189,6 +189,21 @@ MESHES = [
 SEQUENCES = random_sequences([4, 1, 3, 6, 2, 5, 3, 2], [5, 9, 2, 7, 8, 3, 6, 4], vocab=61)
 
 
+OPTIMIZER = optax.sgd(1e-3)
+LEARNT = AuxiliaryConfig(router_step=0.01, ahead=0.5, ahead_alone=True)
+"""Of the tests of the module ahead and of the biases, which share what is compiled."""
+
+
+def summed(learnt, rows):
+    """(functions, metrics and gradient of an update in micro-batches of so many rows)."""
+    compute = update.ComputeConfig(rows, 24, 2, chunk=8, remat="none", auxiliary=learnt)
+    functions = update.make_functions(toy()[0], mesh_of(), compute, sft, OPTIMIZER)
+    total = functions.start()
+    for batch in packed(SEQUENCES, rows, 24, 2):
+        total = functions.accumulate(toy()[1], total, update.place_batch(batch, mesh_of()))
+    return functions, total
+
+
 @functools.cache
 def accumulated(axes):
     """(gradient, share, metrics) of an update with all auxiliary losses, over a mesh."""
@@ -293,20 +308,8 @@ def test_other_arithmetic_is_refused_in_one_line(change, named):
 @pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone):
     c, params = toy()
-    mesh = mesh_of()
-    compute = lambda weight: update.ComputeConfig(  # noqa: E731
-        8,
-        24,
-        2,
-        chunk=8,
-        remat="none",
-        auxiliary=AuxiliaryConfig(ahead=weight, ahead_alone=alone),
-    )
-    (batch,) = packed(SEQUENCES, 8, 24, 2)
-    run = {}
-    for weight in (0.0, 0.5):
-        f = update.make_functions(c, mesh, compute(weight), sft, optax.identity())
-        run[weight] = f.accumulate(params, f.start(), update.place_batch(batch, mesh))
+    learnt = LEARNT if alone else replace(LEARNT, ahead_alone=False)
+    run = {w: summed(replace(learnt, ahead=w), rows=2)[1] for w in (0.0, 0.5)}
     want, count = 0.0, 0
 
     @jax.jit
@@ -337,34 +340,37 @@ def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone)
 
 def test_biases_move_against_the_load_of_the_whole_update_and_not_by_a_spoilt_one():
     c, params = toy()
-    mesh, optimizer = mesh_of(), optax.sgd(1e-3)
-    biases, loads = {}, []
-    for rows in (8, 2):  # one micro-batch, and several
-        learnt = AuxiliaryConfig(router_step=0.01, ahead=0.1)
-        compute = update.ComputeConfig(rows, 24, 2, chunk=8, remat="none", auxiliary=learnt)
-        functions = update.make_functions(c, mesh, compute, sft, optimizer)
-        total = functions.start()
-        for batch in packed(SEQUENCES, rows, 24, 2):
-            total = functions.accumulate(params, total, update.place_batch(batch, mesh))
-        loads.append(np.asarray(total.metrics["experts/load_max"].counts))
-        fresh = lambda: train_state.init_state(optimizer, jax.tree.map(jnp.copy, params), mesh)  # noqa: E731
-        spoilt = replace(jax.tree.map(jnp.copy, total), share=jnp.asarray(np.nan))
-        kept = functions.apply(fresh(), spoilt)[0].params["stacks"][1]["router_bias"]
-        np.testing.assert_array_equal(kept, params["stacks"][1]["router_bias"])
-        state, _ = functions.apply(fresh(), total)
-        biases[rows] = np.asarray(state.params["stacks"][1]["router_bias"])
-    tokens = (SEQUENCES.prompt_lengths + SEQUENCES.lengths).sum()
-    np.testing.assert_allclose(loads[0].sum(axis=1), tokens * c.experts.chosen)
-    np.testing.assert_array_equal(*loads)
-    np.testing.assert_array_equal(biases[8], biases[2])
-    want = 0.01 * np.sign(loads[0].mean(axis=1, keepdims=True) - loads[0])
+    functions, total = summed(LEARNT, rows=2)  # several micro-batches
+    fresh = lambda: train_state.init_state(OPTIMIZER, jax.tree.map(jnp.copy, params), mesh_of())  # noqa: E731
+    spoilt = replace(jax.tree.map(jnp.copy, total), share=jnp.asarray(np.nan))
     before = np.asarray(params["stacks"][1]["router_bias"])
-    np.testing.assert_allclose(biases[8] - before, want, atol=1e-7)
+    kept = functions.apply(fresh(), spoilt)[0].params["stacks"][1]["router_bias"]
+    np.testing.assert_array_equal(kept, before)
+    loads = np.asarray(total.metrics["experts/load_max"].counts)
+    tokens = (SEQUENCES.prompt_lengths + SEQUENCES.lengths).sum()
+    np.testing.assert_allclose(loads.sum(axis=1), tokens * c.experts.chosen)
+    state, _ = functions.apply(fresh(), jax.tree.map(jnp.copy, total))
+    want = 0.01 * np.sign(loads.mean(axis=1, keepdims=True) - loads)
+    np.testing.assert_allclose(state.params["stacks"][1]["router_bias"] - before, want, atol=1e-7)
     load = np.asarray(total.metrics["ahead/load_max"].counts)
     assert load.sum() == tokens * c.experts.chosen
     change = state.params["ahead"]["router_bias"] - params["ahead"]["router_bias"]
     np.testing.assert_allclose(change, 0.01 * np.sign(load.mean() - load), atol=1e-7)
     assert balanced(params, total.metrics, 0.0) is params
+
+
+@pytest.mark.slow
+def test_loads_and_biases_are_the_same_however_an_update_is_cut():
+    cuts = [summed(LEARNT, rows) for rows in (8, 2)]  # one micro-batch, and several
+    np.testing.assert_array_equal(*(total.metrics["experts/load_max"].counts for _, total in cuts))
+    fresh = lambda: jax.tree.map(jnp.copy, toy()[1])  # noqa: E731
+    biases = [
+        functions.apply(train_state.init_state(OPTIMIZER, fresh(), mesh_of()), total)[0].params[
+            "stacks"
+        ][1]["router_bias"]
+        for functions, total in cuts
+    ]
+    np.testing.assert_array_equal(*biases)
 
 
 @pytest.mark.parametrize(

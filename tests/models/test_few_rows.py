@@ -50,7 +50,7 @@ def test_pieces_by_hand(n_in, n_out, pieces):
     assert few_rows._pieces(n_in, n_out) == pieces
 
 
-C = tiny_config("qwen2", d_ff=384)
+C = tiny_config("qwen2", d_ff=384, n_layers=1)
 ENGINE = EngineConfig(slots=4, max_prompt=4, max_tokens=9, prefill=2)
 PROMPTS = [Prompt((3, 5 + i, 7), i, 2) for i in range(3)]
 

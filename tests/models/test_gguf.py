@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import gguf
@@ -27,6 +25,7 @@ from gguf_files import (
 )
 from tiny import FAMILIES, host_peak, identical, mesh_of, tiny_config, tiny_params
 
+from r1jax.commands import chat, cli
 from r1jax.errors import UserError
 from r1jax.models import table
 from r1jax.models.hub import directory as hub
@@ -41,15 +40,14 @@ ONE_LINE = r"\A[^\n]*\Z"
 
 @pytest.mark.parametrize("family", [*FAMILIES, "biased"])
 def test_a_file_is_read_as_the_directory_is(tmp_path, family):
-    for tied in (True, False):
+    for tied, mesh in ((True, mesh_of()), (False, mesh_of(fsdp=2, tensor=2))):
         config = toy(family, tied=tied)
         directory, file = both(tmp_path, config)
         assert hub.read_config(file) == config == hub.read_config(directory)
-        for mesh in (mesh_of(), mesh_of(fsdp=2, tensor=2)):
-            loaded = hub.load(file, config, mesh)
-            assert identical(loaded, hub.load(directory, config, mesh))
-            placed = table.shardings(config, mesh)
-            assert all(jax.tree.leaves(jax.tree.map(lambda x, s: x.sharding == s, loaded, placed)))
+        loaded = hub.load(file, config, mesh)
+        assert identical(loaded, hub.load(directory, config, mesh))
+        placed = table.shardings(config, mesh)
+        assert all(jax.tree.leaves(jax.tree.map(lambda x, s: x.sharding == s, loaded, placed)))
 
 
 @pytest.mark.parametrize("scaling", [Linear(4.0), Yarn(4.0, 64), Yarn(2.0, 64, 24.0, 2.0)])
@@ -269,9 +267,9 @@ def test_files_are_found_by_name(tmp_path, monkeypatch):
     assert load_policy("smollm2", "chat").directory == package / "small.gguf"
 
 
-def test_a_refused_file_is_exit_status_2_and_one_line(tmp_path):
+def test_a_refused_file_is_exit_status_2_and_one_line(tmp_path, capfd):
     _, file = both(tmp_path, toy("qwen2"), changes={"general.architecture": "gemma3"})
-    command = [sys.executable, "-m", "r1jax", "chat", "--model", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
-    assert "general.architecture is 'gemma3'" in done.stderr
+    assert cli.run(chat.main, chat.Config(), ["--model", str(file)]) == 2
+    said = capfd.readouterr().err
+    assert len(said.strip().splitlines()) == 1
+    assert "general.architecture is 'gemma3'" in said

@@ -60,8 +60,15 @@ def fails(directory, config):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("shard_bytes", [1 << 30, 20_000])
-@pytest.mark.parametrize("axes", [{}, {"fsdp": 4, "tensor": 2}])
+@pytest.mark.parametrize(
+    ("axes", "shard_bytes"),
+    [
+        ({}, 20_000),
+        ({"fsdp": 4, "tensor": 2}, 1 << 30),
+        pytest.param({}, 1 << 30, marks=pytest.mark.slow),
+        pytest.param({"fsdp": 4, "tensor": 2}, 20_000, marks=pytest.mark.slow),
+    ],
+)
 def test_save_then_load_is_bit_identical(tmp_path, family, axes, shard_bytes):
     config, mesh = tiny_config(family), mesh_of(**axes)
     params = tiny_params(config)
@@ -99,14 +106,14 @@ def test_bfloat16_weights_travel_both_ways(tmp_path):
     assert identical(hub.load(tmp_path, config, mesh_of()), wide)
 
 
-LARGEST = 256 * 2048 * 2  # bytes of the bfloat16 gate of one layer below
+LARGEST = 256 * 1024 * 2  # bytes of the bfloat16 gate of one layer below
 
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory):
     """A bfloat16 model of 16 layers: a row of the table is 16 times the largest tensor."""
     path = tmp_path_factory.mktemp("deep")
-    config = tiny_config("llama", d_model=256, d_ff=2048, n_layers=16)
+    config = tiny_config("llama", d_model=256, d_ff=1024, n_layers=16)
     shapes = table.abstract(config, dtype=jnp.bfloat16)
     hub.save(path, jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes), config)
     assert max(x.nbytes for x in load_file(path / hub.SINGLE).values()) == LARGEST
@@ -116,7 +123,9 @@ def deep(tmp_path_factory):
 SLACK = LARGEST // 4  # names, specs and what else Python makes in passing
 
 
-@pytest.mark.parametrize("axes", [{}, {"data": 3}, {"fsdp": 2, "tensor": 2}])
+@pytest.mark.parametrize(
+    "axes", [{}, pytest.param({"data": 3}, marks=pytest.mark.slow), {"fsdp": 2, "tensor": 2}]
+)
 def test_loading_holds_at_most_two_tensors_on_the_host(deep, axes):
     path, config = deep
     peak = host_peak(lambda: jax.block_until_ready(hub.load(path, config, mesh_of(**axes))))
@@ -148,7 +157,21 @@ def test_each_file_is_opened_once(tmp_path, monkeypatch):
     assert opened == dict.fromkeys(files, 1) and len(files) > 1
 
 
-@pytest.mark.parametrize(("dtype", "shard_bytes"), [(jnp.float32, 20_000), (jnp.bfloat16, 1 << 30)])
+@pytest.mark.parametrize(
+    ("family", "dtype", "shard_bytes"),
+    [
+        ("qwen2", jnp.float32, 20_000),
+        ("windowed", jnp.bfloat16, 1 << 30),
+        *(
+            pytest.param(name, dtype, size, marks=pytest.mark.slow)
+            for name, dtype, size in (
+                ("llama", jnp.float32, 20_000),
+                ("qwen3", jnp.bfloat16, 1 << 30),
+                ("biased", jnp.float32, 1 << 30),
+            )
+        ),
+    ],
+)
 def test_zero_steps_of_training_export_the_files_bit_for_bit(tmp_path, family, dtype, shard_bytes):
     config, mesh = tiny_config(family, vocab_size=1024), mesh_of(fsdp=2, tensor=2)
     source = tmp_path / "source"

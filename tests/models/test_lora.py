@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import jax
@@ -44,6 +45,7 @@ def factors(seed=0, random_b=True, config=CONFIG):
     return jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), fresh)
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def hidden(params, config=CONFIG):
     positions = np.broadcast_to(np.arange(5), TOKENS.shape)
     return decoder.forward(params, config, TOKENS, positions, Segments(np.ones_like(TOKENS), 1))

@@ -41,11 +41,10 @@ def full_logits(params, config, tokens, lengths):
 
 
 SOME = [
-    "qwen3",
     "windowed",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen2", "llama", "biased")),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "qwen2", "llama", "biased")),
 ]
-"""With and without a window; logits and gradients of all are those of transformers (golden)."""
+"""Layers with and without a window; logits and gradients of all are transformers' (golden)."""
 
 
 @pytest.mark.parametrize("family", SOME)
@@ -124,7 +123,7 @@ def test_activation_checkpointing_and_unrolling_leave_gradients_alone():
 
     want = grads("none", 1)
     assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(want)) > 0.1
-    for remat, unroll in (("dots", 1), ("full", 1), ("full", 3)):
+    for remat, unroll in (("dots", 1), ("full", 3)):
         assert gradient_difference(grads(remat, unroll), want) < 1e-5, (remat, unroll)
 
 
@@ -179,6 +178,7 @@ def test_the_products_of_half_precision_stay_in_it():
     gradient = jax.grad(total, argnums=(0, 1))
     kinds = [eqn.invars for eqn in equations(jax.make_jaxpr(gradient)(hidden, head).jaxpr)
              if eqn.primitive.name == "dot_general"]  # fmt: skip
+    gradient = jax.jit(gradient)
     assert len(kinds) == 4  # two for the logits, one for each gradient
     assert {x.aval.dtype for pair in kinds for x in pair} == {jnp.dtype(jnp.bfloat16)}
     exact = gradient(hidden.astype(jnp.float32), head.astype(jnp.float32))
@@ -207,7 +207,9 @@ def test_the_heads_gradient_is_summed_over_devices(dtype, limit):
 def test_the_first_token_of_a_segment_is_predicted_by_nothing():
     config = tiny_config()
     batch = packed(random_sequences([2, 3], [6, 5]), 1, 20, 2)[0]
-    stats, _ = score(tiny_params(config), config, batch, 1.0, chunk=20)
+    stats, _ = jax.jit(lambda params: score(params, config, batch, 1.0, chunk=20))(
+        tiny_params(config)
+    )
     silent = (batch.positions == 0) | (batch.segment_ids == 0)
     assert np.all(np.asarray(stats.logp)[silent] == 0)
     assert np.all(np.asarray(stats.logp)[~silent] < 0)
@@ -271,13 +273,14 @@ def test_matrices_are_sharded_over_both_axes():
 
 def test_initial_scale_of_the_weights():
     config = tiny_config("qwen3", d_model=256, d_ff=512, n_layers=2, init_std=0.02)
-    params = table.init(config, jax.random.key(0))
+    init = jax.jit(table.init, static_argnums=0)
+    params = init(config, jax.random.key(0))
     stack = params["stacks"][0]
     assert float(jnp.std(params["embed"])) == pytest.approx(0.02, rel=0.05)
     assert float(jnp.std(stack["gate"])) == pytest.approx(0.02, rel=0.05)
     assert float(jnp.std(stack["down"])) == pytest.approx(0.02 / 2, rel=0.05)
     assert np.all(np.asarray(stack["q_norm"]) == 1)
-    assert not np.any(table.init(tiny_config("qwen2"), jax.random.key(0))["stacks"][0]["bq"])
+    assert not np.any(init(tiny_config("qwen2"), jax.random.key(0))["stacks"][0]["bq"])
 
 
 def test_weight_decay_skips_norms_and_biases():

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import qwix
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import identical, mesh_of, placed, tiny_config, tiny_params
@@ -18,11 +19,10 @@ from r1jax.models.decoding.cache import empty
 from r1jax.models.decoding.quantized import Quantized, quantize
 from r1jax.models.layers import linear, rms_norm
 from r1jax.models.lora import Lora, LoraConfig, attach, merge, rows
-from r1jax.models.table import init
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 
-CONFIG = tiny_config("qwen2")
+CONFIG = tiny_config("qwen2", n_layers=2)
 ENGINE = EngineConfig(slots=2, max_prompt=4, max_tokens=12, prefill=1)
 
 
@@ -33,6 +33,10 @@ def drawn(shape, seed):
 def plain(leaf):
     """The matrix [in, out] a leaf stands for."""
     return np.asarray(qwix.dequantize(leaf.matrix)).T * np.asarray(leaf.shrink)[:, None]
+
+
+def unstacked(params, weights="same", config=CONFIG):
+    return jax.jit(lambda p: decoder.unstack(p, config, "float32", weights=weights))(params)
 
 
 def test_a_product_by_hand():
@@ -89,9 +93,7 @@ def test_nothing_is_larger_than_its_reach(seed, aligned, biased):
 
 def test_matrices_alone_are_in_8_bits():
     params = tiny_params(CONFIG)
-    same, narrow = (
-        decoder.unstack(params, CONFIG, "float32", weights=w) for w in ("same", "float8")
-    )
+    same, narrow = (unstacked(params, w) for w in ("same", "float8"))
     assert identical(same, decoder.unstack(params, CONFIG, "float32"))
     layer = narrow["stacks"][1]
     found = {name for name, w in layer.items() if isinstance(w, Quantized)}
@@ -104,11 +106,9 @@ def test_matrices_alone_are_in_8_bits():
 
 def test_factors_are_merged_before():
     config = LoraConfig(2, 6.0)
-    factors = jax.tree.map(lambda w: w + 0.1, init(rows(CONFIG, config), jax.random.key(0)))
+    factors = jax.tree.map(lambda w: w + 0.1, tiny.drawn(rows(CONFIG, config)))
     joined = attach(tiny_params(CONFIG), factors, config)
-    got, want = (
-        decoder.unstack(p, CONFIG, "float32", weights="float8") for p in (joined, merge(joined))
-    )
+    got, want = (unstacked(p, "float8") for p in (joined, merge(joined)))
     assert identical(got, want)
     assert not any(isinstance(w, Lora) for layer in got["stacks"] for w in layer.values())
 
@@ -119,14 +119,14 @@ def test_factors_are_merged_before():
 def test_decoding_and_prefill_are_the_same_policy(family):
     config = tiny_config(family)
     params = tiny_params(config)
-    weights = decoder.unstack(params, config, "float32", weights="float8")
+    weights = unstacked(params, "float8", config)
     tokens = np.array([[5, 9, 2, 40, 7], [3, 3, 8, 1, 60]])
     prefill = jax.jit(lambda w: decoder.prefill(w, config, tokens, np.array([5, 5]))[0])
     step = jax.jit(lambda t, at, cache: decoder.decode_step(weights, config, t, at, cache))
     cache = empty(config, 2, 8, jnp.float32)
     for t in range(5):
         logits, cache = step(tokens[:, t], np.full(2, t), cache)
-    whole, exact = prefill(weights), prefill(decoder.unstack(params, config, "float32"))
+    whole, exact = prefill(weights), prefill(unstacked(params, config=config))
     # Sums in another order may round an activation to the next step, no more than that.
     np.testing.assert_allclose(logits, whole, atol=0.05)
     assert 0.02 < np.abs(whole - exact).mean() < 0.2 * np.std(exact)
@@ -152,7 +152,7 @@ def test_the_sampler_says_the_log_probabilities_of_the_8_bit_policy():
 )
 def test_a_mesh_computes_what_one_device_does_on_its_part(axes):
     params, mesh = tiny_params(CONFIG), mesh_of(*axes)
-    alone = jax.jit(lambda p: decoder.unstack(p, CONFIG, "float32", weights="float8"))(params)
+    alone = unstacked(params, "float8")
     spread = jax.jit(lambda p: decoder.unstack(p, CONFIG, "float32", mesh, "float8"))
     weights = spread(placed(params, CONFIG, mesh))
     tokens, lengths = np.array([[5, 9, 2], [3, 3, 8], [4, 0, 0], [6, 6, 0]]), np.array([3, 3, 1, 2])

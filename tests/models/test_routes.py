@@ -37,13 +37,14 @@ def test_a_layer_takes_the_given_experts_with_gates_of_its_own_scores():
     e = c.experts
     x = jnp.asarray(RNG.normal(size=(1, 6, c.d_model)), jnp.float32)
     segments = attn.Segments(jnp.asarray([[1, 1, 1, 2, 2, 0]]), 2)
-    plain, said = experts.run(c, layer, x, segments, None)
+    run = jax.jit(lambda c, layer: experts.run(c, layer, x, segments, None), static_argnums=0)
+    plain, said = run(c, layer)
     sampled = np.sort(RNG.permuted(np.tile(np.arange(e.count), (6, 1)), axis=1)[:, : e.chosen], 1)
     given = layer | {"routes": jnp.asarray(sampled[None], jnp.uint8)}
-    same, told = experts.run(followed(c, "compared"), given, x, segments, None)
+    same, told = run(followed(c, "compared"), given)
     np.testing.assert_array_equal(same, plain)
     np.testing.assert_array_equal(told["differs"][0], (sampled != said["routes"][0]).any(-1))
-    y, told = experts.run(followed(c), given, x, segments, None)
+    y, told = run(followed(c), given)
     # Tokens 2 and 4 are the last of their segments: no sampler has read them.
     taken = np.where(np.isin(np.arange(6), [2, 4])[:, None], said["routes"][0], sampled)
     np.testing.assert_array_equal(told["routes"][0], taken)
@@ -70,7 +71,7 @@ def test_scores_of_experts_that_were_not_followed_move_no_gate_and_the_others_do
     def first(router):  # of the token whose choice is given
         return jnp.sum(experts.run(c, given | {"router": router}, x, segments, None)[0][0, 0] ** 2)
 
-    slope = np.abs(jax.grad(first)(layer["router"])).max(axis=0)  # [experts]
+    slope = np.abs(jax.jit(jax.grad(first))(layer["router"])).max(axis=0)  # [experts]
     assert (slope[:k] > 0).all() and not slope[k:].any()
 
 
@@ -94,7 +95,8 @@ def test_the_cache_holds_what_each_layer_chose_of_prompts_and_of_steps():
     want = np.concatenate([t["routes"] for t in told if t], 0)  # [layers, B, T, k]
     want = np.moveaxis(want, 0, 2).reshape(2, 7, -1)
     weights = decoder.unstack(params, c, jnp.float32)
-    _, kept = decoder.prefill(weights, c, tokens[:, :5], jnp.full(2, 5))
+    prefill = jax.jit(decoder.prefill, static_argnums=1)
+    _, kept = prefill(weights, c, tokens[:, :5], jnp.full(2, 5))
     kept = cache.each(lambda _, x: cache.lengthened(x, 7), c, kept)
     step = jax.jit(decoder.decode_step, static_argnums=1)
     for t in (5, 6):

@@ -167,7 +167,7 @@ def test_no_text_raises(text):
             assert found is None or isinstance(found, str)
 
 
-LONG = 100_000
+LONG = 50_000
 REPEATED = [
     "<answer>", "</answer>", "<think>", "\\boxed{", "\\boxed{1}", "(", "1+(", "((1", "9", "1,",
     "111,", "1 ", "1=1+", "-", "--1", "\\frac{", "\\frac{1}{", "{", "1/", "1 / ", ".", "1.", "1e",
@@ -186,4 +186,4 @@ def test_time_is_linear(piece):
             GRADERS[problem.grader](problem, text)
     is_strict_format(text)
     last_expression(text)
-    assert time.process_time() - start < 2.0
+    assert time.process_time() - start < 1.0

@@ -240,7 +240,7 @@ def test_misbehaving_graders_cost_one_answer_each():
         answers += [name, "fine"]
     completions = [Completion.parse(f"<answer>{answer}</answer>") for answer in answers]
     problems = [Problem(str(i), "?", "Paris", "math") for i in range(len(answers))]
-    with RewardPool(workers=2, cpu_seconds=1.0, wall_seconds=6.0, memory_mb=256) as pool:
+    with RewardPool(workers=2, cpu_seconds=0.4, wall_seconds=4.0, memory_mb=256) as pool:
         values, counts = pool.map(per_answer(misbehave), problems, completions, RewardContext())
     assert values == [float(answer == "fine") for answer in answers]
     for reason in ("cpu", "wall", "memory", "died", "errors"):

@@ -30,6 +30,8 @@ PREFILL = "<think>"
 STOP = 2
 TOKENIZER = load_tokenizer(model_directory("embedded"))
 CONTEXT = RewardContext(step=7, tokenizer=TOKENIZER)
+LIGHT = RewardContext(step=7, tokenizer=TOKENIZER.backend_tokenizer)
+"""Decodes alike, and costs the workers, whom each reward has of its own, no import."""
 NAN = math.nan
 
 
@@ -164,12 +166,12 @@ def test_a_wrong_number_of_numbers_is_one_clear_line(pool, value, given):
 
     message = f"^reward wrong returned {given} for 3 tokens; return a list of one number, or None,"
     with pytest.raises(UserError, match=message):
-        pool.map(per_token(per_completion(wrong)), problems(2), [completion("12")] * 2, CONTEXT)
+        pool.map(per_token(per_completion(wrong)), problems(2), [completion("12")] * 2, LIGHT)
 
 
 def test_a_list_for_too_few_completions_is_one_too(pool):
     short = per_token(lambda problems, completions, context: [[1.0] * 3])
-    context = RewardContext(group_ids=(0, 0), tokenizer=TOKENIZER)
+    context = RewardContext(group_ids=(0, 0), tokenizer=LIGHT.tokenizer)
     with pytest.raises(UserError, match="returned 1 values for 2 completions"):
         pool.map(short, problems(2), [completion("12")] * 2, context)
 
@@ -191,7 +193,7 @@ def test_what_is_lost_earns_nothing_at_its_last_token(pool, kind):
         return [1.0, None, 2.0]
 
     reward = per_token(per_completion(fragile))
-    values, counts = pool.map(reward, problems(3), [completion("12")] * 3, CONTEXT)
+    values, counts = pool.map(reward, problems(3), [completion("12")] * 3, LIGHT)
     assert plain(values) == [[1.0, None, 2.0], [None, None, 0.0], [1.0, None, 2.0]]
     assert counts.lost == 1
 

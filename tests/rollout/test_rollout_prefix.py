@@ -37,7 +37,10 @@ def run(config, params, prompts):
 
 @pytest.mark.parametrize(
     "config",
-    [tiny_config(), pytest.param(tiny_config("windowed", window=37), marks=pytest.mark.slow)],
+    [
+        tiny_config(n_layers=1),
+        pytest.param(tiny_config("windowed", window=37), marks=pytest.mark.slow),
+    ],
 )
 def test_texts_are_those_of_slots_that_read_their_own(config, traced_anew, monkeypatch):
     params = tiny_params(config)

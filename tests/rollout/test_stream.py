@@ -21,11 +21,17 @@ from r1jax.rollout.stream import pieces, stream, thoughts
 
 pytestmark = pytest.mark.devices(2)
 
-CONFIG = tiny_config("qwen2", init_std=0.15)
+CONFIG = tiny_config("qwen2", n_layers=2, init_std=0.15)
 STOPS = (1, 7, 11, 30)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(0.9), Sampling(0.7, 0.9, 20), Sampling(0.0)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(0.7, 0.9, 20),
+        *(pytest.param(Sampling(t), marks=pytest.mark.slow) for t in (0.9, 0.0)),
+    ],
+)
 def test_the_stream_equals_the_engine(sampling):
     params = tiny_params(CONFIG)
     shape = EngineConfig(slots=2, max_prompt=8, max_tokens=24, prefill=1)
@@ -128,6 +134,7 @@ def test_wrong_flags_are_named(change, message):
         chat.Config(**change)
 
 
+@pytest.mark.slow
 def test_loading_a_tokenizer_says_nothing():
     code = (
         "from r1jax.data.tokenizer import load_tokenizer\n"

@@ -32,7 +32,7 @@ LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 3e-2}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("models") / "tiny", n_layers=1)
+    return save_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,8 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
     ("changes", "loss"),
     [
         ({"loss.kind": "ipo"}, 25.0),  # (1 / (2 x 0.1))^2
-        ({"loss.kind": "hinge", "loss.beta": 0.2}, 1.0),
-        ({"loss.label_smoothing": 0.2}, np.log(2)),
+        pytest.param({"loss.kind": "hinge", "loss.beta": 0.2}, 1.0, marks=pytest.mark.slow),
+        pytest.param({"loss.label_smoothing": 0.2}, np.log(2), marks=pytest.mark.slow),
         ({"loss.reference_free": True}, None),
     ],
 )

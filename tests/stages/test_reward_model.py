@@ -41,7 +41,7 @@ LOW_RANK = {"lora.rank": 2, "lora.targets": ("wq", "up"), "optimizer.lr": 1e-2}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("models") / "tiny", n_layers=1)
+    return save_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def write(path, found):

@@ -21,7 +21,7 @@ from r1jax.training.rl.setup import build
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("model"), n_layers=1)
+    return save_model(tmp_path_factory.mktemp("model"))
 
 
 def test_qwix_is_asked_for_in_one_line(model, monkeypatch, tmp_path):

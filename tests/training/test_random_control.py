@@ -65,7 +65,7 @@ def gradient(model, config, rewards, on_policy=True):
         sampler = (stats.logp + noise) * batch.mask
         known = {"sampler_logp": sampler} | ({} if on_policy else {"old_logp": stats.logp})
         batch = batch.replace(columns=batch.columns | known)
-        of = jax.grad(lambda s, b: grpo(config, on_policy)(s, b)[0])(stats, batch)
+        of = jax.jit(jax.grad(lambda s, b: grpo(config, on_policy)(s, b)[0]))(stats, batch)
         part = through(batch, of)
         total = part if total is None else jax.tree.map(jnp.add, total, part)
     return total
@@ -74,7 +74,7 @@ def gradient(model, config, rewards, on_policy=True):
 @pytest.mark.parametrize(
     "name",
     [
-        n if n in ("r1-zero", "research", "gspo") else pytest.param(n, marks=pytest.mark.slow)
+        n if n in ("r1-zero", "gspo") else pytest.param(n, marks=pytest.mark.slow)
         for n in LOSSES
         if n not in UNEVEN
     ],

@@ -56,7 +56,9 @@ def updated(functions):
     return step(functions, packed(SEQUENCES, 2, 26, 4))
 
 
-@pytest.mark.parametrize("layout", [(7, 16, 1), (3, 33, 3), (1, 17, 4)])
+@pytest.mark.parametrize(
+    "layout", [(7, 16, 1), (1, 17, 4), pytest.param((3, 33, 3), marks=pytest.mark.slow)]
+)
 def test_the_cut_into_micro_batches_does_not_change_the_update(functions, updated, layout):
     state, metrics = updated
     other, other_metrics = step(functions, packed(SEQUENCES, *layout))
