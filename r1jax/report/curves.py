@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from r1jax.report.chart import Chart, Line, Theme, lines
+from r1jax.run.directory import Record
 
-Record = Mapping[str, Any]
 Rows = Sequence[Record]
 
 

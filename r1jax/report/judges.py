@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -11,8 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from r1jax.report.chart import Chart, Line, Theme, lines
 from r1jax.report.curves import learnt_and_held_out
 from r1jax.report.html import Fact, Measure, Table, changed, percent
-
-Record = Mapping[str, Any]
+from r1jax.run.directory import Record
 
 MEASURES = (
     Measure("accuracy", "accuracy", "held-out pairs, or responses, judged right"),

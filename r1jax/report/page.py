@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from r1jax.report import judges, watch
 from r1jax.report.curves import charts
@@ -23,9 +21,8 @@ from r1jax.report.html import (
 )
 from r1jax.report.transcripts import first_and_latest, pairs
 from r1jax.run import names
+from r1jax.run.directory import Record
 from r1jax.run.progress import duration
-
-Record = Mapping[str, Any]
 
 UNFINISHED = (
     "This run has not finished. The page shows what it has recorded so far; run the same command "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-Record = Mapping[str, Any]
+from r1jax.run.directory import Record
 
 _TAG = re.compile(r"(</?(?:think|answer)>)")
 

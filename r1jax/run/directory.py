@@ -26,6 +26,9 @@ from r1jax.run.settings import lasting
 
 Status = Literal["new", "resume", "finished"]
 
+Record = Mapping[str, Any]
+"""A row of such a file, or what a whole one holds."""
+
 SCHEMA = 1
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from r1jax.evaluate.measures import paired_gain
-from r1jax.run.directory import RunDirectory
-
-Record = Mapping[str, Any]
+from r1jax.run.directory import Record, RunDirectory
 
 
 def digest(directory: RunDirectory, updates: int, start: int = 0) -> dict[str, Any]:

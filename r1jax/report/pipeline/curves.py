@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from r1jax.report.chart import Chart, Line, Theme, lines
 from r1jax.report.curves import Curves, ends, held_out, series
-
-Record = Mapping[str, Any]
+from r1jax.run.directory import Record
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from r1jax.run.directory import Record
 from r1jax.run.names import BASE
-
-Record = Mapping[str, Any]
 
 SHORT = 8  # digits of a hash that are shown
 ROW = 30

@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from r1jax.report.files import RecordedFiles
+from r1jax.run.directory import Record
 from r1jax.run.names import CHECKPOINTS, JUDGED, SECONDS, SUMMARY
-
-Record = Mapping[str, Any]
 
 MEANINGS = {
     "Zero": "the base, by rules alone",
