@@ -36,6 +36,7 @@ def leaf(gold: Value, given: Value) -> bool:
         return _proportional(a, b)
     if gold.text.endswith("C") and _CONSTANT.search(given.text):
         given = replace(given, text=_CONSTANT.sub("+C", given.text))
+    gold, given = (_without_radians(value) for value in (gold, given))
     times = units.factor(gold.unit, given.unit)
     if times is None:
         return False
@@ -71,6 +72,13 @@ def _degrees(gold: Value, given: Value) -> tuple[str, str] | None:
         if mine.unit == "degree" and not other.unit and "\\pi" in other.text:
             return f"({mine.text})^\\circ", other.text
     return None
+
+
+def _without_radians(value: Value) -> Value:
+    """A multiple of \\pi that is called radians, which it is anyway."""
+    said = units.known(value.unit)
+    called = said is not None and said[0] == "radians" and "\\pi" in value.text
+    return replace(value, unit="") if called else value
 
 
 def _squeezed(text: str) -> str:

@@ -39,10 +39,20 @@ _NOON = re.compile(
     r"|(正午|中午)(?:12|十二) ?[点时]整?(?![0-9])|(正午)|[午半]夜(?:12|十二) ?[点时]整?(?![0-9])",
     re.IGNORECASE,
 )
+_HOURS = "one two three four five six seven eight nine ten eleven twelve".split()
+_PAST = re.compile(
+    rf"\b(?:(half|(?:a )?quarter) (past|to)) ({'|'.join(_HOURS)}|[0-9]{{1,2}})\b", re.IGNORECASE
+)
+_PART_OF_DAY = re.compile(
+    r"(?<![0-9:])([0-9]{1,2}(?::[0-9]{2})?) ?(?:o['’]clock )?"
+    r"(?:in the (?:(morning)|afternoon|evening)|at night)",
+    re.IGNORECASE,
+)
 _NONE = re.compile(
     r"(?:(?:\b[Nn]one|\b[Nn]othing|\b[Nn]o [a-z]{3,20}(?: [a-z]{2,15})?)"
-    r"(?: of (?:them|the [a-z]{2,20}))? ?(?:is|are|was|were|will be)? ?"
-    r"(?:left|remain(?:s|ed|ing)?)(?: over)?|(?<=[Tt]here are )(?:none|no such [a-z]{3,20})"
+    r"(?: of (?:them|the (?:[0-9]{1,9} ?)?(?:[a-z]{2,20})?))? ?(?:is|are|was|were|will be)? ?"
+    r"(?:left|remain(?:s|ed|ing)?)(?: over)?|(?<=left with )(?:none|nothing)"
+    r"|(?<=[Tt]here are )(?:none|no such [a-z]{3,20})"
     r"|一[个只本块元支条人]?[都也](?:没有?|不)剩?下?|没有剩[下余]|不剩)了?(?=\W{0,4}$)"
 )
 
@@ -52,10 +62,19 @@ def bounded(text: str) -> str:
 
     So are a range whose ends are called included, and hours and counts without a digit.
     """
+    text = _PART_OF_DAY.sub(lambda m: f"{m[1]} {'am' if m[2] else 'pm'}", _PAST.sub(_past, text))
     text = _NOON.sub(lambda m: "12:00 pm" if any(m.groups()) else "12:00 am", text)
     if re.search(r"inclu", text):
         text = _INCLUSIVE.sub(r"[\1, \2]", text)
     return _NONE.sub("0", _BOUNDED.sub(_in_signs, text))
+
+
+def _past(match: re.Match[str]) -> str:
+    """Half past three as 3:30, a quarter to four as 3:45."""
+    part, side, hour = (group.lower() for group in match.groups())
+    minutes = 30 if part == "half" else 15
+    at = _HOURS.index(hour) + 1 if hour in _HOURS else int(hour)
+    return f"{at}:{minutes}" if side == "past" else f"{(at - 2) % 12 + 1}:{60 - minutes}"
 
 
 def _in_signs(match: re.Match[str]) -> str:

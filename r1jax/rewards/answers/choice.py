@@ -10,19 +10,20 @@ from r1jax.rewards.answers.numeric import plain
 from r1jax.rewards.answers.reading import boxes
 from r1jax.rewards.answers.retracted import settled, standing
 
-_DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm)\b|[{}*_`$\"']")
+_DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm)\b|<<|>>|[{}*_`$\"']")
 _ALONE = re.compile(r"[(\[]?([A-Ja-j])[)\].:;]?")
 _LETTER = r"[(\[]?([A-J])(?![A-Za-z0-9])[)\]]?"
 # "A triangle", "I think": words, where a small letter follows.
 _WORD = r"(?<![A-Za-z])[AI] (?!because|since|as |is |and |or )[a-z]"
 _DENIED = re.compile(
     rf"(?<![A-Za-z]){_LETTER}(?: (?:is|are)|项|均|都|是|:)? ?"
-    rf"(?:wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符"
+    rf"(?:[✗✘❌]|wrong|incorrect|not(?! ?{_LETTER})|false|错误?|不对|不正确|不符"
     r"|(?:an? |the )(?:wrong|incorrect|false|trap|distractor)|for the (?:wrong|incorrect|false)"
     r"|would be (?:the )?(?:wrong|incorrect)"
     r"|would be (?:right|correct|true|possible) (?:if|when|only))"
-    r"|(?:(?i:(?:wrong|incorrect|false) answer|trap|distractor|错误答案)(?: is| would be|是|[:：])?"
-    r"(?: option| choice|选项)?|\b[Nn]ot\b|n't\b|ntt?\b|cannot|rather than|instead of|[Nn]either"
+    r"|(?:(?i:(?:wrong|incorrect|false) answers?|trap|distractor|错误答案)"
+    r"(?: is| are| would be|是|[:：])?(?: option| choice|选项)?"
+    r"|\b[Nn]ot\b|n't\b|ntt?\b|cannot|rather than|instead of|[Nn]either"
     r"|over(?= [A-J]\b)|rul(?:e|es|ed|ing) out|(?:eliminat|exclud)(?:e|es|ed|ing)"
     r"|(?i:(?:all|anything|everything) but|except(?: for)?)|不是|不选|而非|排除)(?: be)? ?"
     rf"{_LETTER}(?:[ ,]{{0,2}}(?:or|nor|and|或|和)? ?{_LETTER}){{0,8}}"
@@ -36,7 +37,7 @@ _DENIED_LIST = re.compile(
     rf"(?<![A-Za-z]){_LETTER}(?:[、和]{_LETTER}){{1,8}}(?:项|均|都)?(?:是?错|不对|不正确|不符)"
 )
 _NAMED = re.compile(
-    r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :\n】]{0,3}"
+    r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :=\n】]{0,3}"
     r"(?:(?i:is|are|must be|should be|would be)|应该是|应为|为|是)?"
     r"[ :\n]{0,3}(?:(?i:option|choice)|选项)? {0,2}"
     + _LETTER

@@ -30,7 +30,8 @@ def right(gold: str, given: str) -> bool:
         return times
     if equal(wanted, found):
         return True
-    for again in (grouped(given), _with_decimal_comma(given), *_lettered(given)):
+    comma = with_decimal_point(given)
+    for again in (grouped(given), read(comma) if comma else None, *_lettered(given)):
         if again is not None and equal(wanted, again):
             return True
     twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
@@ -276,7 +277,7 @@ def _lettered(text: str) -> list[Value]:
     return [read(form) for form in (f"({found.group(2)})", *forms)]
 
 
-def _with_decimal_comma(text: str) -> Value | None:
-    """`3,14` as 3.14."""
+def with_decimal_point(text: str) -> str:
+    """`3,14` as 3.14; "" for what is no such number."""
     spelled = re.fullmatch(r"[\s$]*(-?[0-9]{1,20}),([0-9]{1,20})[\s$.]*", text)
-    return read(f"{spelled.group(1)}.{spelled.group(2)}") if spelled else None
+    return f"{spelled.group(1)}.{spelled.group(2)}" if spelled else ""

@@ -69,7 +69,8 @@ _NAMES = [
     (re.compile(r"\\[dtcs]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"(?<=[0-9)]) ?[xX] ?(?=[0-9(])"), "*"),
+    (re.compile(r"(?<=[0-9)]) ?[xX] ?(?=[0-9]|\([^()A-Za-z\\]*\))"), "*"),
+    (re.compile(r":=|={2,3}"), "="),
     (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])|<="), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])|>="), r"\\ge "),
     (re.compile(r"\\neq(?![A-Za-z])|!=|\\not ?="), r"\\ne "),
@@ -114,6 +115,9 @@ _LINES = re.compile(
     r"|equation\*)\}"
 )
 _BREAK, _GOES_ON = re.compile(r"\\\\"), re.compile(r"\\\\(?=[\s]{0,9}[=<>])")
+_COLUMN = re.compile(
+    r"\\begin\{[pb]matrix\}([^&]{1,200}?\\\\[^&]{1,200}?)(?:\\\\ ?)?\\end\{[pb]matrix\}"
+)
 _CHOOSE = re.compile(r"\{ ?([^{}\\]{1,40}) ?\\choose(?![A-Za-z]) ?([^{}\\]{1,40})\}")
 _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{1,20})\.([0-9]{0,20})\\(?:overline|dot) ?\{([0-9]{1,20})\}"
@@ -194,6 +198,12 @@ def unmarked(text: str) -> str:
     if "</" in text:
         text = _HTML.sub(r"\2", text)
     return text
+
+
+def without_columns(text: str) -> str:
+    """A column vector as the tuple that it is."""
+    column = _COLUMN.fullmatch(text)
+    return f"({', '.join(_BREAK.split(column.group(1)))})" if column else text
 
 
 def without_thousands(text: str) -> str:

@@ -19,7 +19,7 @@ from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.beside import bare_lines
 from r1jax.rewards.answers.choice import choice_letter, choice_letters
-from r1jax.rewards.answers.compare import point_lines, right
+from r1jax.rewards.answers.compare import point_lines, right, with_decimal_point
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
 from r1jax.rewards.answers.numeric import parse_number, plain
@@ -57,6 +57,8 @@ def grade(problem: Problem, answer: str | None, sandbox: SandboxConfig | None = 
 def number(problem: Problem, answer: str) -> bool:
     """Equal as exact rational numbers; units, currency and thousands commas ignored."""
     gold, given = _stated_number(problem.answer, only=True), _stated_number(answer)
+    if given is None and (comma := with_decimal_point(expression(answer))):
+        given = parse_number(comma)
     if gold is None or given is None:
         return False
     return given == gold or (given == 100 * gold and _in_hundredths(answer))

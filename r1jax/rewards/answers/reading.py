@@ -58,7 +58,7 @@ _CUT = re.compile(
     r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if"
     r"|(?:even )?though|although|whereas"
     r"|while)\b"
-    r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b"
+    r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b|\"?, ?\"\w{1,20}\" ?:|\"?\}(?=\s{0,3}$)"
 )
 _INSTEAD = re.compile(
     r" ?\((?:since|as|because|where|if|when|for|not(?! really| sure| certain| quite)|i\.e\.,?) "

@@ -12,13 +12,15 @@ _TAKEN_BACK = re.compile(
     r"|wrong|incorrect)|I (?:made|mis))|no,? wait|oops|scratch that|correction:"
     r"|that(?:['’]s| is| was) (?:not right|not correct|a mistake)"
     r"|I (?:misread|miscounted|miscalculated|made an? (?:mistake|error)))(?![A-Za-z])"
-    r"|(?<=[.!?…] )actually,? (?=(?:it['’]s |it is |the (?:correct )?answer is )"
+    r"|(?:(?<=[.!?…] )|(?<=\n))actually,? (?=(?:it['’]s |it is |the (?:correct )?answer is )"
     r"|[-$\\(]{0,3}(?:[0-9]{1,12}|[A-J])[)$]{0,2}\s*(?:[.!]|$))"
+    r"|(?<=[A-J])\)?[?？] {0,2}(?:No|Nope|不是|不对?)[,，.。!]"
     r"|等(?:等|一下)[，,\s]{0,3}(?:不对|错了|算错)|更正[：:]|[算看写搞弄]错了",
     re.IGNORECASE,
 )
 _HINT = re.compile(
-    "[Ww]ait|WAIT|ctually|[Oo]ops|cratch|rrect|mis[rct]|istake|not right|rong|一下|等等|更正|错了"
+    "[?？] ?(?:No|不)|[Ww]ait|WAIT|ctually|[Oo]ops|cratch|rrect|mis[rct]|istake|not right|rong"
+    "|一下|等等|更正|错了"
 )
 _VALUE = r"[\s*_$(:：]{0,6}(?:[-−√π½⅓⅔¼¾0-9]|\\[a-z]|[A-J](?![A-Za-z]))"
 _ANEW = re.compile(
@@ -31,6 +33,14 @@ _REMARK = re.compile(
     r"(?i:(?:explanation|reasoning|justification|verification|check|notes?|remarks?|why)(?=\W)"
     r"|解析|解释|说明|理由|验证|检验|分析|注释?(?=[:：])|备注)"
 )
+_OFFER = re.compile(
+    r"\s{1,3}(?:Let me know|Feel free|(?:I )?[Hh]ope (?:this|that|it)|Would you like|Do you want"
+    r"|If you (?:have (?:any|more|further|other)|need (?:any|more|further)|want me|would like)"
+    r"|如果[你您](?:还有|需要)|希望[这对能]|需要我)[^\n]{0,300}$"
+    r"|(?<=[.!?。])\s{0,2}[(（](?=[A-Z\u4e00-\u9fff])(?![^()]*(?:nswer|=|[Ss]o |box))"
+    r"[^()（）\n]{1,150}[.!。][)）]\W{0,4}$"
+)
+"""What closes a text: an offer of more help, an aside in brackets."""
 _ALONE = re.compile(r"(?:^|\n)(?=[^\n]{0,40}[0-9}π∞]|\W{0,6}[A-J]\W{0,6}$)[^\n]{1,60}$")
 _GOES_ON = re.compile(
     r"\b(?:so|therefore|thus|hence|answer|correct(?:ion|ed)?|also|actually|instead|could|might|may"
@@ -45,8 +55,14 @@ _REJECTED = re.compile(
     r"(?:\$[^$\n]{1,60}\$|[A-Za-z](?:_?[0-9])? ?[=＝] ?[-−－]?[0-9./]{1,20}) ?"
     r"[（(](?:舍去?|舍弃|不合题意|不符|reject|extraneous|discard|invalid|not valid|impossible)"
     r"[^()（）\n]{0,40}[）)]"
+    r"|[（(](?:the )?(?:other|second|negative) (?:root|solution|value|one)[^()（）\n]{0,80}"
+    r"(?:negative|reject|extraneous|invalid|discard|impossible|not )[^()（）\n]{0,40}[）)]"
+    r"|(?:[;；]|,? (?:since|because|as|but|while)) ?"
+    r"\$?(?:[a-z]\$? ?= ?)?[-0-9./]{1,12}\$? (?:fails"
+    r"|does ?n[o'’]t work|does not work|is (?:too (?:small|large)|impossible))(?=\W{0,4}$)"
     r"|(?:\$[^$\n]{1,60}\$|[A-Za-z] ?[=＝] ?[-−－]?[0-9./]{1,20})(?:是增根| is (?:an )?extraneous)"
 )
+_MAY_REJECT = re.compile("[(（;；]|增根|extraneous|fails|too|work|impossible")
 _REFUSAL = re.compile(
     r"(?<![A-Za-z])I(?:['’]m| am) (?:sorry|unable|not able)(?![A-Za-z])"
     r"|(?<![A-Za-z])I (?:cannot|can['’]?t|can not|could ?n['’o]t) (?:solve|determine|answer|find"
@@ -80,6 +96,8 @@ def settled(text: str) -> str:
 
 
 def _unexplained(text: str) -> str:
+    before = _OFFER.sub("", text)
+    text = before if re.search("[0-9A-J}]", before) else text
     found = _REMARK.search(text)
     if found is None or _GOES_ON.search(text, found.end()):
         return text
@@ -91,7 +109,7 @@ def _unexplained(text: str) -> str:
 def standing(text: str) -> str:
     """`text` without what is struck out, and without roots that are called rejected."""
     text = _STRUCK.sub(" ", text) if "~~" in text else text
-    return _REJECTED.sub("", text) if re.search("[(（]|增根|extraneous", text) else text
+    return _REJECTED.sub("", text) if _MAY_REJECT.search(text) else text
 
 
 def unanswered(text: str) -> bool:

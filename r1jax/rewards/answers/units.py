@@ -21,6 +21,7 @@ _TABLE = {
     "dollars": "cent=1/100 ¢=1/100 dollar=1 usd=1 ¤=1",
     "yuan": "角=1/10 元=1 ¥=1 yuan=1",
     "volume": "ml=1/1000 毫升=1/1000 l=1 liter=1 litre=1 升=1",
+    "radians": "radian=1 rad=1",
     "angle": "degree=1 deg=1 度=1 '=1/60",
     "percent": "%=1 percent=1 pct=1 percentage=1",
 }

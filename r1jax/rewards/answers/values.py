@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from r1jax.rewards.answers.dress import tidy, without_thousands
+from r1jax.rewards.answers.dress import tidy, without_columns, without_thousands
 from r1jax.rewards.answers.units import split_unit
 
 Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base"]
@@ -47,8 +47,10 @@ _QUANTIFIED = re.compile(
     r"(?<=.),? ?\(? ?[nkm] ?\\in ?(?:\\mathbb ?\{? ?)?[NZ] ?\}?(?:\^? ?\{?[*+]\}?|_\{?\+\}?)? ?\)?$"
 )
 _EMPTY = re.compile(
-    r"(?:\\text ?\{ ?)?(?:[Tt]he |[Tt]here (?:is|are) )?(?:[Ee]mpty [Ss]et|[Nn]ull [Ss]et|空集|无解"
-    r"|[Nn]o (?:real )?[Ss]olutions?) ?\}?(?: ?\\emptyset)?"
+    r"(?:\\text ?\{ ?)?(?:(?:[Tt]he|[Tt]his) (?:(?:equation|system|inequality|problem) has )?"
+    r"|[Tt]here(?: is| are|['’]s) |It has )?"
+    r"(?:[Ee]mpty [Ss]et|[Nn]ull [Ss]et|空集|[Nn]o (?:real )?[Ss]olutions?(?: exists?)?"
+    r"|(?:[原此该]?(?:方程|不等式)组?|此题)?(?:无|没有)(?:实数)?[解根]) ?\}?(?: ?\\emptyset)?"
 )
 _DATE = re.compile(
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
@@ -58,6 +60,7 @@ _REALS = re.compile(
     r"\\mathbb ?\{? ?R ?\}?|\\R|(?:\\text ?\{ ?)?(?:[Aa]ll )?(?:[Tt]he )?real(?: number)?s ?\}?"
     r"|(?:全体|任意|一切)实数"
 )
+_GROUPS = {("(", ")"), ("[", "]"), ("{", "}")}
 _NOT_WORDS = frozenset("pi sqrt sin cos tan ln log exp".split())
 
 
@@ -99,7 +102,7 @@ def bare(text: str) -> str:
 
 def read_tidy(text: str, depth: int = 0) -> Value:
     """`read` of a text that is tidy already."""
-    whole = without_thousands(text)
+    whole = without_columns(without_thousands(text))
     if depth > 6:
         return Value("leaf", whole)
     for form in (_known, _base, _words, _builder, _list, _both, _relation, _union, _bracketed):
@@ -277,7 +280,7 @@ def _bracketed(text: str, depth: int) -> Value | None:
         items = [read_tidy(part, depth + 1) for part in members]
         return Value("set", text, _flat(items))
     if (opening, closing) == ("[", "]") and (rows := _rows(parts)):
-        return Value("leaf", rows)
+        return Value("leaf", rows) if "&" in rows else read_tidy(rows, depth + 1)
     if len(parts) == 1:
         return read_tidy(inner, depth + 1) if (opening, closing) in _GROUPS and inner else None
     if not all(parts) or len(parts) > MAX_ITEMS:
@@ -295,6 +298,3 @@ def _rows(parts: list[str]) -> str:
     if len({len(row) for row in rows}) != 1 or len(rows) == 1 and len(rows[0]) == 1:
         return ""
     return "\\begin{pmatrix}" + "\\\\".join("&".join(row) for row in rows) + "\\end{pmatrix}"
-
-
-_GROUPS = {("(", ")"), ("[", "]"), ("{", "}")}

@@ -31,6 +31,7 @@ _NOTE = re.compile(
     r"(?:round(?:ed|ing)|即|也就是|或写成|约为?|i\.e\.,?|that is,?|or about"
     r"|which is|equivalent(?:ly)?|≈|approximately|about)(?! not)[^()（）\n]{1,60}[）)]"
 )
+_DASHED = re.compile(r"(?<=[0-9}$)]) [—–] (?=[A-Za-z])[^0-9\n]{1,60}$")
 _UNIT_NOTE = re.compile(
     r"(?<=[0-9π}$)]) ?[（(]((?:[\u4e00-\u9fff]{1,6}|[A-Za-z]{2,14}(?: [a-z]{2,12})?[²³]?"
     r"|[mk]|k?m/[hs]))[)）](?=\W{0,4}(?:$|\n))"
@@ -140,6 +141,7 @@ def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
     text = bounded(_ADVERBIAL.sub("", emphasized(unlaid(standing(text)))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
+    text = _DASHED.sub("", text)
     if _COUNTING.search(text):
         text = _counted(text)
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))

@@ -20,7 +20,8 @@ def stands_first(gold: str, given: str) -> bool:
     given = _NOT_OTHER.sub("", given)
     sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
     ends = re.search(
-        rf"(?:\b(?:is|are|was|be)(?: an?| the| on)?|(?<!不)是) ?{re.escape(read(gold).text)}$",
+        rf"(?:\b(?:is|are|was|be)(?: an?| the| on)?|(?<!不)是) ?{re.escape(read(gold).text)}"
+        r"(?: (?:function|number|integer|triangle|angle|sequence|series|one))?$",
         sentence,
         re.I,
     )
