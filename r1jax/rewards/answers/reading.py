@@ -58,7 +58,7 @@ _CUT = re.compile(
     r"|,? (?:because|since|as required|which|I think|I believe|I guess|where|when|not|but|if"
     r"|(?:even )?though|although|whereas"
     r"|while)\b"
-    r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b|\"?, ?\"\w{1,20}\" ?:|\"?\}(?=\s{0,3}$)"
+    r"|[,，;；]? ?(?:因为|不是|而不是)|, so\b|\"?, ?\"\w{1,20}\" ?:"
 )
 _INSTEAD = re.compile(
     r" ?\((?:since|as|because|where|if|when|for|not(?! really| sure| certain| quite)|i\.e\.,?) "
@@ -214,6 +214,7 @@ def _said(rest: str, marker: str, words: bool) -> str | None:
     if re.match(r"[?？]", rest[len(said) :]):
         return None
     said = said.strip().rstrip("*_")
+    said = re.sub(r"\"?\s?\}$", "", said) if said.count("}") > said.count("{") else said
     if marker == "####" and len(re.findall(r"(?<![A-Za-z\\{])[A-Za-z]{2,}", said)) > 2:
         return None  # a heading
     if not said:
