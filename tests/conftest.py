@@ -26,8 +26,8 @@ OPTIMISED = (
 )
 """Where rollout and update are tested: .ci/run does it again with optimised programs."""
 
-LAWS = ("data/", "losses/", "models/", "rollout/", "training/")
-"""Where slow tests are more sizes of a law; elsewhere they are whole runs, optimised as in use."""
+LAWS = ("data/", "lab/", "losses/", "models/", "rollout/", "training/")
+"""Where slow tests are toys, and mostly compiled; elsewhere whole runs, optimised as in use."""
 
 LONGEST = (
     "stages/test_pipeline.py",
