@@ -66,7 +66,7 @@ def test_its_own_start_is_a_teacher_that_teaches_nothing(models, tmp_path):
 @pytest.mark.slow
 def test_the_student_comes_nearer_to_its_teacher_and_is_resumed_bit_by_bit(models, tmp_path):
     student, teacher = models
-    flags = ALONE | {"teacher.model": teacher, "updates": 20, "optimizer.lr": 1e-2,
+    flags = ALONE | {"teacher.model": teacher, "updates": 20, "optimizer.lr": 2e-2,
                      "rollout.prompts": 8, "eval.before": False}  # fmt: skip
     with only(2):
         config = tiny_run(student, tmp_path / "whole", flags)
