@@ -49,14 +49,21 @@ def powers_of_two(samples: int) -> list[int]:
     return [*(1 << i for i in range(samples.bit_length()) if 1 << i < samples), samples]
 
 
-def vote(classes: Sequence[Hashable | None], correct: Sequence[bool]) -> float:
+def vote(
+    classes: Sequence[Hashable | None],
+    correct: Sequence[bool],
+    weights: Sequence[float] | None = None,
+) -> float:
     """Score of the majority answer of one problem.
 
     `classes[i]` is the equivalence class of sample i's answer, None where it gave none and does not
-    vote; `correct[i]` says whether that class is right. Of tied classes one is drawn: the value is
-    the expected score. No votes score 0.
+    vote; `correct[i]` says whether that class is right; `weights[i]`, 1 if not given, is what its
+    vote counts. Of tied classes one is drawn: the value is the expected score. No votes score 0.
     """
-    votes = Counter(c for c in classes if c is not None)
+    votes: Counter[Hashable] = Counter()
+    for c, weight in zip(classes, weights or [1] * len(classes), strict=True):
+        if c is not None:
+            votes[c] += weight
     if not votes:
         return 0.0
     most = max(votes.values())

@@ -20,7 +20,7 @@ from r1jax.losses.reduce import masked
 from r1jax.types import Batch, Loss, Mean, Metrics, Stats, segment_members
 
 ScoreLoss = Callable[[jax.Array, Batch], tuple[jax.Array, Metrics]]
-"""(scores f32[B, M] of the segments, batch) -> (additive share, metrics)."""
+"""(scores f32[B, M] of the segments, or f32[B, T] of tokens, batch) -> (share, metrics)."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,25 @@ def pointwise(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
         "preference/score_unsafe": _mean(scores, there & (label <= 0.5)),
     }
     share = jnp.sum(jnp.where(there, each, 0.0)) / batch.n_sequences
+    return share, jax.lax.stop_gradient(metrics)
+
+
+def process(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+    """−y·log σ(s) − (1 − y)·log σ(−s) at the last token of every judged step, mean over steps.
+
+    `scores` are f32[B, T]; the mask marks those tokens, the column `label` says y there: 1 right, 0
+    wrong, or the share of continuations that ended right (Math-Shepherd, 2312.08935, eq. 3 and 4).
+    """
+    there = batch.mask > 0
+    label = jnp.where(there, batch.column("label"), 0.0)  # elsewhere it may hold anything
+    each = jax.nn.softplus(scores) - label * scores
+    right = jnp.where(scores == 0, 0.5, (scores > 0) == (label > 0.5))
+    metrics = {
+        "process/accuracy": _mean(right, there),
+        "process/score_right": _mean(scores, there & (label > 0.5)),
+        "process/score_wrong": _mean(scores, there & (label <= 0.5)),
+    }
+    share = jnp.sum(jnp.where(there, each, 0.0)) / batch.n_tokens
     return share, jax.lax.stop_gradient(metrics)
 
 

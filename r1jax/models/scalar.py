@@ -1,4 +1,4 @@
-"""The decoder as a reward model: one number for each sequence, read at its last token."""
+"""The decoder as a reward model: one number for each token, or that of each last token."""
 
 from __future__ import annotations
 
@@ -59,20 +59,37 @@ def sequence_scores(
     unroll: int = 1,
     kernel: str = "auto",
 ) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
-    """f32[B, M]: hidden state of each segment's last token times the head; 0 without a segment.
+    """f32[B, M], the score at each segment's last token, the stop token; 0 without a segment.
 
-    The last token is the stop token. DeepSeek-R1 (v2, section 3.1): the policy's architecture with
-    a head that predicts a scalar. Beside the scores, what the layers tell.
+    DeepSeek-R1 (v2, section 3.1): the policy's architecture with a head that predicts a scalar.
+    Beside the scores, what the layers tell.
+    """
+    how = {"mesh": mesh, "remat": remat, "unroll": unroll, "kernel": kernel}
+    scores, told = every_token(params, c, batch, **how)
+    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1]), told
+
+
+def every_token(
+    params: Params,
+    c: ModelConfig,
+    batch: Batch,
+    *,
+    mesh: Mesh | None = None,
+    remat: decoder.Remat = "none",
+    unroll: int = 1,
+    kernel: str = "auto",
+) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
+    """f32[B, T], hidden state of each token times the head; beside it, what the layers tell.
+
+    For a score at the last token alone this is d products each too many, and no gather to shard.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
     hidden, told = decoder.forward_told(
         params, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
-    # Every token is scored and most are thrown away: d products each, and no gather to shard.
     wide = hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32))
-    scores = jnp.sum(wide * params[HEAD].astype(wide.dtype), axis=-1)
-    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1]), told
+    return jnp.sum(wide * params[HEAD].astype(wide.dtype), axis=-1), told
 
 
 def at_last_token(values: jax.Array, segment_ids: jax.Array, max_segments: int) -> jax.Array:

@@ -13,7 +13,12 @@ from r1jax.report.html import Fact, Measure, Table, changed, percent
 from r1jax.run.directory import Record
 
 MEASURES = (
-    Measure("accuracy", "accuracy", "held-out pairs, or responses, judged right"),
+    Measure("accuracy", "accuracy", "held-out pairs, responses or steps judged right"),
+    Measure("f1", "F1 of first errors", "harmonic mean of the two below (ProcessBench)"),
+    Measure("error_accuracy", "errors found", "of wrong solutions, the first error told exactly"),
+    Measure(
+        "correct_accuracy", "right ones left alone", "of right solutions, no step called wrong"
+    ),
     Measure("auc", "AUC", "a safe response scores above an unsafe one"),
     Measure("ece", "calibration error", "expected |stated − observed|"),
     Measure("loss", "loss", "held-out negative log-likelihood of the judgements", False, 4),
@@ -33,11 +38,12 @@ def headline(before: Record, after: Record) -> list[Fact]:
 def charts(metrics: Sequence[Record], evaluations: Sequence[Record]) -> list[Chart]:
     """Accuracy and margin in training and held out, and the reliability diagram."""
     judged = [row for row in evaluations if row.get("accuracy") is not None]
-    drawn = {key: learnt_and_held_out(metrics, f"preference/{key}", judged, key)
+    kind = "process" if any("process/accuracy" in row for row in metrics) else "preference"
+    drawn = {key: learnt_and_held_out(metrics, f"{kind}/{key}", judged, key)
              for key in ("accuracy", "margin")}  # fmt: skip
     candidates = [
         lines("judged", "Judged right",
-              "Share of the pairs, or responses, that are judged right; the band is the 95 % "
+              "Share of the pairs, responses or steps that are judged right; the band is the 95 % "
               "interval of what is held out.", "accuracy", drawn["accuracy"], share=True),
         lines("margin", "Margin", "Chosen minus rejected: scores of a reward model, implicit "
               "rewards of a policy.", "margin", drawn["margin"]),

@@ -17,7 +17,7 @@ from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.opening import opened
-from r1jax.stages.reward_model import JudgedConfig, headline, read_data
+from r1jax.stages.reward_model import JudgedConfig, headline, read_judged_data
 from r1jax.stages.supervised import with_stops
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised import preference
@@ -62,7 +62,7 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
         parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
-        pairs, held_out = read_data(config, "pairwise", config.view, encoder, run.note)
+        pairs, held_out = read_judged_data(config, "pairwise", config.view, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
         check_gguf(policy, config.export_gguf)
         config = courses.completed(config, pairs, "pair", mesh, run.note)

@@ -1,4 +1,4 @@
-"""Reward models (paper v2, section 3.1): helpfulness from pairs, safety from labels."""
+"""Reward models (paper v2, 3.1): helpfulness from pairs, safety from labels; and of steps."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import PACKINGS, Preferences, hold_out_prompts, load_preferences
+from r1jax.data.examples.judged_steps import JudgedSteps, hold_out_solutions, load_steps
 from r1jax.data.examples.preferences import (
     Feedback,
+    Judge,
     PreferenceConfig,
     PreferenceSettings,
     View,
 )
+from r1jax.data.examples.steps import Cut
+from r1jax.data.packing import ONE_BY_ONE
 from r1jax.errors import UserError
-from r1jax.losses.preference import PairwiseConfig, pairwise, pointwise
+from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise, process
 from r1jax.mesh import make_mesh
 from r1jax.models import scalar, table
+from r1jax.models.config import ModelConfig
 from r1jax.rollout.policy import load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
@@ -32,8 +38,13 @@ from r1jax.training.optimizer import make_optimizer
 from r1jax.training.rl.reward_model import Described
 from r1jax.training.supervised import preference
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
+from r1jax.training.supervised.examine import Examine
 from r1jax.training.supervised.loop import Course, begin, train
+from r1jax.training.supervised.process import process_examiner
 from r1jax.training.weights import find_parent, first_state, frozen_base, identity
+
+UNITS: dict[Judge, str] = {"pairwise": "pair", "pointwise": "response", "process": "solution"}
+"""The word for what one row judges."""
 
 
 @dataclass(frozen=True)
@@ -81,21 +92,32 @@ class RewardModelConfig(JudgedConfig, PairwiseSettings):
     """A reward model."""
 
     run: str = "runs/reward_model"
-    kind: Feedback = "pairwise"
-    """pairwise (prompt, chosen, rejected: helpfulness) or pointwise (prompt, response, label safe
-    or unsafe: safety)."""
+    kind: Judge = "pairwise"
+    """pairwise (prompt, chosen, rejected: helpfulness), pointwise (prompt, response, label safe or
+    unsafe: safety), process (prompt, completions, labels: the steps of a solution, as TRL,
+    PRM800K or ProcessBench write them)."""
+    steps: Cut = "line"
+    """Of kind process, where a text is cut into steps: line, paragraph (an empty line), sentence.
+    A row's own steps are joined likewise."""
 
     def __post_init__(self) -> None:
         """Raises UserError where a value would be read by nothing."""
         super().__post_init__()
-        if self.kind == "pointwise" and self.loss != PairwiseConfig():
-            raise UserError("--loss.*: belongs to --kind pairwise; leave it out of pointwise")
+        if self.kind != "pairwise" and self.loss != PairwiseConfig():
+            raise UserError(f"--loss.*: belongs to --kind pairwise; leave it out of {self.kind}")
+        if self.kind != "process" and self.steps != "line":
+            raise UserError(f"--steps {self.steps}: belongs to --kind process, not {self.kind}")
+        if self.kind == "process" and self.data.view not in ("auto", "whole"):
+            raise UserError(
+                f"--data.view {self.data.view}: the steps of kind process are the whole response's"
+            )
 
     @property
     def view(self) -> View:
         """What of a response is judged."""
-        usual: dict[Feedback, View] = {"pairwise": "summary", "pointwise": "whole"}
-        return usual[self.kind] if self.data.view == "auto" else self.data.view
+        if self.data.view == "auto":
+            return "summary" if self.kind == "pairwise" else "whole"
+        return self.data.view
 
 
 def run(config: RewardModelConfig, display: Display | None = None) -> None:
@@ -107,15 +129,14 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
         parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
         policy = load_policy(config.model, "plain", family=config.family)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
-        examples, held_out = read_data(config, config.kind, config.view, encoder, run.note)
-        unit = "pair" if config.kind == "pairwise" else "response"
-        config = courses.completed(config, examples, unit, mesh, run.note)
+        examples, held_out = read_data(config, encoder, run.note)
+        config = courses.completed(config, examples, UNITS[config.kind], mesh, run.note)
         c, lora = policy.config, config.lora if config.lora.on else None
         rows = scalar.rows(c, lora)
         optimizer = make_optimizer(
             config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
         )
-        loss = pairwise(config.loss) if config.kind == "pairwise" else pointwise
+        loss, steps = loss_of(config), config.kind == "process"
 
         files = run.files(config)
         base = frozen_base(config, policy, mesh, parent)
@@ -126,10 +147,12 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
         course = Course(
             config, c, mesh, examples, held_out,
             identity=identity(config, policy, parent) | about,
-            functions=preference.reward_functions(c, mesh, config.train, loss, optimizer, lora),
-            examine=preference.reward_examiner(c, mesh, config.train, config.kind, lora),
+            functions=preference.reward_functions(
+                c, mesh, config.train, loss, optimizer, lora, steps
+            ),
+            examine=examiner(config, c, mesh),
             base=base and scalar.body(base),
-            packing=PACKINGS[config.kind],
+            packing=ONE_BY_ONE if steps else PACKINGS[config.kind],
         )  # fmt: skip
         state = first_state(config, policy, mesh, parent, optimizer, files.fresh, scorer=True)
         loop = train(course, begin(course, state, files), files)
@@ -137,10 +160,53 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
         run.finish(summary, headline(summary))
 
 
+def loss_of(config: RewardModelConfig) -> ScoreLoss:
+    """The objective of the kind of reward model."""
+    return {"pairwise": pairwise(config.loss), "pointwise": pointwise, "process": process}[
+        config.kind
+    ]
+
+
+def examiner(config: RewardModelConfig, c: ModelConfig, mesh: Mesh) -> Examine:
+    """What held-out rows are measured by."""
+    lora = config.lora if config.lora.on else None
+    if config.kind == "process":
+        return process_examiner(c, mesh, config.train, lora)
+    return preference.reward_examiner(c, mesh, config.train, config.kind, lora)
+
+
 def read_data(
+    config: RewardModelConfig, encoder: Encoder, note: Note
+) -> tuple[Preferences | JudgedSteps, dict[str, Preferences | JudgedSteps]]:
+    """(what is learnt, what is tested on by name), with a line of report for every source."""
+    if config.kind == "process":
+        return _solutions(config, encoder, note)
+    return read_judged_data(config, config.kind, config.view, encoder, note)
+
+
+def _solutions(
+    config: RewardModelConfig, encoder: Encoder, note: Note
+) -> tuple[JudgedSteps, dict[str, JudgedSteps]]:
+    data = config.data
+
+    def read(sources: Sequence[str]) -> JudgedSteps:
+        return load_steps(sources, data, config.steps, encoder, config.train.width, note)
+
+    unit = UNITS["process"]
+    examples, held_out = courses.read_sets(data, read, hold_out_solutions, config.seed, unit, note)
+    labels = examples.labels[examples.examples.learn]
+    if len(np.unique(labels > 0.5)) < 2:
+        raise UserError(
+            f"--data.train {' '.join(data.train)}: every step is "
+            f"{'right' if labels[0] > 0.5 else 'wrong'}; both labels are needed"
+        )
+    return examples, held_out
+
+
+def read_judged_data(
     config: JudgedConfig, kind: Feedback, view: View, encoder: Encoder, note: Note
 ) -> tuple[Preferences, dict[str, Preferences]]:
-    """(what is learnt, what is tested on by name), with a line of report for every source."""
+    """As `read_data`, of whole responses."""
     data, width = config.data, config.train.width
 
     def read(sources: Sequence[str]) -> Preferences:
@@ -157,7 +223,7 @@ def read_data(
     return examples, held_out
 
 
-def described(config: RewardModelConfig, examples: Preferences) -> Described:
+def described(config: RewardModelConfig, examples: Preferences | JudgedSteps) -> Described:
     """What a run that judges by this model must know of it."""
     named = Path(config.model)
     return Described(
@@ -168,6 +234,7 @@ def described(config: RewardModelConfig, examples: Preferences) -> Described:
         template="chat" if examples.chat else config.data.template,
         system=config.data.system,
         dtype=config.train.dtype,
+        steps=config.steps,
     )
 
 

@@ -14,7 +14,7 @@ from tiny import random_sequences
 from r1jax.data.examples.judged import pack_pairs
 from r1jax.data.packing import Denominators, pack
 from r1jax.errors import UserError
-from r1jax.losses.preference import DPOConfig, PairwiseConfig, dpo, pairwise, pointwise
+from r1jax.losses.preference import DPOConfig, PairwiseConfig, dpo, pairwise, pointwise, process
 from r1jax.types import Batch, MissingColumn, Stats
 
 SEQUENCES = random_sequences([3, 3, 2, 2, 4, 4], [4, 6, 1, 3, 5, 2])
@@ -88,6 +88,28 @@ def test_pointwise_by_hand():
         "preference/accuracy": 2 / 3, "preference/score_safe": 2.0,
         "preference/score_unsafe": -0.25,
     })  # fmt: skip
+
+
+def test_process_by_hand():
+    """Two judged steps among five tokens, one of them half right by its continuations."""
+    _, batch = batch_of([0.0, 0.0, 0.0])
+    ids, nan = np.asarray([[1, 1, 1, 2, 0]], np.int32), np.nan
+    batch = replace(
+        batch, segment_ids=ids, mask=np.asarray([[0, 1, 0, 1, 0]], np.float32),
+        columns={"label": np.asarray([[nan, 0.75, nan, 0.0, nan]], np.float32)},
+        n_tokens=np.float32(2),
+    )  # fmt: skip
+    scores = jnp.asarray([[9.0, 2.0, 9.0, 0.5, 9.0]])
+    share, metrics = process(scores, batch)
+    first = -0.75 * math.log(sigmoid(2)) - 0.25 * math.log(1 - sigmoid(2))
+    assert float(share) == pytest.approx((first - math.log(1 - sigmoid(0.5))) / 2, rel=1e-6)
+    assert read(metrics) == pytest.approx({
+        "process/accuracy": 0.5, "process/score_right": 2.0, "process/score_wrong": 0.5,
+    })  # fmt: skip
+    # d/ds = (σ(s) − y) / steps at judged tokens, 0 elsewhere.
+    slope = jax.grad(lambda s: process(s, batch)[0])(scores)
+    wanted = [0, (sigmoid(2) - 0.75) / 2, 0, sigmoid(0.5) / 2, 0]
+    np.testing.assert_allclose(np.asarray(slope)[0], wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("config", KINDS, ids=label)

@@ -132,7 +132,7 @@ def test_the_reference_is_the_policys_own_log_probability(model, data):
     config = toy(model, data, "unused")
     policy, mesh = load_policy(model, "plain"), dpo.make_mesh(config.mesh)
     encoder = Encoder(policy.tokenizer, policy.stop_ids)
-    pairs, _ = dpo.read_data(config, "pairwise", config.view, encoder, lambda line: None)
+    pairs, _ = dpo.read_judged_data(config, "pairwise", config.view, encoder, lambda line: None)
     (known,) = dpo.with_reference(config, policy, mesh, None, pairs)
     part = known.take(np.arange(5))
     logp = dpo.token_logp(policy.config, mesh, config.train, temperature=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,15 +16,18 @@ from r1jax import mesh as meshes
 from r1jax.checkpoint import read_meta, restore_params
 from r1jax.data.examples.conversations import wrapped
 from r1jax.data.examples.encoding import Encoder
-from r1jax.data.examples.preferences import Feedback, View, seen
+from r1jax.data.examples.judged_steps import last_tokens
+from r1jax.data.examples.preferences import Judge, View, seen
+from r1jax.data.examples.steps import Cut, step_ends
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models import scalar, table
 from r1jax.models.lora import LoraConfig
-from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.problem import Completion, Problem, RewardContext, Value
 from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
+from r1jax.rewards.tokens import with_offsets
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.digests import find_step
 from r1jax.run.names import SAVED
@@ -41,13 +45,14 @@ SEGMENTS = 32  # responses a row may hold
 class Described:
     """What a reward model's checkpoint says of how it is to be used."""
 
-    kind: Feedback
+    kind: Judge
     view: View
     model: str
     family: str
     template: str
     system: str
     dtype: str
+    steps: Cut = "line"  # of kind process
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class RewardModel(BaseReward):
     and, where there are several, in every one of them, with the same arguments. A completion is
     scored as training saw responses: the prompt in the model's own template, the text (or what
     follows its </think>), the stop token; an unfinished thought has an empty summary.
+
+    One of kind process rewards tokens: the last of every step has the stated probability, from 0
+    to 1, that the step is right.
     """
 
     directory: Path  # of the checkpoints
@@ -71,34 +79,69 @@ class RewardModel(BaseReward):
     per_item = False  # a batch of the devices, whole rollouts
     place = "devices"
 
+    @property
+    def per_token(self) -> bool:
+        """Whether steps are judged: their rewards stand at tokens."""
+        return self.about.kind == "process"
+
     def __call__(
         self,
         problems: Sequence[Problem],
         completions: Sequence[Completion],
         context: RewardContext,
-    ) -> list[float | None]:
-        """The score of each completion; None for problems that `only` leaves out."""
+    ) -> list[Value]:
+        """The score of each completion, or of its steps; None for what `only` leaves out."""
         mine = [i for i, problem in enumerate(problems) if self._asked(problem)]
-        scores = self.scores(
-            [problems[i].question for i in mine], [completions[i].text for i in mine]
-        )
-        score_of = dict(zip(mine, scores.tolist(), strict=True))
-        return [score_of.get(i) for i in range(len(problems))]
+        asked = [problems[i].question for i in mine], [completions[i].text for i in mine]
+        if self.per_token:
+            found = [
+                on_tokens(completions[i], judged, context.tokenizer)
+                for i, judged in zip(mine, self.step_scores(*asked), strict=True)
+            ]
+        else:
+            found = self.scores(*asked).tolist()
+        value_of = dict(zip(mine, found, strict=True))
+        return [value_of.get(i) for i in range(len(problems))]
 
     def scores(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """f32[N], the score of each response (a pointwise model's is the log-odds of safe)."""
         if not len(prompts):
             return np.zeros(0, np.float32)
+        return self._run(self._encode(prompts, responses))[:, 0]
+
+    def step_scores(
+        self, prompts: Sequence[str], responses: Sequence[str]
+    ) -> list[list[tuple[int, float]]]:
+        """(where it ends in the text, probability that it is right) of each response's steps."""
+        if not len(prompts):
+            return []
         sequences = self._encode(prompts, responses)
+        values = self._run(sequences).astype(np.float64)
+        found = []
+        for i, text in enumerate(responses):
+            ends, before = step_ends(text, self.about.steps), int(sequences.prompt_lengths[i])
+            tokens = sequences.tokens[i, : sequences.totals[i]].tolist()
+            learn, where = np.arange(len(tokens)) >= before, f"{self.directory}, completion {i + 1}"
+            at = last_tokens(tokens, learn, text, ends, self._loaded.encoder, where)
+            right = 1 / (1 + np.exp(-values[i]))
+            judged = [
+                (end, float(right[token - before]))
+                for end, token in zip(ends, at, strict=True) if token is not None
+            ]  # fmt: skip
+            found.append(judged)
+        return found
+
+    def _run(self, sequences: Sequences) -> np.ndarray:
+        """f32[N, C], scores at tokens of completions; rows have few widths, to compile little."""
         width = SHORTEST
         while width < sequences.totals.max():
             width *= 2
         devices = row_devices(self._devices)
         rows = max(1, CELLS // width) * devices
-        rows = min(rows, -(-len(prompts) // devices) * devices)
+        rows = min(rows, -(-len(sequences.lengths) // devices) * devices)
         compute = ComputeConfig(rows, width, SEGMENTS)
         run, params = self._loaded.run, self._loaded.params
-        return over_completions(run, params, sequences, compute, self._devices)[:, 0]
+        return over_completions(run, params, sequences, compute, self._devices)
 
     def _asked(self, problem: Problem) -> bool:
         return self.only is None or str(problem.metadata.get(self.only[0])) == self.only[1]
@@ -133,8 +176,22 @@ class RewardModel(BaseReward):
         about, mesh = self.about, self._devices
         policy = load_policy(about.model, "plain", family=about.family)
         params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
-        run = token_scores(policy.config, mesh, ComputeConfig(dtype=about.dtype, remat="none"))
+        compute = ComputeConfig(dtype=about.dtype, remat="none")
+        run = token_scores(policy.config, mesh, compute, self.per_token)
         return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, run)
+
+
+def on_tokens(
+    completion: Completion, judged: Sequence[tuple[int, float]], tokenizer: Any
+) -> list[float | None]:
+    """The probabilities of steps at those of the completion's own tokens that complete them."""
+    rewards: list[float | None] = [None] * len(completion.token_ids)
+    stops = [stop for _, stop in with_offsets(completion, tokenizer).offsets]
+    for end, probability in judged:
+        at = bisect.bisect_left(stops, end)
+        if at < len(rewards):
+            rewards[at] = probability
+    return rewards
 
 
 @dataclass(frozen=True)

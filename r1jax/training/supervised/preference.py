@@ -35,12 +35,16 @@ PAIRS = PACKINGS["pairwise"]
 
 
 def make_scores(
-    c: ModelConfig, mesh: Mesh, compute: ComputeConfig
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, steps: bool = False
 ) -> Callable[[Params, Batch], tuple[jax.Array, tuple[Told, ...]]]:
-    """(reward model's parameters, batch) -> (f32[B, M] scores of segments, what is told)."""
+    """(reward model's parameters, batch) -> (f32[B, M] scores of segments, what is told).
+
+    With `steps` the scores are those of tokens, f32[B, T].
+    """
+    scored = scalar.every_token if steps else scalar.sequence_scores
 
     def run(params: Params, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
-        return scalar.sequence_scores(
+        return scored(
             scalar.cast(params, compute.dtype), c, batch,
             mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
         )  # fmt: skip
@@ -49,12 +53,18 @@ def make_scores(
 
 
 @functools.lru_cache(maxsize=16)
-def token_scores(c: ModelConfig, mesh: Mesh, compute: ComputeConfig) -> PerToken:
-    """Jitted: at every token of a batch the reward model's score of its segment, f32[B, T]."""
-    scores = make_scores(c, mesh, compute)
+def token_scores(
+    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, steps: bool = False
+) -> PerToken:
+    """Jitted: at every token of a batch the reward model's score of its segment, f32[B, T].
+
+    With `steps` it is the token's own.
+    """
+    scores = make_scores(c, mesh, compute, steps)
 
     def run(params: Params, batch: Batch) -> jax.Array:
-        return scalar.per_token(scores(params, batch)[0], batch.segment_ids)
+        found = scores(params, batch)[0]
+        return found if steps else scalar.per_token(found, batch.segment_ids)
 
     return jax.jit(run, out_shardings=replicated(mesh))
 
@@ -66,11 +76,15 @@ def reward_functions(
     loss: ScoreLoss,
     optimizer: optax.GradientTransformation,
     lora: LoraConfig | None = None,
+    steps: bool = False,
 ) -> Functions:
-    """The update's functions for a reward model; with `lora` the body below is frozen."""
+    """The update's functions for a reward model, of `steps` or of whole responses.
+
+    With `lora` the body below is frozen.
+    """
     # A score has no use for the module ahead, and does not train it.
     c = compute.roomy(compute.auxiliary.applied(replace(c, ahead=None), bool(lora)))
-    scores = make_scores(c, mesh, compute)
+    scores = make_scores(c, mesh, compute, steps)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
         segment_scores, told = scores(scalar.join(params, base, lora), batch)

@@ -1,0 +1,128 @@
+"""Rows of worked solutions whose steps are judged one by one.
+
+Layouts: TRL's (prompt, completions, labels), PRM800K's (question, label.steps with ratings) and
+ProcessBench's (problem, steps, label: the first wrong step, -1 for none).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from r1jax.data.examples.messages import Unfit, column_of
+from r1jax.data.rows import Row, open_rows
+from r1jax.errors import UserError
+
+Cut = Literal["line", "paragraph", "sentence"]
+SEPARATORS: dict[Cut, str] = {"line": "\n", "paragraph": "\n\n", "sentence": " "}
+"""What stands between two steps of a row, by where a written text is cut into steps."""
+BETWEEN: dict[Cut, re.Pattern[str]] = {
+    "line": re.compile(r"\n"),
+    "paragraph": re.compile(r"\n\s*\n"),
+    "sentence": re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n"),
+}
+
+
+@dataclass(frozen=True)
+class JudgedSolution:
+    """A prompt with the steps of a solution; the first `len(labels)` of them are judged."""
+
+    prompt: str
+    steps: tuple[str, ...]
+    labels: tuple[float, ...]  # 1 right, 0 wrong, or the share of continuations that ended right
+
+
+def step_ends(text: str, cut: Cut) -> list[int]:
+    """Where the steps of a text end: behind the last character of each that is no space."""
+    ends, begin = [], 0
+    for end in [*(match.start() for match in BETWEEN[cut].finditer(text)), len(text)]:
+        if step := text[begin:end].rstrip():
+            ends.append(begin + len(step))
+        begin = end
+    return [end for i, end in enumerate(ends) if text[(ends[i - 1] if i else 0) : end].strip()]
+
+
+def read_solutions(
+    source: str, prompt_column: str | None = None, unfit: list[str] | None = None
+) -> Iterator[tuple[str, JudgedSolution]]:
+    """(place, solution) of every row of `source`, in order.
+
+    A row without a single step is left out and added to `unfit`. Raises UserError naming file, line
+    and column where a row is of no known layout, a label none, or their number not the steps'.
+    """
+    unit, rows = open_rows(source)
+    number = 0
+    for number, row in rows:
+        where = f"{source}, {unit} {number}"
+        try:
+            yield where, _solution(row, where, prompt_column)
+        except Unfit as why:
+            if unfit is not None:
+                unfit.append(f"{unit} {number} ({why})")
+    if not number:
+        raise UserError(f"{source}: is empty; expected one row per {unit}")
+
+
+def _solution(row: Row, where: str, prompt_column: str | None) -> JudgedSolution:
+    if isinstance(row.get("label"), Mapping):
+        prompt, steps, labels = _prm800k(row, where)
+    elif "completions" in row:
+        prompt = column_of(row, where, prompt_column or "prompt")
+        steps, labels = column_of(row, where, "completions"), column_of(row, where, "labels")
+    elif "steps" in row:
+        prompt = column_of(row, where, prompt_column or "problem")
+        steps = column_of(row, where, "steps")
+        labels = _up_to_first(column_of(row, where, "label"), steps, where)
+    else:
+        raise UserError(
+            f"{where}: no solution in steps; expected the columns prompt, completions, labels "
+            "(TRL), question, label (PRM800K) or problem, steps, label (ProcessBench)"
+        )
+    if not isinstance(prompt, str):
+        raise UserError(f"{where}: the prompt is {type(prompt).__name__}; expected text")
+    if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+        raise UserError(f"{where}: the steps are no list of texts")
+    if not isinstance(labels, list) or len(labels) > len(steps):
+        raise UserError(f"{where}, column labels: expected a list with a label for each step")
+    kept = [step.strip() for step in steps]
+    if not kept or not all(kept):
+        raise Unfit("a step is empty" if kept else "no steps")
+    return JudgedSolution(prompt, tuple(kept), tuple(_label(label, where) for label in labels))
+
+
+def _label(value: Any, where: str) -> float:
+    if isinstance(value, (bool, int, float)) and 0 <= value <= 1:
+        return float(value)
+    raise UserError(f"{where}: label {value!r}; expected true, false, or a number from 0 to 1")
+
+
+def _up_to_first(label: Any, steps: Any, where: str) -> list[bool]:
+    """ProcessBench: right up to the first wrong step; what comes behind it is not judged."""
+    count = len(steps) if isinstance(steps, list) else 0
+    if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < count:
+        raise UserError(
+            f"{where}, column label: {label!r}; expected the number of the first wrong step, from "
+            f"0 to {count - 1}, or -1"
+        )
+    return [True] * count if label < 0 else [True] * label + [False]
+
+
+def _prm800k(row: Row, where: str) -> tuple[Any, list[Any], list[Any]]:
+    """The chosen completion of each step, or the first; rated 1 and 0 right, -1 wrong."""
+    question = column_of(row, where, "question")
+    prompt = question.get("problem") if isinstance(question, Mapping) else question
+    steps, labels = [], []
+    for step in row["label"].get("steps") or []:
+        offered, chosen = step.get("completions") or [], step.get("chosen_completion")
+        if not offered:
+            break  # a person wrote this step; nothing behind it was rated
+        one = offered[chosen or 0]
+        if one.get("rating") not in (-1, 0, 1):
+            break
+        steps.append(one["text"])
+        labels.append(one["rating"] >= 0)
+        if one["rating"] < 0:
+            break
+    return prompt, steps, labels
