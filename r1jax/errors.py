@@ -20,6 +20,10 @@ _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
            errno.EIO)  # fmt: skip
 
 
+SEEDS = "[0,4294967295]"
+"""Keys have 32 bits: what is beyond would draw what another seed draws."""
+
+
 class UserError(Exception):
     """A mistake in flags or files.
 

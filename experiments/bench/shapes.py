@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 from r1jax.mesh import MeshConfig
 from r1jax.models.config import Experts, Latent, ModelConfig
 from r1jax.models.hub import directory as hub
@@ -32,7 +32,7 @@ class ShapeFlags(Flags):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", seed="[0,]")
+        check_ranges(self, "--", seed=SEEDS)
 
 
 def _qwen(

@@ -14,7 +14,7 @@ from typing import Any
 
 from r1jax.commands import cli
 from r1jax.data.world.judged_pairs import held_out_rows, helpful_pairs
-from r1jax.errors import check_ranges
+from r1jax.errors import SEEDS, check_ranges
 from r1jax.run.directory import write_jsonl
 from r1jax.run.flags import PlaceFlags
 from r1jax.run.names import SUMMARY
@@ -40,7 +40,7 @@ class Config(PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", count="[1,]", held_out="[1,]", noise="[0,0.5)", seed="[0,]")
+        check_ranges(self, "--", count="[1,]", held_out="[1,]", noise="[0,0.5)", seed=SEEDS)
 
 
 def main(config: Config) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from r1jax.commands import cli
 from r1jax.data.world.corpus import Mix, documents
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 from r1jax.run.directory import read_jsonl, write_jsonl
 from r1jax.run.flags import PlaceFlags
 from r1jax.run.names import SUMMARY
@@ -40,7 +40,7 @@ class Config(PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", seed="[0,]")
+        check_ranges(self, "--", seed=SEEDS)
 
 
 def main(config: Config) -> None:

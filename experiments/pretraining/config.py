@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 from r1jax.models.config import Experts, Latent
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig
@@ -98,8 +98,8 @@ class Config:
         ones = ("steps", "batch", "documents", "vocab", "d_model", "d_ff", "layers", "heads")
         ones += ("kv_heads", "head_dim", "max_position")
         ranges = dict.fromkeys(KNOBS, "[0,1]") | dict.fromkeys(ones, "[1,]")
-        none = dict.fromkeys(("seed", "workers", "shard_mb", "save_every"), "[0,]")
-        check_ranges(self, "--", **ranges, **none)
+        none = dict.fromkeys(("workers", "shard_mb", "save_every"), "[0,]")
+        check_ranges(self, "--", **ranges, **none, seed=SEEDS)
         if "latent" in SHAPES[self.family] and self.kv_heads != self.heads:
             raise UserError(
                 f"--kv-heads {self.kv_heads}: {self.family} has a key for each of its {self.heads} "

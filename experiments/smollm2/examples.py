@@ -17,7 +17,7 @@ from typing import Literal
 from experiments.smollm2.solver import solve
 from r1jax.commands import cli
 from r1jax.data import ProblemStream, TrainDataConfig
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 from r1jax.presets.smollm2 import TASKS
 from r1jax.run.directory import write_jsonl
 from r1jax.run.flags import PlaceFlags
@@ -44,7 +44,7 @@ class Config(PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", count="[1,]", seed="[0,]")
+        check_ranges(self, "--", count="[1,]", seed=SEEDS)
 
 
 def main(config: Config) -> None:

@@ -93,6 +93,7 @@ def questions(path: str, column: str | None) -> Iterator[tuple[str, str, dict[st
     """(id, question, row) of every row; its number where it has no id of its own."""
     unit, rows = open_rows(path)
     seen: set[str] = set()
+    number = 0
     for number, row in rows:
         columns = Columns(row, f"{path}, {unit} {number}", question=column)
         asked = ("question", "problem", "prompt", "text")
@@ -100,6 +101,8 @@ def questions(path: str, column: str | None) -> Iterator[tuple[str, str, dict[st
         name = f"{name} ({unit}-{number})" if name in seen else name
         seen.add(name)
         yield name, columns.asked(asked)[1], dict(row)
+    if not number:
+        raise UserError(f"{path}: is empty; expected one problem per {unit}")
 
 
 def digest(config: Config, rows: int, kept: int, found: list[Match]) -> dict[str, Any]:

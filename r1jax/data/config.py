@@ -8,7 +8,7 @@ from r1jax.data.problems.layouts import Layout
 from r1jax.data.problems.room import TooLong
 from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.data.world.problems import Language
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ class TrainDataConfig(SourceConfig):
             raise UserError(f"--data.weights {self.weights}: every weight must be above 0")
         if (self.late_after or self.late_share != 0.5) and not self.late:
             raise UserError("--data.late-after, --data.late-share: need --data.late, the sources")
-        seeds = f"[0,{2**32 - 1}]"
-        check_ranges(self, "--data.", late_after="[0,]", late_share="(0,1)", seed=seeds)
+        check_ranges(self, "--data.", late_after="[0,]", late_share="(0,1)", seed=SEEDS)
 
 
 @dataclass(frozen=True)

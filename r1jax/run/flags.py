@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import SEEDS, UserError, check_ranges
 from r1jax.mesh import MeshConfig
 from r1jax.run.processes import ProcessConfig
 
@@ -84,9 +84,9 @@ class ModelFlags(Flags):
     """Devices."""
 
     def __post_init__(self) -> None:
-        """Raises UserError on a seed below 0."""
+        """Raises UserError on a seed out of range."""
         super().__post_init__()
-        check_ranges(self, "--", seed="[0,]")
+        check_ranges(self, "--", seed=SEEDS)
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,11 @@ class AskedFlags(ModelFlags):
     """Arithmetic of the model."""
 
     def __post_init__(self) -> None:
-        """Raises UserError on a step below 0."""
+        """Raises UserError on a step below 0, or of no checkpoint."""
         super().__post_init__()
         check_ranges(self, "--", step="[0,]")
+        if self.step is not None and not self.checkpoint:
+            raise UserError(f"--step {self.step}: needs --checkpoint, the directory of checkpoints")
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,16 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, out):
     assert all((tmp_path / f"{name}.jsonl").read_text() == text for name in ("t", "e"))
 
 
+def test_a_file_without_rows_is_refused(tmp_path):
+    """Nothing would be found in it, and the output would look clean."""
+    (tmp_path / "t.jsonl").write_text('{"question": "1+1?", "answer": 2}\n')
+    (tmp_path / "e.jsonl").write_text("\n\n")
+    flags = dict(train=f"{tmp_path}/t.jsonl", eval=(f"{tmp_path}/e.jsonl",))
+    with pytest.raises(UserError, match=r"e\.jsonl: is empty; expected one problem per line"):
+        decontaminate.main(decontaminate.Config(**flags, out=f"{tmp_path}/o.jsonl"))
+    assert not (tmp_path / "o.jsonl").exists()
+
+
 def test_the_command(tmp_path, capsys):
     long = "tell me how many apples are left when {} of the twelve have been eaten up"
     train = [{"id": f"t{i}", "question": long.format(i), "answer": i} for i in (1, 2)]

@@ -45,6 +45,11 @@ def test_what_others_wrote_is_left_alone(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_update_of_no_checkpoint_is_refused():
+    with pytest.raises(UserError, match="--step 3: needs --checkpoint, the directory of"):
+        evaluate.Config(step=3)
+
+
 def left(out):
     """(records without their seconds, rows) that an evaluation left."""
     records = json.loads((out / "eval.json").read_text())

@@ -84,7 +84,7 @@ def test_a_directory_comes_before_a_name(snapshots, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["model", "/no/such", "./no/such", "../no", "a/b/c", "runs/", "@x"]
+    "name", ["model", "/no/such", "./no/such", "../no", "a/b/c", "runs/", "@x", ""]
 )
 def test_what_looks_like_no_name_is_not_asked_for(snapshots, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # `make demo` leaves a folder runs/

@@ -14,7 +14,7 @@ from r1jax.run.names import BASE, CHECKPOINTS
 from r1jax.stages.pipeline.config import NAMES, GeneralConfig
 from r1jax.stages.pipeline.lineage import Entry, add_entry, read_lineage
 from r1jax.stages.pipeline.plan import plan
-from r1jax.stages.pipeline.refusals import check
+from r1jax.stages.pipeline.refusals import check, check_chosen
 from r1jax.stages.pipeline.run import forget
 
 DEMO = PRESETS["demo"]
@@ -137,6 +137,14 @@ def test_a_student_that_can_stay_is_not_begun_anew(tmp_path):
     alone = replace(config, students=("a=x",))
     forget(alone, plan(alone))
     assert not students["student-a"].path.exists()  # nothing else can be meant
+
+
+@pytest.mark.parametrize("only", [("distill",), ("safety", "helpfulness")])
+def test_stages_that_the_plan_has_not_are_refused(only):
+    config = replace(DEMO, only=only, students=(), general=GeneralConfig())
+    with pytest.raises(UserError, match=rf"the plan has no stage .*{only[0]}.*--students"):
+        check_chosen(config, plan(config))
+    check_chosen(DEMO, plan(DEMO))
 
 
 def test_stages_are_chosen():

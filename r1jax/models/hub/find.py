@@ -49,7 +49,7 @@ def model_directory(name: str) -> Path:
         return _smollm2()
     path = Path(name)
     with contextlib.suppress(OSError, ValueError):  # no path has so long or so odd a name
-        if path.is_dir() or path.is_file():
+        if name.strip() and (path.is_dir() or path.is_file()):
             return path
     if path.suffix == ".gguf":
         raise UserError(f"--model {name}: no such file")

@@ -52,6 +52,15 @@ def check(config: R1Config, stages: Sequence[Stage]) -> None:
             refuse_outdated(by_name[name], done)
 
 
+def check_chosen(config: R1Config, stages: Sequence[Stage]) -> None:
+    """Raises UserError where the plan has none of the chosen stages: nothing would be done."""
+    if not {stage.kind for stage in stages} & set(config.chosen):
+        raise UserError(
+            f"--from, --to, --only: the plan has no stage {', '.join(config.chosen)}; distill "
+            "needs --students, the reward models need --general.helpfulness or --general.safety"
+        )
+
+
 def check_prompts(config: R1Config) -> None:
     """Raises UserError where a general prompt does not say which of the reward models judges it."""
     general = config.general

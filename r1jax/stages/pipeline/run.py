@@ -42,7 +42,7 @@ from r1jax.stages.pipeline.lineage import (
     weights_digest,
 )
 from r1jax.stages.pipeline.plan import Stage, plan
-from r1jax.stages.pipeline.refusals import check, named_for, refuse_outdated
+from r1jax.stages.pipeline.refusals import check, check_chosen, named_for, refuse_outdated
 
 
 @dataclass
@@ -93,6 +93,7 @@ def run(config: R1Config) -> None:
 def run_stages(config: R1Config) -> None:
     """As `run`, for who owns the run directory."""
     stages = plan(config)
+    check_chosen(config, stages)
     writes = jax.process_index() == 0
     if writes and config.overwrite:
         forget(config, stages)
