@@ -34,6 +34,7 @@ from r1jax.advantages import (
 )
 from r1jax.commands import cli
 from r1jax.losses import GRPO, grpo
+from r1jax.models.divergence import divergence
 from r1jax.report.markdown import markdown_table
 from r1jax.types import Batch, Stats
 
@@ -54,6 +55,10 @@ REFERENCE = [[1.25, 0.8], [2.0, 1.0, 0.5, 4.0], [1.0, 0.9, 1.1], [1.0], [1.5, 0.
              [1.2, 0.05, 0.4, 1.0]]  # fmt: skip
 SAMPLER = [[1.1, 0.9], [1.0, 2.5, 1.0, 0.8], [1.6, 1.5, 1.4], [1.0], [1.1, 1.2, 0.9],
            [0.7, 1.0, 1.0, 1.0]]  # fmt: skip
+
+
+# Of a single position: what a teacher and the policy say of five tokens.
+TEACHER, POLICY = (0.5, 0.25, 0.15, 0.07, 0.03), (0.2, 0.4, 0.1, 0.2, 0.1)
 
 
 def padded(rows: list[list[float]]) -> np.ndarray:
@@ -154,6 +159,21 @@ def batch_table() -> list[str]:
     return [markdown_table(heads, lines), ""]
 
 
+def divergences() -> str:
+    """A policy's distance from a teacher in nats, from forward to reverse KL, as a table."""
+    eye = np.eye(len(TEACHER), dtype=np.float32)
+    own, other = (np.log(np.float32(p))[None, None] for p in (POLICY, TEACHER))
+    lines = []
+    for name, how in {
+        "forward": {"kind": "forward"},
+        **{f"jsd, β = {beta}": {"kind": "jsd", "beta": beta} for beta in (0.1, 0.5, 0.9)},
+        "reverse": {"kind": "reverse"},
+    }.items():
+        found = [float(divergence(own, eye, other, eye, top_k=k, **how)[0, 0]) for k in (0, 2)]
+        lines.append([name, *(f"{x:.4f}" for x in found)])
+    return markdown_table(["kind", "all tokens", "top 2, others as one"], lines)
+
+
 def page() -> str:
     """The whole of docs/losses.md."""
     lines = [INTRODUCTION, *batch_table()]
@@ -175,7 +195,8 @@ def page() -> str:
     for title, rows in CHOICES.items():
         lines += [f"### {title}", "", *table(rows)]
     lines += ["### A teacher, for which the reference stands", "", *table(TAUGHT)]
-    return "\n".join([*lines, CLOSING]).rstrip() + "\n"
+    closing = CLOSING.replace("DIVERGENCES", divergences())
+    return "\n".join([*lines, closing]).rstrip() + "\n"
 
 
 @dataclass(frozen=True)

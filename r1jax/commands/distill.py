@@ -13,7 +13,8 @@ runs/distill-<student> with loss curves, checkpoints, report.html and the model 
     r1jax distill --on-policy --model STUDENT --teacher.model TEACHER --data.train PROBLEMS.jsonl
 
 has the student write, and the teacher say of each token how likely it would have written it:
-on-policy distillation, with all flags of `r1jax zero` (there --teacher.model adds it to the reward)
+on-policy distillation, or, with --teacher.kind jsd, how far its distribution is from the student's
+(GKD). It has all flags of `r1jax zero` (where --teacher.model adds the teacher to the reward),
 and the presets research and demo (the embedded base; a teacher for it: --teacher.model embedded
 --teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
 """

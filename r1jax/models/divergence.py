@@ -2,7 +2,9 @@
 
 With p the teacher's and q the student's probabilities at a temperature:
 forward KL(p‖q) = Σ p·(log p − log q) covers all that the teacher may say; reverse KL(q‖p) =
-Σ q·(log q − log p) keeps to what it is likely to say.
+Σ q·(log q − log p) keeps to what it is likely to say. The generalised Jensen-Shannon divergence
+β·KL(p‖m) + (1 − β)·KL(q‖m), m = β·p + (1 − β)·q, lies between (GKD, arXiv 2306.13649): near β = 0
+it is β times the forward KL, near 1 it is 1 − β times the reverse one.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from jax.sharding import Mesh
 from r1jax.mesh import over_rows
 from r1jax.models.logp import add_products, cut_time, joined_time, vocabulary_logits
 
-Direction = Literal["forward", "reverse"]
-"""Of KL: from the teacher to the student, or from the student to the teacher."""
+Direction = Literal["forward", "jsd", "reverse"]
+"""Of KL: from the teacher to the student, of both to their mixture, or from student to teacher."""
 
 
 class How(NamedTuple):
@@ -27,6 +29,7 @@ class How(NamedTuple):
     kind: Direction
     temperature: float
     top_k: int
+    beta: float
     mesh: Mesh | None
 
 
@@ -39,17 +42,19 @@ def divergence(
     kind: Direction = "forward",
     temperature: float = 1.0,
     top_k: int = 0,
+    beta: float = 0.5,
     chunk: int = 128,
     mesh: Mesh | None = None,
 ) -> jax.Array:
-    """KL in nats for every position, f32[B, T]; gradients flow to the student alone.
+    """The divergence in nats for every position, f32[B, T]; gradients flow to the student alone.
 
     hidden[B, T, d] and head[d, V] are the student's, those of the teacher may have another width.
     `top_k` above 0 tells the teacher's k likeliest tokens apart and all others only as one: never
     more than the whole divergence, and the whole where k is the vocabulary (tokens as likely as the
-    k-th are told apart as well). At most 2 x [B, chunk, V] logits live at a time.
+    k-th are told apart as well). `beta`, within 0 and 1, is jsd's. At most 2 x [B, chunk, V] logits
+    live at a time.
     """
-    how = How(kind, temperature, top_k, mesh)
+    how = How(kind, temperature, top_k, beta, mesh)
 
     def all_pieces(
         weights: tuple[jax.Array, jax.Array], own: jax.Array, other: jax.Array
@@ -77,7 +82,12 @@ def _forward(
     def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         _, p, q, ratio = _compare(how, weight, xs[0], other_weight, xs[1])
         # ratio = log q - log p
-        return None, jnp.sum(-p * ratio if how.kind == "forward" else q * ratio, axis=-1)
+        if how.kind == "jsd":
+            to_mixture = _to_mixture(how.beta, ratio)
+            terms = how.beta * p * (to_mixture - ratio) + (1 - how.beta) * q * to_mixture
+        else:
+            terms = -p * ratio if how.kind == "forward" else q * ratio
+        return None, jnp.sum(terms, axis=-1)
 
     _, kl = jax.lax.scan(step, None, (hidden, other))
     return kl, (weight, hidden, other_weight, other, kl)
@@ -88,6 +98,7 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array, None, None]:
     """∂KL(p‖q)/∂z = q − p' and ∂KL(q‖p)/∂z = q·(log q/p − KL), z the student's logits / T.
 
+    Of the divergence to the mixture m it is (1 − β)·q·(log q/m − KL(q‖m)).
     p' is p where tokens are told apart, and q times the ratio of both sides' rest elsewhere.
     """
     weight, hidden, other_weight, other, kl = saved
@@ -97,6 +108,9 @@ def _backward(
         apart, p, q, ratio = _compare(how, weight, h, other_weight, g)
         if how.kind == "forward":
             dz = q - jnp.where(apart, p, q * jnp.exp(-ratio))
+        elif how.kind == "jsd":
+            ratio = _to_mixture(how.beta, ratio)
+            dz = (1 - how.beta) * q * (ratio - jnp.sum(q * ratio, axis=-1, keepdims=True))
         else:
             dz = q * (ratio - kl[..., None])
         dz *= of_kl[..., None] / how.temperature
@@ -108,6 +122,11 @@ def _backward(
 
 
 _pieces.defvjp(_forward, _backward)
+
+
+def _to_mixture(beta: float, ratio: jax.Array) -> jax.Array:
+    """log q/m from log q/p: −log(β·p/q + 1 − β), without overflow."""
+    return -jnp.logaddexp(jnp.log(beta) - ratio, jnp.log1p(-beta))
 
 
 def _compare(

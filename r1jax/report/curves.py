@@ -91,8 +91,8 @@ CURVES = (
     ),
     Curves(
         "teacher", "Distance from the teacher",
-        "Mean log π − log π of the teacher over the tokens written: an estimate of their KL.",
-        "nats per token", {"teacher/kl": "KL"},
+        "Mean of log π / π of the teacher over the tokens written, or of whole distributions’ KL.",
+        "nats per token", {"teacher/kl": "log π / π_T", "teacher/divergence": "divergence"},
     ),
     Curves(
         "critic", "Critic",

@@ -204,6 +204,6 @@ def _update_seconds(parts: Parts, loop: Loop, drawn: list[Generated]) -> float:
         began, total = time.perf_counter(), empty_total(parts.functions, loop.state)
         for batch in batches if timed else batches[:1]:
             placed = place_batch(batch, parts.mesh)
-            total = parts.functions.accumulate(loop.state.params, total, placed, parts.base)
+            total = parts.functions.accumulate(loop.state.params, total, placed, parts.frozen)
         jax.block_until_ready(total)
     return (time.perf_counter() - began) / int(sequences.totals.sum())

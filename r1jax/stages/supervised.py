@@ -22,7 +22,7 @@ from r1jax.stages.courses import Note
 from r1jax.stages.opening import opened
 from r1jax.training.optimizer import make_optimizer
 from r1jax.training.supervised.config import CourseConfig, CourseSettings
-from r1jax.training.supervised.distill import TeacherConfig, make_share
+from r1jax.training.supervised.distill import TeacherConfig, beside_text, make_share
 from r1jax.training.supervised.examine import loss_examiner
 from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.update import Functions, functions_of, make_functions, trained_rows
@@ -128,7 +128,9 @@ def functions(
     c, lora = policy.config, config.lora if config.lora.on else None
     if teacher is None:
         return make_functions(c, mesh, config.train, sft, optimizer, lora=lora)
-    share = make_share(c, teacher.config, config.teacher, mesh, config.train, lora)
+    how, temperatures = config.teacher, (1.0, config.teacher.temperature)
+    added = beside_text(how)
+    share = make_share(c, teacher.config, how, added, mesh, config.train, lora, temperatures)
     frozen = {
         "base": table.abstract(c) if lora else None,
         "teacher": table.abstract(teacher.config),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from r1jax.errors import UserError, check_ranges
+from r1jax.models.divergence import Direction
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,45 @@ class NamedTeacher:
 
 
 @dataclass(frozen=True)
-class PolicyTeacher(NamedTeacher):
-    """A model that says of every token the policy writes how likely it would have written it."""
+class DistributionTeacher(NamedTeacher):
+    """How a student's next-token distribution is compared with the teacher's."""
 
-    weight: float = 1.0
-    """Weight of log p of the teacher - log p of the policy, which is added to the advantage of each
-    token (on-policy distillation; with every --reward at 0 it is all that is learnt from)."""
+    kind: Direction = "forward"
+    """forward: KL(teacher, student), which covers all the teacher may say; reverse: KL(student,
+    teacher), which keeps to what it is likely to say; jsd: of both to their mixture (GKD)."""
+    beta: float = 0.5
+    """Share of the teacher in jsd's mixture: towards 0 it is like forward, towards 1 reverse."""
+    top_k: int = 0
+    """Likeliest tokens of the teacher that are told apart, all others as one; 0: all."""
 
     def __post_init__(self) -> None:
-        """Raises UserError as above, and when a value is out of range."""
+        """Raises UserError as above, and when a value is out of range or would not be read."""
+        super().__post_init__()
+        check_ranges(self, "--teacher.", beta="(0,1)", top_k="[0,]")
+        if self.beta != 0.5 and self.kind != "jsd":
+            raise UserError(f"--teacher.beta {self.beta}: only --teacher.kind jsd reads it")
+
+
+@dataclass(frozen=True)
+class PolicyTeacher(DistributionTeacher):
+    """A model that judges every token the policy writes: on-policy distillation."""
+
+    kind: Literal["sampled", "forward", "jsd", "reverse"] = "sampled"
+    """sampled: log p of the teacher - log p of the policy is added to the advantage of each token;
+    forward, reverse, jsd: the divergence of whole distributions is added to the loss, at more
+    computation and less noise (KL of teacher and policy, of policy and teacher, of both to their
+    mixture: GKD)."""
+    weight: float = 1.0
+    """Weight of what is added; with every --reward at 0 it is all that is learnt from."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError as above, and when a value is out of range or would not be read."""
         super().__post_init__()
         check_ranges(self, "--teacher.", weight="(0,]")
+        if self.top_k and not self.whole:
+            raise UserError(f"--teacher.top-k {self.top_k}: --teacher.kind sampled reads no others")
+
+    @property
+    def whole(self) -> bool:
+        """Whether whole distributions are compared, not the tokens that were sampled."""
+        return self.kind != "sampled"

@@ -13,6 +13,7 @@ from tiny import largest_difference, mesh_of
 from r1jax.models.divergence import divergence
 
 V = 23
+KINDS = ("forward", "jsd", "reverse")
 # (temperature, top_k)
 CASES = [(0.7, 0), (2.0, 4), (1.0, 0), (1.0, 1), (1.0, V - 1)]
 
@@ -35,6 +36,10 @@ def direct(hidden, head, other, other_head, kind="forward", temperature=1.0, top
             jnp.concatenate([x[..., :top_k], x[..., top_k:].sum(-1, keepdims=True)], -1)
             for x in (p, q)
         )
+    if kind == "jsd":
+        m = 0.3 * p + 0.7 * q
+        parts = 0.3 * p * jnp.log(p / m), 0.7 * q * jnp.log(q / m)
+        return jnp.sum(parts[0] + parts[1], axis=-1)
     a, b = (p, q) if kind == "forward" else (q, p)
     return jnp.sum(jnp.where(a > 0, a * (jnp.log(a) - jnp.log(b)), 0.0), axis=-1)
 
@@ -49,7 +54,7 @@ def values_and_gradients(run, hidden, head, other, other_head):
     return jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(hidden, head)
 
 
-@pytest.mark.parametrize("kind", ["forward", "reverse"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "temperature, top_k, chunk",
     [
@@ -61,7 +66,7 @@ def values_and_gradients(run, hidden, head, other, other_head):
 )
 def test_it_is_the_divergence_of_the_whole_distributions(kind, temperature, top_k, chunk):
     how = {"kind": kind, "temperature": temperature, "top_k": top_k}
-    got = values_and_gradients(lambda *x: divergence(*x, chunk=chunk, **how), *inputs())
+    got = values_and_gradients(lambda *x: divergence(*x, chunk=chunk, beta=0.3, **how), *inputs())
     want = values_and_gradients(lambda *x: direct(*x, **how), *inputs())
     assert largest_difference(got, want) < 2e-5
 
@@ -77,7 +82,7 @@ def test_by_hand(kind):
     np.testing.assert_allclose(found, [[forward if kind == "forward" else reverse]], rtol=1e-6)
 
 
-@given(st.integers(0, 50), st.sampled_from(["forward", "reverse"]), st.sampled_from([0.3, 3.0]))
+@given(st.integers(0, 50), st.sampled_from(KINDS), st.sampled_from([0.3, 3.0]))
 @settings(max_examples=8)
 def test_fewer_tokens_apart_never_say_more(seed, kind, temperature):
     run = jax.jit(divergence, static_argnames=("kind", "temperature", "top_k"))
@@ -87,7 +92,7 @@ def test_fewer_tokens_apart_never_say_more(seed, kind, temperature):
         assert np.all(np.asarray(less) <= np.asarray(more) + 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["forward", "reverse"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_a_student_like_its_teacher_has_nothing_to_learn(kind, top_k):
     hidden, head, *_ = inputs()
@@ -118,8 +123,40 @@ def test_a_mesh_changes_nothing(axes):
 
 def test_distributions_far_apart_stay_finite():
     found, gradients = None, None
-    for kind in ("forward", "reverse"):
+    for kind in KINDS:
         for top_k in (0, 2):
             run = lambda *x, k=kind, n=top_k: divergence(*x, kind=k, top_k=n)  # noqa: E731
             gradients, found = values_and_gradients(run, *inputs(scale=30.0))
             assert all(np.isfinite(x).all() for x in (found, *gradients)), (kind, top_k)
+
+
+TEACHER, STUDENT = np.array([0.5, 0.25, 0.15, 0.07, 0.03]), np.array([0.2, 0.4, 0.1, 0.2, 0.1])
+
+
+def between(logits, beta, top_k):
+    """Float64: of softmax(logits) and TEACHER, whose likeliest come first, as GKD writes it."""
+    q = np.exp(logits) / np.exp(logits).sum()
+    p, q = (np.append(x[:top_k], x[top_k:].sum()) if top_k else x for x in (TEACHER, q))
+    if beta in (0, 1):
+        a, b = (p, q) if beta == 0 else (q, p)
+        return np.sum(a * np.log(a / b))
+    m = beta * p + (1 - beta) * q
+    return np.sum(beta * p * np.log(p / m)) + np.sum((1 - beta) * q * np.log(q / m))
+
+
+def test_from_forward_to_reverse_by_finite_differences():
+    """Values and gradients by the logits, ends and middle; small shares near the ends are KLs."""
+    eye, own = jnp.eye(5), np.log(STUDENT)
+    hidden, other = (jnp.asarray(x, jnp.float32)[None, None] for x in (own, np.log(TEACHER)))
+    for beta, top_k in [(0, 2), (0.1, 2), (0.5, 0), (0.9, 2), (1, 2)]:
+        kind = {0: "forward", 1: "reverse"}.get(beta, "jsd")
+        how = {"kind": kind, "top_k": top_k, "beta": beta}
+        run = lambda h, how=how: divergence(h, eye, other, eye, **how)[0, 0]  # noqa: E731
+        found, slope = jax.jit(jax.value_and_grad(run))(hidden)
+        steps = 1e-5 * np.eye(5)
+        ends = [between(own + x, beta, top_k) - between(own - x, beta, top_k) for x in steps]
+        np.testing.assert_allclose(found, between(own, beta, top_k), rtol=1e-5)
+        np.testing.assert_allclose(slope[0, 0], np.array(ends) / 2e-5, rtol=1e-4, atol=1e-6)
+    for end in (0, 1):
+        near = between(own, abs(end - 1e-6), 2) / 1e-6
+        np.testing.assert_allclose(near, between(own, end, 2), rtol=1e-4)

@@ -27,7 +27,7 @@ from r1jax.presets.distill import PRESETS
 from r1jax.stages import supervised
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.supervised import distill
-from r1jax.training.supervised.distill import TeacherConfig, make_share
+from r1jax.training.supervised.distill import TeacherConfig, beside_text, make_share
 
 STUDENT = tiny_config("qwen3")
 TEACHER = tiny_config("llama", d_model=16, vocab_size=101)  # wider by four padded tokens
@@ -56,7 +56,8 @@ def test_the_share_is_that_of_whole_distributions(kind, weight):
     sequences = random_sequences([3, 5, 2], [6, 4, 7])
     config = TeacherConfig(model="one", weight=weight, kind=kind, temperature=0.7)
     compute = ComputeConfig(rows=2, width=16, max_segments=3, remat="none", chunk=5, kernel="xla")
-    share = jax.jit(make_share(STUDENT, TEACHER, config, mesh_of(), compute))
+    how = config, beside_text(config), mesh_of(), compute, None, (1.0, 0.7)
+    share = jax.jit(make_share(STUDENT, TEACHER, *how))
     found = [
         share(student, {"base": None, "teacher": teacher}, batch)
         for batch in packed(sequences, 2, 16, 3)
@@ -191,6 +192,8 @@ def test_other_tokens_are_refused(models, data, tmp_path):
         ({"model": "x", "weight": 1.5}, "--teacher.weight 1.5"),
         ({"model": "x", "temperature": 0.0}, "--teacher.temperature 0.0: must be above 0"),
         ({"model": "x", "top_k": -1}, "--teacher.top-k -1: must be at least 0"),
+        ({"model": "x", "kind": "jsd", "beta": 1.0}, "--teacher.beta 1.0: must be"),
+        ({"model": "x", "beta": 0.3}, "--teacher.beta 0.3: only --teacher.kind jsd reads it"),
     ],
 )
 def test_flags_that_mean_nothing_are_refused(flags, said):

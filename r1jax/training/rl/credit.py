@@ -43,7 +43,7 @@ def compared(
         terms = [(t.weight, judgement.parts[t.name]) for t in wholes]
         known = (config.loss, judgement.total, drawn.groups, sequences.lengths)
         advantages = rollout_advantages(*known, *logps, earned, terms)
-    if parts.teacher:
+    if parts.scored_by_teacher:
         old, other = columns["old_logp"], columns["teacher_logp"]
         weight = config.teacher.weight
         advantages = with_teacher(advantages, sequences.lengths, old, other, weight)

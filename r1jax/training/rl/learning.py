@@ -9,7 +9,7 @@ import numpy as np
 from r1jax.advantages import without_truncated
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.run.signals import unbroken
-from r1jax.training.flops import train_flops
+from r1jax.training.flops import scoring_flops, train_flops
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Loop
@@ -32,10 +32,12 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
         if parts.critic and loop.update < parts.config.critic.warmup:  # counted, not made
             loop.state = loop.state.replace(update=loop.state.update + 1)
         else:
-            made = parts.functions, loop.state, batches, parts.mesh, parts.base
+            made = parts.functions, loop.state, batches, parts.mesh, parts.frozen
             loop.state, found = update(*made)
             metrics |= found
             flops["update"] = train_flops(c, sequences.totals, parts.lora)
+            if parts.teacher and not parts.teacher.scores:
+                flops["teacher"] = scoring_flops(parts.teacher.policy.config, sequences.totals)
     metrics |= loop.learnt(sequences, flops)
     if loop.done == 0:
         metrics = with_rollout(loop.scored.metrics, metrics)

@@ -184,7 +184,7 @@ def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
         models["old_logp"] = parts.logp, parts.model(loop.state.params)
     if parts.needs_reference:
         models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
-    if parts.teacher:
+    if parts.scored_by_teacher:
         models["teacher_logp"] = parts.teacher.logp, parts.teacher.params
     return models
 
@@ -196,13 +196,13 @@ def operations(
 
     The policy's, which wrote and scored, with its reference's; beside them critic's and teacher's.
     """
-    c, critic, teacher = parts.policy.config, parts.critic, parts.teacher
-    passes = len(scorers(parts, loop)) - bool(teacher) + (parts.config.loss.top_entropy < 1)
+    c, critic, judged = parts.policy.config, parts.critic, parts.scored_by_teacher
+    passes = len(scorers(parts, loop)) - judged + (parts.config.loss.top_entropy < 1)
     found = {"operations/rollout": scoring_flops(c, written) + passes * scoring_flops(c, scored)}
     if critic:
         found["operations/critic"] = critic.operations(scored, False)
-    if teacher:
-        found["operations/teacher"] = scoring_flops(teacher.policy.config, scored)
+    if judged:
+        found["operations/teacher"] = scoring_flops(parts.teacher.policy.config, scored)
     return found
 
 

@@ -20,6 +20,7 @@ from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.training.batches import abstract_batch
 from r1jax.training.loss_scale import scale_of
 from r1jax.training.rl.setup import Parts
+from r1jax.training.rl.teaching import beneath
 from r1jax.training.train_state import abstract_state
 from r1jax.training.update import Functions, trained_rows
 from r1jax.types import Params, TrainState
@@ -68,6 +69,8 @@ def plan(parts: Parts) -> dict[str, int]:
     # Decoding has whole weights unless the mesh cuts them, and its own of experts that are spread.
     whole = table.abstract(decoded, mesh, cut=None if cuts_columns(mesh) else ("experts",))
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
+    whole_teacher = parts.teacher and not parts.teacher.scores
+    frozen = beneath(base, parts.teacher.abstract) if whole_teacher else base
     held = nbytes(params)
     tower, tower_gradients, tower_update = tower_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize
@@ -81,7 +84,7 @@ def plan(parts: Parts) -> dict[str, int]:
         parts.tower.name if parts.tower else "tower": tower,
         "teacher": nbytes(parts.teacher.abstract) if parts.teacher else 0,
         "gradients": max(held, tower_gradients),
-        "update": max(update_bytes(parts, parts.functions, state, base), tower_update),
+        "update": max(update_bytes(parts, parts.functions, state, frozen), tower_update),
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),

@@ -31,7 +31,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
-from r1jax.training.rl.teaching import Teacher, find_teacher
+from r1jax.training.rl.teaching import Teacher, beneath, find_teacher, taught_functions
 from r1jax.training.rl.tower import Tower
 from r1jax.training.update import (
     Functions,
@@ -123,8 +123,20 @@ class Parts:
         With one update per rollout they are the update's own values without gradient.
         """
         loss = self.config.loss
-        on_host = loss.kl_in_reward or loss.covariance != "none" or self.teacher is not None
+        on_host = loss.kl_in_reward or loss.covariance != "none" or self.scored_by_teacher
         return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or on_host
+
+    @property
+    def scored_by_teacher(self) -> bool:
+        """Whether a teacher scores what was sampled, in place of an update's distributions."""
+        return self.teacher is not None and self.teacher.scores
+
+    @property
+    def frozen(self) -> Params | None:
+        """What an update reads and leaves: a base under LoRA's factors, a teacher's weights."""
+        if self.teacher is None or self.teacher.scores:
+            return self.base
+        return beneath(self.base, self.teacher.params)
 
     @property
     def needs_reference(self) -> bool:
@@ -156,14 +168,9 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     optimizer = make_optimizer(
         config.optimizer, config.updates, table.decay_mask(rows), config.train.dtype
     )
-    learner = with_sampled(policy.config, config.train.replay_routes)
-    followed = learner if config.train.replay_routes else policy.config
-    on_policy = config.train.updates_per_rollout == 1
-    loss = (
-        load_loss(config.user_loss, "--user-loss")
-        if config.user_loss
-        else grpo(config.loss, on_policy)
-    )
+    replays = config.train.replay_routes
+    followed = with_sampled(policy.config, replays) if replays else policy.config
+    teacher = find_teacher(config, policy, mesh)
     terms = checked_terms(config, known, policy.template.chat)
     reward = config.reward
     return Parts(
@@ -176,17 +183,42 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         terms=terms,
         pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
-        functions=make_functions(learner, mesh, config.train, loss, optimizer, r.temperature, lora),
+        functions=update_functions(config, policy.config, teacher, mesh, optimizer),
         logp=token_logp(followed, mesh, config.train, r.temperature),
         entropy=token_entropy(followed, mesh, config.train, r.temperature),
         reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
         tower=tower_of(config, policy.config, mesh),
-        teacher=find_teacher(config, policy, mesh),
+        teacher=teacher,
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
         source=source,
         data={report.source: report.digest for report in reports if report.digest},
+    )
+
+
+def update_functions(
+    config: RLConfig,
+    c: ModelConfig,
+    teacher: Teacher | None,
+    mesh: Mesh,
+    optimizer: optax.GradientTransformation,
+) -> Functions:
+    """The update with the loss that the flags ask for, and what of a teacher is added to it."""
+    train, lora = config.train, config.lora if config.lora.on else None
+    temperature = config.rollout.temperature
+    if config.user_loss:
+        loss = load_loss(config.user_loss, "--user-loss")
+    else:
+        loss = grpo(config.loss, on_policy=train.updates_per_rollout == 1)
+    if teacher is None or teacher.scores:
+        learner = with_sampled(c, train.replay_routes)
+        return make_functions(learner, mesh, train, loss, optimizer, temperature, lora)
+    if train.replay_routes:
+        raise UserError("--train.replay-routes: goes with --teacher.kind sampled alone")
+    how = config.teacher, loss, config.loss.reduction
+    return taught_functions(
+        c, teacher.policy.config, *how, mesh, train, optimizer, temperature, lora
     )
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 
 from r1jax.errors import UserError
+from r1jax.losses.reduce import REDUCTIONS, masked_sum
 from r1jax.models import table
+from r1jax.models.config import ModelConfig
+from r1jax.models.lora import LoraConfig
 from r1jax.rollout.policy import Policy
-from r1jax.training.batches import PerToken
+from r1jax.training.batches import ComputeConfig, PerToken
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.update import token_logp
+from r1jax.training.supervised.distill import make_share
+from r1jax.training.teacher import PolicyTeacher
+from r1jax.training.update import Functions, functions_of, token_logp, trained_rows
 from r1jax.training.weights import Parent, find_teacher_parent, load_teacher, starting_weights
-from r1jax.types import Params
+from r1jax.types import Batch, Loss, Mean, Metrics, Params, Stats
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class Teacher:
     """A teacher; `loaded` gives it its weights, which no checkpoint of the run holds."""
 
     name: str
+    config: PolicyTeacher
     policy: Policy
     mesh: Mesh
     dtype: str
@@ -38,6 +48,11 @@ class Teacher:
     def abstract(self) -> Params:
         """ShapeDtypeStructs of its weights as they lie on the devices."""
         return table.abstract(self.policy.config, self.mesh, self.dtype)
+
+    @property
+    def scores(self) -> bool:
+        """Whether it scores the tokens of a rollout, in place of an update's distributions."""
+        return not self.config.whole
 
     def loaded(self) -> Teacher:
         """With its weights, in the type they are computed in."""
@@ -63,4 +78,38 @@ def find_teacher(config: RLConfig, student: Policy, mesh: Mesh) -> Teacher | Non
     name = "{directory}@{step}".format(**parent) if parent else config.teacher.model
     # With the policy's architecture it is the very program that scores the policy.
     logp = token_logp(c, mesh, config.train, config.rollout.temperature)
-    return Teacher(name, policy, mesh, config.train.dtype, parent, logp)
+    return Teacher(name, config.teacher, policy, mesh, config.train.dtype, parent, logp)
+
+
+@functools.lru_cache(maxsize=16)
+def taught_functions(
+    student: ModelConfig,
+    teacher: ModelConfig,
+    config: PolicyTeacher,
+    loss: Loss,
+    reduction: str,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    optimizer: optax.GradientTransformation,
+    temperature: float,
+    lora: LoraConfig | None,
+) -> Functions:
+    """The update with `loss` and the divergence from a teacher's distributions, reduced alike.
+
+    Both are at the rollout's temperature; `accumulate` takes what `beneath` gives for a base.
+    """
+
+    def added(stats: Stats, apart: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+        value, metrics = loss(stats, batch)
+        said = {"teacher/divergence": Mean(masked_sum(apart, batch), jnp.sum(batch.mask))}
+        return value + config.weight * REDUCTIONS[reduction](apart, batch), metrics | said
+
+    both = temperature, temperature
+    share = make_share(student, teacher, config, added, mesh, compute, lora, both)
+    frozen = beneath(table.abstract(student) if lora else None, table.abstract(teacher))
+    return functions_of(share, trained_rows(student, lora), mesh, compute, optimizer, frozen)
+
+
+def beneath(base: Params | None, teacher: Params) -> Params:
+    """What is frozen in an update that sees a teacher's distributions."""
+    return {"base": base, "teacher": teacher}

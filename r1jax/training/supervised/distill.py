@@ -15,47 +15,61 @@ from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
-from r1jax.models.divergence import Direction, divergence
+from r1jax.models.divergence import divergence
 from r1jax.models.kinds import Told, cast, with_auxiliary
 from r1jax.models.logp import aligned, following, score_hidden
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig
-from r1jax.training.teacher import NamedTeacher
+from r1jax.training.teacher import DistributionTeacher
 from r1jax.training.update import join
-from r1jax.types import Batch, Mean, Metrics, Params
+from r1jax.types import Batch, Mean, Metrics, Params, Stats
 
 
 @dataclass(frozen=True)
-class TeacherConfig(NamedTeacher):
+class TeacherConfig(DistributionTeacher):
     """A model whose next-token distributions are learnt; without one the text alone is."""
 
     weight: float = 1.0
     """Share of the divergence in the loss; the rest is the text's negative log-likelihood."""
-    kind: Direction = "forward"
-    """forward: KL(teacher, student), which covers all the teacher may say; reverse: KL(student,
-    teacher), which keeps to what it is likely to say."""
     temperature: float = 1.0
     """Both distributions are taken at this temperature."""
-    top_k: int = 0
-    """Likeliest tokens of the teacher that are told apart, all others as one; 0: all."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range or says something of no teacher."""
         super().__post_init__()
-        check_ranges(self, "--teacher.", weight="(0,1]", temperature="(0,]", top_k="[0,]")
+        check_ranges(self, "--teacher.", weight="(0,1]", temperature="(0,]")
+
+
+Added = Callable[[Stats, jax.Array, Batch], tuple[jax.Array, Metrics]]
+"""(what the student says, divergence f32[B, T], batch) -> (share of the loss, metrics)."""
+
+
+def beside_text(config: TeacherConfig) -> Added:
+    """(1 − w)·NLL + w·divergence per learnt token."""
+
+    def added(stats: Stats, apart: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+        nll, metrics = sft(stats, batch)
+        metrics |= {"distill/kl": Mean(masked_sum(apart, batch), jnp.sum(batch.mask))}
+        value = config.weight * token_mean(apart, batch)
+        return value + (1 - config.weight) * nll if config.weight < 1 else value, metrics
+
+    return added
 
 
 def make_share(
     student: ModelConfig,
     teacher: ModelConfig,
-    config: TeacherConfig,
+    config: DistributionTeacher,
+    added: Added,
     mesh: Mesh,
     compute: ComputeConfig,
     lora: LoraConfig | None = None,
+    temperatures: tuple[float, float] = (1.0, 1.0),
 ) -> Callable[[Params, Params, Batch], tuple[jax.Array, Metrics]]:
-    """(params, {"base", "teacher"}, batch) -> share of (1 − w)·NLL + w·KL per learnt token.
+    """(params, {"base", "teacher"}, batch) -> what `added` makes of text and divergence.
 
-    The head of the model with the larger (padded) vocabulary is cut to the other's.
+    Of the two temperatures the first is that of what the student says, the second that of both
+    distributions. The head of the model with the larger (padded) vocabulary is cut to the other's.
     """
     size = min(student.vocab_size, teacher.vocab_size)
     if compute.auxiliary.ahead:
@@ -80,20 +94,18 @@ def make_share(
         (own, _), (other, _) = (
             following(x, batch.tokens, 1, mesh) for x in (hidden, teacher_hidden)
         )
-        kl = divergence(
+        apart = divergence(
             own, decoder.head(student_params)[:, :size],
             other, decoder.head(teacher_params)[:, :size],
-            kind=config.kind, temperature=config.temperature,
-            top_k=config.top_k, chunk=compute.chunk, mesh=mesh,
+            kind=config.kind, temperature=temperatures[1],
+            top_k=config.top_k, beta=config.beta, chunk=compute.chunk, mesh=mesh,
         )  # fmt: skip
         # f32[B, T - 1] of the positions that predict -> f32[B, T] of the tokens predicted.
-        kl = masked(aligned(kl, batch), batch)
-        stats = score_hidden(student_params, hidden, batch, 1.0, chunk=compute.chunk, mesh=mesh)
-        nll, metrics = sft(stats, batch)
-        metrics |= {"distill/kl": Mean(masked_sum(kl, batch), jnp.sum(batch.mask))}
-        value = config.weight * token_mean(kl, batch)
-        if config.weight < 1:
-            value += (1 - config.weight) * nll
+        apart = masked(aligned(apart, batch), batch)
+        stats = score_hidden(
+            student_params, hidden, batch, temperatures[0], chunk=compute.chunk, mesh=mesh
+        )
+        value, metrics = added(stats, apart, batch)
         return with_auxiliary(student, told, batch, value, jax.lax.stop_gradient(metrics))
 
     return share
