@@ -35,6 +35,8 @@ _NO_OPTION = re.compile(
 """Letters that are compared, or name a key, a cell or a language."""
 _DENIED_LIST = re.compile(
     rf"(?<![A-Za-z]){_LETTER}(?:[、和]{_LETTER}){{1,8}}(?:项|均|都)?(?:是?错|不对|不正确|不符)"
+    rf"|(?<![A-Za-z]){_LETTER}(?:(?:, | and |, and ){_LETTER}){{1,8}} are (?:all |both )?"
+    r"(?:wrong|incorrect|false|not (?:right|correct))"
 )
 _NAMED = re.compile(
     r"(?:(?i:answer|option|choice|choose|select|pick)|答案|选项|选择|选)[ :=\n】]{0,3}"
@@ -57,13 +59,16 @@ _SMALL = re.compile(
 )
 _BRACKETED = re.compile(r"[(\[]([A-J])[)\]]")
 _STANDING = re.compile(r"(?<![A-Za-z])([B-HJ])(?![A-Za-z]| ?[=<>])")
-_LAST = re.compile(rf"(?!{_WORD})(?<![A-Za-z=])(?<![A-J]-)([A-J])(?![A-Za-z0-9']| ?[=<>])")
+_LAST = re.compile(
+    rf"(?!{_WORD})(?<!\ban )(?<!\ba )(?<![A-Za-z=])(?<![A-J]-)([A-J])(?![A-Za-z0-9']| ?[=<>])"
+)
 _LABEL = re.compile(
     r"(?:\b(?:vitamin|section|hepatitis|type|grade|part|figure|table|plan|class|group|appendix|influenza"
     r"|protein|team|person|student|point)|[0-9°]) ?$",
     re.IGNORECASE,
 )
 _IF = re.compile(r"(?:^|[.!?\n] ?)(?:If|Unless)\b[^.!?\n]{0,70}$|如果[^。\n]{0,40}$")
+_ROW = re.compile(r"(?:[(\[]?[A-J][)\]]?[.,;/&\s]{1,3}){1,9}[(\[]?[A-J][)\]]?\W{0,3}")
 _JOIN = r" {0,2}(?:[,;/&|、]|or\b|and\b|或者?|和)"
 _OTHER_AFTER = re.compile(
     rf"[)\]]?(?:选项|项)?(?:{_JOIN}{{1,2}}| ?\((?:maybe|perhaps|possibly|or)) {{0,2}}(?:or )?"
@@ -134,6 +139,8 @@ def _undressed(text: str) -> str:
 
 def _stated(text: str) -> str | None:
     """The letter of the last "the answer is B", else of "B. Paris" at the start; "" for a guess."""
+    if _ROW.fullmatch(text) and len(set(re.findall("[A-J]", text))) > 1:
+        return ""
     every = list(_NAMED.finditer(text))
     meant = [m for m in every if not _IF.search(text[max(0, m.start() - 80) : m.start()])]
     named = next(reversed(meant or every), None)

@@ -107,7 +107,7 @@ _GROUPED = re.compile(
     r"\{,\}|,\\[!,;: ] ?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\\[,!;: ](?=[0-9]{3}(?![0-9]))"
 )
 _DIGITS = "零一二三四五六七八九十"
-_PARTS = re.compile(f"([{_DIGITS}])分之([{_DIGITS}])(?![{_DIGITS}])")
+_PARTS = re.compile(f"([{_DIGITS}])分之(根号)?([{_DIGITS}])(?![{_DIGITS}])")
 _SYSTEM = re.compile(r"\\left ?\\\{ ?\\begin\{(?:array|aligned|matrix)\}(?:\{[lcr| ]{0,9}\})?")
 _SYSTEM_ENDS = re.compile(r"\\end\{(?:array|aligned|matrix)\} ?\\right ?\.")
 _LINES = re.compile(
@@ -184,8 +184,10 @@ def _going_on(match: re.Match[str]) -> str:
 
 def _parts(match: re.Match[str]) -> str:
     """五分之三 as a fraction."""
-    below, above = (_DIGITS.index(sign) for sign in match.groups())
-    return f"\\frac{{{above}}}{{{below}}}"
+    below, above = (_DIGITS.index(sign) for sign in (match[1], match[3]))
+    return (
+        f"\\frac{{\\sqrt{{{above}}}}}{{{below}}}" if match[2] else f"\\frac{{{above}}}{{{below}}}"
+    )
 
 
 def unmarked(text: str) -> str:

@@ -69,6 +69,7 @@ _REFUSAL = re.compile(
     r"|tell|compute|calculate|say|provide|give)(?![A-Za-z])"
     r"|(?<![A-Za-z])I (?:don['’]?t|do not) know(?![A-Za-z])|(?:not enough|insufficient) information"
     r"|(?:^|[.!?\n] ?)(?:Suppose|Assume)\b[^.!?\n]{0,200}(?=\W{0,6}$)"
+    r"|[?？] (?:That|This|It)(?:['’]s| is) (?:impossible|not possible|wrong|nonsense)"
     r"|(?:cannot|can['’]t) be determined|[?？]\s{0,3}(?:No|Nope|不是|不)(?=\W*$)"
     r"|无法(?:确定|得出|解答|回答|计算)|不知道|不能确定",
 )

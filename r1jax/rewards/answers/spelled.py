@@ -40,7 +40,7 @@ _CHINESE = re.compile(
 )
 _STATES = re.compile(
     r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
-    r"(?: about| exactly| only)?|[是为有得共剩=需买卖]了?) ?$",
+    r"(?: about| exactly| only)?|[:：是为有得共剩=需买卖]了?) ?$",
     re.IGNORECASE,
 )
 _WHOLE = re.compile(

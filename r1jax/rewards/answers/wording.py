@@ -29,7 +29,8 @@ _GOES_ON = re.compile(
 _NOTE = re.compile(
     r"(?<=[0-9A-Za-zπ}$\u4e00-\u9fff)²³%]) ?[（(] ?"
     r"(?:round(?:ed|ing)|即|也就是|或写成|约为?|i\.e\.,?|that is,?|or about"
-    r"|which is|equivalent(?:ly)?|≈|approximately|about)(?! not)[^()（）\n]{1,60}[）)]"
+    r"|[0-9]{1,9} (?:from|for|by|at|in) |which is|equivalent(?:ly)?|≈|approximately|about)"
+    r"(?! not)[^()（）\n]{1,60}[）)]"
 )
 _DASHED = re.compile(r"(?<=[0-9}$)]) [—–] (?=[A-Za-z])[^0-9\n]{1,60}$")
 _UNIT_NOTE = re.compile(
