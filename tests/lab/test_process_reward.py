@@ -1,0 +1,148 @@
+"""Labels of steps and the best of N: the commands at toy size, and their numbers by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import save_model, write_rows
+
+from experiments.process_reward import best, labels
+from r1jax.data import TrainDataConfig
+from r1jax.data.examples.steps import read_solutions
+from r1jax.data.world.problems import generate
+from r1jax.data.world.truth import step_truth, true_labels
+from r1jax.errors import UserError
+from r1jax.problem import Problem
+from r1jax.rollout.engine import EngineConfig
+
+pytestmark = pytest.mark.lab
+
+SUM = Problem("s", "12+34-5=?", "41", "number", {"family": "sum", "target": 41})
+
+
+@pytest.mark.parametrize(
+    "step, truth",
+    [
+        ("First 12+34=46.", True),
+        ("First 12+34=36.", False),
+        ("We want to know it.", True),
+        ("The answer is 41.", True),
+        ("The answer is 46.", False),
+        ("= 41", True),
+        ("答案是40。", False),
+        ("<answer> 41 </answer>", True),
+        ("Try 12+34=46 no, 46-5=41 yes.", True),
+        ("Try 12+34=46 yes.", False),
+        ("Try 46-5=41 no.", False),
+    ],
+)
+def test_the_world_knows_whether_a_step_is_true(step, truth):
+    assert step_truth(SUM, step) is truth
+
+
+def test_what_follows_the_first_wrong_step_is_not_judged():
+    assert true_labels(SUM, ["12+34=46.", "46-5=40.", "The answer is 41."]) == [True, False]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def toy(model, path, **changes):
+    flags = dict(
+        run=str(path), model=model, prompts=4, samples=2, rollouts=2, batch=2, workers=0,
+        data=TrainDataConfig(train=("world:sum",), template="mini"),
+        rollout=EngineConfig(slots=8, max_prompt=64, max_tokens=12, prefill=4),
+    )  # fmt: skip
+    return labels.Config(**flags | changes)
+
+
+def written(config):
+    return [json.loads(line) for line in (Path(config.run) / labels.ROWS).open()]
+
+
+@pytest.mark.parametrize("kind", ["soft", "truth"])
+def test_rows_are_read_as_trl_writes_them(tmp_path, kind):
+    config = toy("embedded", tmp_path / "run", labels=kind, prompts=2)
+    shapes = EngineConfig(slots=8, max_prompt=64, max_tokens=48, prefill=4)
+    config = labels.replace(config, rollout=shapes)
+    labels.main(config)
+    rows, path = written(config), Path(config.run) / labels.ROWS
+    read = [solution for _, solution in read_solutions(str(path))]
+    assert len(read) == len(rows) > 0
+    for row, solution in zip(rows, read, strict=True):
+        assert list(solution.labels) == [float(label) for label in row["labels"]]
+        assert len(row["labels"]) <= len(row["completions"])
+        if kind == "soft":  # the last step is the solution's own verdict
+            assert row["labels"][-1] == float(row["right"])
+            assert set(row["labels"][:-1]) <= {0.0, 0.5, 1.0}
+    found = json.loads((Path(config.run) / "summary.json").read_text())
+    assert found["solutions"] == len(rows) and found["labels"] == kind
+    assert (found["continued_tokens"] > 0) == (kind == "soft")
+    if kind == "truth":
+        assert found["wrong_called_right"] in (0.0, None) and found["right_called_wrong"] == 0.0
+
+
+def test_a_stopped_run_goes_on_behind_what_is_written(model, tmp_path, monkeypatch):
+    whole = toy(model, tmp_path / "whole", labels="hard")
+    labels.main(whole)
+    config, real, calls = toy(model, tmp_path / "cut", labels="hard"), labels.labelled, []
+
+    def stops(*arguments):
+        calls.append(arguments[-1])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(labels, "labelled", stops)
+    with pytest.raises(KeyboardInterrupt):
+        labels.main(config)
+    labels.main(config)
+    assert calls == [0, 2, 2] and written(config) == written(whole)
+
+
+def test_truth_is_of_the_embedded_world_alone(model, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", [{"question": "1+1?", "answer": "2"}])
+    config = toy(model, tmp_path / "run", labels="truth", prompts=1)
+    config = labels.replace(config, data=TrainDataConfig(train=(rows,), template="mini"))
+    with pytest.raises(UserError, match="--labels truth: is known of the embedded world's"):
+        labels.main(config)
+
+
+def sample(number, extracted, lenient, problem="a"):
+    return {
+        "set": "x", "id": problem, "question": "?", "sample": number, "text": f"{extracted}",
+        "extracted": extracted, "lenient": lenient, "finish_reason": "stop",
+    }  # fmt: skip
+
+
+def test_choosing_by_hand(tmp_path):
+    rows = [sample(0, "5", False), sample(1, "5", False), sample(2, "7", True)]
+    rows += [sample("greedy", "7", True), sample(0, "3", True, "b"), sample(1, None, False, "b")]
+    problems = best.read_samples(write_rows(tmp_path / "completions.jsonl", rows))
+    assert [len(samples) for samples in problems] == [3, 2]
+    # Worst step, product and last step prefer different samples of the first problem.
+    scores = [[[0.9, 0.2], [0.5, 0.5], [0.4, 0.9]], [[0.5], []]]
+    found = {k: v["mean"] for k, v in best.measured(problems, scores)["measures"].items()}
+    assert found["one sample"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert found["vote"] == 0.5 and found["any (pass@N)"] == 1.0
+    assert found["best of N, min"] == 0.5 and found["best of N, product"] == 1.0
+    assert found["best of N, last"] == 1.0
+    # .2 + .5 for 5 against .4; .18 + .25 against .36; .2 + .5 against .9
+    assert found["weighted vote, min"] == 0.5 and found["weighted vote, product"] == 0.5
+    assert found["weighted vote, last"] == 1.0
+    with pytest.raises(UserError, match="line 1: no column question; expected completions.jsonl"):
+        best.read_samples(write_rows(tmp_path / "other.jsonl", [{"id": 1}]))
+    with pytest.raises(UserError, match="--reward: names nothing"):
+        best.main(best.Config(run=str(tmp_path / "run"), completions="x"))
+
+
+def test_the_worlds_own_solutions_are_true():
+    for i in range(20):
+        problem = generate(("sum",), seed=0, index=i)
+        assert step_truth(problem, f"The answer is {problem.answer}.")
+        assert np.all(true_labels(problem, [f"= {problem.answer}"]))
