@@ -100,7 +100,8 @@ class Config(ModelFlags, PlaceFlags):
         """Raises UserError on flags of a loop that samples again and again from one policy."""
         super().__post_init__()
         check_ranges(self, "--", rollouts="[1,]", workers="[0,]")
-        for name, off in {"max_rounds": 1, "carry": 0}.items():
+        off_here = {"max_rounds": 1, "carry": 0, "accuracy_low": 0.0, "accuracy_high": 1.0}
+        for name, off in off_here.items():
             if (value := getattr(self.rollout, name)) != off:
                 flag = name.replace("_", "-")
                 raise UserError(f"--rollout.{flag} {value}: every sample counts here; use {off}")

@@ -66,6 +66,25 @@ DIVERGENCES
 The control that learns the policy's own samples as they are, right or wrong (SSD), is `python -m
 experiments.gates.rejection_sft --unverified`.
 
+## Rewards of tokens that outcomes teach
+
+With `--prime.weight` above 0 advantages are PRIME's (arXiv 2502.01456). A second model φ begins as
+the policy does and learns from right and wrong alone, by the cross-entropy of σ(β Σ q), where q is
+log φ − log π_ref of a token and the reference stays as it is. A token earns q; that is compared
+with the rest of its group (RLOO) and added up from the token to the end, beside RLOO of the
+outcome, and the sum is whitened (`--loss.advantage-baseline others --loss.advantage-whiten`). As
+long as φ is its reference nothing but RLOO is left. Two readings are published, each a `--preset`:
+
+- **`prime`**, the authors' code: rewards are φ's before it learns from a completion
+  (`--prime.update after`), at every token, and weigh as much as the outcome.
+- **`prime-verl`**, verl's recipe: φ learns first and is asked again (`before`); a token earns β q,
+  the last one nothing, and both returns count five times.
+
+`--prime.norm batch` divides what tokens earn by the largest return of the rollout. `prime/dpo_acc`
+is the share of a group's pairs of right and wrong that Σ q puts in order: before φ has learnt from
+them under `after`, afterwards under `before`; `prime/accuracy` is of completions, always before.
+`--rollout.accuracy-low 0.2 --rollout.accuracy-high 0.8` with `--rollout.max-rounds` is its filter.
+
 ## Not here
 
 OTB (optimal token baseline): its weights need Σ π² over the whole vocabulary at every step, which

@@ -21,6 +21,7 @@ def rollout_advantages(
     ref_logp: np.ndarray | None = None,
     token_rewards: np.ndarray | None = None,
     terms: Sequence[tuple[float, np.ndarray]] = (),
+    gained: np.ndarray | None = None,
 ) -> np.ndarray:
     """What each completion, or each of its tokens, is to be made more or less likely by.
 
@@ -37,9 +38,12 @@ def rollout_advantages(
         4.1.3), beside what the completion as a whole gets.
       terms: the weight of each reward that `rewards` adds up and its f[N] values, NaN where it was
         left out; read, in place of `rewards`, with `advantage_of` each.
+      gained: f[N, C], what each token gains beside that, compared already; it too counts for the
+        tokens before.
 
     Returns:
-      f32[N], or with `token_rewards` or `kl_as` return f32[N, C], 0 beyond each completion's end.
+      f32[N], or with `token_rewards`, `gained` or `kl_as` return f32[N, C], 0 beyond each
+      completion's end.
     """
     rewards = np.asarray(rewards, np.float64)
     per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
@@ -63,9 +67,11 @@ def rollout_advantages(
     if token_rewards is not None:
         earned = earned_within(token_rewards, lengths, np.max(lengths, initial=0))
         owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
-        gained = compared(earned.ravel(), owner).reshape(earned.shape)
-        per_token = gained if per_token is None else gained + per_token
+        paid = compared(earned.ravel(), owner).reshape(earned.shape)
+        per_token = paid if per_token is None else paid + per_token
         judged |= ~np.isnan(earned).all(axis=1)
+    if gained is not None:
+        per_token = gained if per_token is None else gained + per_token
     if per_token is not None:
         values = token_returns(values, per_token, lengths)
     if config.advantage_whiten:

@@ -7,8 +7,12 @@ import numpy as np
 from r1jax.advantages.group import flat_groups
 
 
-def mixed_groups(accuracy: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
+def mixed_groups(
+    accuracy: np.ndarray, group_ids: np.ndarray, low: float = 0.0, high: float = 1.0
+) -> np.ndarray:
     """bool[N], True for the members of groups that got some answers right and some wrong.
+
+    And whose mean accuracy is from `low` to `high` (PRIME: 0.2 to 0.8).
 
     DAPO's dynamic sampling (section 3.2, 0 < correct < G) keeps these and samples more prompts
     until the rollout is full. It looks at the raw accuracy: a format or length term would make a
@@ -20,7 +24,11 @@ def mixed_groups(accuracy: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
     """
     accuracy = np.asarray(accuracy, np.float64)
     group = np.unique(group_ids, return_inverse=True)[1]
-    return ~flat_groups(accuracy, group, ~np.isnan(accuracy))[group]
+    judged = ~np.isnan(accuracy)
+    sums = np.bincount(group, np.where(judged, accuracy, 0.0))
+    mean = sums / np.maximum(np.bincount(group, judged), 1)
+    within = (mean >= low) & (mean <= high)
+    return (within & ~flat_groups(accuracy, group, judged))[group]
 
 
 def first_groups(keep: np.ndarray, group_ids: np.ndarray, wanted: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from rich.text import Text
 from r1jax.commands import Command
 from r1jax.errors import UserError, check_ranges
 from r1jax.presets.ppo import PPO
+from r1jax.presets.prime import PRIME
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.presets.zero import PRESETS
 from r1jax.run.visible import line
@@ -55,5 +56,6 @@ def main(config: Config) -> None:
     print(f"fits {limit / 1e9:,.2f} GB")
 
 
-PLANS = {name: Config(**vars(run)) for name, run in (PRESETS | REPRODUCTIONS | PPO).items()}
+RUNS = PRESETS | REPRODUCTIONS | PPO | PRIME
+PLANS = {name: Config(**vars(run)) for name, run in RUNS.items()}
 COMMAND = Command(main, PLANS["research"], PLANS)

@@ -9,9 +9,10 @@ samples, checkpoints and report.html.
 
 from r1jax.commands import Command
 from r1jax.presets.ppo import PPO
+from r1jax.presets.prime import PRIME
 from r1jax.presets.reproductions import REPRODUCTIONS
 from r1jax.presets.zero import PRESETS
 from r1jax.stages import zero
 
 main = zero.run
-COMMAND = Command(main, PRESETS["research"], PRESETS | REPRODUCTIONS | PPO)
+COMMAND = Command(main, PRESETS["research"], PRESETS | REPRODUCTIONS | PPO | PRIME)

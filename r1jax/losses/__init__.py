@@ -2,6 +2,7 @@
 
 from r1jax.losses.config import GRPO
 from r1jax.losses.grpo import grpo
+from r1jax.losses.implicit import PrimeConfig, implicit_loss
 from r1jax.losses.importance import importance_weights, on_policy_enough
 from r1jax.losses.kl import ESTIMATORS, importance_weighted, k1, k2, k3, straight_through
 from r1jax.losses.plugin import load_loss
@@ -29,6 +30,7 @@ __all__ = [
     "CriticConfig",
     "DPOConfig",
     "PairwiseConfig",
+    "PrimeConfig",
     "dpo",
     "pairwise",
     "pointwise",
@@ -41,6 +43,7 @@ __all__ = [
     "constant",
     "follow",
     "grpo",
+    "implicit_loss",
     "importance_weighted",
     "importance_weights",
     "k1",

@@ -100,6 +100,16 @@ CURVES = (
         "share of variance", {"critic/explained_variance": "explained variance"},
     ),
     Curves(
+        "prime", "Reward tower",
+        "Pairs of a right and a wrong completion that it puts in order, and completions it tells "
+        "right from wrong before it learns from them.",
+        "share", {"prime/dpo_acc": "pairs", "prime/accuracy": "completions"}, share=True,
+    ),
+    Curves(
+        "prime_loss", "Loss of the reward tower", "Cross-entropy; 0.69 knows nothing.",
+        "nats per completion", {"prime/loss": "cross-entropy"},
+    ),
+    Curves(
         "loss", "Loss", "A policy gradient’s loss hovers near zero and is no measure of progress.",
         "loss", {"loss": "loss"},
     ),

@@ -117,7 +117,7 @@ def test_explained_variance_by_hand():
 def test_value_loss_by_hand_and_its_gradient_by_finite_differences(clip):
     rng = np.random.default_rng(5)
     values, returns = VALUES + rng.normal(0, 0.4, VALUES.shape), rng.normal(size=VALUES.shape)
-    batch = batch_of(GRPO())
+    batch = batch_of(GRPO(), REWARDS)
     batch = batch.replace(columns={"values": VALUES, "returns": np.where(INSIDE, returns, np.nan)})
 
     def by_hand(new):

@@ -196,7 +196,8 @@ def test_transcripts_say_right_and_wrong_in_words_and_dim_the_thought(finished):
 def test_pictures_are_left_beside_the_report(finished):
     path, _, text = finished
     names = {p.stem for p in (path / "plots").iterdir()}
-    without = {"kl", "critic", "routes", "load", "teacher"}  # nulls; none of these
+    # Nulls; no critic, no reward tower, no teacher, no experts.
+    without = {"kl", "critic", "prime", "prime_loss", "teacher", "routes", "load"}
     drawn = {c.name for c in CURVES} - without
     assert names == drawn | {"accuracy", "reward", "time"}
     assert all(p.read_bytes().startswith(PNG) for p in (path / "plots").iterdir())

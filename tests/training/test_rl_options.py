@@ -72,6 +72,10 @@ def test_mixed_groups_come_first_and_others_fill_up():
     found = drawn([1, 1, 1, 0, 0, 0, 0, 1])
     assert texts(mixed_first(found, 2)) == ["2", "3", "6", "7"]
     assert texts(mixed_first(found, 3)) == ["2", "3", "6", "7", "0", "1"]
+    five = drawn([1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0], group=5)  # shares 0.2, 1, 0.8
+    for within, count in [((0, 1), 2), ((0.2, 0.8), 2), ((0.3, 1), 1), ((0.3, 0.7), 0)]:
+        assert mixed_count(five, *within) == count
+    assert texts(mixed_first(five, 1, 0.3, 1.0)) == ["10", "11", "12", "13", "14"]
 
 
 @pytest.mark.parametrize(

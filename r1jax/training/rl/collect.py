@@ -139,15 +139,17 @@ def generate(
     return [completion for completions in by_problem for completion in completions]
 
 
-def mixed_count(drawn: JudgedBatch) -> int:
-    """Groups that hold both right and wrong answers, by raw accuracy."""
-    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)  # bool[N]
+def mixed_count(drawn: JudgedBatch, low: float = 0.0, high: float = 1.0) -> int:
+    """Groups that hold right and wrong answers, their mean raw accuracy from `low` to `high`."""
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups, low, high)  # bool[N]
     return len(np.unique(drawn.groups[mixed]))
 
 
-def mixed_first(drawn: JudgedBatch, groups: int) -> JudgedBatch:
+def mixed_first(
+    drawn: JudgedBatch, groups: int, low: float = 0.0, high: float = 1.0
+) -> JudgedBatch:
     """`groups` whole groups: the mixed ones in their order, filled up with others if too few."""
-    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups)
+    mixed = mixed_groups(drawn.judgement.parts["accuracy"], drawn.groups, low, high)
     # i64[K], whole groups. Always as many, so that updates keep their size.
     chosen = first_groups(mixed, drawn.groups, groups)
     missing = groups - len(np.unique(drawn.groups[chosen]))

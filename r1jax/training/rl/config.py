@@ -10,7 +10,7 @@ from typing import Literal
 from r1jax.data.config import DataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
-from r1jax.losses import GRPO, CriticConfig
+from r1jax.losses import GRPO, CriticConfig, PrimeConfig
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.models.hub.gguf.write import Kind
 from r1jax.problem import Problem
@@ -21,6 +21,7 @@ from r1jax.rollout.sampling import Sampling
 from r1jax.run.flags import RunFlags
 from r1jax.run.sinks import LogConfig
 from r1jax.training.batches import ComputeConfig
+from r1jax.training.rl import tower_flags as towers
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.settings import TrainingSettings
 from r1jax.training.teacher import PolicyTeacher
@@ -39,6 +40,10 @@ class RolloutConfig(EngineConfig):
     max_rounds: int = 1
     """Above 1, dynamic sampling (DAPO): prompts are drawn for up to so many rounds, until enough
     groups hold both right and wrong answers."""
+    accuracy_low: float = 0.0
+    """Least share of right answers in a group that counts as one of these (PRIME: 0.2)."""
+    accuracy_high: float = 1.0
+    """The largest (PRIME: 0.8)."""
     leave: float = 0.0
     """Share of a rollout's completions that need not be finished: when no more than these are being
     written they end as truncated, so that few long ones hold up nobody. 0: all are finished."""
@@ -60,7 +65,7 @@ class RolloutConfig(EngineConfig):
         super().__post_init__()
         check_ranges(
             self, "--rollout.", prompts="[1,]", group="[1,]", temperature="(0,]", leave="[0,1)",
-            carry="[0,]", max_rounds="[1,]",
+            carry="[0,]", max_rounds="[1,]", accuracy_low="[0,1]", accuracy_high="[0,1]",
         )  # fmt: skip
         if "" in self.stop:
             raise UserError('--rollout.stop "": every text begins with it; name a string, or none')
@@ -167,6 +172,8 @@ class RLSettings(TrainingSettings):
     """The objective."""
     critic: CriticConfig = field(default_factory=CriticConfig)
     """The value model of PPO."""
+    prime: PrimeConfig = field(default_factory=PrimeConfig)
+    """The reward tower of PRIME."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The update."""
     eval: EvalSchedule = field(default_factory=EvalSchedule)
@@ -183,7 +190,8 @@ class RLSettings(TrainingSettings):
                 f"--train.updates-per-rollout {parts}: must divide the {size} completions of a "
                 f"rollout (prompts {self.rollout.prompts} x group {self.rollout.group})"
             )
-        self._check_critic()
+        towers.check_critic(self)
+        towers.check_prime(self)
         if self.rollout.group == 1 and self.loss.advantage_baseline not in ("none", "critic"):
             raise UserError(
                 "--rollout.group 1: a completion alone has nothing to be better than, so that "
@@ -193,6 +201,12 @@ class RLSettings(TrainingSettings):
             raise UserError(
                 f"--rollout.max-rounds {self.rollout.max_rounds}: dynamic sampling looks at the "
                 "raw accuracy; give --reward.accuracy a weight, or use 1"
+            )
+        bounds = self.rollout.accuracy_low, self.rollout.accuracy_high
+        if self.rollout.max_rounds == 1 and bounds != (0.0, 1.0):
+            raise UserError(
+                "--rollout.accuracy-low, accuracy-high: say which groups dynamic sampling keeps; "
+                "use --rollout.max-rounds above 1, or leave them out"
             )
         uncorrected = not (self.loss.corrects or self.user_loss)
         if self.rollout.weights != "same" and uncorrected:
@@ -213,25 +227,6 @@ class RLSettings(TrainingSettings):
                 f"--until-plateau {self.until_plateau}: needs evaluations on the way; set "
                 "--eval.every (20)"
             )
-
-    def _check_critic(self) -> None:
-        """Raises UserError where a critic would do nothing, or cannot be had."""
-        wanted, update = self.loss.advantage_baseline == "critic", self.train.updates_per_rollout
-        if self.critic != CriticConfig() and not wanted:
-            raise UserError("--critic: is read with --loss.advantage-baseline critic alone")
-        if wanted and self.lora.on and self.critic.tower == "separate":
-            raise UserError(
-                "--critic.tower separate: trains all weights of a second model, and --lora.rank "
-                "asks for low rank; use --critic.tower shared"
-            )
-        if wanted and self.critic.warmup >= self.updates:
-            raise UserError(
-                f"--critic.warmup {self.critic.warmup}: of {self.updates} updates none is left for "
-                "the policy; ask for more --updates"
-            )
-        size = self.rollout.prompts * self.rollout.group // update
-        if wanted and size < self.critic.parts:
-            raise UserError(f"--critic.parts {self.critic.parts}: an update has {size} completions")
 
     @property
     def plan(self) -> str:

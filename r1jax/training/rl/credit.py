@@ -19,12 +19,18 @@ from r1jax.training.rl.state import Loop
 
 
 def compared(
-    parts: Parts, loop: Loop, drawn: JudgedBatch, sequences: Sequences, entropy: np.ndarray | None
+    parts: Parts,
+    loop: Loop,
+    drawn: JudgedBatch,
+    sequences: Sequences,
+    entropy: np.ndarray | None,
+    gained: np.ndarray | None = None,
 ) -> tuple[Sequences, dict[str, float]]:
     """The sequences with what is found over all of a rollout: advantages, and tokens marked.
 
     Over whole groups, before the rollout is dealt out to its updates: f32[N], or f32[N, C] where
-    tokens have their own. Beside them what is to be said of critic and teacher, where they are.
+    tokens have their own, as where a reward tower says what each has `gained`. Beside them what is
+    to be said of critic and teacher, where they are.
     """
     config, judgement, columns = parts.config, drawn.judgement, sequences.columns
     logps = columns.get("old_logp"), columns.get("ref_logp")
@@ -42,7 +48,7 @@ def compared(
         wholes = [t for t in parts.terms if not t.reward.per_token]
         terms = [(t.weight, judgement.parts[t.name]) for t in wholes]
         known = (config.loss, judgement.total, drawn.groups, sequences.lengths)
-        advantages = rollout_advantages(*known, *logps, earned, terms)
+        advantages = rollout_advantages(*known, *logps, earned, terms, gained)
     if parts.scored_by_teacher:
         old, other = columns["old_logp"], columns["teacher_logp"]
         weight = config.teacher.weight

@@ -21,6 +21,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.credit import compared, with_entropy_weight
 from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
+from r1jax.training.rl.implicit import from_outcomes
 from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.learning import learn
 from r1jax.training.rl.resume import saved
@@ -81,7 +82,7 @@ def conclude(parts: Parts, loop: Loop, files: Files) -> None:
 
 def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     """Samples groups from the policy, with their rewards, and computes their advantages."""
-    config = parts.config
+    config, r = parts.config, parts.config.rollout
     # N completions with their rewards, f32[N].
     drawn, sampling_metrics = draw_groups(parts, loop, files)
     files.samples(loop, collect.sample_rows(drawn, SAMPLES), config.log.samples)
@@ -89,8 +90,8 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     tokens = sum(len(g.tokens) for g in drawn.generated)
     written = np.asarray([len(g.prompt_tokens) + len(g.tokens) for g in drawn.generated])
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
-    if config.rollout.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
-        drawn = collect.mixed_first(drawn, config.rollout.prompts)
+    if r.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
+        drawn = collect.mixed_first(drawn, r.prompts, r.accuracy_low, r.accuracy_high)
     files.progress.phase("update")
     with loop.clock("score"):
         # Prompts and completions side by side, i32[N, L]; what is known of the completions' tokens
@@ -109,7 +110,11 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         if config.loss.top_entropy < 1:
             params = parts.model(loop.state.params)
             entropy = over_completions(parts.entropy, params, sequences, config.train, parts.mesh)
-    sequences, of_towers = compared(parts, loop, drawn, sequences, entropy)
+    gained = None  # f64[N, C], by a reward tower's word
+    if parts.rewarder:
+        gained, of_tower = from_outcomes(parts, loop, drawn, sequences)
+        metrics |= of_tower
+    sequences, of_towers = compared(parts, loop, drawn, sequences, entropy, gained)
     metrics |= of_towers | operations(parts, loop, written, sequences.totals)
     if config.loss.entropy_target is not None:
         sequences, metrics["policy/entropy_weight"] = with_entropy_weight(parts, loop, sequences)
@@ -129,7 +134,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[JudgedBatch, di
     r, ages, seconds = parts.config.rollout, {}, 0.0
     weights: Params | None = None
     drawn: JudgedBatch | None = None
-    rounds, enough = 0, False
+    rounds, enough, within = 0, False, (r.accuracy_low, r.accuracy_high)
     while rounds < r.max_rounds and not enough:
         with Judging(parts.policy, parts.terms, parts.pool, loop.update) as judging:
             files.progress.phase("rollout")
@@ -144,7 +149,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[JudgedBatch, di
         seconds += judging.seconds
         drawn = this_round if drawn is None else drawn.joined(this_round)
         rounds += 1
-        enough = rounds < r.max_rounds and collect.mixed_count(drawn) >= r.prompts
+        enough = rounds < r.max_rounds and collect.mixed_count(drawn, *within) >= r.prompts
     return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages
 
 

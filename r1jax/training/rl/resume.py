@@ -64,14 +64,18 @@ def begin(parts: Parts, files: Files) -> Loop:
 def new_loop(parts: Parts, state: TrainState, found: Saved | None = None) -> Loop:
     """The loop around a policy that has learnt nothing here: its reference is the policy itself.
 
-    So is what a tower begins with. What was `found` in another run's checkpoint is taken from it.
+    So is what a critic begins with; a reward tower begins as the reference. What was `found` in
+    another run's checkpoint is taken from there.
     """
     reference = tower = None
     if parts.needs_reference:
         reference = found and found.reference or copied(state.params)
-    if parts.critic:
-        tower = found and found.towers.get(parts.critic.name)
-        tower = tower or parts.critic.fresh(parts.model(state.params), parts.config.seed)
+    if parts.tower:
+        tower = found and found.towers.get(parts.tower.name)
+    if parts.critic and tower is None:
+        tower = parts.critic.fresh(parts.model(state.params), parts.config.seed)
+    if parts.rewarder and tower is None:
+        tower = parts.rewarder.fresh(reference)
     return Loop(state, reference, tower)
 
 

@@ -31,6 +31,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
+from r1jax.training.rl.reward_tower import RewardTower, make_reward_tower
 from r1jax.training.rl.teaching import Teacher, beneath, find_teacher, taught_functions
 from r1jax.training.rl.tower import Tower
 from r1jax.training.update import (
@@ -84,6 +85,11 @@ class Parts:
     def critic(self) -> Critic | None:
         """The tower, where it is PPO's critic."""
         return self.tower if isinstance(self.tower, Critic) else None
+
+    @property
+    def rewarder(self) -> RewardTower | None:
+        """The tower, where it is PRIME's."""
+        return self.tower if isinstance(self.tower, RewardTower) else None
 
     def beneath(self, params: Params) -> Params | None:
         """What the tower's own weights sit on, with the policy's as they are now."""
@@ -141,7 +147,7 @@ class Parts:
     @property
     def needs_reference(self) -> bool:
         """Whether a reference policy is held at all."""
-        return self.config.loss.beta > 0
+        return self.config.loss.beta > 0 or self.config.prime.on
 
 
 def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
@@ -187,7 +193,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         logp=token_logp(followed, mesh, config.train, r.temperature),
         entropy=token_entropy(followed, mesh, config.train, r.temperature),
         reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
-        tower=tower_of(config, policy.config, mesh),
+        tower=tower_of(config, policy, mesh),
         teacher=teacher,
         parent=source.meta["parent"]
         if source
@@ -237,11 +243,13 @@ def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Te
     return terms
 
 
-def tower_of(config: RLConfig, c: ModelConfig, mesh: Mesh) -> Tower | None:
-    """What the flags ask for beside the policy: a critic, or nothing."""
+def tower_of(config: RLConfig, policy: Policy, mesh: Mesh) -> Tower | None:
+    """What the flags ask for beside the policy: a critic, a reward tower, or nothing."""
+    if config.prime.on:
+        return make_reward_tower(config, policy, mesh)
     learning = config.train, config.optimizer, config.updates
     if config.loss.advantage_baseline == "critic":
-        return make_critic(config.critic, c, mesh, *learning, config.loss.reduction)
+        return make_critic(config.critic, policy.config, mesh, *learning, config.loss.reduction)
     return None
 
 
