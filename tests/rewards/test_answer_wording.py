@@ -113,6 +113,10 @@ def test_several_letters_are_right_together():
 def test_what_the_question_asks_for_may_be_named_by_its_formula():
     assert reward("204", "Hence $m+n=204$.", question="Find $m+n$.") == 1
     assert reward("204", "Hence $m+n=204$.", question="Find $mn$.") == 0
+    chain = "$m+n = 200+4 = 204$"
+    assert reward("204", chain, question="Find $m+n$.") == 1
+    assert reward("204", chain, question="Find $mn$.") == 0
+    assert reward("204", "$m+n = 200+5 = 204$", question="Find $m+n$.") == 0
     assert reward("12", "15 = 12", question="Of 15 apples, how many?") == 0
 
 

@@ -245,11 +245,11 @@ def _is_false(left: str, right: str, text: str, match: re.Match[str]) -> bool:
     return bool(abs(a - b) > 0.02 * max(abs(a), abs(b)))
 
 
-_ASKED = re.compile(r"(?=[^=]{0,160}[A-Za-z])([^=<>]{3,160})=([^=<>]{1,200})")
+_ASKED = re.compile(r"(?=[^=]{0,160}[A-Za-z])([^=<>]{3,160})=([^<>]{1,200})")
 
 
 def unnamed(answer: str, question: str) -> str:
-    """The 204 of `m + n = 204`, where the question names m + n."""
+    """The 204 of `m + n = 204`, or of `m + n = 200 + 4 = 204`, where the question names m + n."""
     named = _ASKED.fullmatch(answer.replace("$", "").strip())
     return named.group(2) if named and _close(named.group(1)) in _close(question) else answer
 
