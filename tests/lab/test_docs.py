@@ -22,6 +22,7 @@ from tiny import mesh_of, tiny_config, tiny_params
 
 from experiments import bench_precision
 from experiments.pretraining.config import Config as PretrainingConfig
+from experiments.process_reward import labels
 from experiments.smollm2 import study
 from r1jax.commands import cli, compare, load, paths
 from r1jax.data import DataConfig
@@ -110,7 +111,7 @@ def test_every_command_of_every_page_parses(page, command, tmp_path, monkeypatch
 def test_pages_speak_of_flags_that_there_are():
     there = {"--config", "--print-config", "--help", "--preset", "--protocol", "--on-policy"}
     # Of experiments that pages speak of.
-    own = bench_precision.Config(), study.Config(), PretrainingConfig()
+    own = bench_precision.Config(), study.Config(), labels.Config(), PretrainingConfig()
     for default in (*own, *(load(name)[0].default for name in paths())):
         there |= cli.flag_types(default).keys()
     for page, text in PAGES.items() - {("results.md", PAGES["results.md"])}:  # has benches' flags

@@ -11,9 +11,9 @@ from r1jax.errors import UserError
 from r1jax.stages.opening import opened
 from r1jax.training.batches import place_batch
 from r1jax.training.rl import loop as rl
-from r1jax.training.rl import setup
 from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build
+from r1jax.training.rl.tower import copied
 
 CARRY = {
     "rollout.leave": 0.5,
@@ -39,7 +39,7 @@ def test_tokens_of_older_weights_are_weighed_by_what_has_changed(model, tmp_path
         loop = begin(parts, files)
         for _ in range(3):
             loop.scored = rl.new_rollout(parts, loop, files)
-            then.append(setup.copy(loop.state.params))
+            then.append(copied(loop.state.params))
             found = loop.scored.metrics
             metrics, batches = rl.learn(parts, loop)
             ratios, apart = [], []
