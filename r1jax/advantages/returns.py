@@ -32,48 +32,42 @@ def rollout_advantages(
       group_ids: i[N], equal numbers form a group.
       lengths: i[N], tokens of each completion.
       old_logp, ref_logp: f[N, C], the policy that sampled and the reference; for `kl_as` not loss.
-      token_rewards: f[N, C] that single tokens earn, NaN where a token is given none (a step's
-        reward stands at its last token). Each is compared with all of its group, as a reward of a
-        completion is, and a token gets the sum of those from it to the end (DeepSeekMath, section
-        4.1.3), beside what the completion as a whole gets.
+      token_rewards: f[N, C] that single tokens earn, NaN where one is given none (a step's stands
+        at its last token). Each is compared with all of its group, and a token gets the sum of
+        those from it to the end (DeepSeekMath, 4.1.3), beside what the completion gets.
       terms: the weight of each reward that `rewards` adds up and its f[N] values, NaN where it was
         left out; read, in place of `rewards`, with `advantage_of` each.
       gained: f[N, C], what each token gains beside that, compared already; it too counts for the
         tokens before.
 
     Returns:
-      f32[N], or with `token_rewards`, `gained` or `kl_as` return f32[N, C], 0 beyond each
-      completion's end.
+      f32[N], or with `token_rewards`, `gained` or `kl_as` return f32[N, C], 0 beyond each end.
     """
     rewards = np.asarray(rewards, np.float64)
-    per_token = None  # f64[N, C]: what enters a token's advantage and those of the tokens before it
+    entering = []  # f64[N, C] each: parts of a token's advantage and of those of tokens before it
     if config.kl_in_reward:
         penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp)
         if config.kl_as == "reward":
             rewards = rewards - penalty.sum(axis=1)
         else:
-            per_token = -penalty
+            entering.append(-penalty)
     compared = functools.partial(
-        group_advantages,
-        std=config.advantage_std,
-        epsilon=config.advantage_epsilon,
+        group_advantages, std=config.advantage_std, epsilon=config.advantage_epsilon,
         baseline=config.advantage_baseline,
-    )
-    # One total with the weight 1, or every term alone, added up by weight (GDPO).
-    apart = terms if config.advantage_of == "each" else [(1.0, rewards)]
+    )  # fmt: skip
+    apart = terms if config.advantage_of == "each" else [(1.0, rewards)]  # each: GDPO
     each = (weight * compared(reward, group_ids, lengths=lengths) for weight, reward in apart)
     values = sum(each, np.zeros(len(rewards)))
     judged = ~np.isnan(rewards)
     if token_rewards is not None:
         earned = earned_within(token_rewards, lengths, np.max(lengths, initial=0))
         owner = np.repeat(group_ids, earned.shape[1])  # the group of each of the N * C tokens
-        paid = compared(earned.ravel(), owner).reshape(earned.shape)
-        per_token = paid if per_token is None else paid + per_token
+        entering.append(compared(earned.ravel(), owner).reshape(earned.shape))
         judged |= ~np.isnan(earned).all(axis=1)
     if gained is not None:
-        per_token = gained if per_token is None else gained + per_token
-    if per_token is not None:
-        values = token_returns(values, per_token, lengths)
+        entering.append(gained)
+    if entering:
+        values = token_returns(values, sum(entering), lengths)
     if config.advantage_whiten:
         values = whiten(values, np.where(judged, lengths, 0))
     unjudged = ~judged if values.ndim == 1 else ~judged[:, None]
