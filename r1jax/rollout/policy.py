@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 
 from r1jax.data.templates import TEMPLATES, Template, chat_text, render
 from r1jax.data.tokenizer import load_tokenizer
-from r1jax.errors import UserError
+from r1jax.errors import UserError, told
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
-from r1jax.models.hub.families import from_hf
+from r1jax.models.hub.families import Family, from_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.models.hub.gguf import write as gguf
 from r1jax.models.hub.gguf.tokenizer import gguf_tokenizer
@@ -130,9 +130,8 @@ def load_policy(
     Raises:
       UserError: a part is missing, unsupported, or does not belong to the others.
     """
-    read = load_function(family, "--family", ("raw",)) if family else from_hf
     directory = model_directory(model)
-    config = hub.read_config(directory, read)
+    config = hub.read_config(directory, reader(family) if family else from_hf)
     tokenizer = (gguf_tokenizer if directory.is_file() else load_tokenizer)(directory)
     ids = max(len(tokenizer), *(i + 1 for i in tokenizer.get_vocab().values()))
     if ids > config.vocab_size:
@@ -152,6 +151,17 @@ def load_policy(
         prefill = prefill if prefill is not None else opened.group() if opened else ""
     chosen = chosen if prefill is None else dataclasses.replace(chosen, prefill=prefill)
     return Policy(directory, config, tokenizer, chosen, tuple(sorted(stops)), system)
+
+
+def reader(family: str) -> Family:
+    """The user's function `package.module:function`; what it raises becomes one line."""
+    read = load_function(family, "--family", ("raw",))
+
+    def one(raw: Mapping[str, Any]) -> ModelConfig:
+        with told(f"--family {family}: failed", "; it is given config.json as a mapping"):
+            return read(raw)
+
+    return one
 
 
 def load_weights(policy: Policy, mesh: Mesh, dtype: Any = jnp.float32) -> Params:

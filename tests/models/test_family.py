@@ -101,6 +101,10 @@ def no_config(raw):
     return dict(raw)
 
 
+def asks_too_much(raw):
+    return dense({"d_model": raw["d_model"]})
+
+
 def unhashable(raw):
     return dense(raw, extra=(("layer_types", ["full"]),))
 
@@ -118,6 +122,8 @@ def two_arguments(raw, where):
         ("test_family:RAW", r"must be a function of 1 argument, \(raw\)"),
         ("test_family:two_arguments", r"must be a function of 1 argument, \(raw\)"),
         ("test_family:no_config", "gave a dict, not a ModelConfig"),
+        ("test_family:asks_too_much", r"--family \S+: failed \(KeyError: 'd_model'\); it is given"),
+        ("os:system", r"--family os:system: failed \(TypeError: .*\)"),
         ("test_family:unhashable", "unhashable type: 'list'; use tuples"),
     ],
 )
