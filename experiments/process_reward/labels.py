@@ -206,8 +206,9 @@ def main(config: Config) -> None:
             for start in range(done, len(problems), config.batch):
                 part = problems[start : start + config.batch]
                 rows = labelled(labeller, part, start)
-                with path.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+                if run.directory.write:
+                    with path.open("a", encoding="utf-8") as file:
+                        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 known += rows
                 print(f"{start + len(part):,} of {len(problems):,} problems, {len(known):,} "
                       "solutions", flush=True)  # fmt: skip

@@ -55,6 +55,16 @@ def test_every_layout_is_read(tmp_path):
         ({"prompt": "a", "completions": "b", "labels": [1]}, "the steps are no list of texts"),
         ({"prompt": 3, "completions": ["b"], "labels": [1]}, "the prompt is int; expected text"),
         ({"problem": "a", "steps": ["b"], "label": 1}, "first wrong step, from 0 to 0, or -1"),
+        ({"question": "a", "label": {"steps": ["b"]}}, "column label: step 1 is not PRM800K's"),
+        (
+            {
+                "question": "a",
+                "label": {
+                    "steps": [{"completions": [{"text": "b", "rating": 1}], "chosen_completion": 1}]
+                },
+            },
+            "column label: step 1 is not PRM800K's",
+        ),
         ({"problem": "a", "steps": ["b"], "label": True}, "first wrong step, from 0 to 0, or -1"),
     ],
 )
@@ -67,10 +77,11 @@ def test_a_row_without_steps_is_left_out_and_named(tmp_path):
     path = write_rows(tmp_path / "rows.jsonl", [
         {"prompt": "a", "completions": [], "labels": []},
         {"prompt": "a", "completions": ["b", " "], "labels": [1, 1]},
+        {"prompt": " ", "completions": ["b"], "labels": [1]},
     ])  # fmt: skip
     unfit = []
     assert list(read_solutions(path, unfit=unfit)) == []
-    assert unfit == ["line 1 (no steps)", "line 2 (a step is empty)"]
+    assert unfit == ["line 1 (no steps)", "line 2 (a step is empty)", "line 3 (no prompt)"]
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,10 @@ def _solution(row: Row, where: str, prompt_column: str | None) -> JudgedSolution
     if not isinstance(labels, list) or len(labels) > len(steps):
         raise UserError(f"{where}, column labels: expected a list with a label for each step")
     kept = [step.strip() for step in steps]
-    if not kept or not all(kept):
-        raise Unfit("a step is empty" if kept else "no steps")
+    if not prompt.strip() or not kept or not all(kept):
+        raise Unfit(
+            "no prompt" if not prompt.strip() else "a step is empty" if kept else "no steps"
+        )
     return JudgedSolution(prompt, tuple(kept), tuple(_label(label, where) for label in labels))
 
 
@@ -114,15 +116,21 @@ def _prm800k(row: Row, where: str) -> tuple[Any, list[Any], list[Any]]:
     question = column_of(row, where, "question")
     prompt = question.get("problem") if isinstance(question, Mapping) else question
     steps, labels = [], []
-    for step in row["label"].get("steps") or []:
-        offered, chosen = step.get("completions") or [], step.get("chosen_completion")
-        if not offered:
-            break  # a person wrote this step; nothing behind it was rated
-        one = offered[chosen or 0]
-        if one.get("rating") not in (-1, 0, 1):
+    for number, step in enumerate(row["label"].get("steps") or [], start=1):
+        try:
+            offered, chosen = step.get("completions") or [], step.get("chosen_completion") or 0
+            if not offered:
+                break  # a person wrote this step; nothing behind it was rated
+            text, rating = offered[chosen]["text"], offered[chosen].get("rating")
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{where}, column label: step {number} is not PRM800K's; expected completions with "
+                "text and rating, and the number of the chosen one"
+            ) from error
+        if rating not in (-1, 0, 1):
             break
-        steps.append(one["text"])
-        labels.append(one["rating"] >= 0)
-        if one["rating"] < 0:
+        steps.append(text)
+        labels.append(rating >= 0)
+        if rating < 0:
             break
     return prompt, steps, labels
