@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
+from scipy.special import expit
 
 from r1jax.commands import cli
 from r1jax.data.rows import open_rows
@@ -84,7 +85,7 @@ def scored(model: RewardModel, rows: Sequence[dict[str, Any]]) -> list[list[floa
     prompts, texts = [row["question"] for row in rows], [row["text"] for row in rows]
     if model.per_token:
         return [[p for _, p in steps] for steps in model.step_scores(prompts, texts)]
-    return [[1 / (1 + float(np.exp(-score)))] for score in model.scores(prompts, texts)]
+    return [[float(expit(score))] for score in model.scores(prompts, texts)]
 
 
 def measured(

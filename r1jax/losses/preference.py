@@ -82,17 +82,9 @@ def pointwise(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
     The label y (1 safe, 0 unsafe) of a response is the batch's column `label`. DeepSeek-R1
     (v2, 3.1): the safety model is trained point-wise.
     """
-    there = batch.lengths > 0
     label = _sums(batch.column("label"), batch) / jnp.maximum(batch.lengths, 1)
-    each = jax.nn.softplus(scores) - label * scores
-    right = jnp.where(scores == 0, 0.5, (scores > 0) == (label > 0.5))
-    metrics = {
-        "preference/accuracy": _mean(right, there),
-        "preference/score_safe": _mean(scores, there & (label > 0.5)),
-        "preference/score_unsafe": _mean(scores, there & (label <= 0.5)),
-    }
-    share = jnp.sum(jnp.where(there, each, 0.0)) / batch.n_sequences
-    return share, jax.lax.stop_gradient(metrics)
+    names = ("preference/accuracy", "preference/score_safe", "preference/score_unsafe")
+    return _logistic(scores, label, batch.lengths > 0, batch.n_sequences, names)
 
 
 def process(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -101,16 +93,21 @@ def process(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
     `scores` are f32[B, T]; the mask marks those tokens, the column `label` says y there: 1 right, 0
     wrong, or the share of continuations that ended right (Math-Shepherd, 2312.08935, eq. 3 and 4).
     """
-    there = batch.mask > 0
-    label = jnp.where(there, batch.column("label"), 0.0)  # elsewhere it may hold anything
+    names = ("process/accuracy", "process/score_right", "process/score_wrong")
+    return _logistic(scores, batch.column("label"), batch.mask > 0, batch.n_tokens, names)
+
+
+def _logistic(
+    scores: jax.Array, label: jax.Array, there: jax.Array, count: jax.Array, names: tuple[str, ...]
+) -> tuple[jax.Array, Metrics]:
+    """Cross-entropy of σ(score) and label, of what is `there`, over `count`; metrics by `names`."""
+    label = jnp.where(there, label, 0.0)  # elsewhere it may hold anything
     each = jax.nn.softplus(scores) - label * scores
-    right = jnp.where(scores == 0, 0.5, (scores > 0) == (label > 0.5))
-    metrics = {
-        "process/accuracy": _mean(right, there),
-        "process/score_right": _mean(scores, there & (label > 0.5)),
-        "process/score_wrong": _mean(scores, there & (label <= 0.5)),
-    }
-    share = jnp.sum(jnp.where(there, each, 0.0)) / batch.n_tokens
+    good = label > 0.5
+    right = jnp.where(scores == 0, 0.5, (scores > 0) == good)
+    found = (right, there), (scores, there & good), (scores, there & ~good)
+    metrics = {name: _mean(*pair) for name, pair in zip(names, found, strict=True)}
+    share = jnp.sum(jnp.where(there, each, 0.0)) / count
     return share, jax.lax.stop_gradient(metrics)
 
 

@@ -38,7 +38,7 @@ def body(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params:
-    """What `sequence_scores` takes: the trained parameters, on the frozen base under LoRA."""
+    """What `every_token` takes: the trained parameters, on the frozen base under LoRA."""
     if lora is None:
         return params
     return {**attach(base, params, lora), HEAD: params[HEAD]}
@@ -47,26 +47,6 @@ def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params
 def cast(params: Params, dtype: Any) -> Params:
     """The body in the compute type; the head stays as it is: it costs nothing in float32."""
     return {**kinds.cast(body(params), dtype), HEAD: params[HEAD]}
-
-
-def sequence_scores(
-    params: Params,
-    c: ModelConfig,
-    batch: Batch,
-    *,
-    mesh: Mesh | None = None,
-    remat: decoder.Remat = "none",
-    unroll: int = 1,
-    kernel: str = "auto",
-) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
-    """f32[B, M], the score at each segment's last token, the stop token; 0 without a segment.
-
-    DeepSeek-R1 (v2, section 3.1): the policy's architecture with a head that predicts a scalar.
-    Beside the scores, what the layers tell.
-    """
-    how = {"mesh": mesh, "remat": remat, "unroll": unroll, "kernel": kernel}
-    scores, told = every_token(params, c, batch, **how)
-    return at_last_token(scores, batch.segment_ids, batch.lengths.shape[1]), told
 
 
 def every_token(
@@ -81,7 +61,9 @@ def every_token(
 ) -> tuple[jax.Array, tuple[kinds.Told, ...]]:
     """f32[B, T], hidden state of each token times the head; beside it, what the layers tell.
 
-    For a score at the last token alone this is d products each too many, and no gather to shard.
+    DeepSeek-R1 (v2, section 3.1): the policy's architecture with a head that predicts a scalar, of
+    which `at_last_token` keeps that of the stop token. Where the others are thrown away this is d
+    products each too many, and no gather to shard.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
     hidden, told = decoder.forward_told(

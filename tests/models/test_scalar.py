@@ -47,7 +47,8 @@ def by_themselves(params, config, sequences):
 
 
 def scores_of(params, config, batch, mesh=None):
-    return scalar.sequence_scores(params, config, batch, mesh=mesh, kernel="xla")[0]
+    tokens = scalar.every_token(params, config, batch, mesh=mesh, kernel="xla")[0]
+    return scalar.at_last_token(tokens, batch.segment_ids, batch.lengths.shape[1])
 
 
 compiled = jax.jit(scores_of, static_argnums=1)

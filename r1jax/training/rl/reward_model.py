@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 from jax.sharding import Mesh
+from scipy.special import expit
 
 from r1jax import mesh as meshes
 from r1jax.checkpoint import read_meta, restore_params
@@ -123,7 +124,7 @@ class RewardModel(BaseReward):
             tokens = sequences.tokens[i, : sequences.totals[i]].tolist()
             learn, where = np.arange(len(tokens)) >= before, f"{self.directory}, completion {i + 1}"
             at = last_tokens(tokens, learn, text, ends, self._loaded.encoder, where)
-            right = 1 / (1 + np.exp(-values[i]))
+            right = expit(values[i])
             judged = [
                 (end, float(right[token - before]))
                 for end, token in zip(ends, at, strict=True) if token is not None
@@ -237,7 +238,7 @@ def load_reward_model(
 
 
 def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
-    """The parameters `scalar.sequence_scores` takes, LoRA's factors joined to what they sit on."""
+    """The parameters `scalar.every_token` takes, LoRA's factors joined to what they sit on."""
     rows = scalar.rows(policy.config, model.lora)
     params = restore_params(model.directory, model.step, rows, mesh)
     if model.lora is None:

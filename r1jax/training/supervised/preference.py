@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from scipy.special import expit
 
 from r1jax.data.examples.judged import PACKINGS, Preferences
 from r1jax.data.examples.preferences import Feedback
@@ -41,13 +42,14 @@ def make_scores(
 
     With `steps` the scores are those of tokens, f32[B, T].
     """
-    scored = scalar.every_token if steps else scalar.sequence_scores
 
     def run(params: Params, batch: Batch) -> tuple[jax.Array, tuple[Told, ...]]:
-        return scored(
+        found, told = scalar.every_token(
             scalar.cast(params, compute.dtype), c, batch,
             mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
         )  # fmt: skip
+        segments = batch.segment_ids, batch.lengths.shape[1]
+        return (found if steps else scalar.at_last_token(found, *segments)), told
 
     return run
 
@@ -124,8 +126,8 @@ def examine_pairs(scores: np.ndarray, rows: Preferences) -> Examined:
     chosen, rejected = scores[0::2], scores[1::2]
     lead = chosen - rejected
     right = np.where(lead == 0, 0.5, lead > 0)
-    stated = _sigmoid(np.abs(lead))
-    record = _record(right, stated, right, rows.keys, low=0.5) | {
+    stated = expit(np.abs(lead))
+    record = calibrated(right, stated, right, rows.keys, low=0.5) | {
         "loss": float(np.logaddexp(0, -lead).mean()),
         "margin": float(lead.mean()),
         "margin_std": float(lead.std()),
@@ -139,7 +141,7 @@ def examine_labels(scores: np.ndarray, rows: Preferences) -> Examined:
     """Of labelled responses: σ(score) is the stated probability of safe."""
     labels = rows.labels.astype(np.float64)
     right = np.where(scores == 0, 0.5, (scores > 0) == (labels > 0.5))
-    record = _record(right, _sigmoid(scores), labels, rows.keys, low=0.0)
+    record = calibrated(right, expit(scores), labels, rows.keys, low=0.0)
     ranked = auc(scores, labels)
     known = np.isfinite(ranked)
     record |= {
@@ -226,9 +228,10 @@ def with_reference(
     return replace(rows, ref_logp=flat)
 
 
-def _record(
+def calibrated(
     right: np.ndarray, stated: np.ndarray, happened: np.ndarray, keys: np.ndarray, low: float
 ) -> dict[str, Any]:
+    """Accuracy and calibration, with intervals by prompts (`keys`), of what was `stated`."""
     ece = lambda i: expected_calibration_error(stated[i], happened[i], low)  # noqa: E731
     everything = np.arange(len(right))
     return {
@@ -243,7 +246,3 @@ def _record(
 
 def _line(record: dict[str, Any], what: str) -> str:
     return f"{100 * record['accuracy']:.1f} % of {record['rows']:,} {what}"
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -x))

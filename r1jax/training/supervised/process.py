@@ -6,21 +6,17 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
+from scipy.special import expit
 
 from r1jax.data.examples.judged_steps import JudgedSteps
-from r1jax.evaluate.calibration import (
-    auc,
-    clustered_interval,
-    expected_calibration_error,
-    reliability,
-)
+from r1jax.evaluate.calibration import auc
 from r1jax.evaluate.steps import first_wrong, process_bench
 from r1jax.models import scalar
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import LoraConfig
 from r1jax.training.batches import ComputeConfig, over_completions
 from r1jax.training.supervised.examine import Examine, Examined, chunks
-from r1jax.training.supervised.preference import token_scores
+from r1jax.training.supervised.preference import calibrated, token_scores
 from r1jax.types import Params
 
 
@@ -53,24 +49,16 @@ def examined(solutions: list[tuple[np.ndarray, np.ndarray]], keys: np.ndarray) -
     scores, labels = (np.concatenate(side) for side in zip(*solutions, strict=True))
     owner = np.repeat(keys, [len(s) for s, _ in solutions])
     right = np.where(scores == 0, 0.5, (scores > 0) == (labels > 0.5))
-    stated, ranked = 1 / (1 + np.exp(-scores)), auc(scores, labels > 0.5)
-    every = np.arange(len(right))
-    ece = lambda i: expected_calibration_error(stated[i], labels[i], 0.0)  # noqa: E731
-    found = process_bench(
-        [first_wrong(1 / (1 + np.exp(-s))) for s, _ in solutions],
-        [first_wrong(y) for _, y in solutions],
-    )
-    record: dict[str, Any] = {
+    ranked = auc(scores, labels > 0.5)
+    record: dict[str, Any] = calibrated(right, expit(scores), labels, owner, low=0.0) | {
         "rows": len(solutions),
         "steps": len(right),
-        "accuracy": float(right.mean()),
-        "accuracy_ci": clustered_interval(lambda i: right[i].mean(), owner),
         "loss": float((np.logaddexp(0, scores) - labels * scores).mean()),
-        "ece": ece(every),
-        "ece_ci": clustered_interval(ece, owner, resamples=200),
-        "reliability": reliability(stated, labels, 0.0),
         "auc": ranked if np.isfinite(ranked) else None,
         "share_right": float((labels > 0.5).mean()),
-    } | found
+    }
+    record |= process_bench(
+        [first_wrong(expit(s)) for s, _ in solutions], [first_wrong(y) for _, y in solutions]
+    )
     line = f"{100 * record['accuracy']:.1f} % of {len(right):,} steps right, first errors found: "
     return Examined(record, -record["loss"], f"{line}F1 {100 * record['f1']:.1f}")
