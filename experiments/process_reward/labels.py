@@ -11,7 +11,6 @@ stopped goes on behind the problems that are written. Minutes on a laptop CPU fo
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +32,7 @@ from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
-from r1jax.run.directory import read_jsonl
+from r1jax.run.directory import read_jsonl, write_jsonl
 from r1jax.run.flags import ModelFlags, PlaceFlags
 from r1jax.run.names import SUMMARY
 from r1jax.run.signals import boundary
@@ -200,16 +199,18 @@ def main(config: Config) -> None:
         if config.labels == "truth" and any("target" not in p.metadata for p in problems):
             raise UserError("--labels truth: is known of the embedded world's sums, countdowns and "
                             "worded problems alone; use hard or soft")  # fmt: skip
+        for row in known:
+            if (now := problems[row["number"]].id) != row["id"]:
+                raise UserError(f"{path}: problem {row['number']} is {row['id']} there, {now} in "
+                                "the data now; use the same data, or --overwrite")  # fmt: skip
         done = 1 + max((row["number"] for row in known), default=-1)
         with RewardPool(workers=config.workers) as pool:
             labeller = Labeller.of(config, policy, pool)
             for start in range(done, len(problems), config.batch):
                 part = problems[start : start + config.batch]
-                rows = labelled(labeller, part, start)
+                known += labelled(labeller, part, start)
                 if run.directory.write:
-                    with path.open("a", encoding="utf-8") as file:
-                        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-                known += rows
+                    write_jsonl(path, known)  # anew, in one step: a kill leaves whole batches
                 print(f"{start + len(part):,} of {len(problems):,} problems, {len(known):,} "
                       "solutions", flush=True)  # fmt: skip
                 boundary()

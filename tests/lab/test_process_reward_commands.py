@@ -101,6 +101,12 @@ def test_a_stopped_run_goes_on_behind_what_is_written(model, tmp_path, monkeypat
     monkeypatch.setattr(labels, "labelled", stops)
     with pytest.raises(KeyboardInterrupt):
         labels.main(config)
+    path = Path(config.run) / labels.ROWS
+    kept = path.read_text()
+    path.write_text(kept.replace(json.loads(kept.splitlines()[0])["id"], "another"))
+    with pytest.raises(UserError, match="problem 0 is another there, .* in the data now"):
+        labels.main(config)
+    path.write_text(kept)
     labels.main(config)
     assert calls == [0, 2, 2] and written(config) == written(whole)
 
