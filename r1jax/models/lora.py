@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from safetensors.numpy import save_file
 
 from r1jax.errors import UserError, check_ranges
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import targets
 from r1jax.models.row import Row
 from r1jax.models.table import table
+from r1jax.models.tensors import save_tensors
 from r1jax.types import Params
 
 TARGETS = targets()
@@ -138,4 +138,4 @@ def save_peft(
         "target_modules": list(modules),
     }
     (directory / "adapter_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_tensors(tensors, directory / "adapter_model.safetensors")

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
-from safetensors.numpy import save_file
 
 from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig, to_hf
@@ -40,6 +39,7 @@ from r1jax.models.hub.shards import (
 )
 from r1jax.models.row import Row
 from r1jax.models.table import table
+from r1jax.models.tensors import save_tensors
 from r1jax.types import Params
 
 ADAPTER = "adapter_config.json"
@@ -249,7 +249,7 @@ def _write_group(path: Path, group: list[Weight], write: bool) -> None:
         if write:
             tensors[weight.name] = value
     if write:
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_tensors(tensors, path)
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
