@@ -11,7 +11,7 @@ from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.rl import memory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.ending import Collapsed
-from r1jax.training.rl.loop import judge_held_out, train
+from r1jax.training.rl.loop import ending, judge_held_out, train
 from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build, with_frozen
 from r1jax.training.weights import export
@@ -51,7 +51,7 @@ def run(config: RLConfig, display: Display | None = None) -> None:
         if config.export or config.export_gguf:
             made = parts.policy, loop.state.params, parts.base, parts.lora
             export(run.directory, *made, gguf=config.export_gguf)
-        by = "updates" if loop.update == config.updates else "plateau"
+        by = ending(config, loop)
         ended(run.directory, parts, loop.state.params, by, used)
         summary = digest(run.directory, loop.update, parts.start) | {
             "rollouts": loop.rollout - 1,

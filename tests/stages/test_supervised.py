@@ -158,6 +158,19 @@ def test_a_killed_run_ends_as_an_undisturbed_one(request, tmp_path, monkeypatch,
     assert killed.read_text() == undisturbed.read_text()
 
 
+def test_it_ends_where_its_operations_are_spent(finished, tmp_path, monkeypatch):
+    each = [row["operations/update"] for row in rows(Path(finished.run))]
+    flags = {"run": str(tmp_path / "run"), "until_operations": sum(each[:4]) + 1, "export": False}
+    config = changed(finished, flags)
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "open_sinks", lambda *_: (StopAt(3),))
+        with pytest.raises(Interrupted):
+            supervised.run(config)
+    supervised.run(config)
+    assert rows(tmp_path / "run") == rows(Path(finished.run))[:5]
+    assert summary(tmp_path / "run")["after"] and summary(tmp_path / "run")["updates"] == 5
+
+
 def test_other_data_under_the_same_name_is_not_resumed(model, data, tmp_path, monkeypatch):
     shutil.copy(data / "sums.jsonl", tmp_path / "sums.jsonl")
     config = tiny_course(model, tmp_path, tmp_path / "run")

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from runs import Interrupted, StopAt, changed, rows, save_model, tiny_run
+from runs import Interrupted, StopAt, changed, go, rows, save_model, tiny_run
 from tiny import identical
 
 from r1jax.checkpoint import Checkpoints, load_params
@@ -18,6 +18,7 @@ from r1jax.stages import opening, zero
 from r1jax.training.rl import ending
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.ending import collapse, noted, plateaued
+from r1jax.training.rl.setup import build
 
 WELL = {"entropy": 0.4, "length": 200.0, "truncated": 0.1, "format": 0.6}
 
@@ -113,6 +114,27 @@ def test_a_stage_ends_at_a_plateau_and_says_so(plateau, tmp_path, monkeypatch):
     zero.run(killed)
     assert rows(tmp_path / "killed") == rows(whole)
     assert json.loads((tmp_path / "killed/summary.json").read_text())["updates"] == 6
+
+
+def spent(path):
+    """The policy's operations so far, update by update."""
+    own = ("operations/rollout", "operations/update")
+    return np.cumsum([sum(row.get(name, 0.0) for name in own) for row in rows(path)])
+
+
+def test_a_run_ends_where_its_operations_are_spent_and_is_judged_there(model, tmp_path):
+    once = tiny_run(model, tmp_path / "once", {"until_operations": 1.0})
+    zero.run(once)
+    (first,) = spent(tmp_path / "once")
+    most = 1.01 * float(first)
+    config = tiny_run(model, tmp_path / "run", {"until_operations": most})
+    parts = build(config, note=print)
+    assert go(parts, tmp_path / "run", StopAt(1)) is None
+    assert go(parts, tmp_path / "run").update == 2
+    assert spent(tmp_path / "run")[0] == first < most <= spent(tmp_path / "run")[1]
+    assert Checkpoints(tmp_path / "run/checkpoints", 2).latest() == 2
+    judged = json.loads((tmp_path / "once/summary.json").read_text())
+    assert (judged["updates"], judged["ended"]) == (1, "operations") and judged["after"]
 
 
 def test_a_plateau_needs_evaluations(model, tmp_path):

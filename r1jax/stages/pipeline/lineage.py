@@ -25,8 +25,8 @@ class Entry:
     the digest of the weights it left, None likewise; `used` the entries whose weights it worked
     with (its parent, a checkpoint it sampled, a reward model) with their digests then; `data` maps
     the files it read to their digests, `made` those it wrote for later stages. `ended` says
-    what ended a reinforcement learning: its updates, or a plateau before them; `changed` the flags
-    in which a run differs from the one it goes on from.
+    what ended a reinforcement learning: its updates, or operations or a plateau before them;
+    `changed` the flags in which a run differs from the one it goes on from.
     """
 
     parent: str | None = None

@@ -153,6 +153,9 @@ class RLSettings(TrainingSettings):
     until_plateau: int = 0
     """End before that when held-out pass@1 has gained less than a point over so many evaluations,
     the best of them compared with all before; 0: make all updates."""
+    until_operations: float = 0.0
+    """End before that after the update with which writing, scoring and learning have taken so many
+    operations (the sum of operations/rollout and operations/update); 0: make all updates."""
     stop_on_collapse: bool = False
     """Stop where entropy, length or format collapse, or updates are not finite, with the best
     checkpoint in <run>/hf; docs/training.md says what counts as a collapse."""
@@ -220,8 +223,9 @@ class RLSettings(TrainingSettings):
                 "set --loss.importance-cap (2.0), which corrects for it, or use 0"
             )
         check_ranges(
-            self, "--", updates="[1,]", look="[0,]", until_plateau="[0,]", export_every="[0,]"
-        )
+            self, "--", updates="[1,]", look="[0,]", until_plateau="[0,]", export_every="[0,]",
+            until_operations="[0,]",
+        )  # fmt: skip
         if self.until_plateau and not self.eval.every:
             raise UserError(
                 f"--until-plateau {self.until_plateau}: needs evaluations on the way; set "

@@ -41,6 +41,7 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
     metrics |= loop.learnt(sequences, flops)
     if loop.done == 0:
         metrics = with_rollout(loop.scored.metrics, metrics)
+    loop.spend(metrics)
     every = t.reference_every
     if parts.needs_reference and every and loop.update % every == 0:
         loop.reference = parts.follow(loop.reference, loop.state.params)

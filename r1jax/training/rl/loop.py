@@ -26,7 +26,7 @@ from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.learning import learn
 from r1jax.training.rl.resume import saved
 from r1jax.training.rl.setup import Parts
-from r1jax.training.rl.state import Files, Loop, is_due
+from r1jax.training.rl.state import Files, Loop, is_due, spent
 from r1jax.training.weights import export_on_the_way
 from r1jax.types import Params
 
@@ -43,7 +43,7 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
     with files.saving(loop, functools.partial(saved, parts)):
         if loop.unjudged:  # it was stopped as it was judged
             conclude(parts, loop, files)
-        while not (loop.update >= config.updates or plateaued(loop.scores, config.until_plateau)):
+        while not ending(config, loop):
             if config.stop_on_collapse and (said := collapse(loop.history)):
                 if loop.update != files.checkpoints.latest():
                     files.checkpoints.save(saved(parts, loop))
@@ -64,14 +64,24 @@ def train(parts: Parts, loop: Loop, files: Files) -> Loop:
     return loop
 
 
+def ending(config: RLConfig, loop: Loop) -> str:
+    """What ends the run now: updates, operations or a plateau; empty where it goes on."""
+    if loop.update >= config.updates:
+        return "updates"
+    if spent(loop, config.until_operations):
+        return "operations"
+    return "plateau" if plateaued(loop.scores, config.until_plateau) else ""
+
+
 def conclude(parts: Parts, loop: Loop, files: Files) -> None:
     """What is due after an update: an evaluation, a checkpoint, an export."""
     config, score = parts.config, None
-    loop.unjudged = is_due(loop.update, config.eval.every, config.updates)
+    last = loop.update if ending(config, loop) else config.updates
+    loop.unjudged = is_due(loop.update, config.eval.every, last)
     if loop.unjudged:
         score, loop.unjudged = judge_held_out(parts, loop, files), False
     # A checkpoint with every evaluation, so that the best one can be kept.
-    if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
+    if score is not None or is_due(loop.update, config.checkpoint.every, last):
         with loop.clock("checkpoint"):
             files.checkpoints.save(saved(parts, loop), score)
     if config.export_every and loop.update % config.export_every == 0:

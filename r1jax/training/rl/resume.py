@@ -23,6 +23,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "taken": loop.taken,
         "done": loop.done,
         "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
+        "operations": loop.operations,
         "unjudged": loop.unjudged,
         "scores": loop.scores,
         "history": loop.history,
@@ -49,6 +50,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop = Loop(restored.state, restored.reference, tower, restored.meta["rollout"],
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.operations = restored.meta.get("operations", 0.0)
     loop.unjudged = restored.meta.get("unjudged", False)
     loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
     loop.entropy_weight = restored.meta.get("entropy_weight")
@@ -94,5 +96,6 @@ def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
     loop = new_loop(parts, restored.state, restored)
     loop.rollout, loop.taken = source.rollout, source.meta["taken"]
     loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
+    loop.operations = source.meta.get("operations", 0.0)
     loop.entropy_weight = source.meta.get("entropy_weight")
     return loop

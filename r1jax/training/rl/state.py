@@ -32,6 +32,9 @@ from r1jax.training.rl.ending import Collapsed, Signs
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.types import Batch, Params, TrainState
 
+OWN = ("rollout", "update")
+"""Operations of the model that learns, with its reference's; a critic's and a teacher's are not."""
+
 
 @dataclass
 class Loop:
@@ -48,6 +51,7 @@ class Loop:
     learning: float = 0.0  # operations of learning since the last row, in time/update
     tokens_seen: int = 0  # by updates so far, prompts included
     learnt_tokens_seen: int = 0  # those of completions in the loss
+    operations: float = 0.0  # that writing, scoring and learning have taken
     carried: tuple[Group, ...] = ()  # of earlier rollouts, for the next one
     unjudged: bool = False  # whether the last update's evaluation is still to be made
     warned: bool = False  # that sampler and trainer disagree: said once
@@ -95,6 +99,15 @@ class Loop:
         }
         mfu = utilisation(self.learning, seconds)
         return metrics if mfu is None else metrics | {"perf/mfu": mfu}
+
+    def spend(self, metrics: Mapping[str, float]) -> None:
+        """Counts what the row of an update says of the policy's own operations."""
+        self.operations += sum(metrics.get(f"operations/{part}", 0.0) for part in OWN)
+
+
+def spent(loop: Loop, most: float) -> bool:
+    """Whether the model that learns has taken so many operations; of 0 there is no end."""
+    return 0 < most <= loop.operations
 
 
 def is_due(update: int, every: int, last: int) -> bool:

@@ -19,6 +19,9 @@ class CourseSettings(TrainingSettings):
     """Passes over the examples; those that fill no whole batch wait for the next pass."""
     updates: int = 0
     """Optimizer updates in all; 0: as many as --epochs takes."""
+    until_operations: float = 0.0
+    """End before that after the update with which learning has taken so many operations (the sum of
+    operations/update); 0: make all updates."""
     batch: int = 64
     """Examples per update."""
     eval_every: int = 50
@@ -32,7 +35,8 @@ class CourseSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", batch="[1,]", updates="[0,]", eval_every="[0,]")
+        check_ranges(self, "--", batch="[1,]", updates="[0,]", eval_every="[0,]",
+                     until_operations="[0,]")  # fmt: skip
         if self.epochs < 1 and not self.updates:
             raise UserError(f"--epochs {self.epochs}: must be at least 1, or name --updates")
 

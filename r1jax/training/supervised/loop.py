@@ -18,7 +18,7 @@ from r1jax.run.saved import Saved
 from r1jax.run.signals import boundary
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.flops import train_flops
-from r1jax.training.rl.state import Files, Loop, is_due
+from r1jax.training.rl.state import Files, Loop, is_due, spent
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Examine, Pool
 from r1jax.training.update import Functions, update
@@ -128,6 +128,7 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
     restored = files.checkpoints.restore(step, state, course.identity)
     loop = Loop(restored.state, None, rollout=0)
     loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
+    loop.operations = restored.meta.get("operations", 0.0)
     loop.unjudged = restored.meta.get("unjudged", False)
     files.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
@@ -142,7 +143,7 @@ def train(course: Course, loop: Loop, files: Files) -> Loop:
             judge(course, loop, files)
         if loop.unjudged:  # it was stopped as it was judged
             conclude(course, loop, files)
-        while loop.update < config.updates:
+        while loop.update < config.updates and not spent(loop, config.until_operations):
             files.profiler.before(loop.update + 1)
             metrics, batches = advance(course, loop, files)
             files.row(loop, config, metrics)
@@ -158,10 +159,11 @@ def train(course: Course, loop: Loop, files: Files) -> Loop:
 def conclude(course: Course, loop: Loop, files: Files) -> None:
     """What is due after an update: an evaluation, a checkpoint."""
     config, score = course.config, None
-    loop.unjudged = is_due(loop.update, config.eval_every, config.updates)
+    last = loop.update if spent(loop, config.until_operations) else config.updates
+    loop.unjudged = is_due(loop.update, config.eval_every, last)
     if loop.unjudged:
         score, loop.unjudged = judge(course, loop, files), False
-    if score is not None or is_due(loop.update, config.checkpoint.every, config.updates):
+    if score is not None or is_due(loop.update, config.checkpoint.every, last):
         with loop.clock("checkpoint"):
             files.checkpoints.save(saved(course, loop), score)
 
@@ -179,6 +181,7 @@ def advance(course: Course, loop: Loop, files: Files) -> tuple[dict[str, float],
         )
     lora = config.lora if config.lora.on else None
     metrics |= loop.learnt(part, {"update": train_flops(course.model, part.totals, lora)})
+    loop.spend(metrics)
     metrics["data/epoch"] = loop.update / updates_per_epoch(count, config.batch)
     return metrics, batches
 
@@ -201,5 +204,6 @@ def judge(course: Course, loop: Loop, files: Files) -> float | None:
 
 def saved(course: Course, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
-    seen = [loop.tokens_seen, loop.learnt_tokens_seen]
-    return Saved(loop.state, None, {}, {**course.identity, "seen": seen, "unjudged": loop.unjudged})
+    counted = {"seen": [loop.tokens_seen, loop.learnt_tokens_seen], "operations": loop.operations}
+    meta = {**course.identity, **counted, "unjudged": loop.unjudged}
+    return Saved(loop.state, None, {}, meta)
