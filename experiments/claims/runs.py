@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from experiments.claims import traces
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
+from experiments.gates.study import PlannedJob
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cold_start_data, rejection, sft
 from r1jax.commands import reward_model as reward_models
@@ -135,13 +136,6 @@ class BaseAndSeed(NamedTuple):
     def named(self, what: str) -> str:
         """The name of a run."""
         return f"{what}-b{self.base}-s{self.seed}"
-
-
-class PlannedJob(NamedTuple):
-    """A job, and the names of those it waits for."""
-
-    job: Any
-    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -147,14 +147,15 @@ def perform(
     after: Mapping[str, Sequence[str]] | None = None,
     devices: int = 0,
     until: float | None = None,
+    each: Callable[[Any], None] = lambda job: None,
 ) -> list[str]:
     """Runs what is not finished, some at a time, the first ones first; names those that failed.
 
     `after[name]` names the jobs that must be done before: one that waits for a failed one is not
     run, and neither failed. With `devices` GPUs there are `setting.jobs` jobs on each, dealt out in
     turn; otherwise as many in all. Each keeps to its own share of the cores. At `until` (of
-    `time.monotonic`) what runs is ended, and what waits stays: another call goes on with it. Raises
-    UserError where jobs wait for each other.
+    `time.monotonic`) what runs is ended, and what waits stays: another call goes on with it. `each`
+    is told of every job as it is done. Raises UserError where jobs wait for each other.
     """
     out, after = Path(setting.out), after or {}
     todo = {job.name: job for job in jobs if not job.finished(out)}
@@ -188,6 +189,7 @@ def perform(
                 places.append(place)
                 if (status := ended.result()) == 0:
                     order.done(name)
+                    each(todo[name])
                 elif status is not None:
                     failed.append(name)
 

@@ -11,6 +11,7 @@ on an accelerator. Leaves runs/rejection_sft with summary.json as R1-Zero's, and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from r1jax.run.flags import ModelFlags, PlaceFlags, part
 from r1jax.stages.opening import opened
 from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.batches import ComputeConfig
+from r1jax.training.flops import scoring_flops, train_flops
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl import collect
 from r1jax.training.rl.config import (
@@ -79,6 +81,9 @@ class Config(ModelFlags, PlaceFlags):
     """Run directory; an unfinished one starts anew."""
     rollouts: int = DEMO.updates // DEMO.train.updates_per_rollout
     """Rollouts of prompts x group completions: as many as the GRPO run beside this makes."""
+    until_operations: float = 0.0
+    """Draw no more once sampling, and learning what was kept, take so many operations; 0: draw all
+    rollouts."""
     unverified: bool = False
     """Learn every sample, right or wrong: the control that tells rewards from more of the same."""
     keep_format: bool = False
@@ -99,7 +104,7 @@ class Config(ModelFlags, PlaceFlags):
     def __post_init__(self) -> None:
         """Raises UserError on flags of a loop that samples again and again from one policy."""
         super().__post_init__()
-        check_ranges(self, "--", rollouts="[1,]", workers="[0,]")
+        check_ranges(self, "--", rollouts="[1,]", workers="[0,]", until_operations="[0,]")
         off_here = {"max_rounds": 1, "carry": 0, "accuracy_low": 0.0, "accuracy_high": 1.0}
         for name, off in off_here.items():
             if (value := getattr(self.rollout, name)) != off:
@@ -117,17 +122,22 @@ def main(config: Config) -> None:
         run.hold(parts.pool)
         base = load_weights(parts.policy, parts.mesh)
         recorded(parts, base, run.directory, 0)
-        kept, drawn, sampled = draw(parts, config, base)
-        print(f"kept {len(kept.lengths)} of {drawn} completions", flush=True)
+        drawn = draw(parts, config, base)
+        kept, completions = (
+            drawn.kept,
+            drawn.rollouts * config.rollout.prompts * config.rollout.group,
+        )
+        print(f"kept {len(kept.lengths)} of {completions} completions", flush=True)
         params, updates = learn(parts, config, kept, base, run.directory)
         recorded(parts, params, run.directory, updates)
         export(run.directory, parts.policy, params)
         summary = digest(run.directory, updates) | {
-            "rollouts": config.rollouts,
+            "rollouts": drawn.rollouts,
             "transcripts": transcripts(run.directory, updates),
-            "drawn": drawn,
+            "drawn": completions,
             "kept": len(kept.lengths),
-            "sampled_tokens": sampled,
+            "operations": drawn.operations,
+            "sampled_tokens": drawn.tokens,
             "trained_tokens": config.sft.epochs * int((kept.prompt_lengths + kept.lengths).sum()),
         }
         run.finish(summary, gained(summary))
@@ -143,24 +153,43 @@ def sampling(config: Config) -> RLConfig:
     )  # fmt: skip
 
 
-def draw(parts: Parts, config: Config, base: Params) -> tuple[Sequences, int, int]:
-    """(the right completions of all rollouts, how many were drawn, their tokens).
+class Drawn(NamedTuple):
+    """What is learnt of all rollouts, and what those were."""
+
+    kept: Sequences
+    rollouts: int
+    tokens: int  # of all completions
+    operations: float  # of sampling, and of learning what was kept
+
+
+def draw(parts: Parts, config: Config, base: Params) -> Drawn:
+    """The right completions of all rollouts, or of those until the operations are spent.
 
     UserError if none is right.
     """
     weights = parts.engine.prepare(base, weights=config.rollout.weights)
-    rollouts = [one_rollout(parts, config, weights, n) for n in range(1, config.rollouts + 1)]
-    generated = [g for kept, _ in rollouts for g in kept.generated]
-    if not generated:
+    c, kept, rollouts, tokens, operations = parts.policy.config, [], 0, 0, 0.0
+    while rollouts < config.rollouts and not 0 < config.until_operations <= operations:
+        rollouts += 1
+        drawn, good = one_rollout(parts, config, weights, rollouts)
+        kept += good.generated
+        tokens += sum(len(g.tokens) for g in drawn.generated)
+        operations += scoring_flops(c, lengths(drawn))
+        operations += config.sft.epochs * train_flops(c, lengths(good))
+    if not kept:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
-    drawn = config.rollouts * config.rollout.prompts * config.rollout.group
-    return collect.to_sequences(generated), drawn, sum(tokens for _, tokens in rollouts)
+    return Drawn(collect.to_sequences(kept), rollouts, tokens, operations)
+
+
+def lengths(batch: JudgedBatch) -> np.ndarray:
+    """i[N]: tokens of each completion with its prompt."""
+    return np.asarray([len(g.prompt_tokens) + len(g.tokens) for g in batch.generated])
 
 
 def one_rollout(
     parts: Parts, config: Config, weights: Params, rollout: int
-) -> tuple[JudgedBatch, int]:
-    """The completions of rollout number `rollout` that are to be learnt; the tokens of all."""
+) -> tuple[JudgedBatch, JudgedBatch]:
+    """(all completions of rollout number `rollout`, those of them that are to be learnt)."""
     r = config.rollout
     problems = parts.stream.take((rollout - 1) * r.prompts, r.prompts)
     with Judging(parts.policy, parts.terms, parts.pool, step=0) as judging:
@@ -174,7 +203,7 @@ def one_rollout(
         good = np.ones_like(good)
     if config.keep_format:
         good &= drawn.judgement.parts["format"] == 1
-    return drawn.take(np.flatnonzero(good)), sum(len(g.tokens) for g in drawn.generated)
+    return drawn, drawn.take(np.flatnonzero(good))
 
 
 def learn(

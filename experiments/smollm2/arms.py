@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.claims.runs import PlannedJob
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
+from experiments.gates.study import PlannedJob, StudySetting
 from experiments.smollm2 import examples
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import sft
@@ -66,12 +66,11 @@ them alone has a ratio of 1: nothing would be clipped otherwise) and clips both 
 
 
 @dataclass(frozen=True)
-class Config(jobs.GateSetting):
+class Config(StudySetting):
     """Which parts of the study are run, on what, how many runs at a time."""
 
     out: str = "runs/smollm2-study"
     figures: str = "docs/real_model/figures.jsonl"
-    """File of what the runs have found, a line for each; a run that has one is not made again."""
     model: str = "smollm2"
     """The base: smollm2 (the installed package's file), a GGUF file, or a model directory."""
     only: tuple[str, ...] = PARTS
@@ -93,10 +92,6 @@ class Config(jobs.GateSetting):
     """Tokens after which a thought is closed."""
     gsm8k: str = ""
     """GSM8K's test set as a file of rows, for the part of that name; empty: it is left out."""
-    minutes: float = 0.0
-    """Time after which runs under way are stopped; the same command goes on. 0: none."""
-    devices: int = 0
-    """GPUs, the jobs dealt out to them in turn; 0: every job sees all that there is."""
     zero: RLConfig = RL
     """Every reinforcement learning, but for what an arm changes."""
     sft: SFTConfig = SFT
@@ -107,10 +102,7 @@ class Config(jobs.GateSetting):
         super().__post_init__()
         if unknown := [name for name in self.only if name not in PARTS]:
             raise UserError(f"--only {unknown[0]}: no such part; choose from {' '.join(PARTS)}")
-        check_ranges(
-            self, "--", few="[1,]", problems="[1,]", selection="[1,]", many="[1,]", minutes="[0,]",
-            devices="[0,]",
-        )  # fmt: skip
+        check_ranges(self, "--", few="[1,]", problems="[1,]", selection="[1,]", many="[1,]")
         if not self.rates or min(self.rates) <= 0:
             raise UserError(f"--rates {self.rates}: name learning rates above 0")
 

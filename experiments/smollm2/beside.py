@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.claims.runs import PlannedJob
 from experiments.gates import jobs
 from experiments.gates.jobs import Job
+from experiments.gates.study import PlannedJob
 from experiments.smollm2 import english, thinking
 from experiments.smollm2.arms import ONE_DIGIT, TWO_DIGITS, Config, Trial
 from r1jax.commands import evaluate

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.gates import rejection_sft
+from experiments.gates.study import first_rows, rounded
 from experiments.smollm2 import english, thinking
-from experiments.smollm2.arms import Config
 from r1jax.commands import evaluate
-from r1jax.run.directory import read_json, read_jsonl, write_jsonl
+from r1jax.run.directory import read_json, read_jsonl
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl.config import RLConfig
 
@@ -31,21 +31,7 @@ COURSE = {
     "same": "group/zero_std_frac",
 }
 KEPT = ("pass_at_1", "pass_at", "format", "length_mean", "truncated", "pass_at_1_ci")
-DIGITS = 5
 TEXTS = 6
-
-
-def read(config: Config) -> dict[str, dict[str, Any]]:
-    """What is known, by the name of the run."""
-    path = Path(config.figures)
-    return {row["name"]: row for row in read_jsonl(path)} if path.exists() else {}
-
-
-def write(config: Config, figures: Mapping[str, Mapping[str, Any]]) -> None:
-    """The file anew, in one step."""
-    path = Path(config.figures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_jsonl(path, figures.values())
 
 
 def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
@@ -113,7 +99,7 @@ def sides(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def course(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
     """What the rollouts said of the policy, one number for each."""
-    firsts = [next(group) for _, group in itertools.groupby(rows, key=lambda r: r["rollout"])]
+    firsts = first_rows(rows)
     return {
         name: rounded([row[key] for row in firsts])
         for name, key in COURSE.items()
@@ -129,15 +115,6 @@ def texts(where: Path) -> list[dict[str, Any]]:
          "after": {"text": row["text"], "correct": row["lenient"]}}
         for row in rows if row["sample"] == 0
     ][:TEXTS]  # fmt: skip
-
-
-def rounded(value: Any) -> Any:
-    """Numbers to a few digits, in whatever holds them."""
-    if isinstance(value, float):
-        return round(value, DIGITS)
-    if isinstance(value, Mapping):
-        return {key: rounded(v) for key, v in value.items()}
-    return [rounded(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def score(found: Mapping[str, Any], key: str = "after") -> float:

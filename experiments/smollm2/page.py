@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.gates import study
 from experiments.smollm2 import figures, tables
 from experiments.smollm2.arms import EXPLORE
 from experiments.smollm2.arms import Config as Study
@@ -54,7 +55,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Writes results and pictures."""
-    found = figures.read(Study(figures=config.figures))
+    found = study.read(config.figures)
     if not found:
         raise UserError(f"--figures {config.figures}: has no runs; run experiments.smollm2.study")
     page, images = Path(config.page), Path(config.images)

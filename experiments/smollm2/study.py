@@ -19,17 +19,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from experiments.claims.runs import PlannedJob
-from experiments.gates import jobs
+from experiments.gates import jobs, study
+from experiments.gates.study import Figures, PlannedJob
 from experiments.smollm2 import arms, beside, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
 from experiments.smollm2.verdicts import CUT
 from r1jax.commands import cli
 from r1jax.training.rl.config import EvalSchedule
 
-Figures = dict[str, dict[str, Any]]
 Rates = Mapping[str, float]
 
 EMPTY = "<think>\n\n</think>\n<answer>"
@@ -213,24 +211,14 @@ def wanted(part: str, found: Figures, config: Config) -> dict[str, PlannedJob]:
     """The runs of a part without a line, and those of any part whose weights one of them needs."""
     plans = {name: plan(config, found) for name, plan in PLANS.items()}
     every = {step.job.name: step for steps in plans.values() for step in steps}
-    todo = [step.job.name for step in plans[part] if step.job.name not in found]
-    for name in todo:  # grows as it is walked
-        todo += [first for first in every[name].after if first in every and first not in todo]
-    return {name: every[name] for name in every if name in todo}
+    return study.wanted((step.job.name for step in plans[part]), every, found)
 
 
 def perform(config: Config, part: str, found: Figures, until: float | None) -> list[str]:
     """Runs a part, adds what is finished to `found` and to the file; names what failed."""
     todo = wanted(part, found, config)
-    after = {name: step.after for name, step in todo.items()}
     print(f"{part}: {len(todo)} runs", flush=True)
-    tasks = [step.job for step in todo.values()]
-    failed = jobs.perform(tasks, config, after, config.devices, until)
-    for job in tasks:
-        if job.name not in found and job.finished(Path(config.out)):
-            found[job.name] = figures.figure(job.name, job.config, Path(config.out))
-    figures.write(config, found)
-    return failed
+    return study.perform(config, todo, found, figures.figure, until)
 
 
 def main(config: Config) -> None:
@@ -238,7 +226,7 @@ def main(config: Config) -> None:
     started = time.monotonic()
     until = started + 60 * config.minutes if config.minutes else None
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    found, failed = figures.read(config), []
+    found, failed = study.read(config.figures), []
     for part in config.only:
         if until is None or time.monotonic() < until:
             failed += perform(config, part, found, until)

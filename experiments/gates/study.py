@@ -1,0 +1,106 @@
+"""What studies of many runs share: one line of figures for each run, kept as soon as it ends.
+
+A run with a line is not made again, so that the file of figures is all that has to be kept, unless
+a run without one needs what it leaves.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.gates import jobs
+from r1jax.errors import check_ranges
+from r1jax.run.directory import read_jsonl, write_jsonl
+
+DIGITS = 5
+
+Figures = dict[str, dict[str, Any]]
+
+
+class PlannedJob(NamedTuple):
+    """A job, and the names of those it waits for."""
+
+    job: Any
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudySetting(jobs.GateSetting):
+    """The flags of a gate, and where the figures of its runs are and how long it may take."""
+
+    figures: str = ""
+    """File of what the runs have found, a line for each; a run that has one is not made again."""
+    minutes: float = 0.0
+    """Time after which runs under way are stopped; the same command goes on. 0: none."""
+    devices: int = 0
+    """GPUs, the jobs dealt out to them in turn; 0: every job sees all that there is."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError on values that make no study."""
+        super().__post_init__()
+        check_ranges(self, "--", minutes="[0,]", devices="[0,]")
+
+
+def read(path: str) -> Figures:
+    """What is known, by the name of the run."""
+    return {row["name"]: row for row in read_jsonl(Path(path))} if Path(path).exists() else {}
+
+
+def write(path: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """The file anew, in one step."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(Path(path), found.values())
+
+
+def wanted(
+    names: Iterable[str], every: Mapping[str, PlannedJob], found: Collection[str]
+) -> dict[str, PlannedJob]:
+    """Those of the runs that have no line, and those whose weights or files one of them needs."""
+    todo = [name for name in names if name not in found]
+    for name in todo:  # grows as it is walked
+        todo += [first for first in every[name].after if first in every and first not in todo]
+    return {name: every[name] for name in every if name in todo}
+
+
+def perform(
+    config: StudySetting,
+    todo: Mapping[str, PlannedJob],
+    found: Figures,
+    figure: Callable[[str, Any, Path], dict[str, Any]],
+    until: float | None = None,
+) -> list[str]:
+    """Runs what is not finished and names what failed; `found` and the file grow run by run.
+
+    `figure(name, flags, out)` is the line of a run that has ended.
+    """
+    out = Path(config.out)
+
+    def keep(job: Any) -> None:
+        if job.name not in found:
+            found[job.name] = figure(job.name, job.config, out)
+            write(config.figures, found)
+
+    tasks = [step.job for step in todo.values()]
+    for job in tasks:
+        if job.finished(out):
+            keep(job)
+    after = {name: step.after for name, step in todo.items()}
+    return jobs.perform(tasks, config, after, config.devices, until, keep)
+
+
+def first_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The row of each rollout's first update, which says what the rollout was like."""
+    return [next(group) for _, group in itertools.groupby(rows, key=lambda row: row["rollout"])]
+
+
+def rounded(value: Any) -> Any:
+    """Numbers to a few digits, in whatever holds them."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, Mapping):
+        return {key: rounded(v) for key, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, (list, tuple)) else value
