@@ -153,7 +153,7 @@ def sampling(config: Config) -> RLConfig:
     )  # fmt: skip
 
 
-class Drawn(NamedTuple):
+class OwnSamples(NamedTuple):
     """What is learnt of all rollouts, and what those were."""
 
     kept: Sequences
@@ -162,7 +162,7 @@ class Drawn(NamedTuple):
     operations: float  # of sampling, and of learning what was kept
 
 
-def draw(parts: Parts, config: Config, base: Params) -> Drawn:
+def draw(parts: Parts, config: Config, base: Params) -> OwnSamples:
     """The right completions of all rollouts, or of those until the operations are spent.
 
     UserError if none is right.
@@ -178,7 +178,7 @@ def draw(parts: Parts, config: Config, base: Params) -> Drawn:
         operations += config.sft.epochs * train_flops(c, lengths(good))
     if not kept:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
-    return Drawn(collect.to_sequences(kept), rollouts, tokens, operations)
+    return OwnSamples(collect.to_sequences(kept), rollouts, tokens, operations)
 
 
 def lengths(batch: JudgedBatch) -> np.ndarray:

@@ -58,7 +58,7 @@ def command(name):
 
 def handed_on(name):
     """Parts of a gate's flags that become command lines of other commands, where they are read."""
-    if not name.startswith(("gates.", "claims.", "sweep", "smollm2.study")):
+    if not name.startswith(("gates.", "claims.", "sweep", "smollm2.study", "methods.")):
         return ()
     known = {type(command(other)[1]) for other in COMMANDS}
     known.add(type(command("gates.rejection_sft")[1].sft))

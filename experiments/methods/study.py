@@ -1,0 +1,72 @@
+"""GRPO first, then every other method for as long as GRPO's operations last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.claims.study import SMOKE as CLAIMS
+from experiments.gates import jobs, study
+from experiments.gates.study import Figures, PlannedJob
+from experiments.methods.arms import ARMS, FREE, Config, MethodTrial
+from experiments.methods.changes import REFERENCE
+from experiments.methods.figures import figure
+
+
+def plan(config: Config, found: Figures) -> dict[str, PlannedJob]:
+    """The runs of all methods asked for, and of GRPO, by name.
+
+    Until GRPO of a seed has its line nobody knows what the others may spend: they are not there.
+    """
+    every: dict[str, PlannedJob] = {}
+    for seed in range(config.seeds):
+        first = MethodTrial(config, seed)
+        reference = first.named(REFERENCE)
+        most = found[reference]["operations"]["student"] if reference in found else 0.0
+        for arm in dict.fromkeys((REFERENCE, *(config.only or ARMS))):
+            trial = first if arm == REFERENCE else replace(first, most=most)
+            steps = {step.job.name: step for step in ARMS[arm](trial)}
+            every |= {name: s for name, s in steps.items() if most or arm_of(name) in FREE}
+    return every
+
+
+def arm_of(name: str) -> str:
+    """A run's name without its seed."""
+    return name.rpartition("-s")[0]
+
+
+def main(config: Config) -> None:
+    """Runs what has no line yet; UserError when a run failed."""
+    started = time.monotonic()
+    until = started + 60 * config.minutes if config.minutes else None
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    found, failed = study.read(config.figures), []
+    for free in (True, False):  # what GRPO spends is known once it is done
+        every = plan(config, found)
+        part = [name for name in every if (arm_of(name) in FREE) == free]
+        todo = study.wanted(part, every, found)
+        print(f"{len(todo)} runs of {len(part)}", flush=True)
+        if until is None or time.monotonic() < until:
+            failed += study.perform(config, todo, found, figure, until)
+    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
+    jobs.complain(failed, config)
+
+
+_FULL = Config()
+SMOKE = replace(
+    _FULL,
+    out="runs/methods_smoke",
+    figures="runs/methods_smoke/figures.jsonl",
+    zero=CLAIMS.zero,
+    sft=replace(_FULL.sft, updates=40, train=CLAIMS.sft.train),
+    samples=replace(CLAIMS.rejection, prompts=64),
+    labels=replace(
+        _FULL.labels, prompts=16, samples=2, batch=16, workers=0, rollout=CLAIMS.rejection.rollout
+    ),
+    steps=replace(
+        CLAIMS.reward_model, kind="process", steps="sentence",
+        data=replace(_FULL.steps.data, eval_count=4),
+    ),
+)  # fmt: skip
+"""Every run in seconds, to see that all of it works; what it finds means nothing."""
