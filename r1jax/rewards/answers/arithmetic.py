@@ -144,9 +144,12 @@ def _factorial(a: Any) -> Any:
 
 
 def _binomial(n: Any, k: Any) -> Any:
-    if not all(isinstance(x, Fraction) and x.denominator == 1 and 0 <= x <= 1000 for x in (n, k)):
+    if not all(isinstance(x, Fraction) and x.denominator == 1 and abs(x) <= 1000 for x in (n, k)):
         raise Unreadable("a binomial of no whole numbers")
-    return Fraction(math.comb(int(n), int(k)))
+    if k < 0:
+        return Fraction(0)
+    counted = math.comb(int(n if n >= 0 else k - n - 1), int(k))
+    return Fraction(counted if n >= 0 or k % 2 == 0 else -counted)
 
 
 def _called(name: str, inner: Any, base: Any) -> Any:

@@ -48,6 +48,16 @@ _PART_OF_DAY = re.compile(
     r"(?:in the (?:(morning)|afternoon|evening)|at night)",
     re.IGNORECASE,
 )
+_PEOPLE = (
+    r"(?:students?|pupils?|child(?:ren)?|persons?|people|boys?|girls?|m[ae]n|wom[ae]n|players?"
+    r"|members?|teachers?|kids?|friends?|workers?|guests?)"
+)
+_NOBODY = re.compile(
+    r"(?:^|(?<=[.!?\n] )|(?<=\n))(?:(?:Hence|So|Thus|Therefore|Then),? )?"
+    rf"(?:[Nn]o(?:body| one| {_PEOPLE})|[Nn]one of the (?:[0-9]{{1,6}} )?{_PEOPLE})"
+    r"(?! (?:knows?|can|could|cares?|would|will|should)\b)(?: [a-z]+){1,5}"
+    r"(?=\W{0,4}$)"
+)
 _NONE = re.compile(
     r"(?:(?:\b[Nn]one|\b[Nn]othing|\b[Nn]o [a-z]{3,20}(?: [a-z]{2,15})?)"
     r"(?: of (?:them|the (?:[0-9]{1,9} ?)?(?:[a-z]{2,20})?))? ?(?:is|are|was|were|will be)? ?"
@@ -66,7 +76,7 @@ def bounded(text: str) -> str:
     text = _NOON.sub(lambda m: "12:00 pm" if any(m.groups()) else "12:00 am", text)
     if re.search(r"inclu", text):
         text = _INCLUSIVE.sub(r"[\1, \2]", text)
-    return _NONE.sub("0", _BOUNDED.sub(_in_signs, text))
+    return _NONE.sub("0", _NOBODY.sub("0", _BOUNDED.sub(_in_signs, text)))
 
 
 def _past(match: re.Match[str]) -> str:

@@ -30,9 +30,11 @@ _DENIED = re.compile(
 )
 _NO_OPTION = re.compile(
     rf"(?<![A-Za-z]){_LETTER} ?(?:[<>=≤≥→]|[-=]>|\\(?:le|ge)q?|vs\.?|versus) ?{_LETTER}"
+    rf"|(?:^|(?<=[.!?] )|(?<=\n))See {_LETTER}(?=\W{{0,3}}$|[.,;] | for )"
+    rf"|(?i:between|of) {_LETTER}(?:, {_LETTER}){{0,4}},? (?:and|or) {_LETTER}, (?={_LETTER})"
     r"|(?<![A-Za-z])[A-J](?:[- ](?:major|minor|sharp|flat|natural|cells?)\b|\+\+|#)"
 )
-"""Letters that are compared, or name a key, a cell or a language."""
+"""Letters that are compared, looked up, or name a key, a cell or a language."""
 _DENIED_LIST = re.compile(
     rf"(?<![A-Za-z]){_LETTER}(?:[、和]{_LETTER}){{1,8}}(?:项|均|都)?(?:是?错|不对|不正确|不符)"
     rf"|(?<![A-Za-z]){_LETTER}(?:(?:, | and |, and ){_LETTER}){{1,8}} are (?:all |both )?"
@@ -195,3 +197,16 @@ def choice_letters(text: str) -> str | None:
         return None
     letters = sorted(set(re.findall(r"(?<![a-z])[A-J]", found.group(1))))
     return "".join(letters) if len(letters) > 1 else None
+
+
+_GOLD = re.compile(r"[\s$]*(?:\\(?:text|textbf|mathrm) ?\{ ?)?\(?([A-J])\)?[ }$.]*")
+_BEFORE_TEXT = re.compile(
+    r"[\s$*]*(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)[ {]{0,3}){0,2}\(?([A-J])(?:\)|[.:](?= ))"
+)
+
+
+def chosen_first(gold: str, given: str) -> bool:
+    """Whether a gold that is a letter stands before the text of its option: (C) 12."""
+    letter = _GOLD.fullmatch(gold)
+    named = _BEFORE_TEXT.match(given) if letter else None
+    return bool(named and letter and named[1] == letter[1] == choice_letter(given))

@@ -7,6 +7,7 @@ several different answers to a single gold are a guess. Numbers and formulas are
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula
@@ -14,11 +15,26 @@ from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.beside import assigned_lines
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
-from r1jax.rewards.answers.spans import FLIPPED, as_rays, as_span, has_letters, is_name
+from r1jax.rewards.answers.spans import (
+    FLIPPED,
+    as_integers,
+    as_rays,
+    as_span,
+    asked_for,
+    assigned,
+    has_letters,
+    is_curve,
+    is_name,
+    same_name,
+    stands,
+)
+from r1jax.rewards.answers.spelled import roman
 from r1jax.rewards.answers.values import Value, grouped, plain_words, read
 
 _TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
-_THERE_IS = re.compile(r"(?:there (?:is|are)|it is|it's|this is|they are|the) ")
+_THERE_IS = re.compile(
+    r"\b(?:there (?:is|are)|it is|it's|this is|they are|the|an?(?= [a-z]{2})|quadrant) "
+)
 _EQUAL = frozenset({"=", "\\equiv"})
 
 
@@ -54,7 +70,9 @@ def equal(gold: Value, given: Value) -> bool:
     """Whether `given` is right where `gold` is; the two are not alike (see the module)."""
     if gold.kind == given.kind and gold.text == given.text and gold.unit == given.unit:
         return True
-    gold, given = _one(gold), _one(given)
+    gold, given = as_integers(_one(gold)), as_integers(_one(given))
+    if gold.kind == given.kind == "integers":
+        return equal(gold.items[0], given.items[0])
     if gold.kind == "base" or given.kind == "base":
         return gold.kind == given.kind and _same_base(gold, given)
     if gold.kind == "words" or given.kind == "words":
@@ -87,8 +105,12 @@ def _same_words(gold: str, given: str) -> bool:
     """Equal words; two or three letters alone may be a product, in any order."""
     a, b = (_THERE_IS.sub("", plain_words(text)) for text in (gold, given))
     b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
-    product = re.fullmatch("[a-z]{2,3}", a) and re.fullmatch("[a-z]{2,3}", b)
-    return a == b or bool(product and sorted(a) == sorted(b) and {a, b} != {"no", "on"})
+    if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
+        return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
+    a, b = (side.removesuffix("条件") for side in (a, b))
+    product = all(re.fullmatch("[a-z](?: ?[a-z]){1,2}", side) for side in (a, b))
+    letters = [sorted(side.replace(" ", "")) for side in (a, b)]
+    return a == b or (product and letters[0] == letters[1] and {a, b} != {"no", "on"})
 
 
 def _same_base(gold: Value, given: Value) -> bool:
@@ -121,24 +143,24 @@ def _collection(gold: Value, given: Value) -> bool:
         return point and _ordered(_by_name(gold), _by_name(given))
     if "span" in kinds:
         return False
-    names = [_assigned(item) for item in gold.items]
+    names = [assigned(item) for item in gold.items]
     if gold.kind == "list" and len(set(names)) == len(names) > 1 and "" not in names:
-        if not any(_assigned(item) for item in given.items):
+        roots = all(re.fullmatch(r"x_\{?[0-9]\}?", name) for name in names)
+        if roots:  # which of them is called the first is nobody's answer
+            gold, given = (_without_names(value) for value in (gold, given))
+        elif not any(assigned(item) for item in given.items):
             return given.kind != "set" and _ordered(gold, given)
     return _unordered(gold, given)
 
 
-def _assigned(value: Value) -> str:
-    """The x of `x = 1`."""
-    named = (
-        value.kind == "relation" and value.signs[0] in ("=", "\\approx") and is_name(value.items[0])
-    )
-    return value.items[0].text if named else ""
+def _without_names(value: Value) -> Value:
+    items = (item.items[-1] if assigned(item) else item for item in value.items)
+    return replace(value, items=tuple(items))
 
 
 def _by_name(value: Value) -> Value:
     """`y = -1, x = 2` as `x = 2, y = -1`: named coordinates stand in the order of their names."""
-    names = [_assigned(item) for item in value.items]
+    names = [assigned(item) for item in value.items]
     if value.kind != "list" or "" in names or len(set(names)) < len(names):
         return value
     items = [item for _, item in sorted(zip(names, value.items, strict=True), key=lambda p: p[0])]
@@ -171,7 +193,7 @@ def _from_relation(gold: Value, given: Value) -> bool:
     span, gold = as_span(given), as_rays(gold)
     if gold.kind in ("span", "union") and span is not None and equal(gold, span):
         return True
-    named = is_name(given.items[0])
+    named = stands(given.items[0])
     members = given.items[1:] if named else given.items
     if given.signs[0] == "\\in" and named:
         return len(members) == 1 and equal(gold, members[0])
@@ -205,33 +227,21 @@ def _relation(gold: Value, given: Value) -> bool:
     """An equation or inequality as the gold."""
     span = as_span(gold)
     if span is not None:
-        stated = given.items[-1] if _assigned(given) else None  # A = (1,3)
+        stated = given.items[-1] if assigned(given) else None  # A = (1,3)
         if stated is None or stated.kind != "span":
             stated = as_span(given) if given.kind == "relation" else as_rays(given)
         return stated is not None and stated.kind == span.kind and _collection(span, stated)
     if given.kind != "relation":
-        name = _assigned(gold)
-        if not name or not set(gold.signs) <= {"=", "\\approx"}:
+        name = assigned(gold)
+        if not set(gold.signs) <= {"=", "\\approx"}:
             return gold.signs == ("\\in",) and equal(gold.items[1], given)
-        return not _is_curve(name, gold.items[-1]) and equal(gold.items[-1], given)
-    mine, yours = _assigned(gold), _assigned(given)
-    if mine and _same_name(mine, yours):
+        if not name and not asked_for(gold):
+            return False
+        return not is_curve(name, gold.items[-1]) and equal(gold.items[-1], given)
+    mine, yours = assigned(gold), assigned(given)
+    if mine and same_name(mine, yours):
         return all(equal(gold.items[-1], item) for item in given.items[1:])
     return _same_relation(gold, given)
-
-
-def _same_name(gold: str, given: str) -> bool:
-    """x is x, and x_1 too where the other has no index."""
-    (a, _, i), (b, _, j) = gold.partition("_"), given.partition("_")
-    return a == b and (not i or not j or i.strip("{}") == j.strip("{}"))
-
-
-def _is_curve(name: str, rest: Value) -> bool:
-    """Whether y = ... x ... is the equation of a curve, not the value of a name."""
-    try:
-        return name == "y" and "x" in formula.parse(rest.text).names
-    except formula.Unreadable:
-        return False
 
 
 def _same_relation(gold: Value, given: Value) -> bool:

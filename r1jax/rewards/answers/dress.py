@@ -22,7 +22,8 @@ _SIGNS = {
     "℃": "^\\circ C", "℉": "^\\circ F", "∅": "\\emptyset ",
     "∛": "\\sqrt[3]", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ",
     "λ": "\\lambda ", "μ": "\\mu ", "φ": "\\phi ", "ω": "\\omega ", "σ": "\\sigma ",
-    "ℝ": "\\mathbb{R}", "∠": "\\angle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"',
+    "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "∀": "\\forall ",
+    "∠": "\\angle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"',
     "。": ". ", "｡": ". ", "、": ", ", "，": ", ", "；": "; ", "：": ": ", "【": "[", "】": "]",
     "《": "", "》": "", "\u3000": " ", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " ",
     "\u2008": " ", "\u200a": " ", "\u2002": " ", "\u2003": " ", "\u205f": " ", "\t": " ",
@@ -73,7 +74,7 @@ _NAMES = [
     (re.compile(r":=|={2,3}"), "="),
     (re.compile(r"\\(?:leq|leqslant)(?![A-Za-z])|<="), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant)(?![A-Za-z])|>="), r"\\ge "),
-    (re.compile(r"\\neq(?![A-Za-z])|!=|\\not ?="), r"\\ne "),
+    (re.compile(r"\\neq(?![A-Za-z])|(?<![0-9)}])!=|\\not ?="), r"\\ne "),  # 4!=24 is true
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
@@ -92,6 +93,8 @@ _NAMES = [
     (re.compile(r"(?<![\w.])0b([01]{1,40})(?!\w)"), r"\1_{2}"),
     (re.compile(r"(?<![\w.])0x([0-9A-Fa-f]{1,40})(?!\w)"), r"\1_{16}"),
     (re.compile(r"(?<![A-Za-z])([A-Za-z]) in (?=[\[(])"), r"\1 \\in "),
+    (re.compile(r"\\(?:hat|vec)(?= ?\{ ?[ijk] ?\})"), ""),
+    (re.compile(r"\\overline ?\{ ?([A-Z]{2}) ?\}"), r"\1"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
     (re.compile("不等于"), r"\\ne "),
@@ -104,7 +107,7 @@ _NAMES = [
     (re.compile(r"\\sqrt +\("), r"\\sqrt("),
 ]  # fmt: skip
 _GROUPED = re.compile(
-    r"\{,\}|,\\[!,;: ] ?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\\[,!;: ](?=[0-9]{3}(?![0-9]))"
+    r"\{,\}|(?:\\! ?,|,\\[!,;: ] ?)(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\\[,!;: ](?=[0-9]{3}(?![0-9]))"
 )
 _DIGITS = "零一二三四五六七八九十"
 _PARTS = re.compile(f"([{_DIGITS}])分之(根号)?([{_DIGITS}])(?![{_DIGITS}])")
@@ -127,6 +130,7 @@ _GOING_ON = re.compile(r"(?<![0-9.])([0-9]{1,9})\.([0-9]{2,60}) ?\\ldots(?![A-Za
 _SCIENTIFIC = re.compile(r"(?<![\w.])([0-9]{1,30}(?:\.[0-9]{1,30})?)[eE]([+-]?[0-9]{1,3})(?![\w.])")
 _SPACED = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})((?: [0-9]{3}){1,6})(?![0-9])(?! ?/)")
 _MIXED = re.compile(r"(?<![0-9.^/])([0-9]{1,9})[ -]([0-9]{1,9}) ?/ ?([0-9]{1,9})(?![0-9./])")
+_POINTS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,6}(?![0-9.,]*[0-9])")
 _COMMAS = re.compile(r"(?<![0-9.,])([0-9]{1,3})((?:,[0-9]{3}){1,9})(?![0-9])(?!,[0-9])")
 
 
@@ -149,6 +153,7 @@ def tidy(text: str) -> str:
     text = _REPEATING.sub(_repeating, _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     text = _SCIENTIFIC.sub(r"\1*10^{\2}", text)
     text = _GOING_ON.sub(_going_on, text)
+    text = _POINTS.sub(lambda m: m.group().replace(".", ""), text)
     text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
     text = _PARTS.sub(_parts, text)
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text).strip()

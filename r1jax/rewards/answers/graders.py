@@ -18,7 +18,7 @@ from r1jax.problem import Problem
 from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.beside import bare_lines
-from r1jax.rewards.answers.choice import choice_letter, choice_letters
+from r1jax.rewards.answers.choice import choice_letter, choice_letters, chosen_first
 from r1jax.rewards.answers.compare import point_lines, right, with_decimal_point
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
@@ -61,10 +61,14 @@ def number(problem: Problem, answer: str) -> bool:
         given = parse_number(comma)
     if gold is None or given is None:
         return False
-    return given == gold or (given == 100 * gold and _in_hundredths(answer))
+    hundredths = [_in_hundredths(text) for text in (problem.answer, answer)]
+    if hundredths[0] == hundredths[1]:
+        return given == gold
+    return given == gold or (gold == 100 * given if hundredths[0] else given == 100 * gold)
 
 
 def _in_hundredths(answer: str) -> bool:
+    """Whether a number counts percents or cents."""
     unit = read(expression(answer)).unit
     return units.is_percent(unit) or units.known(unit) == units.known("cent")
 
@@ -75,7 +79,9 @@ def math(problem: Problem, answer: str) -> bool:
     words = is_words(gold)
     given = point_lines(gold, answer) or expression(answer, words)
     given = given if words else unnamed(given, problem.question)
-    return right(gold, given) or (words and stands_first(gold, given))
+    return right(gold, given) or (
+        words and (stands_first(gold, given) or chosen_first(gold, given))
+    )
 
 
 def choice(problem: Problem, answer: str) -> bool:
@@ -191,7 +197,7 @@ def _stated_number(text: str, only: bool = False) -> Fraction | None:
 _NUMBER_IN_WORDS = re.compile(r"\\text ?\{([^{}]{0,60}\b[0-9][^{}]{0,60})\}")
 _LITERAL = re.compile(
     r"[-+]? ?(?:10\^\{?[-+]?[0-9]{1,3}\}?"
-    r"|[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}| ?\* ?10\^\{?[-+]?[0-9]{1,3}\}?)?"
+    r"|[0-9]{1,3} ?!|[0-9.]{1,400}(?: ?/ ?[0-9.]{1,400}| ?\* ?10\^\{?[-+]?[0-9]{1,3}\}?)?"
     r"|[0-9]{0,400}\\frac ?\{?[0-9]{1,400}\}? ?\{?[0-9]{1,400}\}?)"
 )
 _FORMULA = re.compile(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-from r1jax.rewards.answers import formula
-from r1jax.rewards.answers.values import Value
+from r1jax.rewards.answers import arithmetic, formula
+from r1jax.rewards.answers.values import MAX_ITEMS, Value
 
 _NAME = re.compile(
     r"[A-Z]\^\{?(?:-1|T)\}?|[A-Z] ?\\c[au]p ?[A-Z]"
@@ -65,6 +66,25 @@ def as_span(value: Value) -> Value | None:
     return _span(items[0], items[2], opening, "]" if signs[1] == "\\le" else ")")
 
 
+def as_integers(value: Value) -> Value:
+    """The set that {x in Z : 0 < x < 4} lists; the value as it is where nothing bounds it."""
+    if value.kind != "integers":
+        return value
+    inner = value.items[0]
+    span = as_span(inner)
+    if span is None or span.kind != "span":
+        return value if inner.kind == "relation" else inner
+    try:
+        low, high = (arithmetic.real(arithmetic.value(formula.parse(v.text))) for v in span.items)
+    except formula.Unreadable:
+        return value
+    first = math.floor(low) + 1 if span.signs[0] == "(" else math.ceil(low)
+    last = math.ceil(high) - 1 if span.signs[1] == ")" else math.floor(high)
+    if last - first >= MAX_ITEMS or any(map(has_letters, span.items)):
+        return value
+    return Value("set", value.text, tuple(Value("leaf", str(n)) for n in range(first, last + 1)))
+
+
 def as_rays(value: Value) -> Value:
     """`x < 1 or x > 2`, a list of inequalities, as the union that they say."""
     spans = [as_span(item) for item in value.items] if value.kind == "list" else []
@@ -103,3 +123,39 @@ def has_letters(value: Value) -> bool:
         return value.kind != "leaf" or bool(formula.parse(value.text).names)
     except formula.Unreadable:
         return False
+
+
+def stands(value: Value) -> bool:
+    """Whether a left side is a name; an e or i there is an eccentricity or an index."""
+    return is_name(value) or value.text in ("e", "i")
+
+
+def assigned(value: Value) -> str:
+    """The x of `x = 1`."""
+    named = (
+        value.kind == "relation" and value.signs[0] in ("=", "\\approx") and stands(value.items[0])
+    )
+    return value.items[0].text if named else ""
+
+
+def same_name(gold: str, given: str) -> bool:
+    """x is x, and x_1 too where the other has no index."""
+    (a, _, i), (b, _, j) = gold.partition("_"), given.partition("_")
+    return a == b and (not i or not j or i.strip("{}") == j.strip("{}"))
+
+
+def is_curve(name: str, rest: Value) -> bool:
+    """Whether y = ... x ... is the equation of a curve, not the value of a name."""
+    try:
+        return name == "y" and "x" in formula.parse(rest.text).names
+    except formula.Unreadable:
+        return False
+
+
+def asked_for(gold: Value) -> bool:
+    """Whether m/n = 3/56 gives a value that was asked for; x + y = 7 may be a line."""
+    try:
+        names = formula.parse(gold.items[0].text).names
+    except formula.Unreadable:
+        return False
+    return len(gold.items) == 2 and not names <= set("xyz") and not has_letters(gold.items[1])

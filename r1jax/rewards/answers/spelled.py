@@ -46,7 +46,24 @@ _STATES = re.compile(
 _WHOLE = re.compile(
     rf"\W{{0,6}}(?:an? |one[- ])?({'|'.join(_PARTS)}|{_SCALE})\W{{0,6}}", re.IGNORECASE
 )
+_AND_PART = re.compile(
+    rf"(?<![-\w.,/])(?:(?:({'|'.join(_TENS)})[- ])?({_SMALL})|([0-9]{{1,9}})) and "
+    r"(?:(?:a|one)[- ](half|third|quarter)|(three[- ]quarters))(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
+
+
+_ROMAN = re.compile("(?=[ivxl])(?:xl|l?x{0,3})(?:i[xv]|v?i{0,3})", re.IGNORECASE)
+
+
+def roman(text: str) -> int | None:
+    """The value of a numeral of two signs or more: IV is 4; None for what is none."""
+    if len(text) < 2 or not _ROMAN.fullmatch(text):
+        return None
+    values = ["ivxl".index(sign) for sign in text.lower()]
+    worth = [(1, 5, 10, 50)[value] for value in values]
+    return sum(-a if a < b else a for a, b in zip(worth, [*worth[1:], 0], strict=True))
 
 
 def spelled(text: str) -> str:
@@ -54,6 +71,8 @@ def spelled(text: str) -> str:
 
     Only in a last sentence without digits, so that no "one" or "two" beside an answer becomes one.
     """
+    if " and " in text:
+        text = _AND_PART.sub(_and_part, text)
     if whole := _WHOLE.fullmatch(text):
         word = whole.group(1).lower()
         return str(_SCALES[word]) if word in _SCALES else f"1/{_PARTS[word]}"
@@ -69,6 +88,13 @@ def spelled(text: str) -> str:
                 rest = pattern.sub(partial(_or_as_it_is, value), last[match.end() :])
                 return f"{text[:start]}{last[: match.start()]}{number}{rest}"
     return text
+
+
+def _and_part(match: re.Match[str]) -> str:
+    """Seven and a half as 7 1/2."""
+    tens, ones, digits, part, _ = (group and group.lower() for group in match.groups())
+    number = digits or _TENS.get(tens, 0) + _ONES.get(ones, _TENS.get(ones, 0))
+    return f"{number} {'1/' + str(_PARTS[part]) if part else '3/4'}"
 
 
 def _or_as_it_is(value: Callable[[re.Match[str]], str | None], match: re.Match[str]) -> str:

@@ -30,6 +30,11 @@ for _dimension, _names in _TABLE.items():
         _name, _, _size = _entry.rpartition("=")
         _KNOWN[_name] = (_dimension, Fraction(_size))
 
+# Letters that stand right behind a number, 5pts; others are factors: 2ab is no 2.
+_GLUED = frozenset(
+    "pt pts ct qt pcs px yr yrs sq cu lb lbs oz wk yd yds pm am kn ma kj nm bpm ev "
+    "kw mw hz khz mb gb kb ppm rpm fps gal bp hp psi atm mol mph kph ms ns us s".split()
+)
 _SINGLE = frozenset("m g s h l L J N W V K A".split())
 _TEXT = re.compile(r"\\text ?\{([^{}]{0,60})\}(?: ?\^ ?\{? ?([23]) ?\}?)?$")
 _MODULUS = re.compile(r"(?<=[0-9]) ?\(? ?\\?[bp]?mod(?![A-Za-z]) ?[ {(] ?([0-9]{1,12}) ?[})]{0,2}$")
@@ -103,6 +108,8 @@ def _cut(text: str) -> tuple[str, str] | None:
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
     core, unit = text[: match.start()].strip(), match.group().strip()
+    if text[match.start() - 1 : match.start()] != " " and _is_product(unit):
+        return None
     if no_unit(re.sub(r" ?\^ ?\{? ?-?[1-3] ?\}?", "", unit)):
         return None
     if any(word in _SINGLE for word in re.split(r"[\s/^]", unit)) and not _NUMBER.fullmatch(
@@ -110,6 +117,11 @@ def _cut(text: str) -> tuple[str, str] | None:
     ):
         return None
     return (core, unit) if core and re.search(r"[0-9\\)}]|[A-Za-z]$", core) else None
+
+
+def _is_product(unit: str) -> bool:
+    glued = re.fullmatch(r"[a-z]{2,3}", unit) is not None
+    return glued and unit not in _GLUED and known(unit) is None
 
 
 def factor(gold: str, given: str) -> Fraction | None:

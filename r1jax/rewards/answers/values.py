@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Literal
 
 from r1jax.rewards.answers.dress import tidy, without_columns, without_thousands
+from r1jax.rewards.answers.quantified import built, unquantified
 from r1jax.rewards.answers.units import split_unit
 
-Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base"]
+Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base", "integers"]
 
 MAX_ITEMS = 64
 
@@ -37,15 +38,8 @@ _BASES = {
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
-_PROSE = re.compile(r"[^\W\d_]{2,}")
-_BUILDER = re.compile(
-    r"\\?\{ ?[A-Za-z](?: ?\\in ?(?:\\mathbb ?\{? ?)?R ?\}?)? ?[|:] ?"
-    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
-)
+_PROSE = re.compile(r"[^\W\d_]{2,}|[\u4e00-\u9fff]")
 _NUMBER_AS_TEXT = re.compile(r"\\text ?\{([-+0-9.,:/ ]{1,60})\}")
-_QUANTIFIED = re.compile(
-    r"(?<=.),? ?\(? ?[nkm] ?\\in ?(?:\\mathbb ?\{? ?)?[NZ] ?\}?(?:\^? ?\{?[*+]\}?|_\{?\+\}?)? ?\)?$"
-)
 _EMPTY = re.compile(
     r"(?:\\text ?\{ ?)?(?:(?:[Tt]he|[Tt]his) (?:(?:equation|system|inequality|problem) has )?"
     r"|[Tt]here(?: is| are|['’]s) |It has )?"
@@ -82,7 +76,7 @@ class Value:
 @lru_cache(maxsize=4096)
 def read(text: str) -> Value:
     """The value that `text` states; never raises, a form that is not known is a leaf."""
-    return read_tidy(bare(_QUANTIFIED.sub("", bare(tidy(text)))))
+    return read_tidy(bare(unquantified(bare(tidy(text)))))
 
 
 @lru_cache(maxsize=4096)
@@ -232,9 +226,12 @@ def _both(text: str, depth: int) -> Value | None:
 
 
 def _builder(text: str, depth: int) -> Value | None:
-    """\\{x | x > 2\\} as what stands behind the bar."""
-    built = _BUILDER.fullmatch(text)
-    return read_tidy(built.group(1).strip(), depth + 1) if built else None
+    """\\{x | x > 2\\} as what stands behind the bar, or as the integers of which it is true."""
+    found = built(text)
+    if found is None:
+        return None
+    inner = read_tidy(found[0], depth + 1)
+    return Value("integers", text, (inner,)) if found[1] else inner
 
 
 def _relation(text: str, depth: int) -> Value | None:

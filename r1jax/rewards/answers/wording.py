@@ -14,6 +14,7 @@ from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.beside import no_unit, qualified
 from r1jax.rewards.answers.bounds import bounded
 from r1jax.rewards.answers.dress import without_thousands
+from r1jax.rewards.answers.quantified import unspoken
 from r1jax.rewards.answers.retracted import standing
 from r1jax.rewards.answers.units import known, measured
 
@@ -32,6 +33,7 @@ _NOTE = re.compile(
     r"|[0-9]{1,9} (?:from|for|by|at|in) |which is|equivalent(?:ly)?|≈|approximately|about)"
     r"(?! not)[^()（）\n]{1,60}[）)]"
 )
+_ADDED = re.compile(r"(-?[0-9][0-9.,]{0,20}) ?[（(] ?= ?([-+*/×0-9. ]{1,60})[)）]")
 _DASHED = re.compile(r"(?<=[0-9}$)]) [—–] (?=[A-Za-z])[^0-9\n]{1,60}$")
 _UNIT_NOTE = re.compile(
     r"(?<=[0-9π}$)]) ?[（(]((?:[\u4e00-\u9fff]{1,6}|[A-Za-z]{2,14}(?: [a-z]{2,12})?[²³]?"
@@ -89,6 +91,11 @@ _ROUNDED = re.compile(r"\brounded (?:up|down|off) to(?= [-$0-9])")
 _EACH = re.compile(
     r" (?:for|to) each (?:of )?(?:the |his |her |their )?[0-9]{1,4} [a-z]{2,20}(?=\W*$)"
 )
+_FOR_THEM = re.compile(
+    r"([0-9][^\n]{0,80}?)"
+    r"(?: for (?:all )?(?:the|his|her|their|these|those|all) [0-9]{1,4} [a-z]{2,20}"
+    r"|, [0-9]{1,9} of (?:them|which|whom)\b[^.\n]{0,80})(?=\W*$)"
+)
 _SUBJECT = re.compile(
     r"(?:^|(?<=[.!?\n] )|(?<=\n))((?:(?:Therefore|Thus|So|Hence|Then|Now|Finally),? )?"
     r"\$?[0-9][0-9.,]{0,20}%?\$?(?: [a-z]{2,20}){0,2}) (?:is|are|was|were|will be|ha(?:s|ve) been) "
@@ -108,7 +115,7 @@ _SUM = re.compile(
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
 )
 _COUNTING = re.compile(
-    r" (?:to|of|in|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
+    r" (?:to|of|in|for|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
 )
 _OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _BELOW_ZERO = re.compile(
@@ -142,12 +149,12 @@ def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
     text = bounded(_ADVERBIAL.sub("", emphasized(unlaid(standing(text)))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
-    text = _DASHED.sub("", text)
+    text = unspoken(_DASHED.sub("", text))
     if _COUNTING.search(text):
         text = _counted(text)
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
     if "(" in text or "（" in text:
-        text = _REPEATED.sub(_once, text)
+        text = _REPEATED.sub(_once, _ADDED.sub(r"\2 = \1", text))
         text = _REMARK.sub("", text) if re.search("[0-9]", text.split("(")[0]) else text
         text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
     text = _NEEDED_CHINESE.sub(lambda m: "".join(filter(None, m.groups())), text)
@@ -171,7 +178,7 @@ def unlaid(text: str) -> str:
 def _counted(text: str) -> str:
     """Ratios, shares and sums in words: 1 to 3, 3 out of 8, 8 times 3 = 24."""
     text = _CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, text))
-    text = _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text)))
+    text = _FOR_THEM.sub(r"\1", _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text))))
     text = _BELOW_ZERO.sub(r"-\1", text)
     text = _SHARE.sub(lambda m: f"{m.group(2) or m.group(1) + '/100'} * ", text)
     text = _SUBJECT.sub(r"\1", text)

@@ -14,8 +14,28 @@ _NOT_OTHER = re.compile(
 )
 
 
+_BEST = (
+    r"(?:is|was|has|had|ran|runs|won|wins|got|gets|scored|gives) "
+    r"the (?:[a-z]+est|most|least|only|correct|winner|first|last)\b(?!.* than )"
+)
+_CIRCLED = re.compile("[①-⑳](?:[、,，和 ]{0,3}[①-⑳])*")
+_FALSE = re.compile("[^①-⑳,，。;；]{0,6}?(?:错|不|false|wrong|incorrect)")
+
+
+def _circled(gold: str, given: str) -> bool:
+    """The same statements ①③④, in any order: the last that are not called wrong."""
+    runs = [m for m in _CIRCLED.finditer(given) if not _FALSE.match(given, m.end())]
+    either = len(runs) > 1 and re.fullmatch(
+        r"\W*(?:或者?|or)\W*", given[runs[-2].end() : runs[-1].start()]
+    )
+    said = set(re.findall("[①-⑳]", runs[-1].group())) if runs and not either else set()
+    return said == set(re.findall("[①-⑳]", gold))
+
+
 def stands_first(gold: str, given: str) -> bool:
     """Whether the gold begins the answer, and a reason follows: "Yes, because ..."."""
+    if _CIRCLED.fullmatch(gold.strip()):
+        return _circled(gold, given)
     first = re.split(r"[,，:：;—–]", clause(given).strip(" *"))[0].strip(" *")
     given = _NOT_OTHER.sub("", given)
     sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
@@ -25,6 +45,8 @@ def stands_first(gold: str, given: str) -> bool:
         sentence,
         re.I,
     )
+    if re.match(rf"{re.escape(read(gold).text)} {_BEST}", sentence, re.I):
+        return True
     if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
         return True
     rest = given.strip(" *")[len(first) :].strip(" .,;!*—–-\n")

@@ -1,0 +1,41 @@
+"""Over what a letter runs: {x in Z : ...}, n in N behind a formula, "for all real x"."""
+
+from __future__ import annotations
+
+import re
+
+_SET = r"(?:\\mathbb ?\{? ?)?([ZNRC]) ?\}?(?:\^? ?\{?[*+]\}?|_\{?[+0]\}?)?"
+_BUILDER = re.compile(
+    rf"\\?\{{ ?[A-Za-z](?: ?\\in ?{_SET})? ?[|:] ?"
+    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
+)
+_FOR_ALL = r"(?:for (?:all|every|each|any)|where|with|\\forall)"
+_BEHIND = re.compile(
+    rf"(?<=.)(?:,? ?\(? ?[nkm]|(?:,|,? ?\(| ?(?:\\text ?\{{ ?)?{_FOR_ALL} ?\}}?) ?[a-z])"
+    rf" ?\\in ?{_SET} ?\)?$"
+)
+_KINDS = (
+    r"(?:(?:real|rational|complex|positive|negative|non-?negative|non-?zero|natural|whole|integers?"
+    r"|reals?|values? of|numbers?) ?){0,4}"
+)
+_IN_WORDS = re.compile(
+    r"(?<=[A-Za-z0-9)}$])[,;]? ?\bfor (?:all|every|each|any) "
+    rf"{_KINDS}(?:\$[^$\n]{{1,40}}\$|\\\([^\n]{{1,40}}?\\\)|[a-z](?![a-z])[^.\n$]{{0,30}}|(?<=[a-z]))"
+    r"(?=\W{0,4}$)"
+)
+
+
+def unquantified(text: str) -> str:
+    """A tidy formula without the letters' domain behind it: 2k\\pi, k \\in Z."""
+    return _BEHIND.sub("", text)
+
+
+def unspoken(text: str) -> str:
+    """A sentence without "for all x" behind its formula."""
+    return _IN_WORDS.sub("", text) if "for " in text else text
+
+
+def built(text: str) -> tuple[str, bool] | None:
+    """(what stands behind the bar of {x | x > 2}, whether x is an integer)."""
+    found = _BUILDER.fullmatch(text)
+    return (found.group(2).strip(), found.group(1) in ("Z", "N")) if found else None
