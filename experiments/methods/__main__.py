@@ -5,9 +5,9 @@
 
 GRPO runs first: what its writing, scoring and learning take is what every other method may spend.
 `--only NAME ...` runs some of them (docs/methods.md has their names). What is finished is not run
-again, what was stopped goes on; `--figures`, a line for each run, is all that has to be kept. A run
-takes one to four minutes on an accelerator that five share, mostly host time; `--preset smoke` runs
-everything in miniature on a CPU. docs/methods.md is written by the second command.
+again, what was stopped goes on; `--figures`, a line for each run, is all that has to be kept. Meant
+for a card or two that five runs share; `--preset smoke` runs everything in miniature on a CPU.
+docs/methods.md is written by the second command.
 """
 
 from __future__ import annotations

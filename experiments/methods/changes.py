@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from r1jax.losses import PRESETS as LOSSES
+from r1jax.presets.distill import ON_POLICY
 from r1jax.presets.ppo import PPO
 from r1jax.presets.prime import PRIME
 from r1jax.training.rl.config import RLConfig
@@ -107,6 +108,17 @@ def taught(kind: str, alone: bool = True) -> Change:
     return apply
 
 
+def shown(run: RLConfig) -> RLConfig:
+    """The policy's own moving average as its teacher, shown a right answer (SDPO)."""
+    theirs = ON_POLICY["sdpo"]
+    names = ("reference_every", "reference_rate")
+    follows = {name: getattr(theirs.train, name) for name in names}
+    train = replace(run.train, **follows, rows=run.train.rows // 2, width=2 * run.train.width)
+    return replace(
+        run, teacher=theirs.teacher, loss=theirs.loss, reward=run.reward.only(), train=train
+    )
+
+
 def coin(run: RLConfig) -> RLConfig:
     """A coin for every sample."""
     return replace(run, reward=run.reward.only(random=1.0, accuracy=SEEN))
@@ -126,6 +138,7 @@ CHANGES: dict[str, Change] = {
     "on-policy": taught("sampled"),
     "gkd": taught("jsd"),
     "taught": taught("sampled", alone=False),
+    "sdpo": shown,
     "grpo-4": parts(PARTS),
     "dppo-tv": parts(PARTS, moved("dppo_tv", 0.2, dual_clip=20.0)),
     "dppo-kl": parts(PARTS, moved("dppo_kl", 0.05, dual_clip=20.0)),

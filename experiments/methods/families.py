@@ -103,6 +103,8 @@ FAMILIES = (
             "on-policy": "log π_T − log π of each token that the student wrote, no reward",
             "gkd": "Jensen-Shannon divergence of whole distributions there, no reward (GKD)",
             "taught": "the teacher's word beside the reward",
+            "sdpo": "no other teacher: its own moving average, shown another right answer of the "
+            "group (SDPO, 2601.20802), no reward",
             "off-policy": "supervised training on the teacher's right samples",
         },
     ),

@@ -21,6 +21,7 @@ from experiments.methods.arms import MethodTrial
 from experiments.methods.changes import CHANGES, REFERENCE
 from experiments.methods.families import FAMILIES, Family
 from r1jax.commands import cli
+from r1jax.errors import UserError
 from r1jax.report.chart import Chart, Line, lines
 from r1jax.report.markdown import markdown_table
 
@@ -74,7 +75,9 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Writes page and pictures."""
+    """Writes page and pictures; UserError where there is no file of figures."""
+    if not Path(config.figures).exists():
+        raise UserError(f"--figures {config.figures}: no such file; run experiments.methods")
     found, images = study.read(config.figures), Path(config.images)
     images.mkdir(parents=True, exist_ok=True)
     for chart in filter(None, (curves(family, found) for family in FAMILIES)):

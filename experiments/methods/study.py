@@ -46,7 +46,7 @@ def main(config: Config) -> None:
         every = plan(config, found)
         part = [name for name in every if (arm_of(name) in FREE) == free]
         todo = study.wanted(part, every, found)
-        print(f"{len(todo)} runs of {len(part)}", flush=True)
+        print(f"{'what comes first' if free else 'the methods'}: {len(todo)} runs", flush=True)
         if until is None or time.monotonic() < until:
             failed += study.perform(config, todo, found, figure, until)
     print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")

@@ -63,6 +63,14 @@ the teacher gives 0.5 0.25 0.15 0.07 0.03 to five tokens and the policy 0.2 0.4 
 
 DIVERGENCES
 
+`--teacher.shown policy` or `reference` needs no other model (SDPO, arXiv 2601.20802): the policy
+as it stands, or its reference (with `--train.reference-every 1 --train.reference-rate 0.05` its
+moving average), judges each answer behind a prompt that shows another one of the same group that is
+right; answers without one teach nothing. `distill --on-policy --preset sdpo` has no reward beside
+it: accuracy then only says which answers are right. `teacher/shown_frac` is the share of answers
+that were judged so. With `cispo_cap` at 2 it is TRL's loss by sampled tokens, log π_T − log π taken
+at the rollout.
+
 The control that learns the policy's own samples as they are, right or wrong (SSD), is `python -m
 experiments.gates.rejection_sft --unverified`.
 

@@ -14,9 +14,10 @@ runs/distill-<student> with loss curves, checkpoints, report.html and the model 
 
 has the student write, and the teacher say of each token how likely it would have written it:
 on-policy distillation, or, with --teacher.kind jsd, how far its distribution is from the student's
-(GKD). It has all flags of `r1jax zero` (where --teacher.model adds the teacher to the reward),
-and the presets research and demo (the embedded base; a teacher for it: --teacher.model embedded
---teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
+(GKD). With `--preset sdpo` it is its own teacher, shown a right answer of the same group
+(`--teacher.shown`). It has all flags of `r1jax zero` (where --teacher.model adds the teacher to the
+reward), and the presets research, sdpo and demo (the embedded base; a teacher for it:
+--teacher.model embedded --teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
 """
 
 from r1jax.commands import Command
@@ -28,7 +29,7 @@ from r1jax.training.rl.config import RLConfig
 
 def on_policy(config: RLConfig) -> None:
     """Learns from a teacher's word on the student's own samples."""
-    if not config.teacher.model:
+    if not config.teacher.there:
         raise UserError("--teacher.model: --on-policy learns from a teacher; name its directory")
     zero.run(config)
 

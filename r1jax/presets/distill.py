@@ -17,6 +17,7 @@ from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.reward import RewardConfig
+from r1jax.training.teacher import PolicyTeacher
 
 _PAPER = SFTConfig(
     epochs=2,  # paper (B.4.3): two to three
@@ -59,6 +60,28 @@ ON_POLICY: dict[str, RLConfig] = {
         updates=150,
         look=0,  # judges what a rule would reward
         rollout=replace(ZERO["research"].rollout, prompts=64, group=4),
+    ),
+    # Its own teacher, TRL's defaults (experimental/sdpo at 03718eb; arXiv 2601.20802, whose own
+    # loss compares the hundred likeliest tokens); lengths and batch are those of zero's research.
+    "sdpo": replace(
+        ZERO["research"],
+        run="runs/sdpo",
+        look=0,  # ours: as above
+        reward=RewardConfig().only(),  # TRL: distillation_only
+        loss=replace(
+            LOSSES["research"],
+            objective="cispo_cap",  # TRL: log p by the ratio, without its gradient
+            clip_high=2.0,  # TRL: distillation_is_clip
+            reduction="token_mean",  # TRL: loss_type dapo, there of tokens that have a teacher
+            importance_cap=None,  # TRL: none
+        ),
+        teacher=PolicyTeacher(shown="reference"),  # TRL: teacher_model_kind ema
+        train=replace(
+            ZERO["research"].train,
+            reference_every=1,  # TRL: teacher_sync_steps
+            reference_rate=0.05,  # TRL: teacher_update_rate
+            width=2816,  # ours: a prompt, its answer and the other one
+        ),
     ),
     "demo": replace(ZERO["demo"], **_TAUGHT, run="runs/distill-on-policy-demo"),
 }

@@ -20,9 +20,14 @@ class NamedTeacher:
     parent: str = ""
     """Directory of a run's checkpoints whose weights replace the teacher's own."""
 
+    @property
+    def there(self) -> bool:
+        """Whether there is a teacher at all."""
+        return bool(self.model)
+
     def __post_init__(self) -> None:
         """Raises UserError where something is said of no teacher, or it is behind an endpoint."""
-        if not self.model and any(getattr(self, f.name) != f.default for f in fields(self)):
+        if not self.there and any(getattr(self, f.name) != f.default for f in fields(self)):
             raise UserError("--teacher.*: names no --teacher.model; give one, or leave these out")
         if self.model.startswith(("http://", "https://")):
             raise UserError(
@@ -62,13 +67,29 @@ class PolicyTeacher(DistributionTeacher):
     mixture: GKD)."""
     weight: float = 1.0
     """Weight of what is added; with every --reward at 0 it is all that is learnt from."""
+    shown: Literal["", "policy", "reference"] = ""
+    """No other model: the policy judges what it wrote itself, shown another answer of the same
+    group that is right (SDPO); answers without one teach nothing. policy: as it stands; reference:
+    its start, or with --train.reference-every 1 --train.reference-rate 0.05 a moving average."""
 
     def __post_init__(self) -> None:
         """Raises UserError as above, and when a value is out of range or would not be read."""
         super().__post_init__()
         check_ranges(self, "--teacher.", weight="(0,]")
+        if self.shown:
+            for name, right in {"model": "", "family": "", "parent": "", "kind": "sampled"}.items():
+                if (value := getattr(self, name)) != right:
+                    raise UserError(
+                        f"--teacher.{name} {value}: --teacher.shown {self.shown} is the policy "
+                        "itself, by the tokens that were sampled; leave one of the two out"
+                    )
         if self.top_k and not self.whole:
             raise UserError(f"--teacher.top-k {self.top_k}: --teacher.kind sampled reads no others")
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a teacher at all."""
+        return bool(self.model or self.shown)
 
     @property
     def whole(self) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from tiny import tiny_config
 
-from experiments.gates import jobs, study
+from experiments.gates import jobs, rejection_sft, study
 from experiments.gates.study import PlannedJob, StudySetting
 from experiments.methods import figures, page
 from experiments.methods.arms import ARMS, FREE, Config
@@ -18,6 +21,7 @@ from experiments.methods.study import SMOKE, arm_of, plan
 from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.run.directory import read_jsonl
+from r1jax.training.flops import scoring_flops, train_flops
 
 pytestmark = pytest.mark.lab
 
@@ -32,6 +36,11 @@ def test_the_page_is_what_the_figures_say(tmp_path):
     page.main(page.Config(figured, str(target), str(tmp_path / "images")))
     right = (DOCS / "methods.md").read_text(encoding="utf-8")
     assert target.read_text(encoding="utf-8") == right, "run python -m experiments.methods.page"
+
+
+def test_no_page_is_made_of_figures_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="--figures none.jsonl: no such file"):
+        page.main(page.Config("none.jsonl", str(tmp_path / "page.md"), str(tmp_path)))
 
 
 def test_the_page_tells_of_every_method_once():
@@ -148,6 +157,23 @@ def test_figures_are_kept_as_runs_end_and_what_has_a_line_is_not_made_again(tmp_
     assert set(study.wanted(["last"], every, found)) == {"base", "bad", "last"}
     lines = [json.loads(line) for line in Path(config.figures).read_text().splitlines()]
     assert lines == list(found.values())
+
+
+def test_own_samples_are_drawn_until_operations_are_spent(monkeypatch):
+    c = tiny_config()
+    one = SimpleNamespace(prompt_tokens=(1,) * 4, tokens=np.zeros(6))
+    batches = SimpleNamespace(generated=[one, one]), SimpleNamespace(generated=[one])
+    monkeypatch.setattr(rejection_sft, "one_rollout", lambda *args: batches)
+    monkeypatch.setattr(rejection_sft.collect, "to_sequences", list)
+    engine = SimpleNamespace(prepare=lambda *args, **flags: None)
+    parts = SimpleNamespace(engine=engine, policy=SimpleNamespace(config=c))
+    # Ten tokens each: two completions are sampled, one is learnt twice.
+    each = scoring_flops(c, [10, 10]) + 2 * train_flops(c, [10])
+    config = rejection_sft.Config(rollouts=9, until_operations=2.5 * each)
+    drawn = rejection_sft.draw(parts, config, None)
+    assert (drawn.rollouts, drawn.tokens, len(drawn.kept)) == (3, 36, 3)
+    assert drawn.operations == pytest.approx(3 * each)
+    assert rejection_sft.draw(parts, rejection_sft.Config(rollouts=4), None).rollouts == 4
 
 
 def test_the_settings_of_a_study_are_refused_in_a_line():

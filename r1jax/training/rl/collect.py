@@ -70,11 +70,12 @@ def make_terms(
     sandbox: SandboxConfig | None = None,
     chat: bool = False,
     taught: bool = False,
+    showing: bool = False,
 ) -> list[Term]:
     """The reward's terms of non-zero weight, the user's own last; programs run in `sandbox`.
 
     With `chat` rewards in TRL's form see messages. Where a teacher judges (`taught`) there may be
-    none.
+    none; where it is shown what is right (`showing`), accuracy is found out whatever its weight.
     """
     makers = {
         "accuracy": lambda: accuracy(config.answer, sandbox=sandbox),
@@ -90,7 +91,8 @@ def make_terms(
     }
     # Made only where they count: a term that is off has no say in what else is allowed.
     weights = {name: getattr(config, name) for name in makers}
-    terms = [Term(name, makers[name](), weight) for name, weight in weights.items() if weight]
+    terms = [Term(name, makers[name](), weight) for name, weight in weights.items()
+             if weight or (showing and name == "accuracy")]  # fmt: skip
     terms += [Term(*named_reward(text, chat)) for text in config.user]
     terms += [Term(*named_reward_model(text)) for text in config.model]
     if not (terms or taught):

@@ -15,7 +15,7 @@ import numpy as np
 from r1jax.run.signals import boundary
 from r1jax.training.batches import PerToken, over_completions
 from r1jax.training.flops import scoring_flops
-from r1jax.training.rl import carry, collect
+from r1jax.training.rl import carry, collect, showing
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.credit import compared, with_entropy_weight
@@ -110,6 +110,9 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         for name, (score, params) in scorers(parts, loop).items():
             logp = over_completions(score, params, sequences, config.train, parts.mesh)
             sequences = sequences.with_columns(**{name: logp})
+        if config.teacher.shown:
+            sequences, of_shown = showing.judged(parts, loop, drawn, sequences)
+            metrics |= of_shown
         if parts.critic:
             scorer = parts.critic.scorer(loop.tower.params, parts.model(loop.state.params))
             found = over_completions(
@@ -197,9 +200,9 @@ def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
     models = {}
     if parts.needs_old:  # with one update per rollout the update itself is at the old policy
         models["old_logp"] = parts.logp, parts.model(loop.state.params)
-    if parts.needs_reference:
+    if parts.scored_by_reference:
         models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
-    if parts.scored_by_teacher:
+    if parts.teacher and parts.teacher.scores:
         models["teacher_logp"] = parts.teacher.logp, parts.teacher.params
     return models
 
@@ -211,7 +214,8 @@ def operations(
 
     The policy's, which wrote and scored, with its reference's; beside them critic's and teacher's.
     """
-    c, critic, judged = parts.policy.config, parts.critic, parts.scored_by_teacher
+    c, critic = parts.policy.config, parts.critic
+    judged = parts.teacher is not None and parts.teacher.scores
     passes = len(scorers(parts, loop)) - judged + (parts.config.loss.top_entropy < 1)
     found = {"operations/rollout": scoring_flops(c, written) + passes * scoring_flops(c, scored)}
     if critic:

@@ -32,6 +32,7 @@ from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
 from r1jax.training.rl.reward_tower import RewardTower, make_reward_tower
+from r1jax.training.rl.showing import check_room
 from r1jax.training.rl.teaching import Teacher, beneath, find_teacher, taught_functions
 from r1jax.training.rl.tower import Tower
 from r1jax.training.update import (
@@ -135,6 +136,8 @@ class Parts:
     @property
     def scored_by_teacher(self) -> bool:
         """Whether a teacher scores what was sampled, in place of an update's distributions."""
+        if self.config.teacher.shown:
+            return True
         return self.teacher is not None and self.teacher.scores
 
     @property
@@ -147,6 +150,11 @@ class Parts:
     @property
     def needs_reference(self) -> bool:
         """Whether a reference policy is held at all."""
+        return self.scored_by_reference or self.config.teacher.shown == "reference"
+
+    @property
+    def scored_by_reference(self) -> bool:
+        """Whether it scores what was sampled, as the policy does."""
         return self.config.loss.beta > 0 or self.config.prime.on
 
 
@@ -177,6 +185,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     replays = config.train.replay_routes
     followed = with_sampled(policy.config, replays) if replays else policy.config
     teacher = find_teacher(config, policy, mesh)
+    check_room(config, policy)
     terms = checked_terms(config, known, policy.template.chat)
     reward = config.reward
     return Parts(
@@ -231,8 +240,9 @@ def update_functions(
 def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Term]:
     """The terms of the reward, as far as these problems show that they can judge."""
     r = config.rollout
-    taught = bool(config.teacher.model)
-    terms = make_terms(config.reward, r.max_tokens, config.seed, config.sandbox, chat, taught)
+    teacher = config.teacher
+    judged = chat, teacher.there, bool(teacher.shown)
+    terms = make_terms(config.reward, r.max_tokens, config.seed, config.sandbox, *judged)
     for term in terms:
         lifted(term.reward).check(known)
         if term.reward.per_token and config.loss.advantage_baseline == "second":

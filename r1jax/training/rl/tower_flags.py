@@ -1,4 +1,4 @@
-"""Which flags of a critic and of a reward tower would do nothing, or cannot be had."""
+"""Which flags of a critic, a reward tower or a teacher would do nothing, or cannot be had."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from r1jax.errors import UserError
 from r1jax.losses import CriticConfig, PrimeConfig
 
 if TYPE_CHECKING:
-    from r1jax.training.rl.config import RLSettings
+    from r1jax.training.rl.config import RLConfig, RLSettings
 
 
 def check_critic(run: RLSettings) -> None:
@@ -61,3 +61,12 @@ def check_prime(run: RLSettings) -> None:
     size = run.rollout.prompts * run.rollout.group
     if size < prime.parts:
         raise UserError(f"--prime.parts {prime.parts}: a rollout has {size} completions")
+
+
+def check_shown(run: RLConfig) -> None:
+    """Raises UserError where a policy that teaches itself has nothing to be shown."""
+    if run.teacher.shown and run.rollout.group == 1:
+        raise UserError(
+            f"--teacher.shown {run.teacher.shown}: shows another answer to the same problem; use "
+            "--rollout.group 2 or more"
+        )
