@@ -19,9 +19,9 @@ SHAPES: dict[Family, dict[str, Any]] = {
     "deepseek_v3": {
         "tied": False,
         "dense_layers": 1,
-        "latent": Latent(q_rank=48, kv_rank=32, nope=16, value=24),
+        "latent": Latent(q_rank=80, kv_rank=48, nope=24, value=32),
         "experts": Experts(
-            count=8, chosen=2, width=32, shared=1, groups=4, groups_kept=2, scale=2.5
+            count=8, chosen=2, width=56, shared=1, groups=4, groups_kept=2, scale=2.5
         ),
     },
 }
@@ -59,7 +59,7 @@ class Config:
     """Pieces of a new tokenizer."""
     family: Family = "qwen3"
     """Whose shape the model has: qwen3 (norms on queries and keys), qwen2 (biases on queries, keys
-    and values), llama (neither), deepseek_v3 (latent attention, and 8 experts of width 32 in all
+    and values), llama (neither), deepseek_v3 (latent attention, and 8 experts of width 56 in all
     layers but the first)."""
     d_model: int = 192
     """Width of the residual stream."""
@@ -114,11 +114,11 @@ STUDENT_LLAMA = replace(STUDENT_QWEN, out="runs/student_llama", family="llama", 
 V3_TINY = Config(
     out="runs/v3_tiny",
     family="deepseek_v3",
-    d_model=96,
-    d_ff=256,
-    layers=3,
-    heads=4,
-    kv_heads=4,
+    d_model=160,
+    d_ff=432,
+    layers=4,
+    heads=5,
+    kv_heads=5,
     head_dim=8,
     train=ComputeConfig(
         rows=256, width=256, max_segments=8, remat="none", unroll=0, chunk=256, kernel="xla",

@@ -85,10 +85,10 @@ def test_students_are_a_quarter_of_the_base_with_its_tokenizer():
 
 def test_v3_tiny_has_deepseeks_form_and_is_small():
     c = model_config(V3_TINY, load_tokenizer(str(model_directory("embedded"))))
-    assert c.stacks == (Stack("latent", "dense", 1), Stack("latent", "experts", 2))
+    assert c.stacks == (Stack("latent", "dense", 1), Stack("latent", "experts", 3))
     assert from_hf(to_hf(c)) == c and not c.tied
-    assert (table.count(c), table.active(c)) == (520_864, 410_272)
-    with pytest.raises(UserError, match="--kv-heads 2: deepseek_v3 has a key for each of its 4 "):
+    assert (table.count(c), table.active(c)) == (1_561_016, 1_077_176)
+    with pytest.raises(UserError, match="--kv-heads 2: deepseek_v3 has a key for each of its 5 "):
         replace(V3_TINY, kv_heads=2)
 
 

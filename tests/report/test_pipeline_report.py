@@ -15,6 +15,7 @@ from r1jax.report.pipeline import write_pipeline_report
 from r1jax.report.pipeline.curves import StageCurves, charts
 from r1jax.report.pipeline.lineage import sources
 from r1jax.report.pipeline.page import chosen
+from r1jax.report.pipeline.tables import set_table
 
 EVIL = "<script>alert(1)</script>"
 ASKED = ("What is 1+1?", f"一加二等于几？{EVIL}", "What is 3+3?")
@@ -46,7 +47,7 @@ def judged(found, texts, general=(0.5, 0.4, 0.1)):
     ]  # fmt: skip
     hello = {"question": PROMPT, "answer": "", "family": "", "language": "en",
              "text": f"Hello from {found['pass_at_1']}", "correct": None}  # fmt: skip
-    return {"record": found, "general": scores, "transcripts": [*told, hello]}
+    return {"record": found, "sets": {}, "general": scores, "transcripts": [*told, hello]}
 
 
 WRONG = [("5", False)] * 3
@@ -161,6 +162,23 @@ def cells(text, head):
     """The cells of the first table line with this head, below which something small may stand."""
     start = rf'<tr><th scope="row">(?:<a[^>]*>)?{head}(?:</a>)?(?:<small>[^<]*</small>)?</th>'
     return re.findall(r"<td[^>]*>(.*?)</td>", re.search(f"{start}(.*?)</tr>", text)[1])
+
+
+def test_every_held_out_set_has_its_column_where_there_are_several(whole, tmp_path):
+    path, _, text = whole
+    assert "on every held-out set" not in text
+    first, other = record(0.9, 0.6, set="sums"), record(0.25, 0.6, set="products")
+    found = {"Zero": {"sums": first, "products": other}, "R1": {"sums": first}}
+    table = set_table(found)
+    assert table.heads == ["", "sums", "products"]
+    assert table.lines == [("Zero", ["90.0 %", "25.0 %"], ""), ("R1", ["90.0 %", "–"], "")]
+    assert set_table({"Zero": {"sums": first}}).lines == []
+    base = json.loads((path / "base.json").read_text()) | {"sets": {"products": other}}
+    zero_stage(tmp_path)
+    dump(tmp_path / "base.json", base)
+    shown = section(write_pipeline_report(tmp_path).read_text(), "Stage by stage")
+    assert "pass@1 on every held-out set" in shown
+    assert cells(shown[shown.index("on every held-out set") :], "Base") == ["28.8 %", "25.0 %"]
 
 
 def test_the_page_is_one_file_that_opens_offline(whole):

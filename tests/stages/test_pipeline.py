@@ -39,7 +39,7 @@ def miniature(run):
         "rejection": DATA, "cold_start": LEARN, "general_sft": LEARN, "distill": LEARN,
         "helpfulness": JUDGE, "safety": JUDGE,
         "eval": {"samples": 2}, "general": {"sft_count": 24, "judged_count": 40},
-        "data": {"eval_count": 6},
+        "data": {"eval_count": 6, "eval": ("world:sum,countdown,word", "world:sum")},
     }  # fmt: skip
     changes = {f"{part}.{name}": v for part, own in parts.items() for name, v in own.items()}
     return changed(PRESETS["demo"], {"run": str(run), "budget_minutes": 1.0} | changes)
@@ -97,6 +97,7 @@ def test_what_a_pipeline_leaves(whole):
     assert list(summary["stages"]) == ["Zero", "Dev1", "Dev2", "Dev3", "R1"]
     for record in (summary["base"], *summary["stages"].values()):
         assert record["problems"] == 6 and 0 <= record["language_consistency"] <= 1
+        assert [s["problems"] for s in record["sets"].values()] == [6]
         assert record.keys() >= {"pass_at_1", "pass_at_1_strict", "format", "length_mean"}
         assert record["general"].keys() >= {"helpfulness", "unsafe_compliance", "safe_refusal"}
     assert list(summary["students"]) == ["qwen", "llama"]

@@ -14,7 +14,7 @@ from r1jax.report.html import Fact, changed, hardware, machine, percent, picture
 from r1jax.report.pipeline.curves import StageCurves, charts, stage_chart
 from r1jax.report.pipeline.lineage import SHORT, lineage
 from r1jax.report.pipeline.recorded import Record, Recorded
-from r1jax.report.pipeline.tables import data, judges, stage_table, students
+from r1jax.report.pipeline.tables import data, judges, set_table, stage_table, students
 from r1jax.report.transcripts import Card, PromptTranscript, story
 from r1jax.run import names
 from r1jax.run.progress import duration
@@ -57,6 +57,7 @@ def write_pipeline_report(path: str | Path) -> Path:
         abstract=_abstract(run.checkpoints),
         protocol=next(iter(run.checkpoints.values()), {}),
         stages=stage_table(run.checkpoints),
+        sets=set_table(run.sets),
         students=students(run),
         figures=pictures(drawn, plots),
         data=sheets,

@@ -66,6 +66,12 @@ class Recorded:
                 for n, judged in self.sides.items()}  # fmt: skip
 
     @property
+    def sets(self) -> dict[str, dict[str, Record]]:
+        """The checkpoints' records on every held-out set, by checkpoint and set."""
+        return {n: {judged["record"]["set"]: judged["record"]} | judged["sets"]
+                for n, judged in self.sides.items()}  # fmt: skip
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage, judging included where that was measured."""
         spent = self.summary.get("seconds") or self.files.json(SECONDS)

@@ -58,6 +58,15 @@ def stage_table(found: Mapping[str, Record]) -> Table:
     return Table(["", *(measure.name for measure, _ in columns)], lines)
 
 
+def set_table(found: Mapping[str, Mapping[str, Record]]) -> Table:
+    """pass@1 of the checkpoints on every held-out set; empty where there is but one."""
+    names = list(dict.fromkeys(name for sets in found.values() for name in sets))
+    measure = Measure("pass_at_1")
+    lines = [(checkpoint, [measure.of(sets.get(name, {})) for name in names], "")
+             for checkpoint, sets in found.items()]  # fmt: skip
+    return Table(["", *names], lines if len(names) > 1 else [])
+
+
 def students(run: Recorded) -> Table:
     """Every student before and after."""
     known = run.summary.get("students") or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Assessor:
     mesh: Mesh
     engine: Engine
     pool: RewardPool
-    problems: tuple[Problem, ...]
+    sets: Mapping[str, tuple[Problem, ...]]
     general: tuple[Problem, ...]
     config: R1Config
 
@@ -45,12 +46,15 @@ class Assessor:
         return trained_weights(self.policy, self.mesh, str(checkpoints))
 
     def judge(self, weights: Params) -> dict[str, Any]:
-        """Record, general scores and transcripts, as judged.json holds them."""
+        """What judged.json holds: the record of the first set and those of the others by name,
+        general scores, and transcripts of the first set.
+        """
         how, seed, sandbox = self.config.eval, self.config.seed, self.config.sandbox
         prepared = self.engine.prepare(weights)
         sampler = make_sampler(self.engine, self.policy, prepared, how.max_tokens or None)
-        evaluation = evaluate(
-            self.problems, sampler, how, self.pool, "held out", seed, sandbox=sandbox
+        evaluation, *others = (
+            evaluate(problems, sampler, how, self.pool, name, seed, sandbox=sandbox)
+            for name, problems in self.sets.items()
         )
         general, replies = None, []
         if self.general:
@@ -64,6 +68,7 @@ class Assessor:
         return to_json(
             {
                 "record": evaluation.record,
+                "sets": {other.record["set"]: other.record for other in others},
                 "general": general,
                 "transcripts": transcripts(evaluation, TRANSCRIPTS) + replies[:TRANSCRIPTS],
             }
@@ -73,7 +78,7 @@ class Assessor:
 def make_assessor(
     config: R1Config, model: str, family: str, mesh: Mesh, pool: RewardPool
 ) -> Assessor:
-    """The assessor of one model; its problems are those of the first set under --data.eval."""
+    """The assessor of one model, on every set under --data.eval."""
     d = config.data
     policy = load_policy(model, d.template, d.system, d.prefill, family)
     # One limit for every stage, that of the one that may write the most.
@@ -82,7 +87,7 @@ def make_assessor(
         key=lambda rollout: rollout.max_tokens,
     )
     room = PromptRoom(shapes.max_prompt, policy.prompts)
-    problems = next(iter(load_eval_sets(d, room=room).values()))
+    sets = {name: tuple(found) for name, found in load_eval_sets(d, room=room).items()}
     sources = tuple(name for name in config.general.prompts if name.startswith(WORLD))
     general: list[Problem] = []
     if sources:
@@ -90,7 +95,7 @@ def make_assessor(
         judged = load_eval_sets(asked, room=room).values()
         general = [problem for eval_set in judged for problem in eval_set]
     engine = make_engine(policy, mesh, shapes, stop_strings=shapes.stop, dtype=shapes.dtype)
-    return Assessor(policy, mesh, engine, pool, tuple(problems), tuple(general), config)
+    return Assessor(policy, mesh, engine, pool, sets, tuple(general), config)
 
 
 def headline(judged: dict[str, Any]) -> str:
@@ -103,5 +108,6 @@ def headline(judged: dict[str, Any]) -> str:
 
 
 def short(judged: dict[str, Any]) -> dict[str, Any]:
-    """A judgement as summary.json holds it: the record without its problems, general scores."""
-    return without_problems(judged["record"]) | {"general": judged["general"]}
+    """A judgement as summary.json holds it: records without their problems, general scores."""
+    sets = {name: without_problems(record) for name, record in judged["sets"].items()}
+    return without_problems(judged["record"]) | {"sets": sets, "general": judged["general"]}
