@@ -4,8 +4,8 @@
     python -m experiments.smollm2
     python -m experiments.smollm2 --preset smollm2-r1
 
-R1-Zero with an accuracy reward alone on small sums and products, meant for a few minutes on one
-H100 or H200; `smollm2-r1` is all stages of R1, stage by stage and resumable, meant for 25.
+R1-Zero with an accuracy reward alone on small sums and products, two minutes on one H200;
+`smollm2-r1` is all stages of R1, stage by stage and resumable, seven minutes there.
 `smollm2-zero-cpu` and `smollm2-r1-cpu` are shortened forms for two CPU cores. Held-out problems of
 the trained tasks, of two like them and (R1-Zero) of one unlike them are judged on the way.
 Leaves runs/smollm2-zero or runs/smollm2-r1 with report.html. What the model does and does not learn
