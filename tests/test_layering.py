@@ -17,7 +17,7 @@ LAYERS = (
     {"problem", "types", "errors", "plugin", "mesh"},
     {"endpoint", "run"},
     {"data", "models", "rewards", "losses", "advantages"},
-    {"rollout", "evaluate"},
+    {"rollout", "evaluate", "search"},
     {"checkpoint", "report"},
     {"training"},
     {"stages"},

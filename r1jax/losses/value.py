@@ -1,4 +1,4 @@
-"""The critic of PPO: its settings, and the loss its values learn by."""
+"""Values: the critic of PPO with its settings, and the value model of a search."""
 
 from __future__ import annotations
 
@@ -60,3 +60,19 @@ def value_loss(
     count = jnp.sum(batch.mask)
     metrics = {"critic/clip_frac": Mean(masked_sum(bounded.astype(error.dtype), batch), count)}
     return REDUCTIONS[reduction](0.5 * error, batch), jax.lax.stop_gradient(metrics)
+
+
+def value_of_score(score: jax.Array) -> jax.Array:
+    """tanh(s / 2) = 2·σ(s) − 1: from -1 to 1, of a score whose σ is the chance of a right end."""
+    return jnp.tanh(score / 2)
+
+
+def value_regression(scores: jax.Array, batch: Batch) -> tuple[jax.Array, Metrics]:
+    """(tanh(s / 2) − q)², mean over the marked tokens (AlphaMath, 2405.03553, eq. 7).
+
+    `scores` are f32[B, T]; the mask marks the ends of steps, the column `q` is the mean value that
+    a search found below each.
+    """
+    error = jnp.square(value_of_score(scores) - masked(batch.column("q"), batch))
+    metrics = {"value/loss": Mean(masked_sum(error, batch), jnp.sum(batch.mask))}
+    return REDUCTIONS["token_mean"](error, batch), jax.lax.stop_gradient(metrics)

@@ -127,8 +127,11 @@ PHASES = ("rollout", "reward", "score", "update", "eval", "checkpoint")
 """Phases of a rollout and its updates, in the order in which they happen."""
 
 
-def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
-    """Every chart for which `metrics.jsonl` and `eval.json` hold data, in reading order."""
+def charts(metrics: Rows, evaluations: Rows, counter: str = "update") -> list[Chart]:
+    """Every chart for which `metrics.jsonl` and `eval.json` hold data, in reading order.
+
+    `counter` is the word for what the run counts.
+    """
     length, *rest = (curves.chart(metrics) for curves in CURVES)
     likelihood = lines(
         "nll", "Loss",
@@ -139,8 +142,8 @@ def charts(metrics: Rows, evaluations: Rows) -> list[Chart]:
     if likelihood:  # which is the loss
         rest = [chart for chart in rest if chart is None or chart.name != "loss"]
     candidates = [
-        _accuracy(evaluations), likelihood, length, _rewards(metrics).chart(metrics), *rest,
-        _phases(metrics),
+        _accuracy(evaluations, counter), likelihood, length, _rewards(metrics).chart(metrics),
+        *rest, _phases(metrics, counter),
     ]  # fmt: skip
     return [chart for chart in candidates if chart is not None]
 
@@ -180,7 +183,7 @@ def _rewards(metrics: Rows) -> Curves:
     return Curves("reward", "Reward", "Mean of the total and of each of its parts.", "reward", keys)
 
 
-def _accuracy(evaluations: Rows) -> Chart | None:
+def _accuracy(evaluations: Rows, counter: str) -> Chart | None:
     """Held-out pass@1 with its interval, and the majority vote, of every set."""
     sets, drawn = held_out(evaluations, "pass_at_1"), []
     for place, (name, rows) in enumerate(sets.items()):
@@ -196,12 +199,12 @@ def _accuracy(evaluations: Rows) -> Chart | None:
         "accuracy", "Held-out accuracy",
         "pass@1 is the mean over the samples of each problem, the band its 95 % interval; cons@k "
         "is the majority vote of k samples (the paper’s figure 2).",
-        "held-out accuracy", drawn, span=(0, 1.01), share=True, wide=True,
+        "held-out accuracy", drawn, x=counter, span=(0, 1.01), share=True, wide=True,
     )  # fmt: skip
 
 
-def _phases(metrics: Rows) -> Chart | None:
-    """Seconds by phase, stacked: of each rollout with its updates, or of each update."""
+def _phases(metrics: Rows, counter: str) -> Chart | None:
+    """Seconds by phase, stacked: of each rollout with its updates, or of each update or round."""
     recorded = dict.fromkeys(key for row in metrics for key in row if key.startswith("time/"))
     known = dict.fromkeys(f"time/{name}" for name in PHASES)
     phases = [key for key in known | recorded if key in recorded]
@@ -225,8 +228,9 @@ def _phases(metrics: Rows) -> Chart | None:
             axes.bar(left, heights[:, column], widths * 0.92, bottom, align="edge",
                      color=theme.color(column), label=phase.removeprefix("time/"))  # fmt: skip
             bottom += heights[:, column]
-        axes.set_xlabel("update")
-        axes.set_ylabel(f"seconds per {unit}")
+        axes.set_xlabel(counter)
+        axes.set_ylabel(f"seconds per {unit if unit == 'rollout' else counter}")
 
-    of = "a rollout with its updates" if unit == "rollout" else "an update"
+    one = "an update" if counter == "update" else f"a {counter}"
+    of = "a rollout with its updates" if unit == "rollout" else one
     return Chart("time", "Where the time goes", f"Seconds of {of}, by phase.", draw, wide=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from r1jax.report import judges, watch
+from r1jax.report import judges, searches, watch
 from r1jax.report.curves import charts
 from r1jax.report.files import RecordedFiles
 from r1jax.report.html import (
@@ -42,14 +42,17 @@ def write_report(run_path: str | Path) -> Path:
     )
     metrics, evaluations = run.rows(names.METRICS), run.json(names.EVALUATIONS) or []
     before, after = summary.get("before") or {}, summary.get("after") or {}
-    drawn = charts(metrics, evaluations)
+    last = metrics[-1] if metrics else {}
+    counter = "round" if searches.is_search(last) else "update"
+    drawn = charts(metrics, evaluations, counter)
     drawn += watch.charts(metrics, config)
     drawn += judges.charts(metrics, evaluations)
+    drawn += searches.charts(metrics)
     return write(
         run.path / names.REPORT,
         "run.html",
         title=run.name,
-        facts=_facts(summary, metrics[-1] if metrics else {}) + hardware(environment),
+        facts=_facts(summary, last, counter) + hardware(environment),
         notices=([] if summary else [UNFINISHED]) + watch.warnings(metrics, config),
         headline=_headline(before, after, summary.get("gain")),
         digest=_digest(before, after),
@@ -64,11 +67,11 @@ def write_report(run_path: str | Path) -> Path:
     )
 
 
-def _facts(summary: Record, last: Record) -> list[str]:
+def _facts(summary: Record, last: Record, counter: str) -> list[str]:
     """How far the run came, and how long it took; `last` is the last row of its metrics."""
     updates = summary.get("updates", last.get("update", 0))
     rollouts = summary.get("rollouts", last.get("rollout", 0))
-    facts = [f"{updates:,} updates"] + ([f"{rollouts:,} rollouts"] if rollouts else [])
+    facts = [f"{updates:,} {counter}s"] + ([f"{rollouts:,} rollouts"] if rollouts else [])
     if summary.get("learnt_tokens_seen") is not None:
         facts.append(f"{summary['learnt_tokens_seen']:,} tokens learnt")
     if summary.get("wall_seconds") is not None:

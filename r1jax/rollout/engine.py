@@ -25,7 +25,7 @@ from r1jax.rollout.programs import programs
 from r1jax.rollout.requests import Drawn, Generated, Prompt, Request, requests
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.schedule import Prefill, Schedule
-from r1jax.rollout.stops import first_stop
+from r1jax.rollout.stops import StopRule, first_stop
 from r1jax.run.signals import boundary
 from r1jax.types import Params
 
@@ -53,11 +53,13 @@ class Engine:
         stop_strings: Sequence[str] = (),
         detokenize: Callable[[Sequence[int]], str] | None = None,
         dtype: Any = jnp.float32,
+        stop_rule: StopRule | None = None,
     ) -> None:
-        if stop_strings and detokenize is None:
+        if (stop_strings or stop_rule) and detokenize is None:
             raise ValueError("stop strings need a detokenizer")
         self.config, self.model, self.mesh, self.dtype = config, c, mesh, dtype
         self.stop_strings, self.detokenize = tuple(stop_strings), detokenize
+        self.stop_rule = stop_rule
         self.shapes: tuple[Shape, ...] = ladder(config, slot_devices(mesh))
         self.steps_taken = self.slot_steps = self.evictions = 0
         first, tokens = self.shapes[0], config.max_tokens
@@ -134,7 +136,12 @@ class Engine:
                 return
 
     def _steps(self) -> jax.Array:
-        return jnp.int32(min(self.config.steps, 16) if self.stop_strings else self.config.steps)
+        return jnp.int32(min(self.config.steps, 16) if self._read else self.config.steps)
+
+    @property
+    def _read(self) -> bool:
+        """Whether the host reads completions under way, to end some of them."""
+        return bool(self.stop_strings) or self.stop_rule is not None
 
     def _refill(
         self,
@@ -205,11 +212,11 @@ class Engine:
         # Tokens and log-probabilities [S, C] are fetched only if some completion is looked at.
         read = functools.cache(lambda: Drawn(*jax.device_get(self.programs.read(slots))))
         for slot, request in work.held():
-            if active[slot] and not self.stop_strings:
+            if active[slot] and not self._read:
                 continue
             drawn = request.drawn(read().row(slot), self._routes(slots, slot))
             at_string = first_stop(
-                drawn.tokens, request.searched, self.stop_strings, self.detokenize
+                drawn.tokens, request.searched, self.stop_strings, self.detokenize, self.stop_rule
             )
             request.searched = request.count
             # A stop string ends on the host what the device would go on with.

@@ -26,6 +26,7 @@ from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
 from r1jax.rollout.sampling import Sampling
+from r1jax.rollout.stops import StopRule
 from r1jax.types import Params
 
 GGUF = "model.gguf"
@@ -233,6 +234,7 @@ def make_engine(
     *,
     stop_strings: Sequence[str] = (),
     dtype: Any = jnp.float32,
+    stop_rule: StopRule | None = None,
 ) -> Engine:
     """The generation engine of a policy."""
     return Engine(
@@ -243,6 +245,7 @@ def make_engine(
         stop_strings=stop_strings,
         detokenize=policy.tokenizer.decode,
         dtype=dtype,
+        stop_rule=stop_rule,
     )
 
 

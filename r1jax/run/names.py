@@ -21,12 +21,14 @@ FILES = (CONFIG, ENVIRONMENT, METRICS, SAMPLES, EVALUATIONS, TRANSCRIPTS, SUMMAR
 SAVED = "checkpoints"
 PLOTS = "plots"
 STAGES = "stages"
+ROUNDS = "rounds"
 EXPORT = "hf"
 ADAPTER = "adapter"
 EXPORTS = "exports"
 GGUF = "gguf"
 PROFILE = "profile"
-FOLDERS = (SAVED, PLOTS, STAGES, EXPORT, ADAPTER, EXPORTS, GGUF, PROFILE, "tensorboard", "wandb")
+FOLDERS = (SAVED, PLOTS, STAGES, ROUNDS, EXPORT, ADAPTER, EXPORTS, GGUF, PROFILE, "tensorboard",
+           "wandb")  # fmt: skip
 
 DATASHEET = "datasheet.md"
 """The page of a run that makes data."""

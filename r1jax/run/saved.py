@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 
 from r1jax.types import Params, TrainState
 
-TOWERS = ("critic", "prime")
+TOWERS = ("critic", "prime", "value")
 """Models that may learn beside the policy, as a checkpoint names them."""
 ARRAYS = ("state", "reference", *TOWERS, "pending")
 

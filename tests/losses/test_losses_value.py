@@ -19,6 +19,7 @@ from experiments.pages.losses import (
 from r1jax.advantages import critic_advantages, explained_variance, gae
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, CriticConfig, value_loss
+from r1jax.losses.value import value_of_score, value_regression
 
 INSIDE = np.arange(MAX_TOKENS) < LENGTHS[:, None]
 VALUES = padded([[0.5, 0.6], [0.2, 0.1, 0.3, 0.0], [0.4, 0.4, 0.1], [0.9], [0.3, 0.7, 0.8],
@@ -154,3 +155,17 @@ def test_what_a_critic_has_no_use_for_is_refused(wrong, message):
         GRPO(advantage_baseline="critic", **wrong)
     with pytest.raises(UserError, match="--critic.lam 1.5: must be"):
         CriticConfig(lam=1.5)
+
+
+def test_the_regression_of_a_searchs_values_by_hand():
+    """Only marked tokens count, whatever stands elsewhere; a value is 2σ(s) - 1."""
+    scores, q = np.array([[0.3, -2.0, 9.0]]), np.array([[1.0, -0.5, np.nan]])
+    batch = batch_of(GRPO(), REWARDS)
+    batch = batch.replace(mask=np.array([[1.0, 1.0, 0.0]]), columns={"q": q}, n_tokens=2.0)
+    stated = 2 / (1 + np.exp(-scores)) - 1
+    np.testing.assert_allclose(value_of_score(scores), stated, rtol=1e-6)
+    share, metrics = value_regression(scores, batch)
+    wanted = np.mean((stated - q)[0, :2] ** 2)
+    assert share == pytest.approx(wanted, rel=1e-6)
+    loss = metrics["value/loss"]
+    assert loss.sum / loss.count == pytest.approx(wanted, rel=1e-6)

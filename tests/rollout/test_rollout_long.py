@@ -194,6 +194,8 @@ def test_a_stop_string_is_found_from_where_the_search_stood(text, searched, stri
 
     assert first_stop(np.array([*map(ord, text)], int), searched, strings, detokenize) == want
     assert max(read) <= len(text) - searched + 11
+    ids, rule = np.array([*map(ord, text)], int), lambda seen: any(s in seen for s in strings)
+    assert first_stop(ids, searched, (), detokenize, rule) == want
 
 
 @pytest.mark.parametrize(("limit", "named"), [(0, "limit 0"), (97, "limit 97 is above")])

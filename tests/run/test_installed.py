@@ -62,7 +62,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
 def test_every_command_is_named_with_its_first_line(capsys):
     assert __main__.main([]) == 0
     said = capsys.readouterr().out
-    assert {"zero", "zero_demo", "r1", "chat", "openr1"} <= {*NAMES} and len(NAMES) == 20
+    assert {"zero", "zero_demo", "r1", "chat", "openr1"} <= {*NAMES} and len(NAMES) == 21
     for name, path in commands.paths().items():
         assert re.search(rf"^  {name} +{re.escape(commands.summary(path))}$", said, flags=re.M)
 

@@ -1,0 +1,92 @@
+"""Beam search, Monte Carlo tree search and plain sampling over one problem's tree.
+
+Each is a generator that asks for what it needs next, so that many problems are searched side by
+side (`r1jax.search.together`): `Grow` is answered with the nodes drawn, `Weigh` with nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from r1jax.search.config import Method, SearchConfig
+from r1jax.search.tree import Node, Tree, select
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Draw `count` continuations of each node: a step each, or whole solutions."""
+
+    nodes: Sequence[Node]
+    count: int
+    depth: int | None  # most steps of a solution; None: whole ones, however many they have
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """Have the value model say of each node how it will end."""
+
+    nodes: Sequence[Node]
+
+
+Search = Generator[Grow | Weigh, list[Node], None]
+FIRST = 4
+"""Solutions that sampling draws of a problem before it knows how long they are."""
+
+
+def beam(tree: Tree, config: SearchConfig) -> Search:
+    """Keeps the best steps of each depth by the value model's word; ends leave the beam.
+
+    AlphaMath's algorithm 2: of B1 partial solutions B2 steps are drawn each, the B1 best of all go
+    on; where one of them is an end, the beam is narrower from then on.
+    """
+    while affords(tree, config, config.branch):
+        beams, width = [tree.root], config.keep
+        while beams and affords(tree, config, len(beams) * config.branch):
+            found = yield Grow(beams, config.branch, config.depth)
+            unknown = [node for node in found if node.value is None]
+            if unknown:
+                yield Weigh(unknown)
+            best = sorted(found, key=_value, reverse=True)[:width]
+            beams = [node for node in best if not node.closed]
+            width -= len(best) - len(beams)
+
+
+def mcts(tree: Tree, config: SearchConfig) -> Search:
+    """Simulations: PUCT walks to a leaf, which is weighed and grown; its value is backed up."""
+    for _ in range(config.simulations):
+        leaf = select(tree.root, config.c)
+        if leaf is None or not affords(tree, config, config.branch):
+            return
+        if leaf.value is None:
+            yield Weigh([leaf])
+        yield Grow([leaf], config.branch, config.depth)
+        leaf.back_up(_value(leaf))
+
+
+def sample(tree: Tree, config: SearchConfig) -> Search:
+    """Whole solutions, as many as the tokens allow: the control without a search."""
+    count = FIRST
+    while affords(tree, config, 1):
+        yield Grow([tree.root], count, depth=None)
+        count = max(1, math.floor((config.tokens - tree.spent) * tree.drawn / tree.spent))
+
+
+def affords(tree: Tree, config: SearchConfig, count: int) -> bool:
+    """Whether at least half of `count` more continuations are within the tokens, as they go.
+
+    So that a search and its control take as many on the average, whatever they draw at a time.
+    """
+    each = tree.spent / tree.drawn if tree.drawn else 0.0
+    return tree.spent + each * count / 2 < config.tokens
+
+
+METHODS: dict[Method, Callable[[Tree, SearchConfig], Search]] = {
+    "beam": beam, "mcts": mcts, "sample": sample,
+}  # fmt: skip
+
+
+def _value(node: Node) -> float:
+    assert node.value is not None, "a node is weighed before it is compared"
+    return node.value

@@ -1,0 +1,1 @@
+"""Rounds of search and learning: what a search finds teaches the policy and the value model."""
