@@ -31,8 +31,6 @@ class Weigh:
 
 
 Search = Generator[Grow | Weigh, list[Node], None]
-FIRST = 4
-"""Solutions that sampling draws of a problem before it knows how long they are."""
 
 
 def beam(tree: Tree, config: SearchConfig) -> Search:
@@ -67,10 +65,11 @@ def mcts(tree: Tree, config: SearchConfig) -> Search:
 
 def sample(tree: Tree, config: SearchConfig) -> Search:
     """Whole solutions, as many as the tokens allow: the control without a search."""
-    count = FIRST
+    count = 1
     while affords(tree, config, 1):
         yield Grow([tree.root], count, depth=None)
-        count = max(1, math.floor((config.tokens - tree.spent) * tree.drawn / tree.spent))
+        # Half of what seems to fit, since what was drawn so far may have been short.
+        count = max(1, math.floor((config.tokens - tree.spent) * tree.drawn / tree.spent / 2))
 
 
 def affords(tree: Tree, config: SearchConfig, count: int) -> bool:

@@ -37,8 +37,8 @@ def toy(model, path, **changes):
         run=str(path), model=model, method="beam", rounds=2, prompts=4, batch=2, steps="line",
         search=SearchConfig(tokens=24, branch=2), value=ValueConfig(lr=1e-2, epochs=1), epochs=1,
         examples=4, optimizer=OptimizerConfig(lr=1e-3),
-        train=ComputeConfig(rows=8, width=96, max_segments=4, remat="none", chunk=32, kernel="xla"),
-        rollout=EngineConfig(slots=8, max_prompt=48, max_tokens=40, prefill=4),
+        train=ComputeConfig(rows=8, width=56, max_segments=2, remat="none", chunk=32, kernel="xla"),
+        rollout=EngineConfig(slots=8, max_prompt=36, max_tokens=16, prefill=4),
         data=DataConfig(template="mini", train=("world:sum",), eval=("world:sum",), eval_count=3),
         eval=EvalConfig(samples=2, temperature=1.0, top_p=1.0, greedy=False), workers=0,
     )  # fmt: skip
@@ -109,7 +109,7 @@ def test_values_of_prefixes_by_hand():
 
 def test_refusals_are_one_line(model, tmp_path, monkeypatch):
     config = toy(model, tmp_path / "run")
-    with pytest.raises(UserError, match="--train.width 40: prompt and solution may have 88 tokens"):
+    with pytest.raises(UserError, match="--train.width 40: prompt and solution may have 52 tokens"):
         toy(model, tmp_path, **{"train.width": 40})
     with pytest.raises(UserError, match="--search.keep 3: --method mcts does not read it"):
         toy(model, tmp_path, **{"method": "mcts", "search.keep": 3})
@@ -169,7 +169,7 @@ def test_a_round_from_end_to_end(model, tmp_path, vowels):
     summary = json.loads((path / "summary.json").read_text())
     (row,) = summary["rounds"]
     assert {"search/best", "sample/best", "sample/vote", "value/auc", "value/brier_1"} <= row.keys()
-    assert abs(row["search/tokens"] - row["sample/tokens"]) < 12  # a solution, at most
+    assert abs(row["search/tokens"] - row["sample/tokens"]) <= 8  # half a solution, at most
     assert row["policy/pass_at_1"] == summary["after"]["pass_at_1"]
     spent = summary["spent"]
     assert min(spent[f"operations/{who}"] for who in ("rollout", "value", "value_update")) > 0
