@@ -26,7 +26,7 @@ OPTIMISED = (
 )
 """Where rollout and update are tested: .ci/run does it again with optimised programs."""
 
-LAWS = ("data/", "lab/", "losses/", "models/", "rollout/", "training/")
+LAWS = ("data/", "lab/", "losses/", "models/", "rollout/", "search/", "training/")
 """Where slow tests are toys, and mostly compiled; elsewhere whole runs, optimised as in use."""
 
 LONGEST = (

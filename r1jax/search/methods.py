@@ -68,8 +68,9 @@ def sample(tree: Tree, config: SearchConfig) -> Search:
     count = 1
     while affords(tree, config, 1):
         yield Grow([tree.root], count, depth=None)
-        # Half of what seems to fit, since what was drawn so far may have been short.
-        count = max(1, math.floor((config.tokens - tree.spent) * tree.drawn / tree.spent / 2))
+        # No more than half of what seems to fit, nor than it was drawn from: that may be short.
+        fitting = (config.tokens - tree.spent) * tree.drawn / tree.spent
+        count = max(1, min(tree.drawn, math.floor(fitting / 2)))
 
 
 def affords(tree: Tree, config: SearchConfig, count: int) -> bool:

