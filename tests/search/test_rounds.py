@@ -24,6 +24,7 @@ from r1jax.report import searches
 from r1jax.rollout.engine import EngineConfig
 from r1jax.search.config import SearchConfig
 from r1jax.search.tree import Continuation, Tree, WrittenStep
+from r1jax.stages import opening
 from r1jax.stages.search import found, measure
 from r1jax.stages.search import run as stage
 from r1jax.stages.search.config import SearchRunConfig, ValueConfig
@@ -166,7 +167,8 @@ def vowels(monkeypatch):
         yield
 
 
-def test_a_round_from_end_to_end(model, tmp_path, vowels):
+def test_a_round_from_end_to_end(model, tmp_path, vowels, monkeypatch):
+    monkeypatch.setattr(opening, "write_report", lambda path: path / "report.html")  # seconds
     path = tmp_path / "run"
     stage.run(toy(model, path, rounds=1))
     summary = json.loads((path / "summary.json").read_text())
@@ -185,8 +187,6 @@ def test_a_round_from_end_to_end(model, tmp_path, vowels):
     assert spent["operations/update"] > 0
     labels = [s.labels for _, s in read_solutions(str(path / "rounds/1/solutions.jsonl"))]
     assert all(0 <= label <= 1 for some in labels for label in some)
-    text = (path / "report.html").read_text()
-    assert "With a search, and without" in text and "1 rounds" in text
     assert model_directory(str(path / "hf")).is_dir()
 
 
@@ -226,5 +226,7 @@ def test_a_run_stopped_anywhere_goes_on_as_if_it_had_not_been(
     assert [entry["round"] for entry in summary["lineage"]] == [1, 2]
     assert summary["lineage"][1]["parent"] == "checkpoints/1" and not part.exists()
     assert ("search/best" in summary["rounds"][0]) == (method != "sample")
+    text = (tmp_path / "whole" / "report.html").read_text()
+    assert "With a search, and without" in text and "2 rounds" in text
     with pytest.raises(UserError, match="--steps paragraph: no solution of the first 2 problems"):
         stage.run(changed(whole, {"run": str(tmp_path / "other"), "steps": "paragraph"}))
