@@ -40,6 +40,12 @@ LONGEST = (
 )
 """Files whose slow tests take minutes: begun last, they would keep one worker alone."""
 
+FOLDERS = (
+    *("models", "training", "stages", "rollout", "rewards", "run"),
+    *("losses", "endpoint", "lab", "report", "data", "evaluate"),
+)
+"""After them, those with the longest files first: what is begun last is short, on both workers."""
+
 KEPT_BYTES = 2**30  # of compiled programs; a default run leaves less than a tenth of it
 
 # Machines are shared: how long an example takes says nothing about the code.
@@ -59,7 +65,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Marks what is optimised, before any test is chosen by its marks; `LONGEST` come first."""
+    """Marks what is optimised, before any test is chosen by its marks; what is long comes first."""
     tests = config.rootpath / "tests"
     once_more, laws = (tuple(str(tests / p) for p in places) for places in (OPTIMISED, LAWS))
     first = {tests / place: i for i, place in enumerate(LONGEST)}
@@ -67,7 +73,10 @@ def pytest_collection_modifyitems(config, items):
         slow = item.get_closest_marker("slow") or item.get_closest_marker("lab")
         if not str(item.path).startswith(laws) if slow else str(item.path).startswith(once_more):
             item.add_marker("optimised")
-    items.sort(key=lambda item: first.get(item.path, len(first)))
+    places = {name: i for i, name in enumerate(FOLDERS)}
+    items.sort(
+        key=lambda item: (first.get(item.path, len(first)), places.get(item.path.parent.name, -1))
+    )
 
 
 def pytest_collection_finish():

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 
+import jax
 from tiny import drawn, tiny_config
 
 from r1jax.checkpoint import CheckpointConfig
@@ -45,7 +46,7 @@ def save_model(path, seed=0, **changes):
     config = tiny_config("qwen3", vocab_size=VOCAB, n_layers=1, tied=True, bos_id=1, eos_ids=stops)
     config = dataclasses.replace(config, **changes)
     path.mkdir(parents=True, exist_ok=True)
-    hub.save(path, drawn(config, seed), config)
+    hub.save(path, jax.device_get(drawn(config, seed)), config)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(model_directory("embedded") / name, path / name)
     return str(path)

@@ -79,6 +79,8 @@ def make_optimizer(
     `dtype` says, come with a loss scale (`r1jax.training.loss_scale`).
     """
     marks, tree = jax.tree.flatten(decay_mask)
+    # A rate that stays is the same however long the run is, and so is what is compiled for it.
+    updates = 0 if config.schedule == "constant" else updates
     return _optimizer(config, updates, tuple(marks), tree, dtype == "float16")
 
 

@@ -21,7 +21,7 @@ def init_state(optimizer: optax.GradientTransformation, params: Params, mesh: Me
     """A fresh TrainState around sharded fp32 parameters; moments are sharded like their weights."""
     build = functools.partial(_fresh_state, optimizer)
     where = state_shardings(jax.eval_shape(build, params), params, mesh)
-    return jax.jit(build, out_shardings=where)(params)
+    return jax.jit(_fresh_state, static_argnums=0, out_shardings=where)(optimizer, params)
 
 
 def abstract_state(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import random_sequences
+from tiny import on_device, random_sequences
 
 from r1jax.data.examples.judged import pack_pairs
 from r1jax.data.packing import Denominators, pack
@@ -43,7 +43,7 @@ def batch_of(scores, labels=None):
     label = np.zeros((1, n + 2), np.float32)
     label[0, :n] = np.zeros(n) if labels is None else labels
     lengths = np.concatenate([np.ones((1, n)), np.zeros((1, 2))], axis=1).astype(np.float32)
-    return jnp.asarray([[*scores, 0.0, 0.0]]), Batch(
+    return on_device([[*scores, 0.0, 0.0]]), Batch(
         tokens=ids, positions=ids, segment_ids=ids, mask=mask, columns={"label": label},
         lengths=lengths,
         n_tokens=np.float32(n), n_sequences=np.float32(n), max_tokens=np.float32(1),
@@ -99,7 +99,7 @@ def test_process_by_hand():
         columns={"label": np.asarray([[nan, 0.75, nan, 0.0, nan]], np.float32)},
         n_tokens=np.float32(2),
     )  # fmt: skip
-    scores = jnp.asarray([[9.0, 2.0, 9.0, 0.5, 9.0]])
+    scores = on_device([[9.0, 2.0, 9.0, 0.5, 9.0]])
     share, metrics = process(scores, batch)
     first = -0.75 * math.log(sigmoid(2)) - 0.25 * math.log(1 - sigmoid(2))
     assert float(share) == pytest.approx((first - math.log(1 - sigmoid(0.5))) / 2, rel=1e-6)
@@ -149,10 +149,10 @@ def stats_of(batches, seed=3):
 @pytest.mark.parametrize("config", KINDS, ids=label)
 def test_shares_of_dpo_add_up_over_any_packing(config):
     totals = Denominators.of(SEQUENCES, 1)
-    results = []
+    loss, results = jax.jit(dpo(config)), []
     for rows, width, segments in [(1, 64, 6), (2, 20, 4), (1, 20, 2)]:
         batches = pack_pairs(SEQUENCES, rows, width, segments, totals)
-        shares = [dpo(config)(s, b)[0] for s, b in zip(stats_of(batches), batches, strict=True)]
+        shares = [loss(s, b)[0] for s, b in zip(stats_of(batches), batches, strict=True)]
         results.append(float(sum(shares)))
     assert results[1:] == pytest.approx([results[0]] * 2, rel=1e-5)
 
@@ -160,20 +160,20 @@ def test_shares_of_dpo_add_up_over_any_packing(config):
 def test_shares_of_pointwise_add_up_over_any_packing():
     labelled = SEQUENCES.with_columns(label=np.asarray([1, 0, 0, 1, 1, 0], np.float32))
     scores = np.random.default_rng(0).normal(size=97).astype(np.float32)
-    results = []
+    loss, results = jax.jit(pointwise), []
     for rows, width, segments in [(1, 64, 6), (2, 12, 3), (1, 10, 1)]:
         total = 0.0
         for b in pack(labelled, rows, width, segments, Denominators.of(labelled, 1)):
             firsts = np.zeros_like(b.lengths)
             for row, m in np.argwhere(b.lengths > 0).tolist():
                 firsts[row, m] = scores[b.tokens[row][b.segment_ids[row] == m + 1][0]]
-            total += float(pointwise(jnp.asarray(firsts), b)[0])
+            total += float(loss(firsts, b)[0])
         results.append(total)
     assert results[1:] == pytest.approx([results[0]] * 2, rel=1e-5)
 
 
 def in_float64(batch):
-    wide = lambda x: jnp.asarray(x, jnp.float64 if x.dtype.kind == "f" else None)  # noqa: E731
+    wide = lambda x: on_device(x, jnp.float64 if x.dtype.kind == "f" else None)  # noqa: E731
     return jax.tree.map(wide, batch)
 
 
@@ -193,10 +193,11 @@ def test_gradients_of_dpo_by_differences(config):
         (stats,) = stats_of([batch])
         batch, logp = in_float64(batch), np.asarray(stats.logp, np.float64)
 
+        @jax.jit
         def loss(x):
             return dpo(config)(Stats(logp=x, entropy=x), batch)[0]
 
-        found = np.asarray(jax.grad(loss)(jnp.asarray(logp)))
+        found = np.asarray(jax.jit(jax.grad(loss))(logp))
         np.testing.assert_allclose(found, differences(loss, logp), atol=1e-7)
         assert np.abs(found).max() > 1e-4
         assert not found[np.asarray(batch.mask) == 0].any()
@@ -210,9 +211,9 @@ def test_gradients_of_score_losses_by_differences(loss):
         _, batch = batch_of([0.0] * 4, [1, 0, 1, 1])
         batch = in_float64(batch)
         scores = np.asarray([[0.3, -0.2, 1.4, 2.0, 5.0, -7.0]])
-        found = np.asarray(jax.grad(lambda x: loss(x, batch)[0])(jnp.asarray(scores)))
-        np.testing.assert_allclose(found, differences(lambda x: loss(x, batch)[0], scores),
-                                   atol=1e-8)  # fmt: skip
+        share = jax.jit(lambda x: loss(x, batch)[0])
+        found = np.asarray(jax.jit(jax.grad(share))(scores))
+        np.testing.assert_allclose(found, differences(share, scores), atol=1e-8)
         assert np.abs(found[0, :4]).min() > 1e-3 and not found[0, 4:].any()
 
 

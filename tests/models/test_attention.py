@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import largest_difference
+from tiny import largest_difference, on_device
 
 from r1jax.errors import UserError
 from r1jax.models.attention import Segments, attention, choose_kernel, segment_starts
@@ -36,7 +36,7 @@ def tensors(seed, t, heads, kv_heads, h, rows=3):
 @pytest.mark.parametrize(("kv_heads", "window"), [(1, 0), (2, 0), (4, 0), (2, 1), (2, 3)])
 def test_segments_see_only_themselves_and_padding_is_zero(kv_heads, window):
     q, k, v = tensors(0, 6, 4, kv_heads, 8)
-    given = (jnp.asarray(x, jnp.float32) for x in (q, k, v))
+    given = (on_device(x, jnp.float32) for x in (q, k, v))
     out = attention(*given, Segments(IDS, 3), "xla", window=window)
     wanted = np.zeros_like(q)
     for row, ids in enumerate(IDS):
@@ -48,7 +48,7 @@ def test_segments_see_only_themselves_and_padding_is_zero(kv_heads, window):
 
 def test_values_may_be_of_another_width_and_scores_of_another_scale():
     (q, k, _), (_, _, v) = tensors(0, 6, 4, 2, 8, rows=1), tensors(1, 6, 4, 2, 3, rows=1)
-    given = (jnp.asarray(x, jnp.float32) for x in (q, k, v))
+    given = (on_device(x, jnp.float32) for x in (q, k, v))
     out = attention(*given, Segments(np.ones((1, 6), np.int32)), scale=0.7)
     np.testing.assert_allclose(out[0], oracle(q[0], k[0], v[0], 0.7), atol=1e-5)
 
@@ -76,8 +76,8 @@ def test_the_kernel_is_that_of_the_meshs_devices_not_of_this_machine(
 def test_splash_equals_xla(window):
     """In the interpreter; test_aot.py compiles it."""
     rng = np.random.default_rng(4)
-    q, k, v = (jnp.asarray(rng.normal(size=(1, 256, n, 8)), jnp.float32) for n in (4, 2, 2))
-    ids = jnp.asarray(np.repeat([1, 2, 3, 0], [100, 50, 90, 16]))[None]
+    q, k, v = (on_device(rng.normal(size=(1, 256, n, 8)), jnp.float32) for n in (4, 2, 2))
+    ids = on_device(np.repeat([1, 2, 3, 0], [100, 50, 90, 16]))[None]
 
     def total(q, k, v, kernel):
         out = attention(q, k, v, Segments(ids, 3), kernel, window=window)
@@ -109,8 +109,8 @@ def test_cudnn_packed_equals_xla(window):
         pytest.skip("needs a CUDA device")
     ids = np.zeros((3, 128), np.int32)
     ids[0, :50], ids[0, 50:90], ids[1, :128] = 1, 2, 1
-    segments = Segments(jnp.asarray(ids), 4)
-    q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in tensors(2, 128, 4, 2, 64))
+    segments = Segments(on_device(ids), 4)
+    q, k, v = (on_device(x, jnp.bfloat16) for x in tensors(2, 128, 4, 2, 64))
 
     def total(kernel, *qkv):
         out = attention(*qkv, segments, kernel, window=window)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import mesh_of, tiny_config, tiny_params
+from tiny import mesh_of, on_device, tiny_config, tiny_params
 
 from r1jax.models import decoder, grouped
 from r1jax.models.decoding import cache_attention
@@ -41,8 +41,8 @@ def arrays(heads, kv_heads, h, dtype=jnp.float32, slots=6, length=LENGTH):
     """q, k, v, tables of any angles, and the two caches."""
     rng = np.random.default_rng(0)
     shapes = [(slots, heads, h), *[(slots, kv_heads, h)] * 2, *[(slots, length, kv_heads, h)] * 2]
-    q, k, v, *caches = (jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
-    angle = jnp.asarray(rng.uniform(0, 6, (slots, 1, h // 2)), jnp.float32)
+    q, k, v, *caches = (on_device(rng.normal(size=shape), dtype) for shape in shapes)
+    angle = on_device(rng.uniform(0, 6, (slots, 1, h // 2)), jnp.float32)
     return [q, k, v, (jnp.cos(angle), jnp.sin(angle)), *caches]
 
 
@@ -69,7 +69,7 @@ def oracle(q, k, v, tables, k_cache, v_cache, positions, window=10**6):
 )
 def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
     given = arrays(heads, kv_heads, h)
-    found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel)
+    found = attend(*given, on_device(POSITIONS), kernel=kernel)
     for got, wanted in zip(found, oracle(*given, POSITIONS), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
@@ -79,14 +79,14 @@ def test_it_is_full_attention_up_to_the_position(kernel, heads, kv_heads, h):
 )
 def test_a_window_hides_what_came_before_it(kernel, window):
     given = arrays(4, 2, 16)
-    found = attend(*given, jnp.asarray(POSITIONS), kernel=kernel, window=window)
+    found = attend(*given, on_device(POSITIONS), kernel=kernel, window=window)
     for got, wanted in zip(found, oracle(*given, POSITIONS, window), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
 def test_the_new_key_is_rounded_where_the_layers_round(kernel):
     given, rows = arrays(4, 2, 16, jnp.bfloat16), np.arange(6)
-    _, keys, values = attend(*given, jnp.asarray(POSITIONS), kernel=kernel)
+    _, keys, values = attend(*given, on_device(POSITIONS), kernel=kernel)
     _, k, v, tables, *_ = given
     np.testing.assert_array_equal(keys[rows, POSITIONS], rope(k, tables))
     np.testing.assert_array_equal(values[rows, POSITIONS], v)
@@ -97,7 +97,7 @@ def test_what_lies_beyond_the_position_does_not_count(kernel):
     beyond = np.arange(LENGTH)[None, :, None, None] > POSITIONS[:, None, None, None]
     filled = [jnp.where(beyond, 1e4, x) for x in (k_cache, v_cache)]
     one, other = (
-        attend(*new, *caches, jnp.asarray(POSITIONS), kernel=kernel)[0]
+        attend(*new, *caches, on_device(POSITIONS), kernel=kernel)[0]
         for caches in ((k_cache, v_cache), filled)
     )
     np.testing.assert_array_equal(one, other)
@@ -105,7 +105,7 @@ def test_what_lies_beyond_the_position_does_not_count(kernel):
 
 def test_a_position_past_the_end_writes_nothing(kernel):
     given = arrays(4, 2, 16, slots=3, length=40)
-    positions = jnp.asarray([40, 45, 39], jnp.int32)
+    positions = on_device([40, 45, 39], jnp.int32)
     _, *caches = attend(*given, positions, kernel=kernel)
     for new, old in zip(caches, given[4:], strict=True):
         np.testing.assert_array_equal(new[:2], old[:2])
@@ -115,10 +115,10 @@ def test_a_position_past_the_end_writes_nothing(kernel):
 def shared_prefix():
     """Six slots, of which 1, 3 and 4 begin with the same 70 tokens; (arrays, positions, prefix)."""
     *new, k_cache, v_cache = arrays(4, 2, 16)
-    members, n = jnp.asarray([1, 3, 4]), 70
+    members, n = on_device([1, 3, 4]), 70
     caches = [x.at[members, :n].set(x[1, :n]) for x in (k_cache, v_cache)]
-    prefix = Prefix(jnp.asarray([0, 0, 0, -2, -3, 0]), jnp.asarray([9, n, 0, n, n, 1]))
-    return [*new, *caches], jnp.asarray([12, 70, 3, 71, 149, 1], jnp.int32), prefix
+    prefix = Prefix(on_device([0, 0, 0, -2, -3, 0]), on_device([9, n, 0, n, n, 1]))
+    return [*new, *caches], on_device([12, 70, 3, 71, 149, 1], jnp.int32), prefix
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_only_the_leaders_copy_of_a_prefix_is_read(monkeypatch):
 )
 def test_each_device_computes_its_own_slots_and_heads(kernel, axes):
     given = arrays(4, 2, 16, slots=8)
-    positions = jnp.asarray([*POSITIONS, 70, 5], jnp.int32)
+    positions = on_device([*POSITIONS, 70, 5], jnp.int32)
     for got, wanted in zip(
         attend(*given, positions, mesh=mesh_of(**axes), kernel=kernel),
         attend(*given, positions, kernel=kernel),
@@ -169,7 +169,7 @@ def test_each_device_computes_its_own_slots_and_heads(kernel, axes):
     ],
 )
 def test_the_kernel_lowers_for_cuda(heads, kv_heads, h):
-    given = [*arrays(heads, kv_heads, h, jnp.bfloat16), jnp.asarray(POSITIONS)]
+    given = [*arrays(heads, kv_heads, h, jnp.bfloat16), on_device(POSITIONS)]
     run = jax.jit(append_and_attend, static_argnames="kernel")
     device = jax.sharding.AbstractDevice("NVIDIA H200", 132, "gpu")
     kinds = (jax.sharding.AxisType.Auto,)
@@ -205,8 +205,8 @@ def test_on_a_gpu_the_kernel_equals_xla():
     if jax.default_backend() != "gpu":
         pytest.skip("needs a CUDA device")
     given = arrays(12, 2, 128, jnp.bfloat16)
-    found = append_and_attend(*given, jnp.asarray(POSITIONS), kernel="triton")
-    wanted = append_and_attend(*given, jnp.asarray(POSITIONS), kernel="xla")
+    found = append_and_attend(*given, on_device(POSITIONS), kernel="triton")
+    wanted = append_and_attend(*given, on_device(POSITIONS), kernel="xla")
     for got, want in zip(found, wanted, strict=True):
         got, want = (np.asarray(x, np.float32) for x in (got, want))
         assert np.linalg.norm(got - want) <= 1e-2 * np.linalg.norm(want)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.experimental import pallas
 from test_cache_attention import arrays, oracle
-from tiny import mesh_of
+from tiny import mesh_of, on_device
 
 from r1jax.models.decoding import cache_attention, cache_kernel
 from r1jax.models.decoding.cache_attention import Prefix, append_and_attend
@@ -59,7 +59,7 @@ def test_caches_are_split_where_programs_are_few_and_caches_long(slots, kv_heads
 def test_it_is_attention_for_groups_of_any_size(group):
     given = arrays(group, 1, 16, slots=SLOTS, length=LENGTH)
     positions = np.array([149, 0, 33, 70, 64], np.int32)
-    found = kernel()(*given, jnp.asarray(positions))
+    found = kernel()(*given, on_device(positions))
     for got, wanted in zip(found, oracle(*given, positions), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
@@ -72,7 +72,7 @@ def test_of_a_window_nothing_else_is_read(splits, window):
     token = np.arange(LENGTH)[None]
     read = (token < positions[:, None]) & (token > positions[:, None] - window)
     caches = [np.where(read[..., None, None], x, np.float32(np.nan)) for x in (k_cache, v_cache)]
-    out, *_ = kernel(splits, window=window)(*new, *caches, jnp.asarray(positions))
+    out, *_ = kernel(splits, window=window)(*new, *caches, on_device(positions))
     wanted, *_ = oracle(*new, k_cache, v_cache, positions, window)
     np.testing.assert_allclose(out, wanted, atol=2e-6)
 
@@ -107,8 +107,8 @@ def test_only_what_counts_is_read_and_only_the_new_token_written(splits, slots):
     read = np.zeros((SLOTS, LENGTH), bool)
     read[source[used], np.broadcast_to(token, used.shape)[used]] = True
     caches = [np.where(read[..., None, None], x, np.float32(np.nan)) for x in equal]
-    prefix = Prefix(jnp.asarray(leaders - own[:, 0]), jnp.asarray(lengths))
-    out, *found = kernel(splits)(*new, *caches, jnp.asarray(positions), prefix)
+    prefix = Prefix(on_device(leaders - own[:, 0]), on_device(lengths))
+    out, *found = kernel(splits)(*new, *caches, on_device(positions), prefix)
     wanted, *written = oracle(
         *(x[live] for x in new[:3]), [x[live] for x in new[3]], *(x[live] for x in equal),
         positions[live],
@@ -123,11 +123,11 @@ def test_only_what_counts_is_read_and_only_the_new_token_written(splits, slots):
 @pytest.mark.parametrize("axes", [{"data": 2}, {"fsdp": 2, "tensor": 2}])
 def test_devices_split_the_caches_of_their_own_slots(axes):
     given = arrays(4, 2, 16, slots=6, length=LENGTH)
-    members, n = jnp.asarray([2, 3, 4]), 70  # a group on both sides of the devices' border
+    members, n = on_device([2, 3, 4]), 70  # a group on both sides of the devices' border
     given[4:] = (x.at[members, :n].set(x[2, :n]) for x in given[4:])
     positions = np.array([149, 0, 70, 71, 140, 3], np.int32)
-    prefix = Prefix(jnp.asarray([0, 0, 0, -1, -2, 0]), jnp.asarray([9, 0, n, n, n, 1]))
-    found = kernel(2)(*given, jnp.asarray(positions), prefix, mesh=mesh_of(**axes))
+    prefix = Prefix(on_device([0, 0, 0, -1, -2, 0]), on_device([9, 0, n, n, n, 1]))
+    found = kernel(2)(*given, on_device(positions), prefix, mesh=mesh_of(**axes))
     for got, wanted in zip(found, oracle(*given, positions), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
@@ -179,8 +179,8 @@ def test_on_a_gpu_all_forms_equal_xla(splits, window):
         pytest.skip("needs a CUDA device")
     given = arrays(12, 2, 128, jnp.bfloat16, slots=SLOTS, length=1024)
     given[4:] = (x.at[:4, :130].set(x[0, :130]) for x in given[4:])
-    positions = jnp.asarray([130, 1023, 500, 131, 77], jnp.int32)
-    prefix = Prefix(jnp.asarray([0, -1, -2, -3, 0]), jnp.asarray([130, 130, 130, 130, 0]))
+    positions = on_device([130, 1023, 500, 131, 77], jnp.int32)
+    prefix = Prefix(on_device([0, -1, -2, -3, 0]), on_device([130, 130, 130, 130, 0]))
     found = kernel(splits, False, window)(*given, positions, prefix)
     wanted = append_and_attend(*given, positions, kernel="xla", window=window)
     for got, want in zip(found, wanted, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from test_deepseek import SEQUENCES, layer_of, toy
-from tiny import identical, largest_difference, mesh_of, packed, placed, tiny_config
+from tiny import identical, largest_difference, mesh_of, on_device, packed, placed, tiny_config
 
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
@@ -69,12 +69,12 @@ def plain(member, x, gate, up, down):
 def test_rows_of_several_runs_meet_the_matrices_of_their_group(counts, size):
     counts, rng = np.array(counts), np.random.default_rng(0)
     shapes = ((3 * ROOM, 5), (3, 5, 6), (3, 5, 6), (3, 6, 5))
-    given = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+    given = [on_device(rng.normal(size=shape), jnp.float32) for shape in shapes]
     group = np.full(3 * ROOM, 3)  # of each row; 3: none
     for i, of_run in enumerate(counts):
         group[i * ROOM : i * ROOM + of_run.sum()] = np.repeat(np.arange(3), of_run)
     found = grouped(size)(counts, *given)
-    wanted = plain(jnp.asarray(group[:, None] == np.arange(3), jnp.float32), *given)
+    wanted = plain(on_device(group[:, None] == np.arange(3), jnp.float32), *given)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
@@ -87,7 +87,7 @@ def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
 def test_a_layer_is_the_same_with_its_experts_spread():
     c, layer = toy()[0], layer_of(1)
     c = replace(c, experts=replace(c.experts, room=8.0))
-    x = jnp.asarray(np.random.default_rng(3).normal(size=(8, 6, c.d_model)), jnp.float32)
+    x = on_device(np.random.default_rng(3).normal(size=(8, 6, c.d_model)), jnp.float32)
     ids = jnp.ones((8, 6), jnp.int32).at[:, 4:].set(0)
     found = []
     for mesh in (mesh_of(), mesh_of(fsdp=2, expert=2, context=2)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import largest_difference, mesh_of
+from tiny import largest_difference, mesh_of, on_device
 
 from r1jax.models.divergence import divergence
 
@@ -147,7 +147,7 @@ def between(logits, beta, top_k):
 def test_from_forward_to_reverse_by_finite_differences():
     """Values and gradients by the logits, ends and middle; small shares near the ends are KLs."""
     eye, own = jnp.eye(5), np.log(STUDENT)
-    hidden, other = (jnp.asarray(x, jnp.float32)[None, None] for x in (own, np.log(TEACHER)))
+    hidden, other = (on_device(x, jnp.float32)[None, None] for x in (own, np.log(TEACHER)))
     for beta, top_k in [(0, 2), (0.1, 2), (0.5, 0), (0.9, 2), (1, 2)]:
         kind = {0: "forward", 1: "reverse"}.get(beta, "jsd")
         how = {"kind": kind, "top_k": top_k, "beta": beta}

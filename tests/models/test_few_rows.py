@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import mesh_of, placed, tiny_config, tiny_params
+from tiny import mesh_of, on_device, placed, tiny_config, tiny_params
 
 from r1jax.models import decoder
 from r1jax.models.decoding import few_rows
@@ -19,7 +19,7 @@ from r1jax.rollout.sampling import Sampling
 @pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6)])
 def test_both_layouts_are_the_plain_product(shape):
     rng = np.random.default_rng(0)
-    x, w = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (shape, (6, 4)))
+    x, w = (on_device(rng.normal(size=s), jnp.float32) for s in (shape, (6, 4)))
     bias = jnp.arange(4.0)
     for leaf in (Turned(w.T), Pieces(w.reshape(3, 2, 4))):
         np.testing.assert_allclose(linear(leaf, x, bias), x @ w + bias, atol=1e-6)
@@ -27,7 +27,7 @@ def test_both_layouts_are_the_plain_product(shape):
 
 def test_pieces_are_summed_in_float32():
     # Alone, 256 + 1 is 256 again in bfloat16.
-    x, pieces = jnp.ones((2, 3), jnp.bfloat16), jnp.asarray([256, 1, 1], jnp.bfloat16)
+    x, pieces = jnp.ones((2, 3), jnp.bfloat16), on_device([256, 1, 1], jnp.bfloat16)
     product = Pieces(pieces.reshape(3, 1, 1)).apply(x)
     assert product.dtype == jnp.bfloat16
     np.testing.assert_array_equal(product, [[258], [258]])

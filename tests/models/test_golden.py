@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from tiny import FAMILIES, mesh_of
+from tiny import FAMILIES, mesh_of, on_device
 
 from r1jax.losses.sft import sft
 from r1jax.models import ahead, decoder
@@ -31,17 +31,15 @@ ROPE = json.loads((GOLDEN / "rope.json").read_text())
 
 def next_tokens(tokens):
     """A batch whose loss is the mean over every token of i32[B, T] but the first of a row."""
-    tokens = jnp.asarray(tokens, jnp.int32)
     b, t = tokens.shape
-    one = jnp.ones((b, t))
-    scalar = jnp.asarray(b * (t - 1), jnp.float32)
+    scalar = np.float32(b * (t - 1))
     return Batch(
-        tokens=tokens,
-        positions=jnp.broadcast_to(jnp.arange(t), (b, t)),
-        segment_ids=jnp.ones((b, t), jnp.int32),
-        mask=one.at[:, 0].set(0),
+        tokens=np.asarray(tokens, np.int32),
+        positions=np.broadcast_to(np.arange(t, dtype=np.int32), (b, t)),
+        segment_ids=np.ones((b, t), np.int32),
+        mask=np.broadcast_to((np.arange(t) > 0).astype(np.float32), (b, t)),
         columns={},
-        lengths=jnp.full((b, 1), t - 1.0),
+        lengths=np.full((b, 1), t - 1, np.float32),
         n_tokens=scalar,
         n_sequences=scalar,
         max_tokens=scalar,
@@ -152,7 +150,7 @@ def test_rotary_tables_are_those_of_transformers(name):
         length = int(n)
         angle = (length - 1) * np.array(frequency)
         whole = jnp.arange(length)[None], attn.Segments(jnp.ones((1, length), jnp.int32))
-        alone = jnp.asarray([[length - 1]])
+        alone = on_device([[length - 1]])
         for tables in (rope_tables(c, alone), [x[:, -1:] for x in rope_tables(c, *whole)]):
             want = factor * np.cos(angle), factor * np.sin(angle)
             np.testing.assert_allclose(np.stack(tables)[:, 0, 0, 0], want, atol=2e-5)
@@ -165,7 +163,7 @@ def test_a_row_of_several_sequences_grows_each_by_its_own_length():
     c = from_hf(raw | said | {"head_dim": 16, "max_position_embeddings": 32})
     ids = np.repeat([1, 2, 0], [40, 50, 6])[None]
     positions = np.concatenate([np.arange(n) for n in (40, 50, 6)])[None]
-    tables = rope_tables(c, jnp.asarray(positions), attn.Segments(jnp.asarray(ids), 2))
+    tables = rope_tables(c, on_device(positions), attn.Segments(on_device(ids), 2))
     for start, n in ((0, 40), (40, 50)):
         alone = attn.Segments(jnp.ones((1, n), jnp.int32))
         for whole, own in zip(tables, rope_tables(c, jnp.arange(n)[None], alone), strict=True):

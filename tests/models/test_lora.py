@@ -16,6 +16,7 @@ from tiny import (
     drawn,
     identical,
     mesh_of,
+    on_device,
     packed,
     placed,
     random_sequences,
@@ -42,7 +43,7 @@ def factors(seed=0, random_b=True, config=CONFIG):
     if not random_b:
         return fresh
     rng = np.random.default_rng(1)
-    return jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.3, x.shape), x.dtype), fresh)
+    return jax.tree.map(lambda x: x + on_device(rng.normal(0, 0.3, x.shape), x.dtype), fresh)
 
 
 @functools.partial(jax.jit, static_argnames="config")

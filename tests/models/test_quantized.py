@@ -12,7 +12,7 @@ import qwix
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import identical, mesh_of, placed, tiny_config, tiny_params
+from tiny import identical, mesh_of, on_device, placed, tiny_config, tiny_params
 
 from r1jax.models import decoder, dense, grouped
 from r1jax.models.decoding.cache import empty
@@ -57,13 +57,13 @@ def test_a_weight_is_off_by_a_sixteenth_at_most(seed, size):
     # Where numbers are small, half of the smallest, 2^-10, of the column's scale.
     column = np.abs(w * reach[:, None]).max(0) / 448 / reach[:, None]
     bound = np.maximum(np.abs(w) * 2**-4, column * 2**-10)
-    assert np.all(np.abs(plain(quantize(jnp.asarray(w), jnp.asarray(reach))) - w) <= bound * 1.001)
+    assert np.all(np.abs(plain(quantize(on_device(w), on_device(reach))) - w) <= bound * 1.001)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_product_is_off_by_what_its_activations_are(dtype):
-    x, reach = jnp.asarray(drawn((2, 7, 64), 1), dtype), jnp.full(64, 100.0)
-    leaf, wide = quantize(jnp.asarray(drawn((64, 48), 0)), reach), np.asarray(x, np.float32)
+    x, reach = on_device(drawn((2, 7, 64), 1), dtype), jnp.full(64, 100.0)
+    leaf, wide = quantize(on_device(drawn((64, 48), 0)), reach), np.asarray(x, np.float32)
     got = linear(leaf, x)
     assert got.shape == (2, 7, 48) and got.dtype == dtype
     bound = np.maximum(np.abs(wide) * 2**-4, 100 / 448 * 2**-10) @ np.abs(plain(leaf))
@@ -80,7 +80,7 @@ def test_nothing_is_larger_than_its_reach(seed, aligned, biased):
     # Rows along a column of a matrix are the worst there can be for it.
     x = drawn((8, 32), seed) if not aligned else np.asarray(layer["up"] * 100).T[:8]
     reach = grouped.reach(layer) | dense.reach(layer)
-    attention, ffn = (rms_norm(jnp.asarray(x), layer[n], 1e-6) for n in ("attn_norm", "ffn_norm"))
+    attention, ffn = (rms_norm(on_device(x), layer[n], 1e-6) for n in ("attn_norm", "ffn_norm"))
     values = attention @ layer["wv"] + layer["bv"]
     gate, up = (ffn @ layer[n] + layer.get(f"b{n}", 0.0) for n in ("gate", "up"))
     hidden = jax.nn.silu(gate) * up

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from test_deepseek import layer_of, toy
-from tiny import mesh_of, tiny_config
+from tiny import mesh_of, on_device, tiny_config
 
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
@@ -35,12 +35,12 @@ def followed(c, how="followed"):
 def test_a_layer_takes_the_given_experts_with_gates_of_its_own_scores():
     c, layer = toy()[0], layer_of(1)
     e = c.experts
-    x = jnp.asarray(RNG.normal(size=(1, 6, c.d_model)), jnp.float32)
-    segments = attn.Segments(jnp.asarray([[1, 1, 1, 2, 2, 0]]), 2)
+    x = on_device(RNG.normal(size=(1, 6, c.d_model)), jnp.float32)
+    segments = attn.Segments(on_device([[1, 1, 1, 2, 2, 0]]), 2)
     run = jax.jit(lambda c, layer: experts.run(c, layer, x, segments, None), static_argnums=0)
     plain, said = run(c, layer)
     sampled = np.sort(RNG.permuted(np.tile(np.arange(e.count), (6, 1)), axis=1)[:, : e.chosen], 1)
-    given = layer | {"routes": jnp.asarray(sampled[None], jnp.uint8)}
+    given = layer | {"routes": on_device(sampled[None], jnp.uint8)}
     same, told = run(followed(c, "compared"), given)
     np.testing.assert_array_equal(same, plain)
     np.testing.assert_array_equal(told["differs"][0], (sampled != said["routes"][0]).any(-1))
@@ -63,7 +63,7 @@ def test_a_layer_takes_the_given_experts_with_gates_of_its_own_scores():
 
 def test_scores_of_experts_that_were_not_followed_move_no_gate_and_the_others_do():
     c, layer = followed(toy()[0]), layer_of(1)
-    x = jnp.asarray(RNG.normal(size=(1, 2, c.d_model)), jnp.float32)
+    x = on_device(RNG.normal(size=(1, 2, c.d_model)), jnp.float32)
     segments = attn.Segments(jnp.ones((1, 2), jnp.int32))
     k = c.experts.chosen
     given = layer | {"routes": jnp.arange(k, dtype=jnp.uint8)[None, None].repeat(2, 1)}
@@ -76,7 +76,7 @@ def test_scores_of_experts_that_were_not_followed_move_no_gate_and_the_others_do
 
 
 def test_few_are_ordered_as_many_are():
-    x = jnp.asarray(RNG.integers(0, 4, (50, 8)), jnp.float32).at[0, :4].set(-jnp.inf)
+    x = on_device(RNG.integers(0, 4, (50, 8)), jnp.float32).at[0, :4].set(-jnp.inf)
     want = np.zeros(x.shape, bool)
     np.put_along_axis(want, np.asarray(jax.lax.top_k(x, 3)[1]), True, axis=1)
     np.testing.assert_array_equal(experts._top(x, 3), want)
@@ -86,7 +86,7 @@ def test_few_are_ordered_as_many_are():
 
 def test_the_cache_holds_what_each_layer_chose_of_prompts_and_of_steps():
     c, params = toy()
-    tokens = jnp.asarray(RNG.integers(0, c.vocab_size, (2, 7)))
+    tokens = on_device(RNG.integers(0, c.vocab_size, (2, 7)))
     positions = jnp.broadcast_to(jnp.arange(7), tokens.shape)
     segments = attn.Segments(jnp.ones_like(tokens))
     _, told = jax.jit(decoder.forward_told, static_argnums=1)(

@@ -13,6 +13,7 @@ from tiny import (
     gradient_difference,
     identical,
     mesh_of,
+    on_device,
     packed,
     random_sequences,
     tiny_config,
@@ -32,12 +33,12 @@ SEQUENCES = random_sequences([3, 2, 4, 1, 2, 5], [4, 6, 1, 3, 5, 2])
 
 def with_head(config, seed=0):
     head = np.random.default_rng(seed).normal(0, 0.3, config.d_model).astype(np.float32)
-    return {**scalar.body(tiny_params(config)), scalar.HEAD: jnp.asarray(head)}
+    return {**scalar.body(tiny_params(config)), scalar.HEAD: on_device(head)}
 
 
 def by_themselves(params, config, sequences):
     """Scores of sequences that have a row each: no packing, no choice of the last token."""
-    tokens = jnp.asarray(sequences.tokens)
+    tokens = on_device(sequences.tokens)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     whole = attn.Segments(jnp.ones_like(tokens), 1)
     run = jax.jit(lambda p: decoder.forward(p, config, tokens, positions, whole, kernel="xla"))
@@ -86,7 +87,7 @@ def test_pairs_keep_their_order():
 
 
 def test_at_last_token_by_hand():
-    ids = jnp.asarray([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1]])
+    ids = on_device([[1, 1, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1]])
     values = jnp.arange(12.0).reshape(2, 6)
     found = scalar.at_last_token(values, ids, 4)
     np.testing.assert_array_equal(found, [[1, 2, 4, 0], [11, 0, 0, 0]])

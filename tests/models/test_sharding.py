@@ -52,7 +52,8 @@ def measure(mesh, config=CONFIG):
     for batch in BATCHES:
         total = functions.accumulate(params, total, update.place_batch(batch, mesh))
     numbers = finish(jax.device_get(total.metrics))
-    numbers |= {"loss": float(total.share), "grad_norm": float(optax.global_norm(total.grads))}
+    norm = jax.jit(optax.global_norm)(total.grads)
+    numbers |= {"loss": float(total.share), "grad_norm": float(norm)}
 
     engine = Engine(config, mesh, ENGINE, stop_ids=(1, 2))
     found = engine.generate(engine.prepare(params), PROMPTS, Sampling(0.0), seed=0, rollout=0)

@@ -18,7 +18,7 @@ from r1jax.rollout.requests import Drawn, Request
 from r1jax.training.rl import carry
 from r1jax.training.rl.config import RolloutConfig
 
-CONFIG = tiny_config("qwen2", n_layers=2, init_std=0.15)
+CONFIG = tiny_config("qwen2", n_layers=1, init_std=0.15)
 STOPS = (1, 7, 11)
 
 

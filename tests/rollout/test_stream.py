@@ -21,7 +21,7 @@ from r1jax.rollout.stream import pieces, stream, thoughts
 
 pytestmark = pytest.mark.devices(2)
 
-CONFIG = tiny_config("qwen2", n_layers=2, init_std=0.15)
+CONFIG = tiny_config("qwen2", n_layers=1, init_std=0.15)
 STOPS = (1, 7, 11, 30)
 
 

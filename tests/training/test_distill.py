@@ -11,14 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import Interrupted, changed, rows, save_model, tiny_course, write_rows
-from tiny import (
-    mesh_of,
-    only,
-    packed,
-    random_sequences,
-    tiny_config,
-    tiny_params,
-)
+from tiny import mesh_of, on_device, only, packed, random_sequences, tiny_config, tiny_params
 
 from r1jax.errors import UserError
 from r1jax.models import attention as attn
@@ -43,7 +36,7 @@ def two_devices():
 
 def distributions(params, config, tokens, temperature):
     """log softmax of one sequence's logits over the tokens both models have, [T, 97]."""
-    ids = jnp.asarray(tokens)[None]
+    ids = on_device(tokens)[None]
     positions = jnp.arange(len(tokens))[None]
     hidden = FORWARD(params, config, ids, positions, attn.Segments(jnp.ones_like(ids)))
     return jax.nn.log_softmax(decoder.logits(params, hidden)[0, :, :97] / temperature)

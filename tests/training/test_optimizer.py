@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import identical, largest_difference, mesh_of, placed, tiny_config, tiny_params
+from tiny import identical, largest_difference, mesh_of, on_device, placed, tiny_config, tiny_params
 
 from experiments.bench.shapes import SHAPES
 from r1jax.checkpoint import Checkpoints
@@ -50,8 +50,8 @@ def test_steps_of_a_stack_of_matrices_by_the_paper():
     gradients = rng.normal(size=(4, 3, 130, 140)) * rng.uniform(0.01, 1, (1, 3, 130, 1))
     config = OptimizerConfig(kind="adafactor", lr=lr, b2=b2, eps=eps, clip=1e9, weight_decay=0.1)
     optimizer = make_optimizer(config, 10, {"w": True})
-    given = [{"w": jnp.asarray(g, jnp.float32)} for g in gradients]
-    found = stepped(optimizer, {"w": jnp.asarray(weight, jnp.float32)}, given)
+    given = [{"w": on_device(g, jnp.float32)} for g in gradients]
+    found = stepped(optimizer, {"w": on_device(weight, jnp.float32)}, given)
 
     row, column = np.zeros((3, 130)), np.zeros((3, 140))
     for t, gradient in enumerate(gradients, 1):
@@ -69,7 +69,7 @@ def test_steps_of_a_stack_of_matrices_by_the_paper():
 def test_small_weights_take_the_steps_of_adam_without_its_first_moment():
     params = {"bias": jnp.zeros(200), "thin": jnp.zeros((2, 300, 5))}
     rng = np.random.default_rng(1)
-    first = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+    first = jax.tree.map(lambda x: on_device(rng.normal(size=x.shape), jnp.float32), params)
     # Ever smaller gradients: no step has a root mean square above 1.
     gradients = [jax.tree.map(lambda g, t=t: g * 0.7**t, first) for t in range(4)]
     config = OptimizerConfig(kind="adafactor", lr=0.1, b2=0.95, eps=0.01, clip=1e9)
@@ -104,7 +104,7 @@ def gradients_of(seed):
     """Gradients of all weights as an update's micro-batches leave them."""
     rng = np.random.default_rng(seed)
     shapes = table.abstract(CONFIG)
-    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), shapes)
+    return jax.tree.map(lambda x: on_device(rng.normal(size=x.shape), jnp.float32), shapes)
 
 
 @functools.cache

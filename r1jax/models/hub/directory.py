@@ -38,7 +38,7 @@ from r1jax.models.hub.shards import (
     say,
 )
 from r1jax.models.row import Row
-from r1jax.models.table import table
+from r1jax.models.table import abstract, table
 from r1jax.models.tensors import save_tensors
 from r1jax.types import Params
 
@@ -122,7 +122,16 @@ def load(directory: str | Path, c: ModelConfig, mesh: Mesh, dtype: Any = jnp.flo
     """
     with _opened(directory) as stored:
         check(Path(directory), c, stored)
-        return jax.tree.map(lambda row: load_row(row, stored, mesh, row.dtype(dtype)), table(c))
+        rows, structure = jax.tree.flatten(table(c))
+        empty = _zeros(tuple(jax.tree.leaves(abstract(c, mesh, dtype))))()
+        return structure.unflatten(map(load_row, rows, itertools.repeat(stored), empty))
+
+
+@functools.lru_cache(maxsize=16)
+def _zeros(shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Callable[[], list[jax.Array]]:
+    """Makes all arrays of these shapes and shardings: one program, not one for each."""
+    where = [s.sharding for s in shapes]
+    return jax.jit(lambda: [jnp.zeros(s.shape, s.dtype) for s in shapes], out_shardings=where)
 
 
 def _opened(directory: str | Path) -> AbstractContextManager[dict[str, Stored]]:
@@ -173,11 +182,20 @@ def _copies(params: Params, c: ModelConfig, dtype: Any) -> Iterator[Weight]:
 def _fetch(
     leaf: jax.Array | np.ndarray, at: tuple[int, ...], transposed: bool, dtype: np.dtype
 ) -> np.ndarray:
-    x = leaf[at].astype(dtype)
-    x = x.swapaxes(-1, -2) if transposed else x
+    cut = _cut_on_device if isinstance(leaf, jax.Array) else _cut
+    x = cut(leaf, at, transposed, dtype)
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         x = multihost_utils.process_allgather(x, tiled=True)
     return np.ascontiguousarray(x)
+
+
+def _cut(x: Any, at: tuple[int, ...], transposed: bool, dtype: np.dtype) -> Any:
+    x = x[at].astype(dtype)
+    return x.swapaxes(-1, -2) if transposed else x
+
+
+# One program for all layers of a stack, not one for each step of the cut.
+_cut_on_device = jax.jit(_cut, static_argnames=("transposed", "dtype"))
 
 
 def save(

@@ -11,15 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from safetensors import SafetensorError, safe_open
 
-from r1jax import mesh as meshes
 from r1jax.errors import UserError, once_each
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import blocks
@@ -216,13 +215,14 @@ def _check_tied(head: Stored, embed: Stored | None) -> None:
         )
 
 
-def load_row(row: Row, stored: Mapping[str, Stored], mesh: Mesh, dtype: Any) -> jax.Array:
-    """One tensor after the other into the stacked array; every device takes its own part of each.
+def load_row(row: Row, stored: Mapping[str, Stored], array: jax.Array) -> jax.Array:
+    """One tensor after the other into the stacked `array`, which goes into what comes back.
+
+    Every device takes its own part of each.
 
     Devices that share a leading axis (experts) are served side by side, each with its own tensor.
     """
-    where = meshes.sharding(mesh, row.axes, row.shape)
-    array = jnp.zeros(row.shape, dtype, device=where)
+    where = cast(NamedSharding, array.sharding)
     for at in np.ndindex(*where.shard_shape(row.shape)[: row.lead]):
         piece = _piece(row, where, at, stored)
         array = _insert(array, piece, at, where=where, transposed=row.transposed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -109,6 +109,11 @@ class TrainConfig(ComputeConfig):
             self, "--train.", updates_per_rollout="[1,]", reference_every="[0,]",
             reference_rate="(0,1]", max_skipped="[1,]",
         )  # fmt: skip
+
+    @property
+    def compute(self) -> ComputeConfig:
+        """What programs are compiled for: runs that differ in the rest alone share them."""
+        return ComputeConfig(**{f.name: getattr(self, f.name) for f in fields(ComputeConfig)})
 
 
 @dataclass(frozen=True)

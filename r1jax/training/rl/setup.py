@@ -187,7 +187,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     teacher = find_teacher(config, policy, mesh)
     check_room(config, policy)
     terms = checked_terms(config, known, policy.template.chat)
-    reward = config.reward
+    reward, compute = config.reward, config.train.compute
     return Parts(
         config=config,
         mesh=mesh,
@@ -199,9 +199,9 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
         functions=update_functions(config, policy.config, teacher, mesh, optimizer),
-        logp=token_logp(followed, mesh, config.train, r.temperature),
-        entropy=token_entropy(followed, mesh, config.train, r.temperature),
-        reference_logp=token_logp(policy.config, mesh, config.train, r.temperature),
+        logp=token_logp(followed, mesh, compute, r.temperature),
+        entropy=token_entropy(followed, mesh, compute, r.temperature),
+        reference_logp=token_logp(policy.config, mesh, compute, r.temperature),
         tower=tower_of(config, policy, mesh),
         teacher=teacher,
         parent=source.meta["parent"]
@@ -228,12 +228,12 @@ def update_functions(
         loss = grpo(config.loss, on_policy=train.updates_per_rollout == 1)
     if teacher is None or teacher.scores:
         learner = with_sampled(c, train.replay_routes)
-        return make_functions(learner, mesh, train, loss, optimizer, temperature, lora)
+        return make_functions(learner, mesh, train.compute, loss, optimizer, temperature, lora)
     if train.replay_routes:
         raise UserError("--train.replay-routes: goes with --teacher.kind sampled alone")
     how = config.teacher, loss, config.loss.reduction
     return taught_functions(
-        c, teacher.policy.config, *how, mesh, train, optimizer, temperature, lora
+        c, teacher.policy.config, *how, mesh, train.compute, optimizer, temperature, lora
     )
 
 
