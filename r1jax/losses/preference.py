@@ -60,6 +60,7 @@ class DPOConfig:
             )
 
 
+@functools.lru_cache(maxsize=16)
 def pairwise(config: PairwiseConfig) -> ScoreLoss:
     """−log σ(r_chosen − r_rejected − margin) + center·(r_chosen + r_rejected)², mean over pairs.
 

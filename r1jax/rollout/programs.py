@@ -42,7 +42,7 @@ class Programs(NamedTuple):
     empty: Callable[..., Any]
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def programs(
     c: ModelConfig, mesh: Mesh, shape: Shape, tokens: int, stop_ids: tuple[int, ...], dtype: Any
 ) -> Programs:

@@ -84,7 +84,7 @@ def make_optimizer(
     return _optimizer(config, updates, tuple(marks), tree, dtype == "float16")
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _optimizer(
     config: OptimizerConfig, updates: int, marks: tuple[bool, ...], tree: Any, half: bool
 ) -> optax.GradientTransformation:

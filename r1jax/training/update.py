@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
@@ -21,20 +20,11 @@ from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
 from r1jax.training import auxiliary, loss_scale
-from r1jax.training.batches import ComputeConfig, PerToken, Share, asked_of, place_batch
-from r1jax.training.metrics import combine, finish, neutral
+from r1jax.training.batches import ComputeConfig, PerToken, Share, place_batch
+from r1jax.training.gradients import Accumulator, Sums, sums_of
+from r1jax.training.metrics import finish
 from r1jax.training.train_state import abstract_state
 from r1jax.types import Batch, Loss, Mean, Metrics, Params, Stats, TrainState
-
-
-@struct.dataclass
-class Accumulator:
-    """What micro-batches have added up to so far."""
-
-    grads: Params  # in the shapes of what is trained
-    share: jax.Array  # f32[], of the update's loss
-    metrics: Metrics  # unfinished: sums with their counts, maxima, histograms
-    scale: jax.Array | None = None  # f32[], of the loss whose gradients `grads` are; None: 1
 
 
 class Functions(NamedTuple):
@@ -69,7 +59,7 @@ def make_score_told(
     return run
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
     """Jitted log-probabilities f32[B, T] of the tokens of a batch, at `temperature`."""
     c = compute.roomy(c)
@@ -90,7 +80,7 @@ def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: 
     return checked
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def token_entropy(
     c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
 ) -> PerToken:
@@ -110,7 +100,7 @@ def join(params: Params, base: Params | None, lora: LoraConfig | None) -> Params
     return attach(base, params, lora) if lora else params
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def make_functions(
     c: ModelConfig,
     mesh: Mesh,
@@ -122,12 +112,28 @@ def make_functions(
 ) -> Functions:
     """Builds start, accumulate and apply; gradients and state are donated and stay sharded.
 
-    The same for equal arguments, so that a later stage finds what an earlier one has compiled.
+    The same for equal arguments, so that a later stage finds what an earlier one has compiled;
+    gradients are, whatever the optimizer.
 
     The share is the loss's, which knows nothing of layers, and what layers add of their own.
     With `lora` the parameters are its factors alone, and accumulate takes the frozen `base`.
     """
     c = compute.roomy(compute.auxiliary.applied(c, bool(lora)))
+    make = functools.partial(make_sums, c, mesh, compute, loss, temperature, lora)
+    return _with_step(make, trained_rows(c, lora), mesh, compute, optimizer)
+
+
+@functools.lru_cache(maxsize=64)
+def make_sums(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    loss: Loss,
+    temperature: float,
+    lora: LoraConfig | None,
+    scaled: bool,
+) -> Sums:
+    """What of `make_functions` goes before the optimizer's step."""
     run_score = make_score_told(c, mesh, compute, temperature)
 
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -136,8 +142,7 @@ def make_functions(
         return ahead.with_auxiliary(c, told, batch, *loss(stats, batch))
 
     base = table.abstract(c) if lora else None
-    rows = trained_rows(c, lora)
-    return functions_of(share, rows, mesh, compute, optimizer, base, kinds.routes(c))
+    return sums_of(share, trained_rows(c, lora), mesh, compute, base, kinds.routes(c), scaled)
 
 
 def functions_of(
@@ -154,51 +159,22 @@ def functions_of(
     `rows` is the weight table of what is trained, `frozen` shapes what is not; `routes` what the
     column of that name holds, where the share reads it.
     """
+    make = functools.partial(sums_of, share, rows, mesh, compute, frozen, routes)
+    return _with_step(make, rows, mesh, compute, optimizer)
 
-    def accumulate(
-        params: Params, so_far: Accumulator, batch: Batch, base: Params | None = None
-    ) -> Accumulator:
-        def scaled(params: Params) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
-            value, metrics = share(params, base, batch)
-            return value if so_far.scale is None else value * so_far.scale, (value, metrics)
 
-        # Added, not averaged: a share is divided by totals of the whole update already.
-        (_, (value, metrics)), grads = jax.value_and_grad(scaled, has_aux=True)(params)
-        return Accumulator(
-            grads=jax.tree.map(jnp.add, so_far.grads, grads),
-            share=so_far.share + value,
-            metrics=combine(so_far.metrics, metrics),
-            scale=so_far.scale,
-        )
-
-    @functools.cache
-    def asked() -> tuple[tuple[str, ...], Metrics]:
-        return asked_of(share, table.abstract(rows), frozen, compute, routes)
-
-    def start(scale: jax.Array | None = None) -> Accumulator:
-        return Accumulator(
-            grads=jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), table.abstract(rows)),
-            share=jnp.zeros(()),
-            metrics=neutral(asked()[1]),
-            scale=scale,
-        )
-
-    whole = meshes.replicated(mesh)
+def _with_step(
+    make: Callable[[bool], Sums],
+    rows: table.Rows,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    optimizer: optax.GradientTransformation,
+) -> Functions:
     state = jax.tree.map(lambda x: x.sharding, abstract_state(optimizer, rows, mesh))
-    # Gradients lie where their weights lie, so that the optimizer's step moves none of them.
-    where = Accumulator(
-        grads=table.shardings(rows, mesh),
-        share=whole,
-        metrics=jax.tree.map(lambda _: whole, jax.eval_shape(start).metrics),
-        scale=whole if loss_scale.scale_of(state.opt_state) is not None else None,
-    )
+    sums = make(loss_scale.scale_of(state.opt_state) is not None)
     step = functools.partial(apply, optimizer, router_step=compute.auxiliary.router_step)
-    return Functions(
-        start=jax.jit(start, out_shardings=where),
-        accumulate=jax.jit(accumulate, donate_argnums=1, out_shardings=where),
-        apply=jax.jit(step, donate_argnums=0, out_shardings=(state, None)),
-        columns=lambda: asked()[0],
-    )
+    taken = jax.jit(step, donate_argnums=0, out_shardings=(state, None))
+    return Functions(sums.start, sums.accumulate, taken, sums.columns)
 
 
 def apply(

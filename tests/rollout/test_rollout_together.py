@@ -17,7 +17,7 @@ from r1jax.rollout import together
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 
-CONFIG = tiny_config("qwen3", n_layers=1, vocab_size=97)
+CONFIG = tiny_config("qwen3", n_layers=2, vocab_size=97)
 LONG = 40
 RNG = np.random.default_rng(0)
 PROMPTS = [

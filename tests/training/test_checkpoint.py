@@ -42,7 +42,8 @@ def make_state(mesh, step=0, seed=0):
     """A state with moments that are not zero."""
     params = placed(tiny_params(CONFIG, seed), CONFIG, mesh)
     state = train_state.init_state(OPTIMIZER, params, mesh)
-    moments = jax.tree.map(lambda x: x + jnp.asarray(seed + 1, x.dtype), state.opt_state)
+    moved = lambda x: jax.device_put(np.asarray(x) + x.dtype.type(seed + 1), x.sharding)  # noqa: E731
+    moments = jax.tree.map(moved, state.opt_state)
     return state.replace(opt_state=moments, update=jnp.int32(step), skipped=jnp.int32(seed))
 
 

@@ -63,7 +63,7 @@ def gradient(functions, scale=None, times=1.0):
     total = functions.start(None if scale is None else jnp.float32(scale))
     for batch in packed(SEQUENCES.with_columns(advantages=advantages), 2, 26, 4):
         total = functions.accumulate(fresh().params, total, update.place_batch(batch, MESH))
-    return jax.tree.map(lambda g: g / (scale or 1.0), total.grads)
+    return jax.tree.map(lambda g: g / np.float32(scale or 1.0), jax.device_get(total.grads))
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_it_is_nearer_to_it_than_bfloat16s(unscaled):
 def test_the_scale_keeps_gradients_that_float16_would_lose(functions):
     large = gradient(functions, loss_scale.FIRST)
     small = gradient(functions, loss_scale.FIRST, times=2.0**-15)
-    back = jax.tree.map(lambda g: g * 2.0**15, small)
+    back = jax.tree.map(lambda g: g * np.float32(2.0**15), small)
     assert gradient_difference(back, large) < 0.02
-    lost = jax.tree.map(lambda g: g * 2.0**15, gradient(functions, times=2.0**-15))
+    lost = jax.tree.map(lambda g: g * np.float32(2.0**15), gradient(functions, times=2.0**-15))
     assert gradient_difference(lost, large) > 0.05
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import identical, mesh_of, placed, random_sequences, tiny_config, tiny_params
+from tiny import identical, mesh_of, on_device, placed, random_sequences, tiny_config, tiny_params
 
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
@@ -95,12 +95,12 @@ def alone():
 
 def one_by_one(params, sequences):
     """Mean −log p of the learnt tokens, its gradient, their number: each sequence by itself."""
-    total, gradient, count = 0.0, jax.tree.map(jnp.zeros_like, params), 0
+    total, gradient, count = 0.0, jax.tree.map(lambda w: np.zeros(w.shape, w.dtype), params), 0
     for i, n in enumerate(sequences.lengths):
         one = sequences.take([i])
         (batch,) = pack(one, 4, 32, 4, Denominators.of(one, 1))
-        loss, grads = alone()(params, jax.tree.map(jnp.asarray, batch))
-        total, gradient = total + float(loss), jax.tree.map(jnp.add, gradient, grads)
+        loss, grads = jax.device_get(alone()(params, batch))
+        total, gradient = total + float(loss), jax.tree.map(np.add, gradient, grads)
         count += int(n if sequences.learn is None else sequences.learn[i, :n].sum())
     return total / count, jax.tree.map(lambda g: g / count, gradient), count
 
@@ -155,10 +155,10 @@ def test_the_gradient_of_packed_masked_examples_is_that_of_each_by_itself():
     functions, state, _ = training()
     total = functions.start()
     for batch in pack(sequences, 4, 32, 4, Denominators.of(sequences, 1)):
-        total = functions.accumulate(state.params, total, jax.tree.map(jnp.asarray, batch))
+        total = functions.accumulate(state.params, total, batch)
     loss, gradient, _ = one_by_one(state.params, sequences)
     assert float(total.share) == pytest.approx(loss, rel=1e-6)
-    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient))
+    largest = max(float(np.abs(g).max()) for g in jax.tree.leaves(gradient))
     for a, b in zip(jax.tree.leaves(total.grads), jax.tree.leaves(gradient), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6 * largest)
 
@@ -187,6 +187,6 @@ def test_nothing_to_learn_is_refused():
 
 def test_what_never_becomes_finite_stops():
     functions, state, mesh = training()
-    broken = jax.tree.map(lambda w: w * np.nan, state.params)
+    broken = jax.tree.map(lambda w: on_device(np.full(w.shape, np.nan, w.dtype)), state.params)
     with pytest.raises(UserError, match="update 5: .* 5 times in a row"):
         fit(functions, state.replace(params=broken), pairs(4), COMPUTE, mesh, updates=9, batch=4)

@@ -71,6 +71,7 @@ def token_scores(
     return jax.jit(run, out_shardings=replicated(mesh))
 
 
+@functools.lru_cache(maxsize=16)
 def reward_functions(
     c: ModelConfig,
     mesh: Mesh,
