@@ -121,7 +121,7 @@ def test_what_is_compiled_before_the_weights_serves_the_updates():
     with Compiled() as later:
         trainer.start().whole()
     assert first.names == ["jit(accumulate)", "jit(apply)"]
-    assert "jit(_fresh_state)" in later.names
+    assert "jit(start)" in later.names
     assert not set(first.names) & set(later.names)
     assert trainer.needed_bytes == max(trainer.gradient_bytes, trainer.step_bytes)
 
