@@ -161,6 +161,8 @@ def _called(name: str, inner: Any, base: Any) -> Any:
             context.log(inner) if base is None else context.log(inner) / context.log(number(base))
         )
     plain = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name)
+    if name == "cis":
+        return context.expj(inner)
     if name == "exp" and abs(inner) > 5000:
         raise TooLarge("an exponential")
     return getattr(context, plain)(inner)

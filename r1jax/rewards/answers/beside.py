@@ -70,7 +70,8 @@ _AFTER = re.compile(
     r"|(?:isn|wasn|doesn|can|won|wouldn)['’]?t\b|cannot\b|not(?=\W*$)"
     r"|fails\b|,? then\b|does not\b|is not\b"
     r"|(?:squared|cubed|factorial)\b|(?:times|minus|plus|divided by|to the power)(?: of)? "
-    r"(?:[A-Za-z](?![A-Za-z])|[-$\\0-9]|\x00)|(?:less|more|fewer|greater) than\b"
+    r"(?:[A-Za-z](?![A-Za-z])|[-$\\0-9]|\x00)"
+    r"|(?:less|more|fewer|greater) than (?=[-$\\0-9\x00(]|half|twice|double|[a-z]\b)"
     r"|[个元人只]{0,1}(?:的(?:.{0,3}倍|一半|平方|立方|.{0,3}次方|相反数|倒数|因数|约数|阶乘)|以上|以下|左右|多"
     r"|是错|不对|不正确|或))",
     re.IGNORECASE,

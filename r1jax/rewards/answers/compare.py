@@ -18,6 +18,7 @@ from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.spans import (
     FLIPPED,
     as_integers,
+    as_points,
     as_rays,
     as_span,
     asked_for,
@@ -28,13 +29,10 @@ from r1jax.rewards.answers.spans import (
     same_name,
     stands,
 )
-from r1jax.rewards.answers.spelled import roman
-from r1jax.rewards.answers.values import Value, grouped, plain_words, read
+from r1jax.rewards.answers.synonyms import same_words
+from r1jax.rewards.answers.values import Value, grouped, read
 
 _TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
-_THERE_IS = re.compile(
-    r"\b(?:there (?:is|are)|it is|it's|this is|they are|the|an?(?= [a-z]{2})|quadrant) "
-)
 _EQUAL = frozenset({"=", "\\equiv"})
 
 
@@ -73,10 +71,15 @@ def equal(gold: Value, given: Value) -> bool:
     gold, given = as_integers(_one(gold)), as_integers(_one(given))
     if gold.kind == given.kind == "integers":
         return equal(gold.items[0], given.items[0])
+    kinds = {gold.kind, given.kind}
+    if kinds == {"list", "union"}:
+        gold, given = as_rays(gold), as_rays(given)
+    elif kinds & {"list", "span"}:
+        gold, given = as_points(gold), as_points(given)
     if gold.kind == "base" or given.kind == "base":
         return gold.kind == given.kind and _same_base(gold, given)
     if gold.kind == "words" or given.kind == "words":
-        return _same_words(gold.text, given.text)
+        return same_words(gold, given)
     if given.kind == "relation" and gold.kind != "relation":
         return _from_relation(gold, given)
     if gold.kind == "relation":
@@ -99,18 +102,6 @@ def _one(value: Value) -> Value:
     if len(kept) == 1:
         return kept[0]
     return Value("list", value.text, tuple(kept), value.signs, value.unit)
-
-
-def _same_words(gold: str, given: str) -> bool:
-    """Equal words; two or three letters alone may be a product, in any order."""
-    a, b = (_THERE_IS.sub("", plain_words(text)) for text in (gold, given))
-    b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
-    if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
-        return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
-    a, b = (side.removesuffix("条件") for side in (a, b))
-    product = all(re.fullmatch("[a-z](?: ?[a-z]){1,2}", side) for side in (a, b))
-    letters = [sorted(side.replace(" ", "")) for side in (a, b)]
-    return a == b or (product and letters[0] == letters[1] and {a, b} != {"no", "on"})
 
 
 def _same_base(gold: Value, given: Value) -> bool:
@@ -201,6 +192,8 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if len(members) == 1 == len(given.signs) and not named:
         return False
+    if not named and len(members) > 2 and has_letters(members[0]):
+        members = members[1:]  # a + b + c = 5 + 4 + 2 = 11
     if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
         members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
     if "\\approx" in given.signs:

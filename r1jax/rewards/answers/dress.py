@@ -67,6 +67,7 @@ _STYLES = re.compile(
 _INT, _NIL, _INNER = r"([0-9]{1,6})", r"(?:\{ ?\} ?)?", r"\\text ?\{([^{}]{1,20})\}"
 _TH = r"(?:st|nd|rd|th)(?![A-Za-z])"
 _NAMES = [
+    (re.compile(r"\\text ?\{ ?([AC]) ?\}(?=_)"), r"\1"),
     (re.compile(r"\\[dtcs]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
@@ -93,6 +94,8 @@ _NAMES = [
     (re.compile(r"(?<![\w.])0b([01]{1,40})(?!\w)"), r"\1_{2}"),
     (re.compile(r"(?<![\w.])0x([0-9A-Fa-f]{1,40})(?!\w)"), r"\1_{16}"),
     (re.compile(r"(?<![A-Za-z])([A-Za-z]) in (?=[\[(])"), r"\1 \\in "),
+    (re.compile(r"\\text ?\{ ?cis ?\}|(?<![A-Za-z\\])cis(?![A-Za-z])"), r"\\cis "),
+    (re.compile(r"\\dot ?\{?([0-9])\}?([0-9]{0,9})\\dot ?\{?([0-9])\}?"), r"\\overline{\1\2\3}"),
     (re.compile(r"\\(?:hat|vec)(?= ?\{ ?[ijk] ?\})"), ""),
     (re.compile(r"\\overline ?\{ ?([A-Z]{2}) ?\}"), r"\1"),
     (re.compile(r"\\%"), "%"),
@@ -111,6 +114,11 @@ _GROUPED = re.compile(
 )
 _DIGITS = "零一二三四五六七八九十"
 _PARTS = re.compile(f"([{_DIGITS}])分之(根号)?([{_DIGITS}])(?![{_DIGITS}])")
+_ARRAY = re.compile(
+    r"[(\[] ?\\begin\{array\} ?\{[lcr ]{1,9}\}([^()\[\]]{1,400}?)\\end\{array\} ?[)\]]"
+)
+_PERMUTED = re.compile(rf"(?<![A-Za-z\\])A_\{{?{_INT}\}}? ?\^ ?\{{?{_INT}\}}?")
+_ARC = re.compile(r"(?<![0-9.])([0-9]{1,3}) ?\^ ?\\circ ?([0-9]{1,2}) ?'(?: ?([0-9]{1,2}) ?'')?")
 _SYSTEM = re.compile(r"\\left ?\\\{ ?\\begin\{(?:array|aligned|matrix)\}(?:\{[lcr| ]{0,9}\})?")
 _SYSTEM_ENDS = re.compile(r"\\end\{(?:array|aligned|matrix)\} ?\\right ?\.")
 _LINES = re.compile(
@@ -148,7 +156,8 @@ def tidy(text: str) -> str:
         text = _SPACES.sub(" ", text)
     for pattern, spelled in _NAMES:
         text = pattern.sub(spelled, text)
-    text = text.replace("**", "^")
+    text = _ARC.sub(_turn, _PERMUTED.sub(_permuted, text.replace("**", "^")))
+    text = _ARRAY.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", text) if "array" in text else text
     text = _PRICE.sub("", text)
     text = _REPEATING.sub(_repeating, _CHOOSE.sub(r"\\binom{\1}{\2}", text))
     text = _SCIENTIFIC.sub(r"\1*10^{\2}", text)
@@ -166,6 +175,18 @@ def _aligned(text: str) -> str:
         return text
     text = _LINES.sub(" ", text).replace("&", " ")
     return _BREAK.sub(", ", _GOES_ON.sub(" ", text)).strip(" ,")
+
+
+def _turn(match: re.Match[str]) -> str:
+    """45^\\circ 30' as a fraction of degrees."""
+    degrees, minutes, seconds = (int(part or 0) for part in match.groups())
+    return f"\\frac{{{3600 * degrees + 60 * minutes + seconds}}}{{3600}}^\\circ "
+
+
+def _permuted(match: re.Match[str]) -> str:
+    """A_5^2, the arrangements of 2 out of 5."""
+    n, k = int(match[1]), int(match[2])
+    return f"\\frac{{{n}!}}{{{n - k}!}}" if k <= n <= 1000 else match.group()
 
 
 def _repeating(match: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ MAX_DEPTH = 40
 
 _TOKEN = re.compile(r" *([0-9]+(?:\.[0-9]*)?|\.[0-9]+|\\[A-Za-z]+|\\[{}|]|[^ ])")
 _FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp".split()
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh cis ln log lg exp".split()
 )
 _INVERTED = frozenset({"sin", "cos", "tan"})
 _GREEK = frozenset(

@@ -13,6 +13,13 @@ _FOR_ALL = r"(?:for (?:all|every|each|any)|where|with|\\forall)"
 _BEHIND = re.compile(
     rf"(?<=.)(?:,? ?\(? ?[nkm]|(?:,|,? ?\(| ?(?:\\text ?\{{ ?)?{_FOR_ALL} ?\}}?) ?[a-z])"
     rf" ?\\in ?{_SET} ?\)?$"
+    rf"|(?<=.),? ?\\text ?\{{ ?,? ?{_FOR_ALL}[^{{}}]{{0,40}}\}} ?"
+    r"(?:[a-zA-Z](?: ?(?:\\in|\\ge|\\le|\\ne|[<>]) ?[^{}=,]{1,20})?)?$"
+)
+_EXCEPT = re.compile(
+    r"(?:\\mathbb ?\{? ?R ?\}?|R|(?:\\text ?\{ ?)?(?:[Aa]ll )?[Rr]eals?(?: numbers?)?) ?"
+    r"(?:\\setminus|\\backslash|-|\\?(?= ?\\\{)|except(?: for)?|other than) ?\}?"
+    r"(?: ?\\\{([^{}]{1,60})\\\}| ?([-0-9][^{}]{0,60}))"
 )
 _KINDS = (
     r"(?:(?:real|rational|complex|positive|negative|non-?negative|non-?zero|natural|whole|integers?"
@@ -33,6 +40,17 @@ def unquantified(text: str) -> str:
 def unspoken(text: str) -> str:
     """A sentence without "for all x" behind its formula."""
     return _IN_WORDS.sub("", text) if "for " in text else text
+
+
+def without_points(text: str) -> str:
+    """R \\setminus \\{1\\}, or all reals except 1, as x \\ne 1; "" for what is neither."""
+    found = _EXCEPT.fullmatch(text)
+    parts = (
+        re.split(r" ?(?:,|and|\\text ?\{ ?and ?\}) ?", (found[1] or found[2]).strip())
+        if found
+        else []
+    )
+    return ", ".join(f"x \\ne {part}" for part in parts)
 
 
 def built(text: str) -> tuple[str, bool] | None:

@@ -25,7 +25,7 @@ _TAG = re.compile(r"</?think>", re.IGNORECASE)
 _ANSWER = re.compile(r"</?answer>", re.IGNORECASE)
 _BRACES = re.compile(r"\\[{}]|[{}]")
 _BOX = re.compile(
-    r"\\(?:f?boxed|fbox|framebox)(?![A-Za-z]) {0,3}"
+    r"\\(?:f?boxed|fbox|framebox)(?![A-Za-z])\s{0,3}"
     r"(?:(?=\{)|([^\s$\\{}.,;]{1,40}|\\frac\d\d|\\[a-z]{1,9}))"
 )
 _IS = r"(?:is|are|was|should be|must be|would be|will be|equals?|becomes)\b|[-=]>|[:：=→⇒]"

@@ -86,11 +86,58 @@ def as_integers(value: Value) -> Value:
 
 
 def as_rays(value: Value) -> Value:
-    """`x < 1 or x > 2`, a list of inequalities, as the union that they say."""
+    """`x < 1 or x > 2`, or `x \\ne 1, x \\ne 2`, as the union that it says."""
+    if value.kind == "list" and all(item.signs == ("\\ne",) for item in value.items):
+        return _between(value)
     spans = [as_span(item) for item in value.items] if value.kind == "list" else []
     if len(spans) < 2 or not all(span is not None and span.kind == "span" for span in spans):
         return value
     return Value("union", value.text, tuple(span for span in spans if span is not None))
+
+
+def _between(value: Value) -> Value:
+    """The rays and intervals between points that a name is not."""
+    points = [item.items[1] for item in value.items]
+    names = {item.items[0].text for item in value.items if is_name(item.items[0])}
+    if len(names) != 1 or any(map(has_letters, points)):
+        return value
+    try:
+        points.sort(key=lambda p: arithmetic.real(arithmetic.value(formula.parse(p.text))))
+    except formula.Unreadable:
+        return value
+    ends = [_MINUS_INFINITY, *points, _INFINITY]
+    spans = [_span(a, b, "(", ")") for a, b in zip(ends, ends[1:], strict=False)]
+    return Value("union", value.text, tuple(spans))
+
+
+def as_points(value: Value) -> Value:
+    """`x=1, y=2 or x=2, y=1` as two points in the order of the names; x=y=1 as x=1, y=1."""
+    items = [one for item in value.items for one in _each(item)] if value.kind == "list" else []
+    items = items or list(_each(value))
+    names = [assigned(item) for item in items]
+    width = len(set(names))
+    if "" in names or width < 2 or len(names) % width:
+        return value
+    if len(names) == width:
+        return Value("list", value.text, tuple(items))
+    blocks = [items[at : at + width] for at in range(0, len(items), width)]
+    if any(len({assigned(item) for item in block}) < width for block in blocks):
+        return value
+    points = []
+    for block in blocks:
+        point = tuple(item.items[-1] for item in sorted(block, key=assigned))
+        points.append(Value("span", ",".join(p.text for p in point), point, ("(", ")")))
+    return Value("list", value.text, tuple(points))
+
+
+def _each(value: Value) -> tuple[Value, ...]:
+    """The x = 1 and y = 1 of x = y = 1, else the value itself."""
+    names, last = value.items[:-1], value.items[-1:]
+    if len(names) < 2 or set(value.signs) != {"="} or not all(map(is_name, names)):
+        return (value,)
+    if any(map(has_letters, last)):
+        return (value,)
+    return tuple(Value("relation", value.text, (name, *last), ("=",)) for name in names)
 
 
 def _around(centre: str, sign: str, bound: Value) -> Value | None:

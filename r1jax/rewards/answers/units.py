@@ -70,7 +70,7 @@ _NUMBER = re.compile(
     r"[-+]?[0-9.]+(?: ?/ ?[0-9]+|\*10\^\{?[-+]?[0-9]+\}?)?(?:\\frac\{[0-9]+\}\{[0-9]+\})?"
 )
 _FORMULA_WORDS = re.compile(
-    r"(?<![A-Za-z])(?:pi|sqrt|sin|cos|tan|ln|log|exp|mod|if|for)(?![A-Za-z])"
+    r"(?<![A-Za-z])(?:pi|sqrt|sin|cos|tan|cis|ln|log|exp|mod|if|for)(?![A-Za-z])"
 )
 
 

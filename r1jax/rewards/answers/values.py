@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from r1jax.rewards.answers.dress import tidy, without_columns, without_thousands
-from r1jax.rewards.answers.quantified import built, unquantified
+from r1jax.rewards.answers.quantified import built, unquantified, without_points
 from r1jax.rewards.answers.units import split_unit
 
 Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base", "integers"]
@@ -157,6 +157,8 @@ def _known(text: str, depth: int) -> Value | None:
         return Value("set", "\\{\\}")
     if re.fullmatch(r"\\?\{ ?\\emptyset ?\\?\}", text):
         return Value("set", "\\{\\emptyset\\}", (Value("set", "\\{\\}"),))
+    if punctured := without_points(text):
+        return read_tidy(punctured, depth + 1)
     if _REALS.fullmatch(text):
         return read_tidy("(-\\infty,\\infty)", depth)
     return None

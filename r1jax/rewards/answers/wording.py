@@ -91,6 +91,21 @@ _ROUNDED = re.compile(r"\brounded (?:up|down|off) to(?= [-$0-9])")
 _EACH = re.compile(
     r" (?:for|to) each (?:of )?(?:the |his |her |their )?[0-9]{1,4} [a-z]{2,20}(?=\W*$)"
 )
+_WITHIN = re.compile(
+    r"(?<=[0-9]) [a-z]{2,20}(?: ?(?:/|per) ?[a-z]{2,20})?(?= ?(?:[×*·÷+]|\\times|\\cdot) ?\$?[0-9])"
+    r"|(?<=[0-9]) [a-z]{2,20} ?(?:/|per) ?[a-z]{2,20}(?= ?= ?\$?[0-9])"
+)
+"""Units of factors: 3 boxes × 4 eggs/box = 12 eggs."""
+_BEHIND = re.compile(
+    r"([0-9][^.\n]{0,80}?)"
+    r"(?: after (?:the )?[0-9]{1,6}(?: [a-z]{2,20})? (?:were|was|are|is|had|have)\b[^.\n0-9]{0,60}"
+    r"| to (?:reach|finish|complete|fill|read|cover|cross|make|pay|buy|get to|type"
+    r"|travel|drive|walk|run|bake|paint|feed|seat|save|earn)(?: (?:the|all|her|his|their)){0,2} "
+    r"\$?[0-9][0-9,.]{0,12}(?: [a-z]{2,20}){0,3})(?=\W*$)"
+    r"|(\bby \$?[0-9][0-9.,]{0,12}%?(?: [a-z]{2,20}){0,2}),? from [^.\n]{1,30}? to [^.\n]{1,20}"
+    r"(?=\W*$)"
+)
+"""What stands behind an answer: when, for what, and from what to what."""
 _FOR_THEM = re.compile(
     r"([0-9][^\n]{0,80}?)"
     r"(?: for (?:all )?(?:the|his|her|their|these|those|all) [0-9]{1,4} [a-z]{2,20}"
@@ -115,13 +130,16 @@ _SUM = re.compile(
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
 )
 _COUNTING = re.compile(
-    r" (?:to|of|in|for|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
+    r" (?:to|of|in|for|after|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
 )
 _OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _BELOW_ZERO = re.compile(
     r"([0-9]{1,6}) ?(?:degrees? |° ?)?(?:[CF] |Celsius |Fahrenheit )?below zero"
 )
-_OUT_OF = re.compile(r"([0-9][0-9,]{0,12}) out of (?:the |a total of )?[0-9][0-9,]{0,12}")
+_OUT_OF = re.compile(
+    r"([0-9][0-9,]{0,12}(?: [a-z]{2,20}){0,3}) out of (?:the |a total of )?[0-9][0-9,]{0,12}"
+)
+_PART_OF = re.compile(r"(?<=[0-9]) of (?:the|these|those|his|her|their) [0-9]{1,6}(?= [a-z])")
 _CHANCE = re.compile(
     r"((?:probability|chance|fraction|likelihood)[^.\n0-9]{1,80})([0-9]{1,9}) (?:out of|in) "
     r"([0-9]{1,9})(?=\W{0,6}$)"
@@ -150,6 +168,7 @@ def worded(text: str) -> str:
     text = bounded(_ADVERBIAL.sub("", emphasized(unlaid(standing(text)))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
     text = unspoken(_DASHED.sub("", text))
+    text = _WITHIN.sub("", text) if "=" in text else text
     if _COUNTING.search(text):
         text = _counted(text)
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
@@ -178,6 +197,7 @@ def unlaid(text: str) -> str:
 def _counted(text: str) -> str:
     """Ratios, shares and sums in words: 1 to 3, 3 out of 8, 8 times 3 = 24."""
     text = _CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, text))
+    text = _BEHIND.sub(lambda m: m[1] or m[2], _PART_OF.sub("", text))
     text = _FOR_THEM.sub(r"\1", _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text))))
     text = _BELOW_ZERO.sub(r"-\1", text)
     text = _SHARE.sub(lambda m: f"{m.group(2) or m.group(1) + '/100'} * ", text)

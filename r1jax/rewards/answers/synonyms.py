@@ -1,0 +1,39 @@
+"""Whether two answers in words say the same thing."""
+
+from __future__ import annotations
+
+import re
+
+from r1jax.rewards.answers.spelled import roman
+from r1jax.rewards.answers.values import Value, plain_words
+
+_THERE_IS = re.compile(
+    r"\b(?:there (?:is|are)|it is|it's|this is|they are|the|an?(?= [a-z]{2})|quadrant) "
+)
+_SYNONYMS = {
+    "dne": "does not exist", "doesn't exist": "does not exist", "undefined": "does not exist",
+    "infinite": "infinitely many", "infinite solutions": "infinitely many",
+    "infinitely many solutions": "infinitely many",
+    "infinite number of solutions": "infinitely many",
+    "无穷多": "无数", "无穷多个": "无数", "无数个": "无数", "t": "true", "f": "false",
+}  # fmt: skip
+
+
+def same_words(gold: Value, given: Value) -> bool:
+    """Equal words, names or numerals; two or three letters may be a product, in any order."""
+    if gold.kind == "list":
+        return _same_names(gold, given)
+    a, b = (_THERE_IS.sub("", plain_words(value.text)) for value in (gold, given))
+    b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
+    if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
+        return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
+    a, b = (_SYNONYMS.get(side, side.removesuffix("条件")) for side in (a, b))
+    product = all(re.fullmatch("[a-z](?: ?[a-z]){1,2}", side) for side in (a, b))
+    letters = [sorted(side.replace(" ", "")) for side in (a, b)]
+    return a == b or (product and letters[0] == letters[1] and {a, b} != {"no", "on"})
+
+
+def _same_names(gold: Value, given: Value) -> bool:
+    """`A and B` for the list A, B."""
+    names = [plain_words(item.text) for item in gold.items]
+    return sorted(names) == sorted(given.text.split(" and "))
