@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import r1jax
 from r1jax import commands
-from r1jax.commands.ending import ended
+from r1jax.commands.ending import ended, leaving
 
 USAGE = "usage: r1jax COMMAND [--flags]; r1jax COMMAND --help explains one, r1jax --version"
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     # A script's path begins with its own folder; users' modules lie where they start (python -m).
     sys.path.insert(0, os.getcwd())
-    return commands.run(name, flags)
+    return leaving(commands.run(name, flags), argv)
 
 
 def listing() -> str:

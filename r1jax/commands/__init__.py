@@ -35,7 +35,7 @@ def load(name: str) -> tuple[Command, str | None]:
 
 def run(name: str, argv: Sequence[str] | None = None) -> int:
     """Reads the flags `argv` (default: the process's) and runs `name`; returns the exit status."""
-    from r1jax.commands.ending import at_once
+    from r1jax.commands.ending import at_once, leaving
 
     given = sys.argv[1:] if argv is None else list(argv)
     with at_once():
@@ -45,7 +45,8 @@ def run(name: str, argv: Sequence[str] | None = None) -> int:
         for flag in filter(command.instead.__contains__, list(given)):
             given.remove(flag)
             command = command.instead[flag]
-    return cli.run(command.main, command.default, given, page, command.presets, command.word)
+    status = cli.run(command.main, command.default, given, page, command.presets, command.word)
+    return leaving(status, argv)
 
 
 def paths() -> dict[str, Path]:

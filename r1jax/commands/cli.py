@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from r1jax.commands.ending import ended
+from r1jax.commands.ending import ended, leaving
 from r1jax.errors import UserError
 from r1jax.run.settings import FILES, about_files, flag_of, settings, to_yaml
 
@@ -57,7 +57,7 @@ def run(
             return 0
         return main(config)
 
-    return ended(work)
+    return leaving(ended(work), argv)
 
 
 def _with_files(

@@ -7,13 +7,14 @@ anything else ends there and then.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 from r1jax.errors import Stopped, UserError
@@ -33,6 +34,13 @@ def ended(work: Callable[[], int | None]) -> int:
     2 for a `UserError` and for files, standard output among them, that the system refuses; 130 for
     Ctrl-C, 143 for SIGTERM, 141 where nobody reads the output any longer.
     """
+    try:
+        return _ended(work)
+    except KeyboardInterrupt:  # a second one, as the first was being told
+        return 130
+
+
+def _ended(work: Callable[[], int | None]) -> int:
     with _guarded() as lost:
         said = ""
         try:
@@ -56,6 +64,25 @@ def ended(work: Callable[[], int | None]) -> int:
         if said:
             print(said.removesuffix("; "), file=sys.stderr, flush=True)
     return status
+
+
+def leaving(status: int, argv: Sequence[str] | None) -> int:
+    """`status`; where `argv` is None the process ends with it, whatever signal comes on the way.
+
+    Python waits for threads and clears up for seconds; a signal then would kill the process, as if
+    what it has saved and said were lost.
+    """
+    if argv is None and threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os._exit(status))
+        atexit.register(_deaf)
+    return status
+
+
+def _deaf() -> None:
+    # Behind this Python resets every handler but this one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _told(mistake: UserError | OSError) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from r1jax.data.problems.options import pairs, parse_params
 from r1jax.errors import UserError, once_each
+from r1jax.run.visible import is_visible
 
 Row = Mapping[str, Any]
 HUB = "hf"
@@ -126,8 +127,8 @@ def listed(reasons: Sequence[str]) -> str:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell holds nothing: null, no text, or NaN, which tables have for null."""
-    blank = value is None or isinstance(value, str) and not value.strip()
+    """Whether a cell holds nothing: null, nothing to be seen, or NaN, a table's null."""
+    blank = value is None or isinstance(value, str) and not is_visible(value)
     return blank or isinstance(value, float) and math.isnan(value)
 
 

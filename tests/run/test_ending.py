@@ -49,6 +49,47 @@ def test_output_that_cannot_be_written_is_no_traceback(line, count, status, said
     assert found == (status, said) or (line == "| true" and found == (0, ""))
 
 
+LATE = """
+import os, signal, sys, threading, time
+from r1jax.commands.ending import ended, leaving
+
+def again():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Cleared:
+    def __del__(self):
+        again()
+
+def work():
+    if sys.argv[1] == "threads":  # Python waits for it, behind the last line of the program
+        threading.Thread(target=lambda: (time.sleep(0.2), again(), time.sleep(5))).start()
+    again()
+    time.sleep(5)
+
+kept = Cleared() if sys.argv[1] == "clearing" else None
+sys.exit(leaving(ended(work), None))
+"""
+
+
+@pytest.mark.parametrize("moment", ["threads", "clearing"])
+def test_a_second_interrupt_at_the_last_moment_keeps_the_status(moment):
+    ran = subprocess.run([sys.executable, "-c", LATE, moment], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (130, "interrupted\n")
+
+
+def test_a_second_interrupt_while_the_first_is_told_is_no_traceback(monkeypatch):
+    class Interrupted:
+        def write(self, text):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stderr", Interrupted())
+
+    def work():
+        raise KeyboardInterrupt
+
+    assert ended(work) == 130
+
+
 @pytest.mark.parametrize("flags", [["-m", "r1jax"], ["-m", "experiments.decontaminate", "--help"]])
 def test_help_onto_a_full_disk(flags):
     with open("/dev/full", "w") as full:

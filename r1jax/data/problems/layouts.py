@@ -61,7 +61,7 @@ class Columns:
     def text(self, column: str) -> str:
         """The text or number in `column`; UserError where it holds neither."""
         value = self.row[column]
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and not is_blank(value):
             return value
         number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
         if number and (isinstance(value, int) or arithmetic.isfinite(value)):

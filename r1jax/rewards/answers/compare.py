@@ -192,8 +192,6 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if len(members) == 1 == len(given.signs) and not named:
         return False
-    if not named and len(members) > 2 and has_letters(members[0]):
-        members = members[1:]  # a + b + c = 5 + 4 + 2 = 11
     if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
         members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
     if "\\approx" in given.signs:

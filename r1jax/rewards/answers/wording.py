@@ -276,9 +276,15 @@ _ASKED = re.compile(r"(?=[^=]{0,160}[A-Za-z])([^=<>]{3,160})=([^<>]{1,200})")
 
 
 def unnamed(answer: str, question: str) -> str:
-    """The 204 of `m + n = 204`, or of `m + n = 200 + 4 = 204`, where the question names m + n."""
+    """The 204 of `m + n = 204`, or of `m + n = 200 + 4 = 204`, where the question names m + n.
+
+    Where nobody knows the question, what was calculated is believed to be what it asks for.
+    """
     named = _ASKED.fullmatch(answer.replace("$", "").strip())
-    return named.group(2) if named and _close(named.group(1)) in _close(question) else answer
+    if named is None or "\\begin" in answer:
+        return answer
+    asked = _close(named.group(1)) in _close(question) if question else "=" in named.group(2)
+    return named.group(2) if asked else answer
 
 
 def _close(text: str) -> str:
