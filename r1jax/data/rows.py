@@ -14,7 +14,7 @@ from typing import Any
 
 from r1jax.data.problems.options import pairs, parse_params
 from r1jax.errors import UserError, once_each
-from r1jax.run.visible import is_visible
+from r1jax.rewards.format import is_visible
 
 Row = Mapping[str, Any]
 HUB = "hf"

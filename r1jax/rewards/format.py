@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from r1jax.problem import Completion, Problem
 from r1jax.rewards.adapters import linear
-from r1jax.run.visible import is_visible
+
+_EMPTY_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -24,6 +27,13 @@ def is_strict_format(text: str) -> bool:
     between, _, answer = rest.partition("<answer>")
     whole = is_visible(thought) and is_visible(answer.removesuffix("</answer>"))
     return whole and not between.strip()
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of `text` can be seen: no spaces, marks of direction or empty letters."""
+    return any(
+        unicodedata.category(sign)[0] not in "CZ" and sign not in _EMPTY_LETTERS for sign in text
+    )
 
 
 @linear

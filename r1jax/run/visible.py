@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 # C0 without tab and newline, DEL and C1: a terminal obeys them (colours, titles, the clipboard).
 # Marks that turn the direction of reading, that have no width, or that say what is to come.
@@ -11,14 +10,6 @@ _SPEAKING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
 )
-_EMPTY_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-def is_visible(text: str) -> bool:
-    """Whether anything of `text` can be seen: no spaces, marks of direction or empty letters."""
-    return any(
-        unicodedata.category(sign)[0] not in "CZ" and sign not in _EMPTY_LETTERS for sign in text
-    )
 
 
 def visible(text: str) -> str:

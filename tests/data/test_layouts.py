@@ -254,6 +254,7 @@ def test_a_part_of_a_file_by_the_values_of_a_column(tmp_path):
         ),
         ({"question": "?", "answer": 1e999}, {}, "holds a number beyond 1.8e308"),
         ({"question": math.nan, "answer": 1}, {}, "column question: is empty; expected text"),
+        ({"question": "\u200b\ufeff", "answer": 1}, {}, "column question: is empty; expected text"),
         ({"question": "?", "answer": math.nan}, {}, "the gold answer is empty"),
         (GSM8K | {"grader": 5}, {}, "grader '5' is unknown"),
         (
