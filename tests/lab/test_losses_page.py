@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from experiments.pages.losses import RATIO, SPOTLIGHTS, Config, evaluate, main
 from experiments.pages.losses_text import CHOICES, PROJECTS
@@ -13,6 +14,7 @@ from r1jax.losses import GRPO, PRESETS
 COMMITTED = Path(__file__).parents[2] / "docs" / "losses.md"
 
 
+@pytest.mark.slow
 def test_committed_page_is_the_generated_one(tmp_path):
     main(Config(str(tmp_path / "page.md")))
     written = (tmp_path / "page.md").read_text(encoding="utf-8")

@@ -131,6 +131,7 @@ TEXTS = ["12\n3\n", "12", "\n"]
 def test_a_process_reward_in_workers_and_here(pool):
     completions = [completion(text) for text in TEXTS]
     values, counts = pool.map(line_ends, problems(3), completions, CONTEXT)
+    assert pool._launcher is None or type(TOKENIZER).__module__ in pool._launcher.modules
     assert counts.lost == 0 and counts.first_error == ""
     assert plain(values) == [[None, None, 1.0, None, 1.0, None], None, [1.0, None]]
 

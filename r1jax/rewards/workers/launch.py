@@ -76,6 +76,7 @@ class Launcher:
         self._start()
 
     def _start(self) -> None:
+        self.modules: set[str] = set()
         self._control, theirs = Pipe()
         command = (
             f"import sys; sys.path[:] = {json.dumps([str(path) for path in sys.path])}; "
@@ -124,6 +125,11 @@ class Launcher:
         """Imports what `grader` needs, for all workers forked from now on."""
         self.graders.add(grader)
         self._order("warm", grader)
+
+    def load(self, module: str) -> None:
+        """Imports a module, for all workers forked from now on."""
+        self._order("load", module)
+        self.modules.add(module)
 
     def close(self) -> None:
         """Ends the forking process, which ends its workers."""

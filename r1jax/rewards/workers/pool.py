@@ -94,6 +94,8 @@ class RewardPool(AbstractContextManager["RewardPool"]):
                 work = replace(work, completions=[replace(c, token_ids=()) for c in completions])
             with self._lock:
                 tokenizer = self._pickled(context.tokenizer) if reward.needs_tokenizer else b""
+                if tokenizer:
+                    self._imported(self._launcher, type(context.tokenizer).__module__)
                 work = replace(work, reward=dumps(reward), tokenizer=tokenizer)
                 tally = self._drive(self._launcher, work, units)
         _check_lengths(name, tally)
@@ -136,6 +138,13 @@ class RewardPool(AbstractContextManager["RewardPool"]):
         return WorkerSchedule(
             work, units, self.limits, team, self.workers, launcher, unwanted
         ).run()
+
+    def _imported(self, launcher: Launcher, module: str) -> None:
+        """Has the tokenizer's library imported once, not by every worker, which takes seconds."""
+        if module not in launcher.modules:
+            launcher.load(module)
+            while self._team:
+                launcher.kill(self._team.pop())
 
     def _pickled(self, tokenizer: Any) -> bytes:
         """The tokenizer's bytes, pickled once for a run rather than once for a batch."""

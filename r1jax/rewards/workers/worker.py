@@ -7,7 +7,9 @@ replaced in milliseconds. It and its workers end when the trainer does.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import pickle
 import resource
@@ -51,11 +53,15 @@ def serve(fd: int, graders: list[str]) -> None:
 
 
 def _obey(control: Connection, children: set[int], order: str, *arguments: Any) -> int:
-    """Carries out an order: fork (two files follow), kill or warm. The new process's id, or 0."""
+    """Carries out an order: fork (two files follow), kill, warm or load. The new process, or 0."""
     if order == "kill":
         _kill(*arguments, children)
     elif order == "warm":
         warm(arguments)
+    elif order == "load":
+        with contextlib.suppress(ImportError):  # a worker that needs it will say so
+            importlib.import_module(*arguments)
+        gc.freeze()
     if order != "fork":
         return 0
     files = [reduction.recv_handle(control) for _ in range(2)]
