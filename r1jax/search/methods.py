@@ -37,7 +37,8 @@ def beam(tree: Tree, config: SearchConfig) -> Search:
     """Keeps the best steps of each depth by the value model's word; ends leave the beam.
 
     AlphaMath's algorithm 2: of B1 partial solutions B2 steps are drawn each, the B1 best of all go
-    on; where one of them is an end, the beam is narrower from then on.
+    on; where one of them is an end, the beam is narrower from then on. One that begins anew goes by
+    the ends below a step, where it has been there, so that it does not fail in the same way again.
     """
     while affords(tree, config, config.branch):
         beams, width = [tree.root], config.keep
@@ -46,7 +47,7 @@ def beam(tree: Tree, config: SearchConfig) -> Search:
             unknown = [node for node in found if node.value is None]
             if unknown:
                 yield Weigh(unknown)
-            best = sorted(found, key=_value, reverse=True)[:width]
+            best = sorted(found, key=_promise, reverse=True)[:width]
             beams = [node for node in best if not node.closed]
             width -= len(best) - len(beams)
 
@@ -90,3 +91,7 @@ METHODS: dict[Method, Callable[[Tree, SearchConfig], Search]] = {
 def _value(node: Node) -> float:
     assert node.value is not None, "a node is weighed before it is compared"
     return node.value
+
+
+def _promise(node: Node) -> float:
+    return node.q if node.visits else _value(node)

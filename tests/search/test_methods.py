@@ -44,6 +44,14 @@ def test_a_beam_is_narrower_behind_an_end_and_begins_anew():
     assert tree.root.visits == 2  # found again, an end counts no second time
 
 
+def test_a_beam_that_begins_anew_leaves_what_has_failed():
+    table = Table(3, 2, [(2, 1)])
+    blind = lambda places: [0.0] * len(places)  # noqa: E731
+    (tree,) = table.searched("beam", weigh=blind, branch=3, tokens=18)
+    assert [node.q for node in tree.root.children] == [-1.0, -1.0, pytest.approx(-1 / 3)]
+    assert (2, 1) in map(tree.tokens, tree.ends) and tree.spent == 3 * (3 + 3)
+
+
 def test_mcts_with_a_perfect_value_finds_what_is_right():
     right = (2, 0, 1, 2)
     table = Table(3, 4, [right])

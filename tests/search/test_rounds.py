@@ -8,20 +8,25 @@ import re
 import shutil
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from runs import changed, rows, save_model, write_rows
-from tiny import only
+from scipy.special import expit
+from tiny import drawn, mesh_of, only, placed
 
 from r1jax.data import DataConfig
 from r1jax.data.examples.steps import BETWEEN, read_solutions
+from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
+from r1jax.models import scalar
 from r1jax.models.hub.find import model_directory
 from r1jax.presets.search import PRESETS
 from r1jax.problem import Problem
 from r1jax.report import searches
 from r1jax.rollout.engine import EngineConfig
+from r1jax.rollout.policy import load_policy
 from r1jax.search.config import SearchConfig
 from r1jax.search.tree import Continuation, Tree, WrittenStep
 from r1jax.stages import opening
@@ -29,9 +34,10 @@ from r1jax.stages.search import found, measure
 from r1jax.stages.search import run as stage
 from r1jax.stages.search.config import SearchRunConfig, ValueConfig
 from r1jax.stages.search.parts import SearchParts, build
-from r1jax.training.batches import ComputeConfig
+from r1jax.training.batches import ComputeConfig, over_completions
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.supervised import value
+from r1jax.training.supervised.preference import token_scores
 
 
 def toy(model, path, **changes):
@@ -139,6 +145,31 @@ def test_refusals_are_one_line(model, tmp_path, monkeypatch):
         build(changed(config, {"value.parent": "x"}), print)
 
 
+@pytest.mark.slow
+def test_a_process_reward_model_is_a_value_to_begin_with(model, monkeypatch):
+    """V is 2p - 1 of its probability p of a right step; without one, V begins as 0 everywhere."""
+    policy, mesh = load_policy(model, "mini"), mesh_of()
+    weights = placed(drawn(policy.config), policy.config, mesh)
+    learnt = {**scalar.body(weights), scalar.HEAD: np.linspace(-1, 1, policy.config.d_model)}
+    about = SimpleNamespace(kind="process", model=model, family="")
+    judge = SimpleNamespace(per_token=True, about=about)
+    monkeypatch.setattr(value, "load_reward_model", lambda *a, **k: judge)
+    monkeypatch.setattr(value, "load_scorer", lambda *a: jax.tree.map(np.float32, learnt))
+    compute = ComputeConfig(rows=1, width=16, max_segments=2, remat="none", kernel="xla")
+    how = policy, mesh, compute, OptimizerConfig()
+    prefixes = [(5, 6, 7), (5, 6), (8, 9, 10, 11)]
+    begun = value.make_value_model(*how, "x")
+    scores = token_scores(begun.model, mesh, compute, steps=True)
+    tokens, totals = value.side_by_side(prefixes)
+    last = Sequences(tokens, totals - 1, np.ones_like(totals))
+    p = expit(over_completions(scores, learnt, last, compute, mesh)[:, 0])
+    found = begun.of_prefixes(begun.fresh(weights, 0).params, prefixes)
+    np.testing.assert_allclose(found, 2 * p - 1, atol=1e-6)
+    assert np.abs(found).min() > 1e-3
+    plain = value.make_value_model(*how, "")
+    assert not plain.of_prefixes(plain.fresh(weights, 0).params, prefixes).any()
+
+
 def test_the_presets_numbers_are_alphamaths():
     config = PRESETS["alphamath"]
     s = config.search
@@ -185,6 +216,7 @@ def test_a_round_from_end_to_end(model, tmp_path, vowels, monkeypatch):
     rights = [s["right"] for r in kept for s in r["solutions"]]
     assert row["solutions/all"] == len(rights) and row["solutions/right"] == sum(rights) > 0
     assert spent["operations/update"] > 0
+    assert row["policy/updates"] == max(1, sum(rights) // 4)  # --examples, in --epochs passes
     labels = [s.labels for _, s in read_solutions(str(path / "rounds/1/solutions.jsonl"))]
     assert all(0 <= label <= 1 for some in labels for label in some)
     assert model_directory(str(path / "hf")).is_dir()
