@@ -8,7 +8,7 @@ value model; the right ones teach the policy, all of them the value model; and a
 `--method sample` draws whole solutions for the same tokens instead. After each round: pass@1
 without a search, accuracy with one beside the best of N and the vote at equal tokens, and how well
 the value model tells good prefixes from bad ones. Leaves rounds/N/solutions.jsonl, checkpoints/N,
-metrics.jsonl and report.html; killed anywhere, the same command goes on. The demo takes five
+metrics.jsonl and report.html; killed anywhere, the same command goes on. The demo takes some
 minutes on two cores. What to read from it: docs/search.md.
 """
 

@@ -48,7 +48,7 @@ PRESETS: dict[str, SearchRunConfig] = {
         train=ComputeConfig(rows=4, width=3072, dtype="bfloat16"),  # ours
         rollout=EngineConfig(slots=256, max_prompt=1024, max_tokens=2048),  # ours
     ),
-    # The embedded base on two CPU cores in some five minutes; everything here is ours.
+    # The embedded base on two CPU cores in some minutes; everything here is ours.
     "demo": SearchRunConfig(
         rounds=3,
         prompts=192,
