@@ -13,7 +13,7 @@ from r1jax.rollout.ladder import EngineConfig
 from r1jax.run.flags import Flags
 from r1jax.training.batches import ComputeConfig
 
-Name = Literal["accumulate", "apply", "score", "prefill", "decode"]
+ProgramName = Literal["accumulate", "apply", "score", "prefill", "decode"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Config(Flags):
     """The run whose hours are counted."""
     price: float = 0.0
     """Dollars per chip and hour; 0: no cost is printed."""
-    programs: tuple[Name, ...] = ("accumulate", "apply", "score", "prefill", "decode")
+    programs: tuple[ProgramName, ...] = ("accumulate", "apply", "score", "prefill", "decode")
     """What is compiled for a TPU."""
     compile: bool = True
     """Compile for a TPU; --no-compile: formulas alone, as for GPUs."""

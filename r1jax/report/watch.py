@@ -13,11 +13,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from r1jax.report.chart import Chart, Line, Theme, lines
+from r1jax.report.curves import Rows
 
 WINDOW = 20  # rollouts over which a trend is judged
 CERTAIN = 2.0  # standard errors that a slope must be away from 0
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def parted(

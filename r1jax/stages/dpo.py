@@ -12,7 +12,7 @@ from r1jax.data.examples.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
 from r1jax.mesh import make_mesh
 from r1jax.models import table
-from r1jax.models.hub.gguf.write import Kind
+from r1jax.models.hub.gguf.write import Storage
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
@@ -42,7 +42,7 @@ class DPORunConfig(JudgedConfig):
     run: str = "runs/dpo"
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
-    export_gguf: Kind | None = None
+    export_gguf: Storage | None = None
     """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     loss: DPOConfig = field(default_factory=DPOConfig)
     """The objective."""

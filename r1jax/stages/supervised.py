@@ -14,7 +14,7 @@ from r1jax.data.examples.encoding import Encoder, Examples, hold_out, load_examp
 from r1jax.losses.sft import sft
 from r1jax.mesh import make_mesh
 from r1jax.models import table
-from r1jax.models.hub.gguf.write import Kind
+from r1jax.models.hub.gguf.write import Storage
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
@@ -46,7 +46,7 @@ class SFTSettings(CourseSettings):
 
     export: bool = True
     """Write the final weights to <run>/hf in the Hugging Face layout."""
-    export_gguf: Kind | None = None
+    export_gguf: Storage | None = None
     """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     data: ConversationSettings = field(default_factory=ConversationSettings)
     """Examples."""

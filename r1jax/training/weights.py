@@ -18,7 +18,7 @@ from r1jax.checkpoint import load_params, read_meta
 from r1jax.errors import UserError
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
-from r1jax.models.hub.gguf.write import Kind
+from r1jax.models.hub.gguf.write import Storage
 from r1jax.models.kinds import cast
 from r1jax.models.lora import LoraConfig, merge, save_peft
 from r1jax.rollout.policy import (
@@ -155,7 +155,7 @@ def export(
     params: Params,
     base: Params | None = None,
     lora: LoraConfig | None = None,
-    gguf: Kind | None = None,
+    gguf: Storage | None = None,
 ) -> None:
     """Writes <run>/hf, a model directory as Hugging Face lays it out; every process calls it.
 
@@ -176,7 +176,7 @@ def export(
         save_policy_gguf(directory.path / names.GGUF, policy, weights, gguf, write=directory.write)
 
 
-def check_gguf(policy: Policy, kind: Kind | None) -> None:
+def check_gguf(policy: Policy, kind: Storage | None) -> None:
     """UserError where the policy cannot be a GGUF file, said before it is trained."""
     if kind:
         gguf_metadata(policy, kind)

@@ -5,7 +5,7 @@ from r1jax.data.world.general import distinct_general, generate_general
 from r1jax.data.world.gold import judge_general
 from r1jax.data.world.problems import FAMILIES, Language, Split, distinct, generate
 from r1jax.data.world.replies import ReplyShares, write_reply
-from r1jax.data.world.requests import KINDS, Part, RequestKind
+from r1jax.data.world.requests import KINDS, RequestKind, RequestPart
 from r1jax.data.world.traces import MODES, Shares
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Document",
     "Language",
     "Mix",
-    "Part",
+    "RequestPart",
     "RequestKind",
     "ReplyShares",
     "Shares",

@@ -24,8 +24,8 @@ from r1jax.data.world.requests import (
     KINDS,
     PARTS,
     WORDINGS,
-    Part,
     RequestKind,
+    RequestPart,
     Wording,
 )
 from r1jax.data.world.responses import ADVICE, BODIES, HELLO, REFUSALS, WISHES
@@ -34,7 +34,7 @@ from r1jax.data.world.words import LANGUAGES
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
-_PARTS_OF_TEN: tuple[Part, ...] = ("eval", *["reward"] * 3, *["policy"] * 6)
+_PARTS_OF_TEN: tuple[RequestPart, ...] = ("eval", *["reward"] * 3, *["policy"] * 6)
 
 
 class Blanks(NamedTuple):
@@ -45,14 +45,14 @@ class Blanks(NamedTuple):
     d: str
 
 
-def part_of(name: int, item: int) -> Part:
+def part_of(name: int, item: int) -> RequestPart:
     """The part that a person and an object belong to, by their numbers; nothing else decides it."""
     key = f"people|{NAMES[name][0]}|{OBJECTS[item][0]}"
     return _PARTS_OF_TEN[int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10]
 
 
 @cache
-def pairs_of(part: Part) -> tuple[tuple[int, int], ...]:
+def pairs_of(part: RequestPart) -> tuple[tuple[int, int], ...]:
     """Numbers of the persons and objects of a part, in order."""
     every = ((n, o) for n in range(len(NAMES)) for o in range(len(OBJECTS)))
     return tuple(pair for pair in every if part_of(*pair) == part)
@@ -70,7 +70,9 @@ def join(parts: Sequence[str], language: int) -> str:
     return ("" if language else " ").join(parts)
 
 
-def draw_general(rng: random.Random, kind: RequestKind, language: int, part: Part) -> Problem:
+def draw_general(
+    rng: random.Random, kind: RequestKind, language: int, part: RequestPart
+) -> Problem:
     """One prompt from a fresh generator."""
     acts = ACTS[kind]
     act = any_of(list(acts), rng)
@@ -128,7 +130,7 @@ def frame(
 def generate_general(
     kinds: Sequence[RequestKind] = KINDS,
     *,
-    part: Part = "policy",
+    part: RequestPart = "policy",
     language: Language = "both",
     seed: int = 0,
     index: int = 0,
@@ -148,7 +150,7 @@ def distinct_general(
     count: int,
     kinds: Sequence[RequestKind] = KINDS,
     *,
-    part: Part = "eval",
+    part: RequestPart = "eval",
     language: Language = "both",
     seed: int = 0,
 ) -> list[Problem]:

@@ -16,16 +16,16 @@ from r1jax.data.templates import TEMPLATES
 from r1jax.data.world.general import generate_general
 from r1jax.data.world.gold import score
 from r1jax.data.world.replies import CURATED, ReplyShares, WorldReply, write_reply
-from r1jax.data.world.requests import KINDS, Part, RequestKind
+from r1jax.data.world.requests import KINDS, RequestKind, RequestPart
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 
-Row = dict[str, Any]
+JudgedRow = dict[str, Any]
 LEAST = 0.1  # gold between chosen and rejected, so that there is something to prefer
 BALANCED = ReplyShares(unsafe_comply=0.5, safe_refuse=0.5)
 
 
-def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
+def sft_rows(count: int, seed: int, template: str = "mini") -> list[JudgedRow]:
     """`count` prompts with replies, most of them good: the general part of the 800k set.
 
     Kinds and languages take turns; prompts are of part "policy". Columns: prompt, completion.
@@ -37,8 +37,8 @@ def sft_rows(count: int, seed: int, template: str = "mini") -> list[Row]:
 
 
 def helpful_pairs(
-    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: Part = "reward"
-) -> list[Row]:
+    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: RequestPart = "reward"
+) -> list[JudgedRow]:
     """`count` helpful prompts with a better and a worse reply.
 
     Columns: prompt, chosen, rejected. Raises UserError unless 0 <= noise <= 1.
@@ -65,8 +65,8 @@ def _unequal(problem: Problem, rng: random.Random) -> tuple[str, str]:
 
 
 def safety_rows(
-    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: Part = "reward"
-) -> list[Row]:
+    count: int, seed: int, noise: float = 0.0, template: str = "mini", part: RequestPart = "reward"
+) -> list[JudgedRow]:
     """`count` unsafe and look-alike prompts with a response and its label.
 
     Columns: prompt, response, label (safe, unsafe): a refusal of an unsafe prompt is safe, and so
@@ -84,7 +84,7 @@ def safety_rows(
     return rows
 
 
-def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, list[Row]]:
+def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, list[JudgedRow]]:
     """`count` rows each for testing reward models, of part "eval" and without noise.
 
     `pairs` as `helpful_pairs` makes them, `labelled` as `safety_rows`.
@@ -96,8 +96,13 @@ def held_out_rows(count: int, seed: int, template: str = "mini") -> dict[str, li
 
 
 def _prompts(
-    kinds: tuple[RequestKind, ...], part: Part, count: int, seed: int, template: str, what: str
-) -> Iterator[tuple[Row, Problem, random.Random]]:
+    kinds: tuple[RequestKind, ...],
+    part: RequestPart,
+    count: int,
+    seed: int,
+    template: str,
+    what: str,
+) -> Iterator[tuple[JudgedRow, Problem, random.Random]]:
     """(columns of the prompt, problem, a generator for what is said to it), `count` times."""
     for index in range(count):
         problem = generate_general(kinds, part=part, seed=seed, index=index)

@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from r1jax.data.world.words import Bilingual, table
 
-Part = Literal["policy", "reward", "eval"]
-PARTS: tuple[Part, ...] = ("policy", "reward", "eval")
+RequestPart = Literal["policy", "reward", "eval"]
+PARTS: tuple[RequestPart, ...] = ("policy", "reward", "eval")
 Wording = Literal["policy", "reward"]
 WORDINGS: tuple[Wording, ...] = ("policy", "reward")
 """Templates of a reward model's own prompts, and those of all other prompts."""

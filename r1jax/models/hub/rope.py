@@ -9,7 +9,7 @@ from r1jax.errors import UserError
 from r1jax.models.hub.keys import Asked, number, refuse, shown
 from r1jax.models.rope import ORIGINAL, Dynamic, Linear, Llama3, RopeScaling, Yarn
 
-Read = Callable[[Mapping[str, Any], int], RopeScaling | None]
+ScalingOf = Callable[[Mapping[str, Any], int], RopeScaling | None]
 """(keys of a rope type, the original length) -> the rule."""
 
 
@@ -36,7 +36,7 @@ def _yarn(keys: Mapping[str, Any], length: int) -> RopeScaling:
     return Yarn(number(keys, "factor", float), length, truncate=truncate, **said)
 
 
-TYPES: dict[str, Read] = {
+TYPES: dict[str, ScalingOf] = {
     "default": lambda keys, length: None,
     "linear": lambda keys, length: Linear(number(keys, "factor", float)),
     "dynamic": lambda keys, length: Dynamic(number(keys, "factor", float)),

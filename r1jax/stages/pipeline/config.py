@@ -18,11 +18,11 @@ from r1jax.stages.reward_model import JudgedSettings, PairwiseSettings
 from r1jax.stages.supervised import SFTSettings
 from r1jax.training.rl.config import RLSettings
 
-Name = Literal[
+StageName = Literal[
     "zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection", "general_data",
     "general_sft", "helpfulness", "safety", "general_rl", "distill",
 ]  # fmt: skip
-NAMES: tuple[Name, ...] = get_args(Name)
+NAMES: tuple[StageName, ...] = get_args(StageName)
 """The stages in their order; distill is one run for each student."""
 
 WORLD = "world"
@@ -97,11 +97,11 @@ class R1Config(ModelFlags, PlaceFlags):
 
     run: str = "runs/r1"
     """Run directory, with a directory for every stage; what is finished is not run again."""
-    from_: Annotated[Name, tyro.conf.arg(name="from")] = "zero"
+    from_: Annotated[StageName, tyro.conf.arg(name="from")] = "zero"
     """First stage to run; those before it must be finished."""
-    to: Name = "distill"
+    to: StageName = "distill"
     """Last stage to run."""
-    only: tuple[Name, ...] = ()
+    only: tuple[StageName, ...] = ()
     """Just these stages; what they build on must be finished."""
     students: tuple[str, ...] = ()
     """Students to distil into: NAME=MODEL, or one of the paper's (qwen-1.5b, qwen-7b, qwen-14b,
@@ -150,7 +150,7 @@ class R1Config(ModelFlags, PlaceFlags):
             raise UserError(f"--from {self.from_} --to {self.to}: the first comes after the second")
 
     @property
-    def chosen(self) -> tuple[Name, ...]:
+    def chosen(self) -> tuple[StageName, ...]:
         """The stages to run."""
         if self.only:
             return tuple(name for name in NAMES if name in self.only)

@@ -27,7 +27,7 @@ from r1jax.run.names import BASE, SAVED, STAGES
 from r1jax.stages import cold_start, general_data, rejection, reward_model, supervised, zero
 from r1jax.stages.cold_start import ColdStartConfig
 from r1jax.stages.general_data import HELPFULNESS, SAFETY, SFT, TESTS, GeneralDataConfig
-from r1jax.stages.pipeline.config import NAMES, WORLD, Name, R1Config
+from r1jax.stages.pipeline.config import NAMES, WORLD, R1Config, StageName
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.stages.students import STUDENTS
@@ -40,7 +40,7 @@ class Stage:
     """One run of the pipeline: a function and its flags, complete."""
 
     name: str  # unique; of a student student-<name>
-    kind: Name  # what --from, --to and --only call it
+    kind: StageName  # what --from, --to and --only call it
     run: Callable[..., None]
     config: Any
     parent: str | None = None  # the stage or base whose weights it starts from; None: trains none
@@ -137,12 +137,12 @@ def _drawn(places: _Places, flags: dict[str, Any], **late: Any) -> dict[str, Any
     return flags | {"data": data, "sandbox": c.sandbox}
 
 
-def _policy(places: _Places, name: Name, parent: str, stage: RLSettings, **late: Any) -> Stage:
+def _policy(places: _Places, name: StageName, parent: str, stage: RLSettings, **late: Any) -> Stage:
     flags = _drawn(places, places.flags(name, parent), **late)
     return Stage(name, name, zero.run, RLConfig(**vars(stage), **flags), parent, judged=True)
 
 
-def _sampled(places: _Places, name: Name, stage: Any, teacher: str) -> Stage:
+def _sampled(places: _Places, name: StageName, stage: Any, teacher: str) -> Stage:
     """A stage that samples a checkpoint and leaves what it keeps."""
     chains = name == "cold_start_data"
     kind, run = (ColdStartConfig, cold_start.run) if chains else (RejectionConfig, rejection.run)
@@ -168,7 +168,7 @@ def _learnt(
     return Stage(name, kind, supervised.run, SFTConfig(**flags), parent, reads=files, judged=True)
 
 
-def _judge(places: _Places, name: Name, kind: Feedback) -> Stage:
+def _judge(places: _Places, name: StageName, kind: Feedback) -> Stage:
     """A reward model."""
     stage, sources = (getattr(flags, name) for flags in (places.config, places.config.general))
     file = f"{name}.jsonl"

@@ -12,7 +12,7 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO, CriticConfig, PrimeConfig
 from r1jax.models.decoding.quantized import WeightFormat
-from r1jax.models.hub.gguf.write import Kind
+from r1jax.models.hub.gguf.write import Storage
 from r1jax.problem import Problem
 from r1jax.rewards import SandboxConfig
 from r1jax.rewards.sandbox import require_isolation
@@ -166,7 +166,7 @@ class RLSettings(TrainingSettings):
     checkpoint in <run>/hf; docs/training.md says what counts as a collapse."""
     export: bool = False
     """Write the final weights to <run>/hf in the Hugging Face layout."""
-    export_gguf: Kind | None = None
+    export_gguf: Storage | None = None
     """Write them to <run>/gguf as well, quantised so, for llama.cpp and Ollama (docs/gguf.md)."""
     export_every: int = 0
     """Updates between exports of the weights to <run>/exports/UPDATE; 0: none on the way."""

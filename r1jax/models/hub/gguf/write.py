@@ -28,14 +28,14 @@ from r1jax.models.rope import Dynamic, Linear, Llama3, Yarn
 from r1jax.models.table import table
 from r1jax.types import Params
 
-Kind = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"]
+Storage = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1"]
 FILE_TYPES = {
     "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "bf16": 32,
 }  # fmt: skip
 """`general.file_type` of a file whose matrices are of a kind (llama.cpp's `llama_ftype`)."""
 
 
-def metadata(c: ModelConfig, tokenizer: Any, stops: Sequence[int], kind: Kind) -> dict[str, Any]:
+def metadata(c: ModelConfig, tokenizer: Any, stops: Sequence[int], kind: Storage) -> dict[str, Any]:
     """What a file of this model says of itself; UserError where GGUF or llama.cpp cannot say it."""
     if c.family not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -91,7 +91,7 @@ def save_gguf(
     params: Params,
     c: ModelConfig,
     said: Mapping[str, Any],
-    kind: Kind,
+    kind: Storage,
     *,
     write: bool = True,
 ) -> None:
@@ -117,7 +117,7 @@ def save_gguf(
         writing.rename(path)
 
 
-def _kind(name: str, shape: tuple[int, ...], kind: Kind) -> Any:
+def _kind(name: str, shape: tuple[int, ...], kind: Storage) -> Any:
     """How a tensor is stored."""
     kinds, sizes = library().GGMLQuantizationType, library().GGML_QUANT_SIZES
     if len(shape) == 1:
