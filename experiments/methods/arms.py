@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from experiments.claims import runs as claims
 from experiments.gates import jobs, rejection_sft
@@ -18,11 +19,14 @@ from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
+from r1jax.presets.search import PRESETS as SEARCH
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.flags import part
 from r1jax.run.names import SAVED
+from r1jax.search.config import Method
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.stages.search.config import SearchRunConfig
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl.config import RLConfig
 
@@ -63,6 +67,11 @@ class Config(StudySetting):
         data=PreferenceConfig(template="mini", eval_count=128),
     )  # fmt: skip
     """The process reward model that learns them."""
+    search: SearchRunConfig = replace(
+        SEARCH["demo"], rounds=48, batch=192, workers=1, export=False, rollout=_SHAPES,
+        train=replace(SEARCH["demo"].train, rows=48),
+    )  # fmt: skip
+    """Rounds of search; their end is where operations are spent."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no study."""
@@ -181,15 +190,37 @@ def off_policy(trial: MethodTrial) -> Steps:
         c.sft, model=c.model, run=c.place(name), seed=trial.seed, until_operations=trial.most,
         data=ConversationConfig(train=(c.place(first, "kept.jsonl"),)),
     )  # fmt: skip
-    how = part(EvalConfig, c.zero.eval)
-    judged = jobs.judging(trial.zero, c.zero.data.eval_count, how)
-    judge = jobs.evaluation(f"judge-{name}", judged, Path(c.out), checkpoint=c.place(name, SAVED))
     drawing = Job(first, "experiments.rejection", drawn, rejection.COMMAND.default)
     return [
         PlannedJob(drawing, (reference,)),
         PlannedJob(Job(name, "experiments.sft", tuned, sft.COMMAND.default), (first,)),
-        PlannedJob(judge, (name,)),
+        judging(trial, name),
     ]
+
+
+def judging(trial: MethodTrial, name: str) -> PlannedJob:
+    """The run `name` on the held-out problems of a reinforcement learning."""
+    c = trial.config
+    judged = jobs.judging(trial.zero, c.zero.data.eval_count, part(EvalConfig, c.zero.eval))
+    where = c.place(name, SAVED)
+    return PlannedJob(
+        jobs.evaluation(f"judge-{name}", judged, Path(c.out), checkpoint=where), (name,)
+    )
+
+
+def searching(method: Method) -> Callable[[MethodTrial], Steps]:
+    """Rounds of a search and of learning from what it found."""
+
+    def steps(trial: MethodTrial) -> Steps:
+        c, name = trial.config, trial.named(f"search-{method}")
+        run = replace(
+            c.search, run=c.place(name), model=c.model, method=method, seed=trial.seed,
+            until_operations=trial.most, data=replace(c.search.data, seed=trial.seed),
+        )  # fmt: skip
+        job = Job(name, "experiments.search", run, SEARCH["demo"])
+        return [PlannedJob(job), judging(trial, name)]
+
+    return steps
 
 
 TEACHERS = ("on-policy", "gkd", "taught")
@@ -201,6 +232,7 @@ ARMS: dict[str, Callable[[MethodTrial], Steps]] = {
     "off-policy": off_policy,
     "rejection": own_samples("rejection"),
     "unverified": own_samples("unverified"),
+    **{f"search-{method}": searching(method) for method in get_args(Method)},
 } | {
     name: by_teacher(name) if name in TEACHERS else changed(name)
     for name in CHANGES if name != REFERENCE

@@ -109,6 +109,16 @@ FAMILIES = (
         },
     ),
     Family(
+        "search", "Search",
+        "Rounds of {search 192 problems, learn from the right solutions, value model}, the last "
+        "one whole; `docs/search.md` says what a search is worth beside the policy alone.", "grpo",
+        {
+            "search-beam": "a beam of steps",
+            "search-mcts": "MCTS over steps",
+            "search-sample": "the control: whole samples for the same tokens",
+        },
+    ),
+    Family(
         "controls", "Controls",
         "What needs no rule for answers, or no loop.", "grpo",
         {

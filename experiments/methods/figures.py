@@ -14,9 +14,10 @@ from r1jax.commands import evaluate
 from r1jax.run import names
 from r1jax.run.directory import read_json, read_jsonl
 from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.stages.search.config import SearchRunConfig
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.state import OWN
+from r1jax.training.rl.state import own_operations
 
 COURSE = {
     "accuracy": "reward/accuracy",
@@ -25,7 +26,10 @@ COURSE = {
 }
 """What a rollout says of the policy."""
 SIDE = ("pass_at_1", "pass_at_1_ci", "pass_at_1_strict", "format", "length_mean", "truncated")
-OTHERS = {"critic": "critic", "teacher": "teacher", "prime": "reward tower"}
+OTHERS = {
+    "critic": "critic", "teacher": "teacher", "prime": "reward tower", "value": "value model",
+    "value_update": "value model",
+}  # fmt: skip
 DIGITS = 4
 
 
@@ -45,6 +49,8 @@ def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
     if isinstance(job, (RLConfig, SFTConfig, RewardModelConfig)):
         rows = read_jsonl(where / names.METRICS)
         found |= {"updates": summary["updates"], "operations": operations(rows)}
+    if isinstance(job, SearchRunConfig):
+        found["operations"] = operations(read_jsonl(where / names.METRICS))
     if isinstance(job, RLConfig):
         found |= {"ended": summary["ended"], "course": course(rows)}
     return found
@@ -69,17 +75,12 @@ def machine(environment: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def own(row: Mapping[str, float]) -> float:
-    """The student's operations of an update."""
-    return sum(row.get(f"operations/{part}", 0.0) for part in OWN)
-
-
 def operations(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Sums over a run: the student's, and those of whoever stands beside it."""
-    rows, found = list(rows), {}
-    found["student"] = sum(map(own, rows))
+    rows = list(rows)
+    found = {"student": sum(map(own_operations, rows))} | dict.fromkeys(OTHERS.values(), 0.0)
     for name, said in OTHERS.items():
-        found[said] = sum(row.get(f"operations/{name}", 0.0) for row in rows)
+        found[said] += sum(row.get(f"operations/{name}", 0.0) for row in rows)
     return {name: short(spent) for name, spent in found.items() if spent}
 
 
@@ -92,7 +93,7 @@ def course(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Numbers of each rollout: what it said of the policy, the student's operations by its end."""
     rows = list(rows)
     firsts, by_rollout = first_rows(rows), itertools.groupby(rows, key=lambda row: row["rollout"])
-    spent = itertools.accumulate(sum(map(own, group)) for _, group in by_rollout)
+    spent = itertools.accumulate(sum(map(own_operations, group)) for _, group in by_rollout)
     told = {
         name: rounded([row[key] for row in firsts])
         for name, key in COURSE.items()

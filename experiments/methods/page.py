@@ -55,9 +55,9 @@ HEADS = (
 READING = """\
 pass@1 (lenient, 256 held-out problems x 16 samples at T 0.6, top-p 0.95), strict and format in
 percent; entropy in nats a token in the last rollout; operations of the student, and those of
-whoever stands beside it. Seconds are of runs that share a device. Curves: accuracy of the samples
-in training (T 1) over the student's operations, running means; of several seeds everything is the
-mean, the others thin.
+whoever stands beside it. Seconds are of runs that share a device (of one that was stopped, since
+then). Curves: accuracy of the samples in training (T 1) over the student's operations, running
+means; of several seeds everything is the mean, the others thin.
 """
 WINDOW = 5
 

@@ -61,6 +61,10 @@ SMOKE = replace(
     zero=CLAIMS.zero,
     sft=replace(_FULL.sft, updates=40, train=CLAIMS.sft.train),
     samples=replace(CLAIMS.rejection, prompts=64),
+    search=replace(
+        _FULL.search, prompts=16, batch=16, workers=0, rollout=CLAIMS.rejection.rollout,
+        data=replace(_FULL.search.data, eval_count=4),
+    ),
     labels=replace(
         _FULL.labels, prompts=16, samples=2, batch=16, workers=0, rollout=CLAIMS.rejection.rollout
     ),

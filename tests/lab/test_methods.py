@@ -54,8 +54,9 @@ def test_all_spend_what_grpo_spends():
         every = plan(config, FOUND)
         ends = {name: getattr(step.job.config, "until_operations", None)
                 for name, step in every.items() if arm_of(name) not in FREE}  # fmt: skip
-        assert set(ends) == {f"{arm}-s0" for arm in ARMS} - {"grpo-s0"} | {"judge-off-policy-s0"}
-        assert ends.pop("judge-off-policy-s0") is None  # trains nothing
+        judging = {f"judge-{arm}-s0" for arm in ARMS if arm.startswith(("off-", "search-"))}
+        assert set(ends) == {f"{arm}-s0" for arm in ARMS} - {"grpo-s0"} | judging
+        assert {ends.pop(name) for name in judging} == {None}  # trains nothing
         assert set(ends.values()) == {MOST}
         assert every["grpo-s0"].job.config.until_operations == 0
         assert every["rloo-s0"].job.config.updates == 2 * config.zero.updates

@@ -201,7 +201,7 @@ def vowels(monkeypatch):
 def test_a_round_from_end_to_end(model, tmp_path, vowels, monkeypatch):
     monkeypatch.setattr(opening, "write_report", lambda path: path / "report.html")  # seconds
     path = tmp_path / "run"
-    stage.run(toy(model, path, rounds=1))
+    stage.run(toy(model, path, until_operations=1.0))  # one round is more than that
     summary = json.loads((path / "summary.json").read_text())
     (row,) = summary["rounds"]
     assert {"search/best", "sample/best", "sample/vote", "value/auc", "value/brier_1"} <= row.keys()

@@ -44,6 +44,9 @@ class SearchRunConfig(RunFlags):
     a search, for the same tokens (the control)."""
     rounds: int = 3
     """Times that problems are searched and what was found is learnt."""
+    until_operations: float = 0.0
+    """Begin no round once searching and learning have taken the policy so many operations (the sum
+    of operations/rollout and operations/update); 0: make all rounds."""
     prompts: int = 1024
     """Training problems of a round, in the stream's order; every round takes the next ones."""
     batch: int = 256
@@ -84,7 +87,7 @@ class SearchRunConfig(RunFlags):
         super().__post_init__()
         check_ranges(
             self, "--", rounds="[1,]", prompts="[1,]", batch="[1,]", temperature="(0,]",
-            epochs="[1,]", examples="[1,]", workers="[0,]",
+            epochs="[1,]", examples="[1,]", workers="[0,]", until_operations="[0,]",
         )  # fmt: skip
         check_method(self.search, self.method)
         longest = self.rollout.max_prompt + self.rollout.max_tokens

@@ -24,6 +24,7 @@ from r1jax.stages.search.learn import learn_policy, learn_value, numbered, polic
 from r1jax.stages.search.measure import policy_alone, with_search
 from r1jax.stages.search.parts import SearchParts, build
 from r1jax.stages.summary import digest, gained, transcripts
+from r1jax.training.rl.state import own_operations, spent
 from r1jax.training.weights import export, starting_weights
 from r1jax.types import Params, TrainState
 
@@ -36,6 +37,7 @@ class Standing:
     value: TrainState
     rounds: int = 0
     lineage: list[dict[str, Any]] = field(default_factory=list)
+    operations: float = 0.0  # of the policy, in search and in learning
 
 
 def run(config: SearchRunConfig, display: Display | None = None) -> None:
@@ -51,7 +53,7 @@ def run(config: SearchRunConfig, display: Display | None = None) -> None:
         checkpoints = Checkpoints(where, keep, unverified, run.note, settle)
         run.held.callback(checkpoints.close)
         standing = begin(parts, run, checkpoints)
-        while standing.rounds < config.rounds:
+        while standing.rounds < config.rounds and not spent(standing, config.until_operations):
             one_round(parts, run, standing)
             checkpoints.save(saved(parts, standing))
             checkpoints.wait()
@@ -70,7 +72,8 @@ def begin(parts: SearchParts, run: Run, checkpoints: Checkpoints) -> Standing:
         for line in recorded.cut(run.directory, step, 0):
             run.note(line)
         run.note(f"resumed after round {step}")
-        return Standing(kept.state, kept.towers["value"], step, kept.meta["lineage"])
+        counted = kept.meta["lineage"], kept.meta.get("operations", 0.0)
+        return Standing(kept.state, kept.towers["value"], step, *counted)
     recorded.cut(run.directory, -1, 0)
     weights = starting_weights(parts.policy, parts.mesh, parts.parent)
     value = parts.value.fresh(weights, config.seed)
@@ -108,6 +111,7 @@ def one_round(parts: SearchParts, run: Run, standing: Standing) -> None:
             metrics |= with_search(parts, weights, standing.value.params, number)
     standing.policy = numbered(standing.policy, number)
     standing.rounds = number
+    standing.operations += own_operations(metrics)
     parent = f"checkpoints/{number - 1}" if number > 1 else parts.parent or parts.config.model
     standing.lineage.append(
         {"round": number, "parent": parent, "data": digest_of(rows),
@@ -144,7 +148,8 @@ def said(number: int, metrics: Record) -> str:
 
 def saved(parts: SearchParts, standing: Standing) -> Saved:
     """What the checkpoint of a round holds."""
-    meta = {**parts.identity, "lineage": standing.lineage}
+    counted = {"lineage": standing.lineage, "operations": standing.operations}
+    meta = {**parts.identity, **counted}
     return Saved(standing.policy, None, {}, meta, {"value": standing.value})
 
 

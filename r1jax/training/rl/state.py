@@ -102,12 +102,17 @@ class Loop:
 
     def spend(self, metrics: Mapping[str, float]) -> None:
         """Counts what the row of an update says of the policy's own operations."""
-        self.operations += sum(metrics.get(f"operations/{part}", 0.0) for part in OWN)
+        self.operations += own_operations(metrics)
 
 
-def spent(loop: Loop, most: float) -> bool:
-    """Whether the model that learns has taken so many operations; of 0 there is no end."""
-    return 0 < most <= loop.operations
+def own_operations(metrics: Mapping[str, float]) -> float:
+    """Those of the model that learns, in a row of metrics."""
+    return sum(metrics.get(f"operations/{part}", 0.0) for part in OWN)
+
+
+def spent(standing: Any, most: float) -> bool:
+    """Whether the model that learns has taken so many `operations`; of 0 there is no end."""
+    return 0 < most <= standing.operations
 
 
 def is_due(update: int, every: int, last: int) -> bool:
