@@ -121,7 +121,7 @@ def test_absorbed_decoding_is_the_plain_form():
     segments = attn.Segments(jnp.ones_like(tokens))
     hidden = jax.jit(decoder.forward, static_argnums=1)(params, c, tokens, positions, segments)
     want = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden)))
-    weights = decoder.unstack(params, c, jnp.float32)
+    weights = jax.jit(decoder.unstack, static_argnums=(1, 2))(params, c, jnp.float32)
     assert "wa" in weights["stacks"][0] and "shared_gate_up" in weights["stacks"][1]
     prefill = jax.jit(decoder.prefill, static_argnums=1)
     found, kept = prefill(weights, c, tokens[:, :4], jnp.full(3, 4))
@@ -136,7 +136,8 @@ def test_absorbed_decoding_is_the_plain_form():
 def test_the_bias_chooses_and_the_scores_weigh():
     c, layer = toy()[0], layer_of(1)
     x = on_device(np.random.default_rng(1).normal(size=(5, c.d_model)), jnp.float32)
-    choice = experts.choose(c, layer, x)
+    choose = jax.jit(experts.choose, static_argnums=0)
+    choice = choose(c, layer, x)
     e = c.experts
     scores = 1 / (1 + np.exp(-np.asarray(x, np.float64) @ np.asarray(layer["router"], np.float64)))
     for row, s in enumerate(scores):
@@ -150,7 +151,7 @@ def test_the_bias_chooses_and_the_scores_weigh():
         np.testing.assert_allclose(choice.gates[row], want, rtol=1e-5)
     # A bias beyond every score puts its expert, and the group's, in front of all.
     moved = layer | {"router_bias": jnp.zeros(e.count).at[3].set(9.0)}
-    again = experts.choose(c, moved, x)
+    again = choose(c, moved, x)
     assert bool(jnp.all(again.chosen[:, 3]))
     np.testing.assert_allclose(jnp.sum(again.gates, axis=-1), e.scale, rtol=1e-6)
 
@@ -270,13 +271,13 @@ def test_lora_sits_on_latent_attention_and_shared_experts():
         latent_names | {"gate", "up", "down"},
         latent_names | {"shared_gate", "shared_up", "shared_down"},
     ]
-    factors = jax.tree.map(lambda w: w + 0.1, factors)
+    factors = jax.tree.map(lambda w: np.asarray(w) + np.float32(0.1), factors)
     tokens = jnp.arange(10)[None]
     given = tokens, tokens, attn.Segments(jnp.ones_like(tokens))
     joined = lora.attach(params, factors, config)
     run = jax.jit(decoder.forward, static_argnums=1)
     with_factors = run(joined, c, *given)
-    np.testing.assert_allclose(with_factors, run(lora.merge(joined), c, *given), atol=1e-3)
+    np.testing.assert_allclose(with_factors, run(jax.jit(lora.merge)(joined), c, *given), atol=1e-3)
     assert np.max(np.abs(with_factors - run(params, c, *given))) > 0.1
 
 
