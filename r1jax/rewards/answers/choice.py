@@ -203,10 +203,11 @@ _GOLD = re.compile(r"[\s$]*(?:\\(?:text|textbf|mathrm) ?\{ ?)?\(?([A-J])\)?[ }$.
 _BEFORE_TEXT = re.compile(
     r"[\s$*]*(?:\\(?:text|textbf|mathrm|mathbf|bf|rm)[ {]{0,3}){0,2}\(?([A-J])(?:\)|[.:](?= ))"
 )
+_BEHIND_TEXT = re.compile(r"^[^\n]{1,40} \(([A-J])\)[\s.$}]{0,4}$")
 
 
-def chosen_first(gold: str, given: str) -> bool:
-    """Whether a gold that is a letter stands before the text of its option: (C) 12."""
+def beside_its_option(gold: str, given: str) -> bool:
+    """Whether a gold that is a letter stands beside the text of its option: (C) 12."""
     letter = _GOLD.fullmatch(gold)
-    named = _BEFORE_TEXT.match(given) if letter else None
+    named = (_BEFORE_TEXT.match(given) or _BEHIND_TEXT.search(given)) if letter else None
     return bool(named and letter and named[1] == letter[1] == choice_letter(given))

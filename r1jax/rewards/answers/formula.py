@@ -58,6 +58,11 @@ def parse(text: str) -> Formula:
     return Formula(tree, names, any("." in token for token in tokens))
 
 
+def _is_number(text: str) -> bool:
+    """Whether a text is digits; ② and ² are some of Unicode's, and of no number."""
+    return text.isascii() and text.isdigit()
+
+
 class _Reader:
     """Recursive descent over tokens; every method returns a tree (operator, operands...)."""
 
@@ -90,7 +95,7 @@ class _Reader:
 
     def product(self, implicit: bool = False) -> tuple[Any, ...]:
         """Factors; `implicit`: only those that stand side by side, the argument of a function."""
-        tree, number = self.signed(), self.tokens[self.at - 1][-1:].isdigit()
+        tree, number = self.signed(), _is_number(self.tokens[self.at - 1][-1:])
         while True:
             token = self.peek()
             if token in ("*", "/") and not implicit:
@@ -99,11 +104,11 @@ class _Reader:
                 tree = ("mul" if token == "*" else "div", tree, right)
             elif token in _ENDS or (implicit and token[1:] in _FUNCTIONS):
                 return tree
-            elif number and token[0].isdigit():
+            elif number and _is_number(token[0]):
                 raise Unreadable("two numbers side by side")
             else:
                 tree = ("mul", tree, self.power())
-            number = self.tokens[self.at - 1][-1:].isdigit()
+            number = _is_number(self.tokens[self.at - 1][-1:])
 
     def signed(self) -> tuple[Any, ...]:
         if self.peek() == "-":
@@ -135,7 +140,7 @@ class _Reader:
 
     def atom(self) -> tuple[Any, ...]:
         token = self.take()
-        if token[0].isdigit() or token[0] == ".":
+        if _is_number(token[0]) or token[0] == ".":
             return self.literal(token)
         if token in _CLOSING:
             tree = self.total()
@@ -162,7 +167,7 @@ class _Reader:
     def literal(self, token: str) -> tuple[Any, ...]:
         """A literal; 3\\frac12 is a mixed number."""
         tree = ("number", Fraction(token.rstrip(".") if token[0] != "." else "0" + token))
-        if self.peek() == "\\frac" and token.isdigit():
+        if self.peek() == "\\frac" and _is_number(token):
             before = self.at
             self.take()
             above, below = self.group(), self.group()
@@ -176,10 +181,10 @@ class _Reader:
         if self.peek() == "{":
             return self.atom()
         token = self.peek()
-        if token.isdigit() and len(token) > 1:  # \frac12
+        if _is_number(token) and len(token) > 1:  # \frac12
             self.tokens[self.at : self.at + 1] = [token[0], token[1:]]
         token = self.take()
-        if token.isdigit():
+        if _is_number(token):
             return ("number", Fraction(token))
         self.at -= 1
         return self.atom()
@@ -190,7 +195,7 @@ class _Reader:
             self.take()
             degree = self.total()
             self.take("]")
-        inner = self.atom() if self.peek()[:1].isdigit() else self.group()
+        inner = self.atom() if _is_number(self.peek()[:1]) else self.group()
         return ("root", inner, degree)
 
     def function(self, name: str) -> tuple[Any, ...]:

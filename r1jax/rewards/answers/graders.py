@@ -18,7 +18,7 @@ from r1jax.problem import Problem
 from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.beside import bare_lines
-from r1jax.rewards.answers.choice import choice_letter, choice_letters, chosen_first
+from r1jax.rewards.answers.choice import beside_its_option, choice_letter, choice_letters
 from r1jax.rewards.answers.compare import point_lines, right, with_decimal_point
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
@@ -79,9 +79,9 @@ def math(problem: Problem, answer: str) -> bool:
     words = is_words(gold)
     given = point_lines(gold, answer) or expression(answer, words)
     given = given if words else unnamed(given, problem.question)
-    return right(gold, given) or (
-        words and (stands_first(gold, given) or chosen_first(gold, given))
-    )
+    if right(gold, given) or (words and stands_first(gold, given)):
+        return True
+    return beside_its_option(gold, given)
 
 
 def choice(problem: Problem, answer: str) -> bool:

@@ -7,7 +7,7 @@ import re
 _SET = r"(?:\\mathbb ?\{? ?)?([ZNRC]) ?\}?(?:\^? ?\{?[*+]\}?|_\{?[+0]\}?)?"
 _BUILDER = re.compile(
     rf"\\?\{{ ?[A-Za-z](?: ?\\in ?{_SET})? ?[|:] ?"
-    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
+    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\mathbb ?\{[A-Z]\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
 )
 _FOR_ALL = r"(?:for (?:all|every|each|any)|where|with|\\forall)"
 _BEHIND = re.compile(
@@ -56,4 +56,4 @@ def without_points(text: str) -> str:
 def built(text: str) -> tuple[str, bool] | None:
     """(what stands behind the bar of {x | x > 2}, whether x is an integer)."""
     found = _BUILDER.fullmatch(text)
-    return (found.group(2).strip(), found.group(1) in ("Z", "N")) if found else None
+    return (unquantified(found.group(2).strip()), found.group(1) in ("Z", "N")) if found else None

@@ -51,6 +51,7 @@ _AND_PART = re.compile(
     r"(?:(?:a|one)[- ](half|third|quarter)|(three[- ]quarters))(?![A-Za-z])",
     re.IGNORECASE,
 )
+_AND_SHARE = re.compile(r"(?<![\w.,/])([0-9]{1,6}) and (1/[2-9]|2/3|3/4)(?= [a-z]{3})")
 _SENTENCE = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 
 
@@ -72,7 +73,7 @@ def spelled(text: str) -> str:
     Only in a last sentence without digits, so that no "one" or "two" beside an answer becomes one.
     """
     if " and " in text:
-        text = _AND_PART.sub(_and_part, text)
+        text = _AND_SHARE.sub(r"\1 \2", _AND_PART.sub(_and_part, text))
     if whole := _WHOLE.fullmatch(text):
         word = whole.group(1).lower()
         return str(_SCALES[word]) if word in _SCALES else f"1/{_PARTS[word]}"

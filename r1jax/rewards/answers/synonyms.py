@@ -21,9 +21,10 @@ _SYNONYMS = {
 
 def same_words(gold: Value, given: Value) -> bool:
     """Equal words, names or numerals; two or three letters may be a product, in any order."""
-    if gold.kind == "list":
-        return _same_names(gold, given)
+    if "list" in (gold.kind, given.kind):
+        return _names(gold) == _names(given)
     a, b = (_THERE_IS.sub("", plain_words(value.text)) for value in (gold, given))
+    a, b = a.removesuffix(" only"), b.removesuffix(" only")
     b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
     if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
         return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
@@ -33,7 +34,7 @@ def same_words(gold: Value, given: Value) -> bool:
     return a == b or (product and letters[0] == letters[1] and {a, b} != {"no", "on"})
 
 
-def _same_names(gold: Value, given: Value) -> bool:
-    """`A and B` for the list A, B."""
-    names = [plain_words(item.text) for item in gold.items]
-    return sorted(names) == sorted(given.text.split(" and "))
+def _names(value: Value) -> list[str]:
+    """What `A and B` and the list A, B name, in no order."""
+    items = value.items if value.kind == "list" else ()
+    return sorted([plain_words(item.text) for item in items] or value.text.split(" and "))

@@ -108,7 +108,7 @@ def _cut(text: str) -> tuple[str, str] | None:
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
     core, unit = text[: match.start()].strip(), match.group().strip()
-    if text[match.start() - 1 : match.start()] != " " and _is_product(unit):
+    if _is_product(unit, text[: match.start()]):
         return None
     if no_unit(re.sub(r" ?\^ ?\{? ?-?[1-3] ?\}?", "", unit)):
         return None
@@ -119,9 +119,12 @@ def _cut(text: str) -> tuple[str, str] | None:
     return (core, unit) if core and re.search(r"[0-9\\)}]|[A-Za-z]$", core) else None
 
 
-def _is_product(unit: str) -> bool:
-    glued = re.fullmatch(r"[a-z]{2,3}", unit) is not None
-    return glued and unit not in _GLUED and known(unit) is None
+def _is_product(unit: str, before: str) -> bool:
+    """Whether two or three letters behind a number are factors: 2ab, 4xy^2, 2\\pi rh."""
+    letters = re.fullmatch(r"([a-z]{2,3})(?: ?\^ ?\{?[0-9]\}?)?", unit)
+    if letters is None or letters[1] in _GLUED or known(letters[1]) is not None:
+        return False
+    return before[-1:] != " " or len(letters[1]) == 2 or bool(re.search(r"\\[a-z]+ $", before))
 
 
 def factor(gold: str, given: str) -> Fraction | None:

@@ -38,7 +38,7 @@ _BASES = {
     "ten": 10, "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
-_PROSE = re.compile(r"[^\W\d_]{2,}|[\u4e00-\u9fff]")
+_PROSE = re.compile(r"[^\W\d_]{2,}|[\u4e00-\u9fff①-⑳]")
 _NUMBER_AS_TEXT = re.compile(r"\\text ?\{([-+0-9.,:/ ]{1,60})\}")
 _EMPTY = re.compile(
     r"(?:\\text ?\{ ?)?(?:(?:[Tt]he|[Tt]his) (?:(?:equation|system|inequality|problem) has )?"

@@ -99,13 +99,16 @@ _WITHIN = re.compile(
 _BEHIND = re.compile(
     r"([0-9][^.\n]{0,80}?)"
     r"(?: after (?:the )?[0-9]{1,6}(?: [a-z]{2,20})? (?:were|was|are|is|had|have)\b[^.\n0-9]{0,60}"
-    r"| to (?:reach|finish|complete|fill|read|cover|cross|make|pay|buy|get to|type"
+    r"| to (?:reach|finish|complete|fill|read|cover|cross|carry|move|make|pay|buy|get to|type"
     r"|travel|drive|walk|run|bake|paint|feed|seat|save|earn)(?: (?:the|all|her|his|their)){0,2} "
     r"\$?[0-9][0-9,.]{0,12}(?: [a-z]{2,20}){0,3})(?=\W*$)"
     r"|(\bby \$?[0-9][0-9.,]{0,12}%?(?: [a-z]{2,20}){0,2}),? from [^.\n]{1,30}? to [^.\n]{1,20}"
     r"(?=\W*$)"
 )
 """What stands behind an answer: when, for what, and from what to what."""
+_MEANWHILE = re.compile(
+    r" (?:for|in|after|over|within) [0-9]{1,6} (?:second|minute|hour|day|week|month|year)s?(?=, )"
+)
 _FOR_THEM = re.compile(
     r"([0-9][^\n]{0,80}?)"
     r"(?: for (?:all )?(?:the|his|her|their|these|those|all) [0-9]{1,4} [a-z]{2,20}"
@@ -197,7 +200,7 @@ def unlaid(text: str) -> str:
 def _counted(text: str) -> str:
     """Ratios, shares and sums in words: 1 to 3, 3 out of 8, 8 times 3 = 24."""
     text = _CHANCE.sub(r"\1\2/\3", _RATIO.sub(_ratio, text))
-    text = _BEHIND.sub(lambda m: m[1] or m[2], _PART_OF.sub("", text))
+    text = _BEHIND.sub(lambda m: m[1] or m[2], _PART_OF.sub("", _MEANWHILE.sub("", text)))
     text = _FOR_THEM.sub(r"\1", _EACH.sub("", _DIVIDED.sub("", _OUT_OF.sub(r"\1", text))))
     text = _BELOW_ZERO.sub(r"-\1", text)
     text = _SHARE.sub(lambda m: f"{m.group(2) or m.group(1) + '/100'} * ", text)

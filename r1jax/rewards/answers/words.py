@@ -16,7 +16,7 @@ _NOT_OTHER = re.compile(
 
 _BEST = (
     r"(?:is|was|has|had|ran|runs|won|wins|got|gets|scored|gives) "
-    r"the (?:[a-z]+est|most|least|only|correct|winner|first|last)\b(?!.* than )"
+    r"the (?:[a-z]+est|most|least|only|correct|winner|first|last)\b(?!.*(?: than |[,;]))"
 )
 _CIRCLED = re.compile("[①-⑳](?:[、,，和 ]{0,3}[①-⑳])*")
 _FALSE = re.compile("[^①-⑳,，。;；]{0,6}?(?:错|不|false|wrong|incorrect)")
@@ -45,7 +45,8 @@ def stands_first(gold: str, given: str) -> bool:
         sentence,
         re.I,
     )
-    if re.match(rf"{re.escape(read(gold).text)} {_BEST}", sentence, re.I):
+    concluded = re.split(r",? (?:so|hence|thus|therefore) ", sentence)[-1]
+    if re.match(rf"{re.escape(read(gold).text)} {_BEST}", concluded, re.I):
         return True
     if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
         return True
