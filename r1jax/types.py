@@ -43,6 +43,8 @@ class MissingColumn(UserError):
 
 ROUTES = "routes"
 """The column of the experts that the sampler chose: of prompts too, and no f32 (`Batch.routes`)."""
+SUPPORT = "support"
+"""The column of the sets that top-p and top-k kept, where they cut (`Batch.support`)."""
 COLUMNS = ("advantages", "old_logp", "ref_logp", "sampler_logp")
 """The columns that reinforcement learning fills, each where its loss needs it."""
 
@@ -62,7 +64,7 @@ class Batch:
     positions: jax.Array  # i32[B, T], 0 at the start of each segment
     segment_ids: jax.Array  # i32[B, T], 1..M in order of appearance, 0 is padding
     mask: jax.Array  # f32[B, T], 1 where the token is a completion's (its stop token included)
-    columns: dict[str, jax.Array]  # f32[B, T] each, 0 outside the mask; and `routes`
+    columns: dict[str, jax.Array]  # f32[B, T] each, 0 outside the mask; `routes`, `support`
     lengths: jax.Array  # f32[B, M], masked tokens of each segment, 0 where there is none
     n_tokens: jax.Array  # f32[], masked tokens of the update
     n_sequences: jax.Array  # f32[], sequences of the update
@@ -101,8 +103,17 @@ class Batch:
         return self.column(ROUTES)
 
     @property
+    def support(self) -> jax.Array | None:
+        """i32[B, T, K], 1 + the ids of the set that a token was drawn from, and zeros.
+
+        Scoring renormalises over it, whoever is scored. A token of zeros alone was drawn from, or
+        is scored over, the whole vocabulary; None: all tokens were.
+        """
+        return self.columns.get(SUPPORT)
+
+    @property
     def sampler_logp(self) -> jax.Array:
-        """f32[B, T], logp - log_mass: of the distribution that the sampler drew from."""
+        """f32[B, T], of the distribution that the sampler drew from, over `support`."""
         return self.column("sampler_logp")
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from r1jax.errors import UserError
-from r1jax.types import ROUTES, Batch
+from r1jax.types import ROUTES, SUPPORT, Batch
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Sequences:
     lengths: np.ndarray  # i32[N], completion tokens, the stop token included
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     """f32[N, C] by name, C at least the longest completion; f32[N] where all tokens of a
-    completion share one value. `routes` alone is [N, L, W], of prompts too (`types.Batch`)."""
+    completion share one value. `routes` is [N, L, W], of prompts too, `support` [N, C, K]."""
     learn: np.ndarray | None = None  # bool[N, C], which completion tokens are learnt; None: all
 
     def __post_init__(self) -> None:
@@ -47,8 +47,8 @@ class Sequences:
         for name, values in self.columns.items():
             if name == ROUTES and values.shape[:2] == self.tokens.shape:
                 continue
-            aligned = values.ndim == 2 and len(values) == n and values.shape[1] >= longest
-            if values.shape != (n,) and not aligned:
+            fits = len(values) == n and values.ndim == 2 + (name == SUPPORT)
+            if values.shape != (n,) and not (fits and values.shape[1] >= longest):
                 raise ValueError(
                     f"column {name}: f32[{n}] or f32[{n}, {longest}] wanted, got {values.shape}"
                 )
@@ -62,6 +62,11 @@ class Sequences:
     def learnt(self) -> np.ndarray:
         """i[N], tokens of each sequence that are learnt: those a batch's mask shows."""
         return np.bincount(_learnt_spans(self).owner, minlength=len(self.lengths))
+
+    @property
+    def support(self) -> dict[str, np.ndarray]:
+        """The column `support`, if there is one: it goes with the tokens, whoever scores them."""
+        return {name: values for name, values in self.columns.items() if name == SUPPORT}
 
     def take(self, index: np.ndarray | slice) -> Sequences:
         """The sequences at `index`, in its order: how a rollout is split into updates."""
@@ -118,11 +123,10 @@ def pack(
     Raises:
       UserError: a sequence, or those kept together, are longer than `width`.
     """
-    layout = _plan(sequences, rows, width, max_segments, together)
+    layout, columns = _plan(sequences, rows, width, max_segments, together), {}
     laid = functools.partial(_laid, (layout.batches, rows, width))
     owner, offset = _spans(sequences.totals)
     cells = layout.start[owner] + offset
-    columns = {}
     if (routes := sequences.columns.get(ROUTES)) is not None:
         columns[ROUTES] = laid(routes[owner, offset], cells, routes.dtype, routes.shape[2:])
     arrays = {
@@ -134,14 +138,14 @@ def pack(
     owner, offset = spans = _learnt_spans(sequences)
     cells = _completion_cells(sequences, layout, spans)
     arrays["mask"] = laid(1.0, cells, np.float32)
-    columns |= {
-        name: laid(values[owner] if values.ndim == 1 else values[owner, offset], cells, np.float32)
-        for name, values in sequences.columns.items()
-        if name != ROUTES
-    }
+    for name, values in sequences.columns.items():
+        if name != ROUTES:
+            kind = np.int32 if name == SUPPORT else np.float32
+            of_tokens = values[owner] if values.ndim == 1 else values[owner, offset]
+            columns[name] = laid(of_tokens, cells, kind, values.shape[2:])
     arrays["lengths"] = np.zeros((layout.batches, rows, max_segments), np.float32)
-    row = layout.start // width
-    arrays["lengths"].flat[row * max_segments + layout.segment] = sequences.learnt
+    at = layout.start // width * max_segments + layout.segment
+    arrays["lengths"].flat[at] = sequences.learnt
     return _batches(arrays, columns, denominators)
 
 

@@ -134,8 +134,8 @@ PRESETS: dict[str, GRPO] = {
     ),
     # MaxRL, as prime-rl documents it.
     "maxrl": replace(_PLAIN, advantage_std="mean"),
-    # DeepSeek-V3.2, arXiv 2512.02556. Left out: kept routing, which concerns experts alone, and the
-    # kept sampling mask, of no use here, where training samples from the whole vocabulary.
+    # DeepSeek-V3.2, arXiv 2512.02556. Not of the loss, so not here: kept routing
+    # (--train.replay-routes) and the kept sampling mask (--rollout.keep-set, with top-p or top-k).
     "v3.2": GRPO(
         advantage_std="none",  # paper (section 3.1): r - mean
         reduction="sequence_mean",  # paper (section 3.1): eq. 5 has 1/|o|

@@ -14,6 +14,8 @@ from r1jax.models import attention as attn
 from r1jax.models.config import ModelConfig
 from r1jax.types import Batch, Params, Stats
 
+OUTSIDE = -1e30  # a logit whose p is 0, and 0 times it as well
+
 
 def score(
     params: Params,
@@ -29,6 +31,7 @@ def score(
 ) -> tuple[Stats, tuple[kinds.Told, ...]]:
     """log p and entropy of every token of a packed batch given the earlier ones of its segment.
 
+    Where the batch says from which set a token was drawn (`Batch.support`), those over that set.
     Both f32[B, T] at `temperature`, aligned with the token itself; column 0 of a segment is
     predicted by nothing and holds 0 (it is never in the mask). Compute runs in params' dtype.
     Layers whose experts are to be those of the sampler (`Experts.sampled`) get its choices from
@@ -68,8 +71,10 @@ def score_hidden(
     mesh: Mesh | None = None,
 ) -> Stats:
     """As `score`, from the hidden states [B, T, d] of `decoder.forward`."""
-    predicted = following(hidden, batch.tokens, 1, mesh)
-    stats = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh)
+    predicted, support = following(hidden, batch.tokens, 1, mesh), batch.support
+    if support is not None:
+        support = following(hidden, support, 1, mesh)[1]
+    stats = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh, support)
     return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
 
 
@@ -100,24 +105,26 @@ def token_stats(
     temperature: float,
     chunk: int,
     mesh: Mesh | None = None,
+    support: jax.Array | None = None,
 ) -> Stats:
     """log p(target) and entropy from hidden[B, T, d], targets i32[B, T], head[d, V].
 
+    Of softmax over the whole vocabulary, or over the sets of `support` i32[B, T, K] (`Batch`).
     The time axis is cut into chunks of `chunk` tokens, whose logits are recomputed in the backward
     pass: at most [B, chunk, V] lives at a time. Batch and vocabulary stay sharded.
     """
     b, t, d = hidden.shape
     assert head.shape[0] == d and targets.shape == (b, t), (hidden.shape, head.shape, targets.shape)
 
-    def all_pieces(weight: jax.Array, hidden: jax.Array, targets: jax.Array) -> Stats:
-        stats = _pieces(
-            mesh, temperature, weight, cut_time(hidden, chunk), cut_time(targets, chunk)
-        )
+    def all_pieces(weight: jax.Array, hidden: jax.Array, *of_tokens: jax.Array) -> Stats:
+        targets, support = (*(cut_time(x, chunk) for x in of_tokens), None)[:2]
+        stats = _pieces(mesh, temperature, weight, cut_time(hidden, chunk), targets, support)
         return Stats(*(joined_time(x, hidden.shape[1]) for x in stats))
 
     # Each device on its own rows: the head is collected once, not once per piece.
     run = over_rows(all_pieces, mesh, b, t)
-    return run(head.astype(hidden.dtype), hidden, targets)
+    sets = () if support is None else (support,)
+    return run(head.astype(hidden.dtype), hidden, targets, *sets)
 
 
 def cut_time(x: jax.Array, chunk: int) -> jax.Array:
@@ -139,13 +146,14 @@ def _pieces(
     weight: jax.Array,
     hidden: jax.Array,
     targets: jax.Array,
+    support: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
     """(log p, entropy) f32[P, B, C] of hidden[P, B, C, d], one piece of logits after the other.
 
     The gradient is written out, so that the products of the backward pass run in the type of the
     activations (left to JAX they take f32 operands) and the head's is summed in f32.
     """
-    return _forward(mesh, temperature, weight, hidden, targets)[0]
+    return _forward(mesh, temperature, weight, hidden, targets, support)[0]
 
 
 def _forward(
@@ -154,33 +162,40 @@ def _forward(
     weight: jax.Array,
     hidden: jax.Array,
     targets: jax.Array,
-) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, ...]]:
-    def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, tuple[jax.Array, ...]]:
-        h, y = xs  # [B, C, d], i32[B, C]; the logits [B, C, V] die within the step
-        return None, logp_and_entropy(vocabulary_logits(mesh, temperature, weight, h), y)
+    support: jax.Array | None,
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array | None, ...]]:
+    def step(_: None, xs: tuple[jax.Array | None, ...]) -> tuple[None, tuple[jax.Array, ...]]:
+        h, y, ids = xs  # [B, C, d], i32[B, C]; the logits [B, C, V] die within the step
+        z = within(mesh, vocabulary_logits(mesh, temperature, weight, h), ids)
+        return None, logp_and_entropy(z, y)
 
-    _, (logp, entropy, log_sum) = jax.lax.scan(step, None, (hidden, targets))
+    _, (logp, entropy, log_sum) = jax.lax.scan(step, None, (hidden, targets, support))
     # Of the logits only log Σ eᶻ and the entropy are kept, f32[P, B, C]: p = exp(z − log Σ eᶻ).
-    return (logp, entropy), (temperature, weight, hidden, targets, entropy, log_sum)
+    return (logp, entropy), (temperature, weight, hidden, targets, support, entropy, log_sum)
 
 
 def _backward(
-    mesh: Mesh | None, saved: tuple[jax.Array, ...], gradients: tuple[jax.Array, jax.Array]
-) -> tuple[jax.Array, jax.Array, jax.Array, None]:
-    """∂log p_y/∂z = 1_y − p and ∂H/∂z = −p·(log p + H), through z = h·W / T; T is a constant."""
-    temperature, weight, hidden, targets, entropy, log_sum = saved
+    mesh: Mesh | None, saved: tuple[jax.Array | None, ...], gradients: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array, None, None]:
+    """∂log p_y/∂z = 1_y − p and ∂H/∂z = −p·(log p + H), through z = h·W / T; T is a constant.
 
-    def step(total: jax.Array, xs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-        h, y, entropy, log_sum, of_logp, of_entropy = xs
-        logp = vocabulary_logits(mesh, temperature, weight, h) - log_sum[..., None]
+    Outside a token's set p is 0, and so are both.
+    """
+    temperature, weight, hidden, targets, support, entropy, log_sum = saved
+
+    def step(total: jax.Array, xs: tuple[jax.Array | None, ...]) -> tuple[jax.Array, jax.Array]:
+        h, y, ids, entropy, log_sum, of_logp, of_entropy = xs
+        z = within(mesh, vocabulary_logits(mesh, temperature, weight, h), ids)
+        logp = z - log_sum[..., None]
         p = jnp.exp(logp)
         dz = of_logp[..., None] * (_one_hot(y, p.shape[-1]) - p)
         dz -= of_entropy[..., None] * p * (logp + entropy[..., None])
         return add_products(mesh, total, dz / temperature, weight, h)
 
     nothing = jnp.zeros_like(weight, jnp.float32)
-    total, of_hidden = jax.lax.scan(step, nothing, (hidden, targets, entropy, log_sum, *gradients))
-    return jnp.zeros_like(temperature), total.astype(weight.dtype), of_hidden, None
+    saved = hidden, targets, support, entropy, log_sum
+    total, of_hidden = jax.lax.scan(step, nothing, (*saved, *gradients))
+    return jnp.zeros_like(temperature), total.astype(weight.dtype), of_hidden, None, None
 
 
 _pieces.defvjp(_forward, _backward)
@@ -192,6 +207,21 @@ def vocabulary_logits(
     """z = h·W / T in f32, [B, chunk, V] of one piece; the vocabulary stays sharded."""
     z = jnp.dot(h, weight, preferred_element_type=jnp.float32) / temperature
     return constrain(z, mesh, None, None, "vocab")
+
+
+def within(mesh: Mesh | None, z: jax.Array, ids: jax.Array | None) -> jax.Array:
+    """z[B, chunk, V] far down but for the tokens of `ids` i32[B, chunk, K] (`Batch.support`).
+
+    Not -inf, which has no product with p = 0. Whole where `ids` name no token, or there are none.
+    """
+    if ids is None:
+        return z
+    # The mask lies like z and dies with it; what is no id points behind the vocabulary.
+    b, t = jnp.indices(z.shape[:2], sparse=True)
+    at = jnp.where(ids > 0, ids - 1, z.shape[-1])
+    inside = jnp.zeros(z.shape, bool).at[b[..., None], t[..., None], at].set(True, mode="drop")
+    inside = constrain(inside, mesh, None, None, "vocab")
+    return jnp.where(inside | ~jnp.any(ids > 0, axis=-1, keepdims=True), z, OUTSIDE)
 
 
 def add_products(

@@ -120,7 +120,7 @@ class Engine:
         groups = requests(prompts, self.config, self.shapes[0].slots, max_tokens)
         work = Schedule(self.config, self.shapes, groups, ending)
         self.steps_taken = self.slot_steps = self.evictions = 0
-        slots = self.programs.empty()
+        slots = self.programs.empty(sampling.told)
         while work.unfinished:
             # Host: another shape if it is time, then who enters; device: up to `steps` tokens for
             # every slot; host: who is done. The host sees only flags and counts, bool and i32[S].
@@ -210,7 +210,7 @@ class Engine:
         work.see(count)
         halted = np.zeros_like(active)
         # Tokens and log-probabilities [S, C] are fetched only if some completion is looked at.
-        read = functools.cache(lambda: Drawn(*jax.device_get(self.programs.read(slots))))
+        read = functools.cache(lambda: Drawn(**jax.device_get(self.programs.read(slots))))
         for slot, request in work.held():
             if active[slot] and not self._read:
                 continue
@@ -238,7 +238,7 @@ class Engine:
         self, slots: device.Slots, rest: Sequence[tuple[int | None, Request]]
     ) -> Iterator[Generated]:
         """Yields unfinished completions as they are."""
-        read = Drawn(*jax.device_get(self.programs.read(slots)))
+        read = Drawn(**jax.device_get(self.programs.read(slots)))
         for slot, request in rest:
             drawn = request.kept
             if slot is not None:

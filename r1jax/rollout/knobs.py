@@ -17,7 +17,9 @@ class Sampling:
     """Keep the fewest likely tokens whose mass reaches it; 1 keeps all."""
     top_k: int = 0
     """Keep the k most likely tokens (before top-p); 0 keeps all."""
+    told: int = 0
+    """Say of each token which ones were kept, where these are so many at most; 0: say nothing."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values outside their range."""
-        check_ranges(self, "", temperature="[0,]", top_p="(0,1]", top_k="[0,]")
+        check_ranges(self, "", temperature="[0,]", top_p="(0,1]", top_k="[0,]", told="[0,]")

@@ -67,7 +67,7 @@ def programs(
         ),
         halt=jax.jit(bind(device.halt), donate_argnums=0),
         look=jax.jit(lambda s, steps: (s.active, s.count, s.stopped, steps), **everywhere),
-        read=jax.jit(lambda s: (s.tokens, s.logp, s.log_mass), **everywhere),
+        read=jax.jit(lambda s: {name: getattr(s, name) for name in device.TOLD}, **everywhere),
         routes=jax.jit(bind(caches.routes), **everywhere),
         keys=jax.jit(bind(request_keys), static_argnums=0),
         resize=jax.jit(bind(device.resize, mesh=mesh), static_argnums=(2, 3)),
@@ -76,7 +76,9 @@ def programs(
             bind(decoder.unstack, c=c, dtype=dtype, mesh=mesh),
             static_argnames="weights", out_shardings=together.layout(c, mesh, dtype),
         ),
-        empty=jax.jit(lambda: device.empty(c, *shape, tokens, dtype, mesh)),
+        empty=jax.jit(
+            lambda told=0: device.empty(c, *shape, tokens, dtype, mesh, told), static_argnums=0
+        ),
     )  # fmt: skip
 
 

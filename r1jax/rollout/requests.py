@@ -23,14 +23,23 @@ class Drawn:
     """[p + n - 1, W] of a prompt of p tokens, or [n, W] of what comes later: the experts taken by
     the tokens that were read to draw these (`r1jax.models.kinds.routes`); None without experts."""
 
+    support: np.ndarray | None = field(default=None, kw_only=True)
+    """i32[n, K], which set each was drawn from (`types.Batch`); None where it was not told."""
+
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What each token has one of."""
         return self.tokens, self.logp, self.log_mass
 
+    @property
+    def beside(self) -> dict[str, np.ndarray | None]:
+        """What some models and some ways of sampling have of tokens beside those."""
+        return {"routes": self.routes, "support": self.support}
+
     def row(self, i: int) -> Drawn:
         """One slot's, of what was drawn in all slots."""
-        return Drawn(*(x[i] for x in self.arrays))
+        support = None if self.support is None else self.support[i]
+        return Drawn(*(x[i] for x in self.arrays), support=support)
 
     def cut(self, start: int, end: int) -> Drawn:
         """Tokens `start` to `end`, copied; with the first one go its prompt's routes."""
@@ -38,17 +47,20 @@ class Drawn:
         if routes is not None:
             before = len(routes) - len(self.tokens)
             routes = routes[start + before if start else 0 : end + before].copy()
-        return Drawn(*(x[start:end].copy() for x in self.arrays), routes=routes)
+        support = None if self.support is None else self.support[start:end].copy()
+        arrays = (x[start:end].copy() for x in self.arrays)
+        return Drawn(*arrays, routes=routes, support=support)
 
     def then(self, later: Drawn) -> Drawn:
         """These tokens and the `later` ones."""
         if not len(self.tokens):
             return later
         pairs = zip(self.arrays, later.arrays, strict=True)
-        routes = self.routes
-        if routes is not None:
-            routes = np.concatenate([routes, later.routes])
-        return Drawn(*(np.concatenate(pair) for pair in pairs), routes=routes)
+        beside = {
+            name: None if mine is None else np.concatenate([mine, later.beside[name]])
+            for name, mine in self.beside.items()
+        }
+        return Drawn(*(np.concatenate(pair) for pair in pairs), **beside)
 
 
 def nothing() -> Drawn:
@@ -120,7 +132,7 @@ class Request:
     def ended(self, drawn: Drawn, reason: FinishReason | None) -> Generated:
         """The completion, of which no more than `drawn` is kept."""
         whose = self.prompt, self.sample, reason, self.tokens
-        return Generated(*drawn.arrays, *whose, routes=drawn.routes)
+        return Generated(*drawn.arrays, *whose, **drawn.beside)
 
 
 def requests(

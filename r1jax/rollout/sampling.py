@@ -58,27 +58,41 @@ def _at_least(z: jax.Array, weight: jax.Array, target: jax.Array) -> jax.Array:
 
 def draw(
     logits: jax.Array, keys: jax.Array, index: jax.Array, sampling: Sampling
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
     """One token per slot from f32 logits[S, V]; keys u32[S, 2], index i32[S] in the completion.
 
-    Returns (token, logp, log_mass): logp = log softmax(logits / T)[token] over the full
+    Returns (token, logp, log_mass, support): logp = log softmax(logits / T)[token] over the full
     vocabulary, log_mass = log of the kept support's mass; the sampled log-probability is
-    logp − log_mass. Greedy drawing reports logp at T = 1 and log_mass 0.
+    logp − log_mass. Greedy drawing reports logp at T = 1 and log_mass 0. `support` is i32[S, K] as
+    in `Batch`, where K = `sampling.told` asks for it.
     """
+    support = None
     z = logits / (sampling.temperature or 1.0)
     at = jax.vmap(_key)(keys, index)
     if sampling.temperature == 0:
         token, log_sum = jnp.argmax(z, axis=-1), jax.nn.logsumexp(z, axis=-1)
         log_mass = jnp.zeros_like(log_sum)
     elif sampling.top_k or sampling.top_p < 1.0:
-        token, log_kept = _choose(jnp.where(kept(z, sampling), z, -jnp.inf), at)
+        cut = jnp.where(kept(z, sampling), z, -jnp.inf)
+        token, log_kept = _choose(cut, at)
+        support = _numbered(cut, sampling.told) if sampling.told else None
         log_sum = jax.nn.logsumexp(z, axis=-1)
         log_mass = log_kept - log_sum
     else:
         token, log_sum = _choose(z, at)
         log_mass = jnp.zeros_like(log_sum)
     logp = jnp.take_along_axis(z, token[:, None], axis=-1)[:, 0] - log_sum
-    return token.astype(jnp.int32), logp, log_mass
+    return token.astype(jnp.int32), logp, log_mass, support
+
+
+def _numbered(cut: jax.Array, most: int) -> jax.Array:
+    """i32[S, most], 1 + the ids above -inf, likely ones first, then 0; 0 alone where they are more.
+
+    Ids are told apart from nothing by the 1, so that what nobody wrote says nothing.
+    """
+    values, ids = jax.lax.top_k(cut, most)
+    fits = jnp.sum(cut > -jnp.inf, axis=-1, keepdims=True) <= most
+    return jnp.where((values > -jnp.inf) & fits, ids + 1, 0).astype(jnp.int32)
 
 
 def _key(data: jax.Array, index: jax.Array) -> jax.Array:

@@ -35,6 +35,11 @@ class Slots:
     tokens: jax.Array  # i32[S, C]
     logp: jax.Array  # f32[S, C]
     log_mass: jax.Array  # f32[S, C]
+    support: jax.Array | None = None  # i32[S, C, K] as in `Batch`, where sampling tells of it
+
+
+TOLD = ("tokens", "logp", "log_mass", "support")
+"""What is booked of each token, in columns: the fields of `r1jax.rollout.requests.Drawn`."""
 
 
 @struct.dataclass
@@ -50,9 +55,9 @@ class Admission:
 
 
 def empty(
-    c: ModelConfig, slots: int, length: int, max_tokens: int, dtype: Any, mesh: Mesh
+    c: ModelConfig, slots: int, length: int, max_tokens: int, dtype: Any, mesh: Mesh, told: int = 0
 ) -> Slots:
-    """All slots free."""
+    """All slots free; `told` is that of `Sampling`."""
     cache = caches.empty(c, slots, length, dtype)
     columns = min(length, max_tokens)
     zeros = lambda *shape, dtype=jnp.int32: _spread(jnp.zeros((slots, *shape), dtype), mesh)  # noqa: E731
@@ -69,6 +74,7 @@ def empty(
         tokens=zeros(columns),
         logp=zeros(columns, dtype=jnp.float32),
         log_mass=zeros(columns, dtype=jnp.float32),
+        support=zeros(columns, told) if told else None,
     )
 
 
@@ -180,7 +186,7 @@ def _append(
     stop_ids: tuple[int, ...],
 ) -> Slots:
     """Draws one token in the slots of `where` and books it."""
-    token, logp, log_mass = draw(logits, slots.key, slots.count, sampling)
+    token, logp, log_mass, support = draw(logits, slots.key, slots.count, sampling)
     rows = jnp.arange(token.shape[0])
     column = jnp.where(where, slots.count, slots.tokens.shape[1])
     book = lambda old, new: old.at[rows, column].set(new, mode="drop")  # noqa: E731
@@ -195,6 +201,7 @@ def _append(
         tokens=book(slots.tokens, token),
         logp=book(slots.logp, logp),
         log_mass=book(slots.log_mass, log_mass),
+        support=slots.support if support is None else book(slots.support, support),
     )
 
 
@@ -215,12 +222,12 @@ def resize_books(slots: Slots, rows: jax.Array | None, columns: int, mesh: Mesh)
     """All but the cache, reduced to `rows` (None: all), with room for `columns` tokens."""
 
     pick = lambda x: _spread(x if rows is None else x[rows], mesh)  # noqa: E731
-    wide = lambda x: resize(x, rows, columns, (), mesh)  # noqa: E731
-    tokens, logp, log_mass = map(wide, (slots.tokens, slots.logp, slots.log_mass))
-    kept = jax.tree.map(pick, slots.replace(cache=None, tokens=None, logp=None, log_mass=None))
+    wide = lambda x: resize(x, rows, columns, (None,) * (x.ndim - 2), mesh)  # noqa: E731
+    told = {name: getattr(slots, name) for name in TOLD}
+    kept = jax.tree.map(pick, slots.replace(cache=None, **dict.fromkeys(TOLD)))
     if rows is not None:  # the leaders have moved, or gone
         kept = kept.replace(prefix=kept.prefix._replace(leader=jnp.zeros_like(kept.count)))
-    return kept.replace(tokens=tokens, logp=logp, log_mass=log_mass)
+    return kept.replace(**jax.tree.map(wide, told))
 
 
 def _spread(x: jax.Array, mesh: Mesh) -> jax.Array:

@@ -71,7 +71,7 @@ def _first(
 ) -> tuple[jax.Array, Cache]:
     """Prefill of i32[1, T] and the first token; the cache has room for `length` tokens."""
     logits, short = decoder.prefill(weights, c, tokens, lengths, mesh)
-    token, _, _ = draw(logits, key, jnp.zeros_like(lengths), sampling)
+    token, *_ = draw(logits, key, jnp.zeros_like(lengths), sampling)
     return token, jax.tree.map(lambda x: lengthened(x, length), short)
 
 
@@ -89,7 +89,7 @@ def _next(
 ) -> tuple[jax.Array, Cache]:
     """The token after `token`, number `index` of the completion."""
     logits, cache = decoder.decode_step(weights, c, token, position, cache, mesh)
-    token, _, _ = draw(logits, key, index, sampling)
+    token, *_ = draw(logits, key, index, sampling)
     return token, cache
 
 

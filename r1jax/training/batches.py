@@ -18,7 +18,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.decoder import Remat
 from r1jax.run.signals import boundary
 from r1jax.training.auxiliary import AuxiliaryConfig
-from r1jax.types import COLUMNS, ROUTES, Batch, Metrics, MissingColumn, Params
+from r1jax.types import COLUMNS, ROUTES, SUPPORT, Batch, Metrics, MissingColumn, Params
 
 PerToken = Callable[[Params, Batch], jax.Array]
 """(parameters of a model, batch) -> f32[B, T], replicated."""
@@ -131,8 +131,12 @@ def abstract_batch(
     mesh: Mesh | None = None,
     columns: Iterable[str] = COLUMNS,
     routes: jax.ShapeDtypeStruct | None = None,
+    told: int = 0,
 ) -> Batch:
-    """ShapeDtypeStructs of one micro-batch with these columns; `routes` says what theirs holds."""
+    """ShapeDtypeStructs of one micro-batch with these columns; `routes` says what theirs holds.
+
+    With `told` (`Sampling`) there is that of the kept sets as well.
+    """
 
     def array(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
         where = None
@@ -147,6 +151,8 @@ def abstract_batch(
     named = dict.fromkeys(columns, per_token)
     if ROUTES in named:
         named[ROUTES] = array(routes.dtype, b, t, *routes.shape)
+    if told:
+        named[SUPPORT] = array(jnp.int32, b, t, told)
     totals = dict.fromkeys(("n_tokens", "n_sequences", "max_tokens"), array(jnp.float32))
     return Batch(
         **whole,

@@ -95,6 +95,22 @@ def test_a_group_over_two_devices_reads_its_prompt_from_its_own(alone, traced_an
     assert any((leader != np.arange(8))[4:].any() for leader in seen)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(2, 1, 1), (1, 1, 2)], ids=str)
+def test_kept_sets_are_those_of_one_device(axes):
+    """Where each device has its own slots, and where the vocabulary is cut."""
+    found, how = [], Sampling(1.0, 0.6, told=20)
+    for mesh in (mesh_of(), mesh_of(*axes)):
+        engine = Engine(CONFIG, mesh, ENGINE, stop_ids=range(0, 97, 11))
+        weights = engine.prepare(placed(tiny_params(CONFIG), CONFIG, mesh))
+        drawn = list(engine.generate(weights, PROMPTS, how, seed=3, rollout=1))
+        found.append({(g.prompt, g.sample): (g.tokens, g.logp, g.finish_reason) for g in drawn})
+        found.append({(g.prompt, g.sample): np.sort(g.support) for g in drawn})
+    agree(found[2], found[0])
+    for key, sets in found[1].items():
+        np.testing.assert_array_equal(found[3][key], sets)
+
+
 def test_a_decode_step_moves_no_weights_and_asks_nobody():
     mesh = mesh_of(2, 2, 1)
     engine = Engine(CONFIG, mesh, ENGINE, stop_ids=(1,))

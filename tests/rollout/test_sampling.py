@@ -69,10 +69,16 @@ def test_the_support_is_that_of_a_sort(z, top_p, top_k):
 def test_log_mass_by_hand(p, top_p, top_k, mass):
     logits = jnp.log(jnp.asarray([p], jnp.float32))
     keys = request_keys(0, *(jnp.zeros(1, jnp.int32),) * 3)
-    sampling, first = Sampling(1.0, top_p, top_k), jnp.zeros(1, jnp.int32)
-    token, logp, log_mass = draw_jit(logits, keys, first, sampling)
+    sampling, first = Sampling(1.0, top_p, top_k, told=3), jnp.zeros(1, jnp.int32)
+    token, logp, log_mass, support = draw_jit(logits, keys, first, sampling)
     assert float(log_mass[0]) == pytest.approx(np.log(mass), abs=1e-6)
     assert float(logp[0]) == pytest.approx(np.log(p[int(token[0])]), abs=1e-6)
+    inside = int(np.searchsorted(np.cumsum(p), mass - 1e-6)) + 1  # the likeliest come first in p
+    if top_p == 1.0 and not top_k:
+        assert support is None
+    else:
+        told = range(1, inside + 1) if inside < 4 else ()
+        assert support.tolist() == [[*told, 0, 0, 0][:3]]
 
 
 def counts(sampling, keys, index, logits):
@@ -127,7 +133,8 @@ def test_a_large_vocabulary_is_drawn_from_in_two_steps(temperature, top_p):
     assert found.sum() == found[support].sum()
     assert chi_square(found, p) < 18.47  # p = 0.001 at 4 degrees of freedom
     z = logits / temperature
-    token, logp, log_mass = draw_jit(jnp.tile(logits, (3, 1)), keys[:3], fixed[:3], how)
+    token, logp, log_mass, told = draw_jit(jnp.tile(logits, (3, 1)), keys[:3], fixed[:3], how)
+    assert told is None
     np.testing.assert_allclose(logp, jax.nn.log_softmax(z)[token], atol=1e-5)
     mass = jax.nn.softmax(z)[support].sum()
     np.testing.assert_allclose(log_mass, np.log(mass) if top_p < 1 else 0, atol=1e-5)
@@ -136,7 +143,8 @@ def test_a_large_vocabulary_is_drawn_from_in_two_steps(temperature, top_p):
 def test_greedy_takes_the_most_likely_and_reports_temperature_one():
     logits = jnp.asarray([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
     keys = request_keys(0, *(jnp.zeros(2, jnp.int32),) * 3)
-    token, logp, log_mass = draw_jit(logits, keys, jnp.zeros(2, jnp.int32), Sampling(0.0, 0.3, 1))
+    greedy = Sampling(0.0, 0.3, 1)
+    token, logp, log_mass, _ = draw_jit(logits, keys, jnp.zeros(2, jnp.int32), greedy)
     assert token.tolist() == [1, 0]
     np.testing.assert_allclose(logp, jax.nn.log_softmax(logits).max(-1), atol=1e-6)
     assert log_mass.tolist() == [0, 0]

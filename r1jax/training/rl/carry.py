@@ -29,7 +29,7 @@ from r1jax.rollout.ending import WholeGroups
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.policy import Policy
 from r1jax.rollout.requests import Drawn, nothing
-from r1jax.training.rl.config import RolloutConfig
+from r1jax.training.rl.sampled import RolloutConfig
 from r1jax.types import Params
 
 _REASONS = (None, "stop", "length")
@@ -156,8 +156,8 @@ def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
     """What a checkpoint has to hold of carried groups.
 
     For each of the g groups where its problem stands in the stream and when it began, i64[g, 2]; of
-    each completion its sample, length, reason, stale tokens and age, i64[g, G, 5]; and the tokens
-    and routes of all completions end to end.
+    each completion its sample, length, reason, stale tokens and age, i64[g, G, 5]; and the tokens,
+    with what else is known of them, of all completions end to end.
     """
     books = [
         [
@@ -171,9 +171,12 @@ def to_arrays(groups: Sequence[Group]) -> dict[str, np.ndarray]:
     tokens, logp, log_mass = (
         np.concatenate(parts) for parts in zip(*(row.arrays for row in rows), strict=True)
     )
-    # Of a completion that has begun, and its prompt, all but the last token were read.
-    routes = [c.routes for g in groups for c in g.completions if c.routes is not None]
-    return ({"routes": np.concatenate(routes)} if routes else {}) | {
+    # Of a completion that has begun, and its prompt, all but the last token were read (routes).
+    beside = {
+        name: [c.beside[name] for c in rows if c.beside[name] is not None]
+        for name in nothing().beside
+    }
+    return {name: np.concatenate(parts) for name, parts in beside.items() if parts} | {
         "begun": np.asarray([(g.place, g.rollout) for g in groups], np.int64),
         "books": np.asarray(books, np.int64),
         "tokens": tokens.astype(np.int32),
@@ -195,11 +198,11 @@ def from_arrays(
         asked = policy.prompt(problem)
         completions = []
         for sample, length, reason, _, _ in book.tolist():
-            piece = drawn.cut(at, at + length)
-            routes, step = arrays.get("routes"), len(asked) + length - 1 if length else 0
-            routes = routes[read : read + step] if step and routes is not None else None
+            piece, step = drawn.cut(at, at + length), len(asked) + length - 1 if length else 0
+            spans = {"routes": (read, read + step), "support": (at - 1, at - 1 + length)}
+            beside = {n: arrays[n][slice(*spans[n])] for n in spans if length and n in arrays}
             whose = 0, sample, _REASONS[reason], asked
-            completions.append(Generated(*piece.arrays, *whose, routes=routes))
+            completions.append(Generated(*piece.arrays, *whose, **beside))
             at, read = at + length, read + step
         groups.append(Group(problem, place, rollout, tuple(completions), book[:, 3], book[:, 4]))
     return tuple(groups)

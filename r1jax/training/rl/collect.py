@@ -35,7 +35,7 @@ from r1jax.rollout.sampling import Sampling
 from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import named_reward_model
-from r1jax.types import ROUTES, Params
+from r1jax.types import ROUTES, SUPPORT, Params
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ def mixed_first(
 def to_sequences(generated: Sequence[Generated]) -> Sequences:
     """Each prompt with its completion behind it, i32[N, L], and what the sampler says of them.
 
-    That is the column `sampler_logp` and, of a model with experts, `routes`.
+    That is the column `sampler_logp`; of a model with experts `routes`, and `support` where the
+    sampler tells what it kept. Where that was too much to tell, the token counts as drawn from all.
     """
     n = len(generated)
     # i64[N] each; L and C are the longest of what there is, not the limits of the engine.
@@ -175,13 +176,18 @@ def to_sequences(generated: Sequence[Generated]) -> Sequences:
         tokens[i, :start] = g.prompt_tokens
         tokens[i, start : start + len(g.tokens)] = g.tokens
         # Of the distribution that was drawn from: top-p and top-k renormalise what they keep.
-        sampler[i, : len(g.tokens)] = g.logp - g.log_mass
+        told = 1.0 if g.support is None else g.support[:, 0] > 0
+        sampler[i, : len(g.tokens)] = g.logp - g.log_mass * told
     columns = {"sampler_logp": sampler}
     if generated[0].routes is not None:
         first = generated[0].routes
         columns[ROUTES] = np.zeros((*tokens.shape, first.shape[1]), first.dtype)
         for row, g in zip(columns[ROUTES], generated, strict=True):
             row[: len(g.routes)] = g.routes
+    if generated[0].support is not None:
+        columns[SUPPORT] = np.zeros((*sampler.shape, generated[0].support.shape[1]), np.int32)
+        for row, g in zip(columns[SUPPORT], generated, strict=True):
+            row[: len(g.support)] = g.support
     return Sequences(tokens, prompt_lengths, lengths, columns)
 
 
@@ -208,6 +214,10 @@ def rollout_metrics(drawn: JudgedBatch) -> dict[str, float]:
     metrics["completion/thought_words_mean"] = float(
         np.mean([thought_words(c).total() for c in completions])
     )
+    if drawn.generated[0].support is not None:
+        ids = np.concatenate([g.support > 0 for g in drawn.generated])  # bool[tokens, K]
+        metrics["rollout/set_unknown_frac"] = float(np.mean(~ids[:, 0]))
+        metrics["rollout/set_size_mean"] = float(ids.sum() / max(ids[:, 0].sum(), 1))
     metrics["group/zero_std_frac"] = zero_std_frac(judgement.earned, groups)
     return metrics
 

@@ -29,7 +29,7 @@ def from_outcomes(
     dealt = np.random.default_rng(seed).permutation(judged)
     pieces = [piece for piece in np.array_split(dealt, config.parts) if len(piece)]
     columns = {"ref_logp": reference, "outcome": np.nan_to_num(outcomes)}
-    sequences = replace(sequences, columns=columns)
+    sequences = replace(sequences, columns=columns | sequences.support)
     ratios, said = np.zeros(reference.shape), []
     # Saved in between, a tower would learn from some of it twice.
     with unbroken():

@@ -30,7 +30,7 @@ ADVICE = (
     "--optimizer.kind adafactor, or more devices (--mesh.fsdp)"
 )
 
-PASSING = ("gradients", "update", "rollout weights", "cache", "rollout logits", "peak")
+PASSING = ("gradients", "update", "rollout weights", "cache", "rollout logits", "kept sets", "peak")
 """Rows of a plan that are not there all the time."""
 
 
@@ -88,11 +88,13 @@ def plan(parts: Parts) -> dict[str, int]:
         "rollout weights": decoding_weights(c, whole, width, r.weights),
         "cache": token_bytes(c, width) * -(-parts.engine.cache_tokens // shards),
         "rollout logits": 4 * 4 * c.vocab_size * -(-r.slots // shards),
+        "kept sets": 4 * r.keep_set * r.max_tokens * -(-r.slots // shards),
     }
     always = held_bytes(rows)
     learning = always + rows["gradients"] + rows["update"]
     # Evaluation never runs on 8-bit weights.
-    sampling = decoding_weights(c, whole, width, "same") + rows["cache"] + rows["rollout logits"]
+    sampling = decoding_weights(c, whole, width, "same") + rows["cache"]
+    sampling += rows["rollout logits"] + rows["kept sets"]
     return rows | {"peak": max(learning, always + sampling)}
 
 
@@ -115,7 +117,8 @@ def update_bytes(
     """Bytes per device that a micro-batch takes for itself, of the program as it is compiled."""
     total = jax.eval_shape(functions.start, scale_of(state.opt_state))
     routes = kinds.routes(parts.policy.config)
-    batch = abstract_batch(parts.config.train, parts.mesh, functions.columns(), routes)
+    told = parts.config.rollout.sampling.told
+    batch = abstract_batch(parts.config.train, parts.mesh, functions.columns(), routes, told)
     program = functions.accumulate.lower(state.params, total, batch, frozen).compile()
     return int(program.memory_analysis().temp_size_in_bytes)
 

@@ -186,6 +186,11 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     followed = with_sampled(policy.config, replays) if replays else policy.config
     teacher = find_teacher(config, policy, mesh)
     check_room(config, policy)
+    if r.keep_set > policy.config.vocab_size:
+        raise UserError(
+            f"--rollout.keep-set {r.keep_set}: the vocabulary has {policy.config.vocab_size} "
+            "tokens; use so many or fewer"
+        )
     terms = checked_terms(config, known, policy.template.chat)
     reward, compute = config.reward, config.train.compute
     return Parts(

@@ -40,14 +40,14 @@ def shown(problem: Problem, solution: str) -> Problem:
 
 
 def behind(prompts: Sequence[Sequence[int]], written: Sequences) -> Sequences:
-    """The completions as they are, each behind another prompt; nothing else is known of them."""
+    """The completions as they are, each behind another prompt; only their sets are known."""
     lengths = np.asarray([len(prompt) for prompt in prompts])
     tokens = np.zeros((len(prompts), int((lengths + written.lengths).max())), np.int32)
     for i, prompt in enumerate(prompts):
         start, count = written.prompt_lengths[i], written.lengths[i]
         whole = (*prompt, *written.tokens[i, start : start + count])
         tokens[i, : len(whole)] = whole
-    return Sequences(tokens, lengths, written.lengths)
+    return Sequences(tokens, lengths, written.lengths, written.support)
 
 
 def judged(
