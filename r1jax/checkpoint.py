@@ -177,12 +177,16 @@ class Checkpoints:
     @contextlib.contextmanager
     def _told(self, step: int) -> Iterator[None]:
         """Says in one line that a checkpoint could not be written, and what is left."""
-        left = "none is before it" if self.whole is None else f"{self.whole} is whole"
+        directory = Path(self._manager.directory)
+
+        def left() -> str:
+            before = "none is before it" if self.whole is None else f"{self.whole} is whole"
+            if self.whole is not None and not (directory / str(self.whole)).is_dir():
+                before = f"{self.whole} is not there any more either"
+            return f"; {before}; the same command goes on once that is mended"
+
         self._failed = True  # where an error leaves this block
-        with told(
-            f"{self._manager.directory / str(step)}: the checkpoint could not be written",
-            f"; {left}; the same command goes on once that is mended",
-        ):
+        with told(f"{directory / str(step)}: the checkpoint could not be written", left):
             yield
         self._failed = False
 

@@ -7,7 +7,7 @@ import errno
 import math
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _ENDS = {
@@ -41,18 +41,20 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def told(what: str, then: str = "") -> Iterator[None]:
+def told(what: str, then: str | Callable[[], str] = "") -> Iterator[None]:
     """Whatever goes wrong inside, in a library and its threads, becomes one line: a UserError.
 
-    It says `what` failed, why, and what comes of it. For files that somebody or something else may
-    have spoilt: there the errors of the libraries that write and read them have no end.
+    It says `what` failed, why, and what comes of it: `then`, a function where only a look
+    afterwards tells. For files that somebody or something else may have spoilt: there the errors
+    of the libraries that write and read them have no end.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{what} ({reason(error)}){then}") from error
+        comes = then if isinstance(then, str) else then()
+        raise UserError(f"{what} ({reason(error)}){comes}") from error
 
 
 def reason(error: BaseException) -> str:
