@@ -28,19 +28,20 @@ def measured_ceilings(dtype: Any) -> Ceilings:
     """
     on_cpu = jax.default_backend() == "cpu"
     n, size = (1024, 1 << 23) if on_cpu else (8192, 1 << 29)
-    a, b = (_normal(i, (n, n), dtype) for i in range(2))
-    product = _seconds(jax.jit(jnp.matmul), a, b)
-    x = _normal(2, (size,), jnp.float32)
+    a, b = (normal(i, (n, n), dtype) for i in range(2))
+    product = best_seconds(jax.jit(jnp.matmul), a, b)
+    x = normal(2, (size,), jnp.float32)
     # A bare copy is dropped by XLA; a sum with one number costs no more than the copy.
-    copy = _seconds(jax.jit(lambda x: x + 1), x)
+    copy = best_seconds(jax.jit(lambda x: x + 1), x)
     return Ceilings(2 * n**3 / product, 2 * x.nbytes / copy)
 
 
-def _normal(seed: int, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def normal(seed: int, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Random numbers, drawn on the device."""
     return jax.jit(lambda: jax.random.normal(jax.random.key(seed), shape, dtype))()
 
 
-def _seconds(f: Callable[..., Any], *arrays: jax.Array, calls: int = 8) -> float:
+def best_seconds(f: Callable[..., Any], *arrays: jax.Array, calls: int = 8) -> float:
     """Seconds of one call, the best of five rounds; calls are queued, so that none waits."""
 
     def run() -> Any:

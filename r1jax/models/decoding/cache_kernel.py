@@ -65,7 +65,7 @@ def attend(
     read = pl.BlockSpec((s, length, None, h), lambda i, j, _: (0, 0, j, 0))
     number = pl.BlockSpec((1,), lambda i, j, _: (i,))
     splits = splits_of(s, kv_heads, length)
-    left, shapes = _left(q, splits)
+    left, shapes = left_by(q, splits)
     # Longer reads hide more of the memory's latency, shorter ones let more programs run at once.
     block = 32 if length <= 2048 else 64
     program = functools.partial(_program, block=block, splits=splits, window=window)
@@ -82,11 +82,11 @@ def attend(
         name="cache_attention",
     )(joined, joined, joined, cos, sin, k_cache, v_cache, positions, leader, prefix)
     # [splits, S, kv_heads, group, h] and, of several parts, their tops and totals without h.
-    out = parts[0][0] if splits == 1 else _whole(*parts).astype(q.dtype)
+    out = parts[0][0] if splits == 1 else whole_of(*parts).astype(q.dtype)
     return out, k_cache, v_cache
 
 
-def _left(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStruct]]:
+def left_by(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStruct]]:
     """Blocks and shapes of what programs leave: the result, or mixed, top and total of a part."""
     from jax.experimental import pallas as pl
 
@@ -99,7 +99,7 @@ def _left(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStru
     return [mixed, sums, sums], [jax.ShapeDtypeStruct(x, jnp.float32) for x in shapes]
 
 
-def _whole(mixed: jax.Array, top: jax.Array, total: jax.Array) -> jax.Array:
+def whole_of(mixed: jax.Array, top: jax.Array, total: jax.Array) -> jax.Array:
     """Σᵢ 2^(mᵢ−m)·mixedᵢ / Σᵢ 2^(mᵢ−m)·totalᵢ over the parts i, m the highest of their tops mᵢ."""
     weights = jnp.exp2(top - jnp.max(top, axis=0))
     return jnp.sum(mixed * weights[..., None], axis=0) / jnp.sum(total * weights, axis=0)[..., None]
@@ -154,7 +154,7 @@ def _program(
         return mixed * shrink[:, None] + product, higher, total
 
     first = jnp.maximum(position + 1 - window, 0) // block if window else None
-    begin, end = _part(pl.cdiv(used, block), first, split, splits)
+    begin, end = part_of(pl.cdiv(used, block), first, split, splits)
     mixed, top, total = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
     mixed = mixed if sums else mixed / total[:, None]
     in_group = rows < group
@@ -165,7 +165,7 @@ def _program(
         triton.store(out.at[rows], x, mask=in_group)
 
 
-def _part(blocks, first, split, splits):
+def part_of(blocks, first, split, splits):
     """(begin, end) of the blocks that part `split` reads; those before `first` nobody does."""
     from jax.experimental.pallas import cdiv
 
