@@ -135,7 +135,7 @@ def cuts_columns(mesh: Mesh) -> bool:
 
 def cuts_tokens(mesh: Mesh | None) -> bool:
     """Whether the tokens of a row are spread over devices, each of which has some of them."""
-    return mesh is not None and not _one_device(mesh) and devices_of(mesh, RULES["tokens"]) > 1
+    return mesh is not None and not one_device(mesh) and devices_of(mesh, RULES["tokens"]) > 1
 
 
 def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
@@ -143,7 +143,7 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
 
     Without such a constraint after the embedding, XLA replicates the compute.
     """
-    if mesh is None or _one_device(mesh):
+    if mesh is None or one_device(mesh):
         return x
     where = spec(mesh, axes, x.shape)
     inside_over_rows = bool(jax.sharding.get_abstract_mesh().manual_axes)
@@ -152,9 +152,11 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     )
 
 
-def _one_device(mesh: Mesh) -> bool:
-    """Whether what is traced is one device's program: inside `on_own_rows`, nothing is spread."""
-    return len(jax.sharding.get_abstract_mesh().manual_axes) == len(mesh.axis_names)
+def one_device(mesh: Mesh) -> bool:
+    """Whether what is traced is one device's program; inside `on_own_rows`, nothing is spread."""
+    return mesh.size == 1 or len(jax.sharding.get_abstract_mesh().manual_axes) == len(
+        mesh.axis_names
+    )
 
 
 def platform(mesh: Mesh | None) -> str:
@@ -237,7 +239,7 @@ def by_device(
     `inside` and `outside` hold the logical axes of arguments and results; a result is laid out like
     the argument of the same axes. One device's program leaves f as it is.
     """
-    if mesh is None or mesh.size == 1 or _one_device(mesh):
+    if mesh is None or one_device(mesh):
         return f
 
     def run(*arrays: jax.Array) -> Any:

@@ -18,9 +18,17 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from r1jax import mesh as meshes
+from r1jax.models import grouped_matmul
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import Layer
-from r1jax.models.row_groups import block_size, gathered, moved, swiglu_of
+from r1jax.models.row_groups import (
+    Weights,
+    block_size,
+    gathered,
+    moved,
+    swiglu_of,
+    swiglu_of_sorted,
+)
 
 WEIGHTS = {
     "expert_gate": ("experts", "embed", "ffn"),
@@ -28,6 +36,7 @@ WEIGHTS = {
     "expert_down": ("experts", "ffn", "embed"),
 }
 """The weights of experts with the logical axes of their dimensions."""
+FEW = 256  # tokens of a device up to which it has all its experts run over all of them
 
 
 def axes(c: ModelConfig, mesh: Mesh | None) -> tuple[str, ...]:
@@ -35,6 +44,20 @@ def axes(c: ModelConfig, mesh: Mesh | None) -> tuple[str, ...]:
     if mesh is None or c.experts is None:
         return ()
     return meshes.cut(mesh, "experts", c.experts.count)
+
+
+def wanted(c: ModelConfig, x: jax.Array, mesh: Mesh | None) -> bool:
+    """Whether tokens x[..., d] go to their experts; otherwise all experts run over all of them.
+
+    They do where experts are spread, and where one device has a kernel for it and tokens enough:
+    of few, all experts are read anyway, and the memory is what there is to wait for.
+    """
+    if mesh is None or axes(c, mesh):
+        return mesh is not None
+    devices = 1 if meshes.one_device(mesh) else meshes.slot_devices(mesh)
+    tokens = math.prod(x.shape[:-1]) // devices
+    shape = (c.d_model, c.experts.width // meshes.devices_of(mesh, meshes.RULES["ffn"]))
+    return tokens > FEW and grouped_matmul.choose(mesh, x.dtype, shape) == "triton"
 
 
 class RoomNeeded(NamedTuple):
@@ -57,6 +80,10 @@ def mixed(
     Of tokens that are not `real`, bool[B, T], 0 is returned.
     """
     (b, t), arrays = x.shape[:2], (x, *chosen, real)
+    weights = tuple(layer[name].astype(x.dtype) for name in WEIGHTS)
+    if meshes.one_device(mesh):
+        whole = (PartitionSpec(None, None, None),) * len(weights)
+        return _own_tokens(c, mesh, (), whole, weights, *arrays)
     rows, columns = meshes.RULES["batch"], meshes.RULES["tokens"]
     names, where = rows + columns, PartitionSpec(rows, columns)
     room = 0
@@ -65,7 +92,6 @@ def mixed(
         where, room = PartitionSpec(names, None), -(b * t) % meshes.devices_of(mesh, names)
         flat = (a.reshape(b * t, 1, *a.shape[2:]) for a in arrays)
         arrays = tuple(jnp.pad(a, ((0, room), *((0, 0),) * (a.ndim - 1))) for a in flat)
-    weights = tuple(layer[name].astype(x.dtype) for name in WEIGHTS)
     # Decoding has each expert whole on its device; in training it is cut like other weights.
     laid = tuple(
         meshes.spec(mesh, [a if c.experts.room or a != "embed" else None for a in logical], w.shape)
@@ -83,7 +109,7 @@ def _own_tokens(
     mesh: Mesh,
     names: tuple[str, ...],
     laid: tuple[PartitionSpec, ...],
-    weights: tuple[jax.Array, ...],
+    weights: Weights,
     x: jax.Array,
     ids: jax.Array,
     gates: jax.Array,
@@ -91,7 +117,7 @@ def _own_tokens(
 ) -> tuple[jax.Array, RoomNeeded]:
     """One device's part of `mixed`: tokens over the axes `names`, weights as `laid`."""
     (b, t, d), (n, k) = x.shape, (x.shape[0] * x.shape[1], ids.shape[-1])
-    gate, up, down = (
+    weights = tuple(
         _whole(w, logical, spec, names)
         for w, logical, spec in zip(weights, WEIGHTS.values(), laid, strict=True)
     )
@@ -102,17 +128,31 @@ def _own_tokens(
     if width:  # each device has a part of every expert's width, and so a part of every sum
         x, gates = meshes.spread(width, x), meshes.spread(width, gates)
     received = route.there(moved(x, route.source // k, route.place.reshape(n, k)))
-    (devices, own), rows = route.ends.shape, received.shape[0]
-    tokens = devices * n  # each chooses an expert once at most
-    size = 1 if meshes.platform(mesh) == "tpu" else block_size(rows, own, tokens)
-    groups = gathered(route.begins, route.ends, rows, size, tokens)
-    back = route.back(swiglu_of(groups, received, gate, up, down))
+    back = route.back(_through_experts(mesh, route, received, weights, n))
     back = moved(back, route.place, route.source[:, None]).reshape(n, k, d)
     y = jnp.einsum("nkd,nk->nd", back, gates.astype(x.dtype), preferred_element_type=jnp.float32)
     y = jax.lax.psum(y, width) if width else y
-    lost = jax.lax.psum(route.needed.lost, names)
-    needed = RoomNeeded(lost, jax.lax.pmax(route.needed.fullest, names))
+    needed = route.needed
+    if names:
+        lost = jax.lax.psum(needed.lost, names)
+        needed = RoomNeeded(lost, jax.lax.pmax(needed.fullest, names))
     return y.astype(x.dtype).reshape(b, t, d), needed
+
+
+def _through_experts(
+    mesh: Mesh, route: Route, received: jax.Array, weights: Weights, n: int
+) -> jax.Array:
+    """What a device received of others, each with `n` tokens, through its own experts."""
+    (devices, own), rows = route.ends.shape, received.shape[0]
+    kernel = grouped_matmul.choose(mesh, received.dtype, weights[0].shape)
+    if devices == 1 and kernel == "triton":
+        sizes = jnp.diff(route.ends[0], prepend=0)
+        return swiglu_of_sorted(sizes, received, weights, kernel)
+    tokens = devices * n  # each chooses an expert once at most
+    bare = kernel == "triton" or meshes.platform(mesh) == "tpu"
+    size = 1 if bare else block_size(rows, own, tokens)
+    groups = gathered(route.begins, route.ends, rows, size, tokens)
+    return swiglu_of(groups, received, weights, kernel)
 
 
 def _whole(
@@ -172,7 +212,7 @@ def route_of(c: ModelConfig, mesh: Mesh, keys: jax.Array, n: int, names: tuple[s
     by_expert = _sorted(keys, c.experts.count, devices)
     most = n * min(k, c.experts.count // devices)
     even = n * k / devices
-    room = min(math.ceil(c.experts.room * even), most) if c.experts.room else most
+    room = min(math.ceil(c.experts.room * even), most) if c.experts.room and over else most
     if meshes.platform(mesh) == "tpu":
         return _ragged(by_expert, over, room, even, names)
     return _padded(by_expert, over, room, even)
@@ -186,9 +226,10 @@ def _padded(by: Sorted, over: tuple[str, ...], room: int, even: float) -> Route:
     source = jnp.where(there, by.order[jnp.minimum(at, by.order.shape[0] - 1)], -1)
     within = by.rank - by.first[by.device]
     place = jnp.where(by.real & (within < room), by.device * room + within, -1)
-    exchange = functools.partial(
+    to_others = functools.partial(
         jax.lax.all_to_all, axis_name=over, split_axis=0, concat_axis=0, tiled=True
     )
+    exchange = to_others if over else lambda x: x
     lost = jnp.sum(jnp.maximum(rows - room, 0))
     return Route(
         source.reshape(-1), place, jnp.arange(devices) * room,

@@ -118,7 +118,7 @@ def run(
             chosen = jnp.where(read[..., None], sampled, choice.chosen)
             choice = weighed(c, choice.scores, chosen)
     said[ROUTES] = _numbers(c, choice.chosen)
-    if dispatch.axes(c, mesh):
+    if dispatch.wanted(c, x, mesh):
         ids = said[ROUTES].astype(jnp.int32)
         routed, needed = _dispatched(c, layer, x, (ids, choice.gates), segments, mesh)
     else:
@@ -154,7 +154,7 @@ def _dispatched(
     x3, ids, gates = rows
     real = jnp.ones(x3.shape[:2], bool) if segments is None else segments.ids > 0
     y, needed = dispatch.mixed(c, layer, x3, (ids, gates), real, mesh)
-    return y.reshape(x.shape), needed._asdict()
+    return y.reshape(x.shape), needed._asdict() if dispatch.axes(c, mesh) else {}
 
 
 def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:

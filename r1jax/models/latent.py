@@ -17,6 +17,7 @@ from r1jax.mesh import constrain
 from r1jax.models import attention as attn
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache_attention import Prefix
+from r1jax.models.decoding.latent_attention import append_and_attend
 from r1jax.models.layers import Layer, Tables, linear, rms_norm, rope
 from r1jax.models.rope import Yarn
 from r1jax.models.row import Kept, Matrices, Row, matrix, output_std
@@ -103,12 +104,9 @@ def step(
     to_keys, to_values = jnp.split(unfold, [c.latent.nope], axis=-1)  # [kv_rank, heads, ·]
     q = jnp.concatenate([jnp.einsum("shn,rhn->shr", q_nope, to_keys), q_rope], axis=-1)
     new = jnp.concatenate([latent, k_rope], axis=-1)
-    held = cache["latent"].at[jnp.arange(x.shape[0]), positions].set(new)
-    scores = jnp.einsum("shr,slr->shl", q, held, preferred_element_type=jnp.float32)
-    visible = jnp.arange(held.shape[1])[None] <= positions[:, None]
-    scores = jnp.where(visible[:, None], scores * scale(c), attn.NEGATIVE)
-    weights = jax.nn.softmax(scores, axis=-1).astype(held.dtype)
-    mixed = jnp.einsum("shl,slr->shr", weights, held[..., : c.latent.kv_rank])
+    mixed, held = append_and_attend(
+        q, new, cache["latent"], positions, c.latent.kv_rank, scale(c), prefix, mesh
+    )
     return _finish(layer, jnp.einsum("shr,rhv->shv", mixed, to_values)), {"latent": held}
 
 

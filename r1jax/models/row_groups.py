@@ -8,13 +8,17 @@ make one block of each group, and every matrix is read once, where it lies.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from r1jax.models.grouped_matmul import grouped_matmul
 from r1jax.models.layers import swiglu
 
+Weights = tuple[jax.Array, jax.Array, jax.Array]
+"""Matrices [groups, d, w], [groups, d, w] and [groups, w, d]: gate, up and down."""
 MOST = 1024  # rows of a block: many enough for the rate of a large product
 FEW = 512  # rows that a group may have at most: up to so many it is one block
 
@@ -98,24 +102,31 @@ def gathered(begins: jax.Array, ends: jax.Array, rows: int, size: int, most: int
     return Groups(source, place, None if own_block else of_block, sizes)
 
 
-def swiglu_of(
-    groups: Groups, x: jax.Array, gate: jax.Array, up: jax.Array, down: jax.Array
-) -> jax.Array:
-    """Each row of x[N, d] through its group's matrices [groups, d, w], [·, d, w] and [·, w, d]."""
-    product = functools.partial(_product, groups)
+def swiglu_of(groups: Groups, x: jax.Array, weights: Weights, kernel: str = "xla") -> jax.Array:
+    """Each row of x[N, d] through its group's matrices, where groups are brought together."""
     stand = moved(x, groups.source, groups.place[:, None])
-    y = product(swiglu(product(stand, gate), product(stand, up)), down)
+    y = _swiglu(functools.partial(_product, groups, kernel), stand, weights)
     return moved(y, groups.place, groups.source[:, None])
 
 
-def _product(groups: Groups, x: jax.Array, w: jax.Array) -> jax.Array:
+def swiglu_of_sorted(sizes: jax.Array, x: jax.Array, weights: Weights, kernel: str) -> jax.Array:
+    """The same of rows x[N, d] that stand together, as many as i32[groups] `sizes` say."""
+    return _swiglu(lambda x, w: grouped_matmul(x, w, sizes, kernel), x, weights)
+
+
+def _swiglu(product: Callable[..., jax.Array], x: jax.Array, weights: Weights) -> jax.Array:
+    gate, up, down = weights
+    return product(swiglu(product(x, gate), product(x, up)), down)
+
+
+def _product(groups: Groups, kernel: str, x: jax.Array, w: jax.Array) -> jax.Array:
     """x[blocks · size, k] times the matrix [k, n] of each row's group."""
     if groups.of_block is None:
         apart = x.reshape(w.shape[0], -1, x.shape[1])
         return jnp.einsum("gsk,gkn->gsn", apart, w).reshape(x.shape[0], -1)
     blocks = groups.of_block.shape[0]
     if blocks == x.shape[0]:
-        return jax.lax.ragged_dot(x, w, groups.sizes)
+        return grouped_matmul(x, w, groups.sizes, kernel)
     return _of_blocks(x.reshape(blocks, -1, x.shape[1]), w, groups.of_block).reshape(x.shape[0], -1)
 
 

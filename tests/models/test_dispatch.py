@@ -17,7 +17,7 @@ from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
-from r1jax.models import experts, table
+from r1jax.models import dispatch, experts, grouped_matmul, table
 from r1jax.models.row_groups import block_size, gathered, swiglu_of
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -47,7 +47,7 @@ def grouped(size):
     def run(counts, x, *weights):
         ends = jnp.cumsum(counts, axis=1)
         groups = gathered(jnp.arange(3) * ROOM, ends, len(x), size, 3 * ROOM)
-        return swiglu_of(groups, x, *weights)
+        return swiglu_of(groups, x, weights)
 
     return jax.jit(jax.grad(functools.partial(total, run), argnums=(1, 2, 3, 4), has_aux=True))
 
@@ -101,6 +101,51 @@ def test_a_layer_is_the_same_with_its_experts_spread():
         found.append(jax.device_get((gradient, told["load"])))
     assert largest_difference(*found) < 1e-5
     assert not told["lost"] and 0.5 < told["fullest"] < 8
+
+
+@pytest.mark.parametrize("axes", [{}, {"data": 2, "fsdp": 2, "tensor": 2}])
+def test_tokens_that_go_to_their_experts_get_what_all_experts_give(axes, monkeypatch):
+    """Where experts are not spread: as on a device that has a kernel for it."""
+    c, layer = toy()[0], layer_of(1)
+    c = replace(c, experts=replace(c.experts, room=0.5))  # which is said of others' rows
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 6, c.d_model)), jnp.float32)
+    ids = jnp.ones((4, 6), jnp.int32).at[:, 4:].set(0)
+    found, mesh = [], mesh_of(**axes)
+    for goes in (False, True):
+        monkeypatch.setattr(dispatch, "wanted", lambda *_, goes=goes: goes)
+
+        def value(layer, x, ids):
+            y, told = experts.run(c, layer, x, attn.Segments(ids), mesh)
+            return jnp.sum(jnp.sin(jnp.where(ids[..., None] > 0, y, 0))), told
+
+        given = jax.device_put((layer, x, ids), meshes.replicated(mesh))
+        gradient, told = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(*given)
+        found.append(jax.device_get((gradient, told)))
+    assert largest_difference(*found) < 1e-5 and "lost" not in found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("axes", "tokens", "platform", "dtype", "goes"),
+    [
+        ({}, 257, "gpu", "bfloat16", True),
+        ({}, 256, "gpu", "bfloat16", False),
+        ({}, 257, "gpu", "float32", False),
+        ({}, 257, "cpu", "bfloat16", False),
+        ({"data": 2}, 512, "gpu", "bfloat16", False),
+        ({"data": 2}, 514, "gpu", "bfloat16", True),
+        ({"expert": 2}, 2, "cpu", "float32", True),
+        ({"tensor": 2}, 257, "gpu", "bfloat16", False),  # half of a width of 64
+    ],
+)
+def test_tokens_go_to_their_experts_where_a_kernel_takes_them(
+    axes, tokens, platform, dtype, goes, monkeypatch
+):
+    c = toy()[0]
+    c = replace(c, d_model=64, experts=replace(c.experts, width=64))
+    monkeypatch.setattr(grouped_matmul, "platform", lambda mesh: platform)
+    x = jax.ShapeDtypeStruct((tokens, 64), dtype)
+    assert dispatch.wanted(c, x, mesh_of(**axes)) == goes
+    assert not dispatch.wanted(c, x, None)
 
 
 @pytest.mark.slow
