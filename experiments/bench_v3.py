@@ -53,17 +53,20 @@ def main(config: Config) -> None:
         raise UserError(f"--shape {name}: it has no experts; use v3-3b")
     caches = [_cache(text) for text in config.caches]
     interpret = jax.default_backend() == "cpu"
-    out = config.out.removesuffix(".json")
-    if config.tokens:
-        rows = grouped.measured(c, config.tokens, config.seed, interpret)
-        title = f"{name}, {config.tokens} tokens through {c.experts.chosen} experts"
-        emit(f"{title}, products", rows, out and f"{out}.json")
-        emit(f"{title}, best tiles", grouped.best(rows), "")
-    if caches:
-        copy = measured_ceilings(jnp.bfloat16).bytes_per_s
-        rows = [row for cache in caches for row in latents.measured(c, *cache, copy, interpret)]
-        title = f"{name}, attention to latents, a copy has {copy / 1e12:.2f} TB/s"
-        emit(title, rows, out and f"{out}-latents.json")
+    rows = []
+    for product in grouped.products(c) if config.tokens else ():
+        found = grouped.measured(product, c, config.tokens, config.seed, interpret)
+        emit(f"{name}, {config.tokens} x {c.experts.chosen} rows, {product.name}", found, "")
+        rows += found
+    if rows:
+        emit(f"{name}, best tiles", grouped.best(rows), "")
+    copy = measured_ceilings(jnp.bfloat16).bytes_per_s
+    for slots, length in caches:
+        found = latents.measured(c, slots, length, copy, interpret)
+        emit(f"{name}, {slots} caches of {length}, a copy has {copy / 1e12:.2f} TB/s", found, "")
+        rows += found
+    if config.out:
+        emit(f"{name}, all", rows, config.out)
 
 
 def _cache(text: str) -> tuple[int, int]:

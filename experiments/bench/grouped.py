@@ -22,7 +22,8 @@ from r1jax.models.grouped_matmul import Tile
 PRODUCT_TILES = (
     Tile(128, 256, 64, 8, 3), Tile(128, 256, 64, 8, 4), Tile(128, 256, 32, 8, 4),
     Tile(256, 128, 64, 8, 3), Tile(256, 128, 64, 8, 4), Tile(128, 128, 64, 8, 4),
-    Tile(128, 128, 64, 4, 4), Tile(64, 256, 64, 4, 4), Tile(128, 128, 128, 8, 3),
+    Tile(128, 128, 64, 4, 4), Tile(128, 128, 128, 8, 3), Tile(64, 256, 64, 4, 4),
+    Tile(64, 128, 64, 4, 4), Tile(32, 256, 64, 4, 4),
 )  # fmt: skip
 MATRIX_TILES = (
     Tile(128, 256, 32, 8, 3), Tile(128, 256, 32, 8, 4), Tile(128, 256, 64, 8, 3),
@@ -49,11 +50,11 @@ class Product:
             return grouped_matmul.of_matrices
         return functools.partial(grouped_matmul.product, turned=self.turned)
 
-    @property
-    def chosen(self) -> Tile:
-        """What the training of long rows takes."""
-        table = grouped_matmul.PRODUCT
-        return grouped_matmul.OF_MATRICES if self.of_matrices else table[max(table)]
+    def chosen(self, rows: int, groups: int) -> Tile:
+        """What a model takes for so many rows."""
+        if self.of_matrices:
+            return grouped_matmul.OF_MATRICES
+        return grouped_matmul.tile_for(rows, groups)
 
 
 def products(c: ModelConfig) -> list[Product]:
@@ -97,42 +98,43 @@ def compiled(
     def one(f: Callable[..., Any], arrays: tuple[Any, ...]) -> Callable[..., Any] | str:
         try:
             return jax.jit(f, donate_argnums=donate).lower(*arrays).compile()
-        except (jax.errors.JaxRuntimeError, ValueError) as error:  # such as no room on the chip
-            return str(error).split("\n", 1)[0][:100]
+        except Exception as error:  # such as no room on the chip: it has a row of its own
+            return f"{type(error).__name__}: {error}".split("\n", 1)[0][:120]
 
     with ThreadPoolExecutor(12) as pool:
         waiting = {key: pool.submit(one, f, arrays) for key, f, arrays in programs}
         return {key: future.result() for key, future in waiting.items()}
 
 
-def measured(c: ModelConfig, tokens: int, seed: int, interpret: bool = False) -> list[dict]:
-    """A row for each product and tile: ms, TFLOP/s, share of the dense rate, relative error.
+def measured(
+    p: Product, c: ModelConfig, tokens: int, seed: int, interpret: bool = False
+) -> list[dict[str, Any]]:
+    """A row for each tile of a product: ms, TFLOP/s, share of the dense rate, relative error.
 
     The dense product has the same rows, all of them with one matrix. Errors are the largest
     difference from f32 over the largest number. With `interpret`, one tile, for what it gives.
     """
-    rows = tokens * c.experts.chosen
-    sizes = jnp.asarray(skewed(c.experts.count, rows, seed))
+    rows, groups = tokens * c.experts.chosen, c.experts.count
+    sizes = jnp.asarray(skewed(groups, rows, seed))
+    a, b = operands(p, c, rows)
+    programs = compiled((name, run, (a, b, sizes)) for name, run in _ways(p, interpret).items())
+    dense = best_seconds(jax.jit(jnp.matmul), *_dense(p, a, b))
+    flops = 2 * rows * p.deep * p.wide
     found = []
-    for p in products(c):
-        a, b = operands(p, c, rows)
-        programs = compiled((name, run, (a, b, sizes)) for name, run in _ways(p, interpret).items())
-        dense = best_seconds(jax.jit(jnp.matmul), *_dense(p, a, b))
-        flops = 2 * rows * p.deep * p.wide
-        for name, run in programs.items():
-            row = {"product": p.name, "tile": name, "chosen": name == named(p.chosen)}
-            found.append(row)
-            if isinstance(run, str):
-                row["fails"] = run
-                continue
-            seconds = best_seconds(run, a, b, sizes)
-            row |= {
-                "ms": 1e3 * seconds,
-                "TFLOP/s": flops / seconds / 1e12,
-                "dense TFLOP/s": flops / dense / 1e12,
-                "of dense %": 100 * dense / seconds,
-                "error": float(error(p, run(a, b, sizes), a, b, sizes)),
-            }
+    for name, run in programs.items():
+        chosen = name == named(p.chosen(rows, groups))
+        found.append({"product": p.name, "tile": name, "chosen": chosen})
+        if isinstance(run, str):
+            found[-1]["fails"] = run
+            continue
+        seconds = best_seconds(run, a, b, sizes)
+        found[-1] |= {
+            "ms": 1e3 * seconds,
+            "TFLOP/s": flops / seconds / 1e12,
+            "dense TFLOP/s": flops / dense / 1e12,
+            "of dense %": 100 * dense / seconds,
+            "error": float(error(p, run(a, b, sizes), a, b, sizes)),
+        }
     return found
 
 
@@ -173,7 +175,7 @@ def error(p: Product, got: jax.Array, a: jax.Array, b: jax.Array, sizes: jax.Arr
     return jnp.max(differences) / jnp.max(largest)
 
 
-def best(rows: list[dict]) -> list[dict]:
+def best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The fastest tile of each product that computes what it should, and the chosen one's share."""
     good = [row for row in rows if row.get("error", 1.0) < 0.02]
     found = []

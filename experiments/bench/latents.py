@@ -26,7 +26,7 @@ STEPS = 16  # of one call, which writes the cache where it lies
 
 def measured(
     c: ModelConfig, slots: int, length: int, copy: float, interpret: bool = False
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """A row for XLA and for each form of the kernel: ms, TB/s of full caches, share of `copy`.
 
     Errors are the largest difference from f32 over the largest number, of caches of all lengths.

@@ -83,7 +83,7 @@ def product(
 
     (rows, deep), groups, wide = x.shape, w.shape[0], w.shape[1 if turned else 2]
     if tile is None:
-        tile = next(t for most, t in PRODUCT.items() if rows <= most * groups)
+        tile = tile_for(rows, groups)
     tile = tile._replace(columns=_part(wide, tile.columns), depth=_part(deep, tile.depth))
     at, across = tiles_of(sizes, rows, tile.rows), wide // tile.columns
     tiles, together = at.group.shape[0], _part(across, COLUMNS_AT_ONCE)
@@ -125,6 +125,11 @@ def of_matrices(
         interpret=interpret,
         name="grouped_matmul_of_matrices",
     )(*given)
+
+
+def tile_for(rows: int, groups: int) -> Tile:
+    """The tile of `PRODUCT` for so many rows."""
+    return next(tile for most, tile in PRODUCT.items() if rows <= most * groups)
 
 
 class Tiles(NamedTuple):
