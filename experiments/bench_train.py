@@ -170,6 +170,7 @@ def row_of(
     try:
         rows = case.rows // row_devices(mesh)
         compute = replace(config.train, chunk=chunk_of(config, rows))
+        print(f"{case.name}, mesh {label}: compiling", flush=True)
         trainer = Trainer(c, mesh, compute, config.optimizer, config.lora, case, config.seed)
         needed = f"{trainer.gradient_bytes / 1e9:.1f} and {trainer.step_bytes / 1e9:.1f} GB"
         print(

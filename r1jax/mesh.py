@@ -154,9 +154,8 @@ def constrain(x: jax.Array, mesh: Mesh | None, *axes: str | None) -> jax.Array:
 
 def one_device(mesh: Mesh) -> bool:
     """Whether what is traced is one device's program; inside `on_own_rows`, nothing is spread."""
-    return mesh.size == 1 or len(jax.sharding.get_abstract_mesh().manual_axes) == len(
-        mesh.axis_names
-    )
+    inside = jax.sharding.get_abstract_mesh().manual_axes
+    return mesh.size == 1 or len(inside) == len(mesh.axis_names)
 
 
 def platform(mesh: Mesh | None) -> str:

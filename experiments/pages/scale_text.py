@@ -32,8 +32,9 @@ ASSUMED = """\
 - Every chip reaches the shares of its data sheet that an H200 reached: 73.5 % of its products, 85 %
   of its memory's rate. Collectives are hidden behind nothing: 100 GB/s on a v5e, 200 on v5p and v6e
   (one axis of the torus), 450 between eight H200 of a host and 50 beyond it.
-- A mixture of experts runs all its experts over all tokens where no axis of the mesh spreads them,
-  as the code does; spread, twice the even share.
+- A mixture of experts is counted with all its experts over all tokens where no axis of the mesh
+  spreads them, as the code does on TPUs; on H100 and H200 in 16 bits it computes less, by kernels
+  that the formula does not know. Spread, twice the even share.
 - Prices are examples, dollars per chip and hour: {prices}.
 - No device fails, nothing is compiled, nothing is saved. The paper's R1-Zero took about 198 hours
   on 512 H800: other chips, other code, and lengths that it does not give.
@@ -44,5 +45,5 @@ Updates in milliseconds, rollouts in tokens per second, from `docs/results.md`. 
 set by looking at traces of the first update and the first rollout, and for attention at the row of
 32,768 tokens. One case is far off: after prompts of 30,720 tokens the formula reads a group's
 prompt once, where the measured rate is nearer to reading it again for each of the 16 samples. No
-TPU, no network between hosts and no mixture of experts has been measured.
+TPU, no network between hosts and no update of a mixture of experts has been measured.
 """

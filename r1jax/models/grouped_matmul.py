@@ -1,6 +1,6 @@
 """Rows times the matrix of their group, rows of a group standing together: product and gradients.
 
-On CUDA devices own kernels of Pallas (Triton's): one for the product, which is that of the rows'
+On Hopper GPUs own kernels of Pallas (Triton's): one for the product, which is that of the rows'
 gradient as well, and one for the matrices' gradient. Elsewhere XLA's `ragged_dot`. A tile has rows
 of one group alone, so that groups may begin anywhere, and may be empty.
 """
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import platform
+from r1jax.models.kernels import hopper_kernels
 
 SMALLEST = 64  # what both dimensions of a matrix have to divide by
 COLUMNS_AT_ONCE = 16  # tiles side by side of which programs that run together have one
@@ -31,17 +31,17 @@ class Tile(NamedTuple):
     stages: int  # reads under way at once
 
 
-PRODUCT = {64: Tile(64, 256, 64, 4, 4), math.inf: Tile(128, 256, 64, 8, 3)}
+PRODUCT = {64: Tile(64, 256, 64, 4, 4), math.inf: Tile(128, 256, 64, 8, 4)}
 """Tiles by the rows that groups have on average, up to so many."""
-OF_MATRICES = Tile(128, 256, 32, 8, 3)
+OF_MATRICES = Tile(128, 256, 64, 8, 3)
 """The tile of the matrices' gradient: rows and columns of a matrix, depth along its group."""
 
 
 def choose(mesh: Mesh | None, dtype: Any, shape: tuple[int, ...]) -> str:
-    """The kernel for matrices of `shape`: triton on a mesh of CUDA devices, otherwise xla."""
+    """The kernel for matrices of `shape`: triton on a mesh of Hopper GPUs, otherwise xla."""
     half = dtype in (jnp.bfloat16, jnp.float16)
     fits = not any(size % SMALLEST for size in shape[-2:])
-    return "triton" if platform(mesh) == "gpu" and half and fits else "xla"
+    return "triton" if hopper_kernels(mesh) and half and fits else "xla"
 
 
 def grouped_matmul(x: jax.Array, w: jax.Array, sizes: jax.Array, kernel: str) -> jax.Array:

@@ -37,6 +37,7 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
         "backend": jax.default_backend(),
+        "R1JAX_KERNELS": os.environ.get("R1JAX_KERNELS"),
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
         "process_count": jax.process_count(),

@@ -17,7 +17,7 @@ from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
-from r1jax.models import dispatch, experts, grouped_matmul, table
+from r1jax.models import dispatch, experts, kernels, table
 from r1jax.models.row_groups import block_size, gathered, swiglu_of
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -142,7 +142,8 @@ def test_tokens_go_to_their_experts_where_a_kernel_takes_them(
 ):
     c = toy()[0]
     c = replace(c, d_model=64, experts=replace(c.experts, width=64))
-    monkeypatch.setattr(grouped_matmul, "platform", lambda mesh: platform)
+    monkeypatch.setattr(kernels, "platform", lambda mesh: platform)
+    monkeypatch.setattr(kernels, "capability", lambda mesh: "9.0")
     x = jax.ShapeDtypeStruct((tokens, 64), dtype)
     assert dispatch.wanted(c, x, mesh_of(**axes)) == goes
     assert not dispatch.wanted(c, x, None)

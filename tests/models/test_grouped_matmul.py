@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny import mesh_of
 
 from r1jax.models import grouped_matmul as kernels
+from r1jax.models import kernels as own
 from r1jax.models.grouped_matmul import Tile, choose, grouped_matmul, tiles_of
 
 ROWS, K, N, GROUPS = 70, 32, 64, 4
@@ -140,9 +141,12 @@ def test_product_and_gradients_lower_for_cuda(rows, groups, k, n):
 def test_the_kernel_is_chosen_by_the_mesh(monkeypatch):
     mesh = mesh_of()
     assert choose(mesh, jnp.bfloat16, (64, 128)) == choose(None, jnp.bfloat16, (64, 128)) == "xla"
-    monkeypatch.setattr(kernels, "platform", lambda mesh: "gpu")
+    monkeypatch.setattr(own, "platform", lambda mesh: "gpu")
+    monkeypatch.setattr(own, "capability", lambda mesh: "9.0")
     assert choose(mesh, jnp.bfloat16, (64, 128)) == "triton"
     assert choose(mesh, jnp.float32, (64, 128)) == choose(mesh, jnp.bfloat16, (64, 96)) == "xla"
+    monkeypatch.setattr(own, "capability", lambda mesh: "8.9")
+    assert own.own_kernels(mesh) and choose(mesh, jnp.bfloat16, (64, 128)) == "xla"
 
 
 @pytest.mark.gpu

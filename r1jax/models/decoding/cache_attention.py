@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.mesh import by_device
-from r1jax.models.attention import NEGATIVE, choose_kernel
+from r1jax.models.attention import NEGATIVE
 from r1jax.models.decoding.cache_kernel import attend as _triton
+from r1jax.models.kernels import own_kernels
 from r1jax.models.layers import rope
 
 CACHE = ("slots", None, "kv_heads", None)
@@ -59,7 +60,7 @@ def append_and_attend(
     assert k.shape == v.shape == (s, kv_heads, h) and positions.shape == (s,), (q.shape, k.shape)
     assert k_cache.shape == v_cache.shape == (s, k_cache.shape[1], kv_heads, h), k_cache.shape
     if kernel == "auto":
-        fast = choose_kernel(mesh, q.dtype, h) == "cudnn" and h in (64, 128)
+        fast = own_kernels(mesh) and q.dtype in (jnp.bfloat16, jnp.float16) and h in (64, 128)
         kernel = "triton" if fast and k_cache.size < 2**31 else "xla"  # it counts in 32 bits
     grouped = (s, kv_heads, heads // kv_heads, h)
     given = (k_cache, v_cache, positions)

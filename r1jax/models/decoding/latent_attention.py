@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from r1jax.mesh import by_device, platform
+from r1jax.mesh import by_device
 from r1jax.models.attention import NEGATIVE
 from r1jax.models.decoding.cache_attention import Prefix
 from r1jax.models.decoding.cache_kernel import TILE, left_by, part_of, whole_of
+from r1jax.models.kernels import hopper_kernels
 
 HEADS = ("slots", "heads", None)
 NEW = ("slots", None)
@@ -47,7 +48,7 @@ def append_and_attend(
     """Σ softmax(scale·q·latent)·latent[:rank] over cache[0..position], the new token in it.
 
     q[S, heads, w] absorbed; new[S, w]; cache[S, L, w]; positions i32[S]. Returns ([S, heads, rank],
-    the cache). `kernel` is auto, xla or triton; auto takes Triton's on a mesh of CUDA devices in
+    the cache). `kernel` is auto, xla or triton; auto takes Triton's on a mesh of Hopper GPUs in
     bf16 or fp16: it reads what is used of each slot's cache, once for all heads, and of `prefix`
     one copy for all slots that have it on a device.
     """
@@ -55,7 +56,7 @@ def append_and_attend(
     if kernel == "auto":
         half = q.dtype in (jnp.bfloat16, jnp.float16)
         fits = all(_power_of_2(size) and size >= TILE for size in (rank, q.shape[2] - rank))
-        kernel = "triton" if platform(mesh) == "gpu" and half and fits else "xla"
+        kernel = "triton" if hopper_kernels(mesh) and half and fits else "xla"
     if kernel == "xla":
         return _xla(q, new, cache, positions, rank, scale)
     prefix = prefix or Prefix(jnp.zeros_like(positions), jnp.zeros_like(positions))
