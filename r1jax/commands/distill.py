@@ -30,7 +30,10 @@ from r1jax.training.rl.config import RLConfig
 def on_policy(config: RLConfig) -> None:
     """Learns from a teacher's word on the student's own samples."""
     if not config.teacher.there:
-        raise UserError("--teacher.model: --on-policy learns from a teacher; name its directory")
+        raise UserError(
+            "--teacher.model: --on-policy learns from a teacher; name its directory (or where it "
+            "is served, --teacher.endpoint.base-url)"
+        )
     zero.run(config)
 
 

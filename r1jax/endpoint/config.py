@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import httpx2
 
@@ -10,8 +11,8 @@ from r1jax.errors import UserError, check_ranges
 
 
 @dataclass(frozen=True)
-class EndpointConfig:
-    """An OpenAI-compatible endpoint; its key is read from the environment and nowhere else."""
+class Connection:
+    """An OpenAI-compatible server; its key is read from the environment and nowhere else."""
 
     base_url: str = ""
     """Address up to /v1, as in http://localhost:8000/v1; empty: no endpoint."""
@@ -19,12 +20,6 @@ class EndpointConfig:
     """The model's name there."""
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key; unset or empty: none is sent."""
-    temperature: float = 0.0
-    """Sampling temperature."""
-    top_p: float = 1.0
-    """Nucleus."""
-    max_tokens: int = 4096
-    """Longest reply in tokens."""
     timeout: float = 300.0
     """Seconds one try may take, from connecting to the last byte."""
     retries: int = 6
@@ -36,8 +31,8 @@ class EndpointConfig:
     """Most seconds between two tries, whatever the server's Retry-After asks for."""
     concurrency: int = 8
     """Requests under way at once."""
-    cache: str = ""
-    """JSONL file of replies, for resuming; empty: one in the run directory."""
+
+    flag: ClassVar[str] = "--endpoint."
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
@@ -49,16 +44,35 @@ class EndpointConfig:
             port = url.port or 443
             if url.scheme not in ("http", "https") or not url.host or port >= 1 << 16:
                 raise UserError(
-                    f"--endpoint.base-url {self.base_url}: expected http://HOST[:PORT]/v1"
+                    f"{self.flag}base-url {self.base_url}: expected http://HOST[:PORT]/v1"
                 )
             if url.userinfo or url.query or url.fragment:
                 raise UserError(
-                    "--endpoint.base-url: holds more than an address; put the key into the "
-                    "environment variable of --endpoint.key-variable"
+                    f"{self.flag}base-url: holds more than an address; put the key into the "
+                    f"environment variable of {self.flag}key-variable"
                 )
             if not self.model:
-                raise UserError("--endpoint.model: empty; name the model to ask")
+                raise UserError(f"{self.flag}model: empty; name the model to ask")
         check_ranges(
-            self, "--endpoint.", max_tokens="[1,]", retries="[0,]", concurrency="[1,]",
-            timeout="(0,]", backoff="[0,]", longest_wait="[0,]", temperature="[0,]", top_p="(0,1]",
+            self, self.flag, retries="[0,]", concurrency="[1,]", timeout="(0,]", backoff="[0,]",
+            longest_wait="[0,]",
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EndpointConfig(Connection):
+    """A server of chats, and what it is asked for."""
+
+    temperature: float = 0.0
+    """Sampling temperature."""
+    top_p: float = 1.0
+    """Nucleus."""
+    max_tokens: int = 4096
+    """Longest reply in tokens."""
+    cache: str = ""
+    """JSONL file of replies, for resuming; empty: one in the run directory."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, self.flag, max_tokens="[1,]", temperature="[0,]", top_p="(0,1]")

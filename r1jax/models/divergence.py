@@ -10,7 +10,7 @@ it is β times the forward KL, near 1 it is 1 − β times the reverse one.
 from __future__ import annotations
 
 import functools
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,10 @@ from r1jax.models.logp import add_products, cut_time, joined_time, vocabulary_lo
 
 Direction = Literal["forward", "jsd", "reverse"]
 """Of KL: from the teacher to the student, of both to their mixture, or from student to teacher."""
+
+
+Other = jax.Array | tuple[jax.Array, jax.Array]
+"""What is known of the teacher at each position: hidden states, or ids and log-probabilities."""
 
 
 class How(NamedTuple):
@@ -36,8 +40,8 @@ class How(NamedTuple):
 def divergence(
     hidden: jax.Array,
     head: jax.Array,
-    teacher_hidden: jax.Array,
-    teacher_head: jax.Array,
+    teacher_hidden: jax.Array | tuple[jax.Array, jax.Array],
+    teacher_head: jax.Array | None,
     *,
     kind: Direction = "forward",
     temperature: float = 1.0,
@@ -53,33 +57,38 @@ def divergence(
     more than the whole divergence, and the whole where k is the vocabulary (tokens as likely as the
     k-th are told apart as well). `beta`, within 0 and 1, is jsd's. At most 2 x [B, chunk, V] logits
     live at a time.
+
+    Of a teacher without a head k likeliest tokens are known, in place of its hidden states: ids
+    i32[B, T, k] and their log-probabilities f32[B, T, k], at that temperature.
     """
     how = How(kind, temperature, top_k, beta, mesh)
 
     def all_pieces(
-        weights: tuple[jax.Array, jax.Array], own: jax.Array, other: jax.Array
+        weights: tuple[jax.Array, jax.Array | None], own: jax.Array, other: Other
     ) -> jax.Array:
         student, teacher = weights
-        pieces = _pieces(how, student, cut_time(own, chunk), teacher, cut_time(other, chunk))
+        others = jax.tree.map(lambda x: cut_time(x, chunk), other)
+        pieces = _pieces(how, student, cut_time(own, chunk), teacher, others)
         return joined_time(pieces, own.shape[1])
 
     run = over_rows(all_pieces, mesh, *hidden.shape[:2])
-    weights = head.astype(hidden.dtype), teacher_head.astype(teacher_hidden.dtype)
+    other = None if teacher_head is None else teacher_head.astype(teacher_hidden.dtype)
+    weights = head.astype(hidden.dtype), other
     return run(weights, hidden, jax.lax.stop_gradient(teacher_hidden))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pieces(
-    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array, other: jax.Array
+    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array | None, other: Other
 ) -> jax.Array:
     """f32[P, B, C] of hidden[P, B, C, d]; the gradient is written out as in `r1jax.models.logp`."""
     return _forward(how, weight, hidden, other_weight, other)[0]
 
 
 def _forward(
-    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array, other: jax.Array
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    def step(_: None, xs: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
+    how: How, weight: jax.Array, hidden: jax.Array, other_weight: jax.Array | None, other: Other
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    def step(_: None, xs: tuple[jax.Array, Other]) -> tuple[None, jax.Array]:
         _, p, q, ratio = _compare(how, weight, xs[0], other_weight, xs[1])
         # ratio = log q - log p
         if how.kind == "jsd":
@@ -94,7 +103,7 @@ def _forward(
 
 
 def _backward(
-    how: How, saved: tuple[jax.Array, ...], gradient: jax.Array
+    how: How, saved: tuple[Any, ...], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, None, None]:
     """∂KL(p‖q)/∂z = q − p' and ∂KL(q‖p)/∂z = q·(log q/p − KL), z the student's logits / T.
 
@@ -103,7 +112,7 @@ def _backward(
     """
     weight, hidden, other_weight, other, kl = saved
 
-    def step(total: jax.Array, xs: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    def step(total: jax.Array, xs: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
         h, g, kl, of_kl = xs
         apart, p, q, ratio = _compare(how, weight, h, other_weight, g)
         if how.kind == "forward":
@@ -130,17 +139,32 @@ def _to_mixture(beta: float, ratio: jax.Array) -> jax.Array:
 
 
 def _compare(
-    how: How, weight: jax.Array, h: jax.Array, other_weight: jax.Array, g: jax.Array
+    how: How, weight: jax.Array, h: jax.Array, other_weight: jax.Array | None, g: Other
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """(tokens told apart, p, q, log q − log p), each [B, C, V]; the rest shares one ratio."""
-    z = vocabulary_logits(how.mesh, how.temperature, other_weight, g)
-    log_p = jax.nn.log_softmax(z)
     log_q = jax.nn.log_softmax(vocabulary_logits(how.mesh, how.temperature, weight, h))
+    if other_weight is None:
+        log_p, apart = _spread(*g, log_q.shape[-1])
+    else:
+        z = vocabulary_logits(how.mesh, how.temperature, other_weight, g)
+        log_p, apart = jax.nn.log_softmax(z), None
+        if 0 < how.top_k < z.shape[-1]:
+            apart = z >= jax.lax.top_k(z, how.top_k)[0][..., -1:]
     p, q, ratio = jnp.exp(log_p), jnp.exp(log_q), log_q - log_p
-    if not 0 < how.top_k < z.shape[-1]:
-        return jnp.ones_like(z, bool), p, q, ratio
-    apart = z >= jax.lax.top_k(z, how.top_k)[0][..., -1:]
+    if apart is None:
+        return jnp.ones_like(q, bool), p, q, ratio
     rest = lambda x: jnp.sum(jnp.where(apart, 0.0, x), axis=-1, keepdims=True)  # noqa: E731
     tiny = jnp.finfo(jnp.float32).tiny  # of a rest that has rounded to nothing
     shared = jnp.log(jnp.maximum(rest(q), tiny)) - jnp.log(jnp.maximum(rest(p), tiny))
     return apart, p, q, jnp.where(apart, ratio, shared)
+
+
+def _spread(ids: jax.Array, logp: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """(log p, tokens told apart) [B, C, V] of k known tokens; the others share what is left."""
+    # A comparison, not a scatter: that would collect a vocabulary that is sharded.
+    known = jnp.arange(size) == ids[..., None]  # [B, C, k, V]
+    apart = jnp.any(known, axis=-2)
+    left = jnp.maximum(1 - jnp.sum(jnp.exp(logp), axis=-1), jnp.finfo(jnp.float32).tiny)
+    others = jnp.log(left) - jnp.log(max(size - ids.shape[-1], 1))
+    given = jnp.sum(jnp.where(known, logp[..., None], 0.0), axis=-2)
+    return jnp.where(apart, given, others[..., None]), apart

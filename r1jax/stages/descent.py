@@ -26,13 +26,18 @@ def taught(directory: RunDirectory, parts: Parts) -> dict[str, str]:
 
     UserError where a run that is resumed finds other weights there.
     """
-    if parts.teacher is None:
+    if parts.remote:  # whose weights nobody here can see: what the server calls them
+        flag = "--teacher.endpoint"
+        name, digest = parts.remote.name, f"answers as {parts.remote.said}"
+    elif parts.teacher:
+        flag = "--teacher.model"
+        name, digest = parts.teacher.name, weights_digest(parts.teacher.params)
+    else:
         return {}
-    name, digest = parts.teacher.name, weights_digest(parts.teacher.params)
     known = read_lineage(directory.path / LINEAGE).get(name)
     if known and known.weights != digest:
         raise UserError(
-            f"--teacher.model {name}: has other weights than those that this run has learnt from; "
+            f"{flag} {name}: has other weights than those that this run has learnt from; "
             "put them back, or begin anew with --overwrite"
         )
     if directory.write and not known:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
+from r1jax.endpoint import Connection
 from r1jax.errors import UserError, check_ranges
 from r1jax.models.divergence import Direction
 
@@ -31,8 +32,8 @@ class NamedTeacher:
             raise UserError("--teacher.*: names no --teacher.model; give one, or leave these out")
         if self.model.startswith(("http://", "https://")):
             raise UserError(
-                f"--teacher.model {self.model}: is an endpoint teacher that returns no "
-                "log-probabilities; name a model directory, or learn from its texts (--data.train)"
+                f"--teacher.model {self.model}: is an endpoint; on-policy distillation takes it as "
+                "--teacher.endpoint.base-url, elsewhere learn from its texts (--data.train)"
             )
 
 
@@ -57,6 +58,22 @@ class DistributionTeacher(NamedTeacher):
 
 
 @dataclass(frozen=True)
+class TeacherEndpoint(Connection):
+    """A served teacher that gives log-probabilities of a prompt's tokens."""
+
+    max_lost: float = 0.1
+    """Share of a rollout's completions that may come back without them: nothing is learnt from the
+    teacher there. With more the run ends."""
+
+    flag: ClassVar[str] = "--teacher.endpoint."
+
+    def __post_init__(self) -> None:
+        """Raises UserError when a value is out of range."""
+        super().__post_init__()
+        check_ranges(self, self.flag, max_lost="[0,1)")
+
+
+@dataclass(frozen=True)
 class PolicyTeacher(DistributionTeacher):
     """A model that judges every token the policy writes: on-policy distillation."""
 
@@ -71,6 +88,8 @@ class PolicyTeacher(DistributionTeacher):
     """No other model: the policy judges what it wrote itself, shown another answer of the same
     group that is right (SDPO); answers without one teach nothing. policy: as it stands; reference:
     its start, or with --train.reference-every 1 --train.reference-rate 0.05 a moving average."""
+    endpoint: TeacherEndpoint = TeacherEndpoint()
+    """No model here: the teacher is served elsewhere, by vLLM or SGLang."""
 
     def __post_init__(self) -> None:
         """Raises UserError as above, and when a value is out of range or would not be read."""
@@ -83,15 +102,35 @@ class PolicyTeacher(DistributionTeacher):
                         f"--teacher.{name} {value}: --teacher.shown {self.shown} is the policy "
                         "itself, by the tokens that were sampled; leave one of the two out"
                     )
+        if self.served:
+            self._check_served()
         if self.top_k and not self.whole:
             raise UserError(f"--teacher.top-k {self.top_k}: --teacher.kind sampled reads no others")
 
     @property
     def there(self) -> bool:
         """Whether there is a teacher at all."""
-        return bool(self.model or self.shown)
+        return bool(self.model or self.shown or self.served)
+
+    @property
+    def served(self) -> bool:
+        """Whether the teacher is behind an endpoint."""
+        return bool(self.endpoint.base_url)
 
     @property
     def whole(self) -> bool:
         """Whether whole distributions are compared, not the tokens that were sampled."""
         return self.kind != "sampled"
+
+    def _check_served(self) -> None:
+        where = f"--teacher.endpoint.base-url {self.endpoint.base_url}"
+        for name in ("model", "family", "parent", "shown"):
+            if value := getattr(self, name):
+                raise UserError(
+                    f"--teacher.{name} {value}: {where} is a teacher of its own; leave one out"
+                )
+        if self.whole and not self.top_k:
+            raise UserError(
+                f"--teacher.kind {self.kind}: {where} returns no whole distributions; say with "
+                "--teacher.top-k how many of its likeliest tokens are compared (20)"
+            )

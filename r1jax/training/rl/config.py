@@ -209,6 +209,7 @@ class RLConfig(RLSettings, RunFlags):
         """Raises UserError where the run would begin at two places, on itself, or nowhere."""
         super().__post_init__()
         towers.check_shown(self)
+        towers.check_served(self)
         # Before --overwrite can clear the directory.
         if self.continue_from and Path(self.continue_from).resolve() == Path(self.run).resolve():
             raise UserError(

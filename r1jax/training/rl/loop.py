@@ -15,7 +15,7 @@ import numpy as np
 from r1jax.run.signals import boundary
 from r1jax.training.batches import PerToken, over_completions
 from r1jax.training.flops import scoring_flops
-from r1jax.training.rl import carry, collect, showing
+from r1jax.training.rl import carry, collect, remote, showing
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.credit import compared, with_entropy_weight
@@ -107,9 +107,13 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         # Prompts and completions side by side, i32[N, L]; what is known of the completions' tokens
         # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
         sequences = collect.to_sequences(drawn.generated)
-        for name, (score, params) in scorers(parts, loop).items():
-            logp = over_completions(score, params, sequences, config.train, parts.mesh)
-            sequences = sequences.with_columns(**{name: logp})
+        with remote.asked(parts, sequences) as answers:  # beside the passes of the devices
+            for name, (score, params) in scorers(parts, loop).items():
+                logp = over_completions(score, params, sequences, config.train, parts.mesh)
+                sequences = sequences.with_columns(**{name: logp})
+            if parts.remote:
+                sequences, of_remote = remote.heard(parts, files, drawn, sequences, answers)
+                metrics |= of_remote
         if config.teacher.shown:
             sequences, of_shown = showing.judged(parts, loop, drawn, sequences)
             metrics |= of_shown

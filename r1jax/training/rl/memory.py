@@ -69,8 +69,8 @@ def plan(parts: Parts) -> dict[str, int]:
     # Decoding has whole weights unless the mesh cuts them, and its own of experts that are spread.
     whole = table.abstract(decoded, mesh, cut=None if cuts_columns(mesh) else ("experts",))
     base = table.abstract(c, mesh, parts.config.train.dtype) if parts.lora else None
-    whole_teacher = parts.teacher and not parts.teacher.scores
-    frozen = beneath(base, parts.teacher.abstract) if whole_teacher else base
+    taught = parts.teacher and parts.teacher.abstract
+    frozen = beneath(base, taught) if parts.config.teacher.whole else base
     held = nbytes(params)
     tower, tower_gradients, tower_update = tower_bytes(parts)
     width = jnp.dtype(r.dtype).itemsize

@@ -31,6 +31,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
+from r1jax.training.rl.remote import RemoteTeacher, find_remote
 from r1jax.training.rl.reward_tower import RewardTower, make_reward_tower
 from r1jax.training.rl.showing import check_room
 from r1jax.training.rl.teaching import Teacher, beneath, find_teacher, taught_functions
@@ -73,6 +74,7 @@ class Parts:
     reference_logp: PerToken
     tower: Tower | None = None  # what learns beside the policy
     teacher: Teacher | None = None  # what judges tokens beside the reward
+    remote: RemoteTeacher | None = None  # the same, served elsewhere
     parent: Parent | None = None  # the checkpoint it starts from
     data: Mapping[str, str] = field(default_factory=dict)  # digests of files of problems by name
     source: SourceCheckpoint | None = None  # another run's checkpoint that it goes on from
@@ -110,7 +112,8 @@ class Parts:
         """What a checkpoint of this run must agree with."""
         data = {"data": dict(self.data)} if self.data else {}
         source = {"continued": self.source.identity} if self.source else {}
-        teacher = {"teacher": self.teacher.identity} if self.teacher else {}
+        taught = self.teacher or self.remote
+        teacher = {"teacher": taught.identity} if taught else {}
         return self.model_identity | data | source | teacher
 
     @property
@@ -136,16 +139,14 @@ class Parts:
     @property
     def scored_by_teacher(self) -> bool:
         """Whether a teacher scores what was sampled, in place of an update's distributions."""
-        if self.config.teacher.shown:
-            return True
-        return self.teacher is not None and self.teacher.scores
+        return self.config.teacher.there and not self.config.teacher.whole
 
     @property
     def frozen(self) -> Params | None:
         """What an update reads and leaves: a base under LoRA's factors, a teacher's weights."""
-        if self.teacher is None or self.teacher.scores:
+        if not self.config.teacher.whole:
             return self.base
-        return beneath(self.base, self.teacher.params)
+        return beneath(self.base, self.teacher and self.teacher.params)
 
     @property
     def needs_reference(self) -> bool:
@@ -209,6 +210,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         reference_logp=token_logp(policy.config, mesh, compute, r.temperature),
         tower=tower_of(config, policy, mesh),
         teacher=teacher,
+        remote=find_remote(config.teacher, policy),
         parent=source.meta["parent"]
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
@@ -231,14 +233,14 @@ def update_functions(
         loss = load_loss(config.user_loss, "--user-loss")
     else:
         loss = grpo(config.loss, on_policy=train.updates_per_rollout == 1)
-    if teacher is None or teacher.scores:
+    if not config.teacher.whole:
         learner = with_sampled(c, train.replay_routes)
         return make_functions(learner, mesh, train.compute, loss, optimizer, temperature, lora)
     if train.replay_routes:
         raise UserError("--train.replay-routes: goes with --teacher.kind sampled alone")
     how = config.teacher, loss, config.loss.reduction
     return taught_functions(
-        c, teacher.policy.config, *how, mesh, train.compute, optimizer, temperature, lora
+        c, teacher and teacher.policy.config, *how, mesh, train.compute, optimizer, temperature, lora
     )
 
 

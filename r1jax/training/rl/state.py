@@ -14,6 +14,7 @@ import numpy as np
 
 from r1jax.checkpoint import Checkpoints
 from r1jax.data.packing import Sequences
+from r1jax.endpoint import Unscored
 from r1jax.errors import Stopped
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory
@@ -79,7 +80,7 @@ class Loop:
         before = self.taken, self.carried, self.entropy_weight
         try:
             yield
-        except Stopped:
+        except (Stopped, Unscored):
             self.taken, self.carried, self.entropy_weight = before
             raise
 
@@ -145,14 +146,19 @@ class Files:
 
     @contextmanager
     def saving(self, loop: Loop, snapshot: Callable[[Loop], Saved]) -> Iterator[None]:
-        """Where a signal stops the loop inside, a checkpoint of that moment is written."""
+        """Where a signal stops the loop inside, a checkpoint of that moment is written.
+
+        So it is where a teacher behind an endpoint scores no more: that is no fault of the run.
+        """
         with held(self.left):
             try:
                 yield
-            except Stopped as stopped:
+            except (Stopped, Unscored) as stopped:
                 if loop.update and loop.update != self.checkpoints.latest():
                     self.checkpoints.save(snapshot(loop))
                 self.checkpoints.wait()
+                if isinstance(stopped, Unscored):
+                    raise
                 name = signal.Signals(stopped.number).name
                 raise Stopped(stopped.number, f"{name}: ended; {self.left()}") from None
 

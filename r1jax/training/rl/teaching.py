@@ -84,7 +84,7 @@ def find_teacher(config: RLConfig, student: Policy, mesh: Mesh) -> Teacher | Non
 @functools.lru_cache(maxsize=16)
 def taught_functions(
     student: ModelConfig,
-    teacher: ModelConfig,
+    teacher: ModelConfig | None,
     config: PolicyTeacher,
     loss: Loss,
     reduction: str,
@@ -106,10 +106,11 @@ def taught_functions(
 
     both = temperature, temperature
     share = make_share(student, teacher, config, added, mesh, compute, lora, both)
-    frozen = beneath(table.abstract(student) if lora else None, table.abstract(teacher))
+    base = table.abstract(student) if lora else None
+    frozen = beneath(base, table.abstract(teacher) if teacher else None)
     return functions_of(share, trained_rows(student, lora), mesh, compute, optimizer, frozen)
 
 
-def beneath(base: Params | None, teacher: Params) -> Params:
-    """What is frozen in an update that sees a teacher's distributions."""
+def beneath(base: Params | None, teacher: Params | None) -> Params:
+    """What is frozen in an update that sees a teacher's distributions, if it has weights here."""
     return {"base": base, "teacher": teacher}

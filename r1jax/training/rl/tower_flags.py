@@ -70,3 +70,12 @@ def check_shown(run: RLConfig) -> None:
             f"--teacher.shown {run.teacher.shown}: shows another answer to the same problem; use "
             "--rollout.group 2 or more"
         )
+
+
+def check_served(run: RLConfig) -> None:
+    """Raises UserError where a served teacher would say something of another distribution."""
+    if run.teacher.served and run.rollout.temperature != 1:
+        raise UserError(
+            f"--rollout.temperature {run.rollout.temperature}: the log-probabilities of "
+            "--teacher.endpoint are those at 1; use 1"
+        )

@@ -40,6 +40,19 @@ class TeacherConfig(DistributionTeacher):
         check_ranges(self, "--teacher.", weight="(0,1]", temperature="(0,]")
 
 
+SCORED, TOKEN, LOGP = "teacher_scored", "teacher_token_{}", "teacher_logp_{}"
+"""Columns of a served teacher: whether it has scored the completion, its likeliest tokens."""
+
+
+def likeliest_columns(batch: Batch, k: int) -> tuple[jax.Array, jax.Array]:
+    """i32[B, T, k] and f32[B, T, k], a teacher's likeliest tokens in the place of each token."""
+    ids, logp = (
+        jnp.stack([batch.column(name.format(i)) for i in range(k)], axis=-1)
+        for name in (TOKEN, LOGP)
+    )
+    return ids.astype(jnp.int32), logp
+
+
 Added = Callable[[Stats, jax.Array, Batch], tuple[jax.Array, Metrics]]
 """(what the student says, divergence f32[B, T], batch) -> (share of the loss, metrics)."""
 
@@ -58,7 +71,7 @@ def beside_text(config: TeacherConfig) -> Added:
 
 def make_share(
     student: ModelConfig,
-    teacher: ModelConfig,
+    teacher: ModelConfig | None,
     config: DistributionTeacher,
     added: Added,
     mesh: Mesh,
@@ -70,8 +83,9 @@ def make_share(
 
     Of the two temperatures the first is that of what the student says, the second that of both
     distributions. The head of the model with the larger (padded) vocabulary is cut to the other's.
+    Without a model the teacher's likeliest tokens are columns of the batch (`likeliest_columns`).
     """
-    size = min(student.vocab_size, teacher.vocab_size)
+    size = min(student.vocab_size, teacher.vocab_size) if teacher else student.vocab_size
     if compute.auxiliary.ahead:
         raise UserError(
             "--train.auxiliary.ahead: a student of a teacher's logits is trained without it"
@@ -87,21 +101,26 @@ def make_share(
 
     def share(params: Params, frozen: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
         student_params = cast(join(params, frozen["base"], lora), compute.dtype)
-        teacher_params = cast(frozen["teacher"], compute.dtype)
         # Hidden states [B, T, d]; the teacher's d may be another.
         hidden, told = run(student_params, student, batch)
-        teacher_hidden = jax.lax.stop_gradient(run(teacher_params, teacher, batch)[0])
-        (own, _), (other, _) = (
-            following(x, batch.tokens, 1, mesh) for x in (hidden, teacher_hidden)
-        )
+        own, _ = following(hidden, batch.tokens, 1, mesh)
+        if teacher is None:
+            columns = likeliest_columns(batch, config.top_k)
+            other, other_head = tuple(following(hidden, x, 1, mesh)[1] for x in columns), None
+        else:
+            teacher_params = cast(frozen["teacher"], compute.dtype)
+            teacher_hidden = jax.lax.stop_gradient(run(teacher_params, teacher, batch)[0])
+            other, _ = following(teacher_hidden, batch.tokens, 1, mesh)
+            other_head = decoder.head(teacher_params)[:, :size]
         apart = divergence(
-            own, decoder.head(student_params)[:, :size],
-            other, decoder.head(teacher_params)[:, :size],
+            own, decoder.head(student_params)[:, :size], other, other_head,
             kind=config.kind, temperature=temperatures[1],
             top_k=config.top_k, beta=config.beta, chunk=compute.chunk, mesh=mesh,
         )  # fmt: skip
         # f32[B, T - 1] of the positions that predict -> f32[B, T] of the tokens predicted.
         apart = masked(aligned(apart, batch), batch)
+        if teacher is None:
+            apart *= batch.column(SCORED)
         stats = score_hidden(
             student_params, hidden, batch, temperatures[0], chunk=compute.chunk, mesh=mesh
         )
