@@ -14,10 +14,11 @@ runs/distill-<student> with loss curves, checkpoints, report.html and the model 
 
 has the student write, and the teacher say of each token how likely it would have written it:
 on-policy distillation, or, with --teacher.kind jsd, how far its distribution is from the student's
-(GKD). With `--preset sdpo` it is its own teacher, shown a right answer of the same group
-(`--teacher.shown`). It has all flags of `r1jax zero` (where --teacher.model adds the teacher to the
-reward), and the presets research, sdpo and demo (the embedded base; a teacher for it:
---teacher.model embedded --teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
+(GKD). `--teacher.endpoint.base-url URL --teacher.endpoint.model NAME` asks a teacher that vLLM or
+SGLang serves (docs/losses.md). With `--preset sdpo` it is its own teacher, shown a right answer of
+the same group (`--teacher.shown`). It has all flags of `r1jax zero` (where --teacher.model adds the
+teacher to the reward), and the presets research, sdpo and demo (the embedded base; a teacher for
+it: --teacher.model embedded --teacher.parent runs/demo/checkpoints). Leaves runs/distill-on-policy.
 """
 
 from r1jax.commands import Command

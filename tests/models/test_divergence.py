@@ -160,3 +160,18 @@ def test_from_forward_to_reverse_by_finite_differences():
     for end in (0, 1):
         near = between(own, abs(end - 1e-6), 2) / 1e-6
         np.testing.assert_allclose(near, between(own, end, 2), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_teacher_of_whom_the_likeliest_tokens_alone_are_known(kind):
+    hidden, head, other, other_head = inputs(3, scale=0.7)
+    logp, ids = jax.lax.top_k(jax.nn.log_softmax(other @ other_head), 4)
+    how = dict(kind=kind, beta=0.3, chunk=4)
+    whole = values_and_gradients(
+        lambda *w: divergence(*w, top_k=4, **how), hidden, head, other, other_head
+    )
+    known = values_and_gradients(
+        lambda *w: divergence(*w[:2], (ids, logp), None, top_k=4, **how),
+        hidden, head, other, other_head,
+    )  # fmt: skip
+    assert largest_difference(whole, known) < 1e-5

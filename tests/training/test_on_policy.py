@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from chat_server import serving, status
 from runs import StopAt, changed, go, rows, save_model, tiny_run
-from tiny import identical, only
+from scoring_server import scoring
+from tiny import identical, largest_difference, mesh_of, only
 
 from r1jax import commands
 from r1jax.advantages import with_teacher
-from r1jax.errors import UserError
-from r1jax.models import table
+from r1jax.data.packing import Sequences
+from r1jax.endpoint import Unscored
+from r1jax.errors import Stopped, UserError
+from r1jax.models import attention as attn
+from r1jax.models import decoder, table
 from r1jax.presets.distill import ON_POLICY
 from r1jax.report.curves import charts
+from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.stages.descent import taught
 from r1jax.stages.opening import opened
-from r1jax.training.rl import memory
+from r1jax.training.rl import memory, remote
 from r1jax.training.rl.setup import build, initial_state
 
 ALONE = {"reward.random": 0, "updates": 2, "loss.reduction": "token_mean"}
+LENGTH = 128  # of what the served teacher of these tests can read
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +147,8 @@ def test_a_teacher_that_cannot_judge_is_refused(models, tmp_path):
     wide = save_model(tmp_path / "wide", vocab_size=1100)  # 76 of them padding
     for flags, said in [
         ({"teacher.weight": 0.5}, "--teacher.*: names no --teacher.model"),
-        ({"teacher.model": "http://a/v1"}, "--teacher.model http://a/v1: is an endpoint teacher "
-         "that returns no log-probabilities; name a model directory"),
+        ({"teacher.model": "http://a/v1"}, "--teacher.model http://a/v1: is an endpoint; on-policy "
+         "distillation takes it as --teacher.endpoint.base-url"),
         ({"teacher.model": teacher, "teacher.weight": 0.0}, "--teacher.weight 0.0: must be above"),
         ({"teacher.model": teacher, "teacher.top_k": 9}, "--teacher.top-k 9: --teacher.kind sam"),
         ({"teacher.model": teacher, "teacher.beta": 0.1}, "--teacher.beta 0.1: only --teacher"),
@@ -161,3 +170,161 @@ def test_distill_has_the_student_write_where_it_is_asked_to(models, capsys, tmp_
     assert "--teacher.model: --on-policy learns from a teacher" in capsys.readouterr().err
     for config in ON_POLICY.values():  # the teacher alone
         assert config.reward == config.reward.only() and not config.look
+
+
+# Behind an endpoint
+
+
+def built(student, path, flags):
+    return build(tiny_run(student, path, flags), note=print)
+
+
+@pytest.fixture(scope="module")
+def answer(models):
+    """What makes a server's answers, by the teacher's own probabilities."""
+    policy = load_policy(models[1], "plain")
+    params = load_weights(policy, mesh_of(1))
+    tokenizer = policy.tokenizer
+
+    @jax.jit
+    def logp(tokens):
+        places = jnp.arange(LENGTH)[None]
+        segments = attn.Segments(jnp.ones_like(places), 1)
+        hidden = decoder.forward(params, policy.config, tokens[None], places, segments)
+        return jax.nn.log_softmax(decoder.logits(params, hidden)[0])
+
+    def values(ids):
+        return np.asarray(logp(jnp.asarray(ids + [0] * (LENGTH - len(ids)))))[: len(ids)]
+
+    def made(kind="prompt_logprobs", **how):
+        encode = lambda text: tokenizer(text)["input_ids"]  # noqa: E731
+        return scoring(kind, values, encode, tokenizer.convert_ids_to_tokens, **how)
+
+    return made
+
+
+@pytest.fixture
+def server(monkeypatch, answer):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving() as running:
+        running.default = answer()
+        yield running
+
+
+def served(server, **more):
+    how = {"base_url": server.url, "model": "m", "timeout": 20.0, "retries": 1, "backoff": 0.01}
+    return ALONE | {f"teacher.endpoint.{name}": value for name, value in (how | more).items()}
+
+
+@pytest.fixture(scope="module")
+def local(models, tmp_path_factory):
+    """(rows, weights) of the run whose teacher is a directory."""
+    path = tmp_path_factory.mktemp("local")
+    student, teacher = models
+    loop = go(built(student, path, ALONE | {"teacher.model": teacher}), path / "run")
+    return rows(path / "run"), loop.state.params
+
+
+def nearly(found, right):
+    for row, other in zip(found, right, strict=True):
+        for name in ("loss", "grad_norm", "teacher/kl"):
+            assert row[name] == pytest.approx(other[name], abs=1e-5), name
+
+
+@pytest.mark.parametrize("kind", ["prompt_logprobs", "echoed texts"])
+def test_a_served_teacher_teaches_what_it_does_from_its_directory(
+    models, local, server, answer, tmp_path, kind
+):
+    server.default = answer(kind)
+    loop = go(built(models[0], tmp_path, served(server)), tmp_path / "run")
+    found = rows(tmp_path / "run")
+    nearly(found, local[0])
+    assert largest_difference(loop.state.params, local[1]) < 1e-4
+    assert all(row["teacher/lost"] == 0 and "operations/teacher" not in row for row in found)
+
+
+def test_what_is_not_scored_is_not_learnt_and_too_much_of_it_ends_the_run(
+    models, local, server, answer, tmp_path, capsys
+):
+    """The checkpoint of the updates before is written, and the same command goes on from it."""
+    spoilt = lambda ids, answer: status(400, "no") if ids[-1] % 4 == 0 else None  # noqa: E731
+    path = tmp_path / "run"
+    parts = built(models[0], tmp_path, served(server, max_lost=0.9))
+    server.default = answer(spoil=spoilt)
+    go(changed(parts, {"config": changed(parts.config, {"updates": 1})}), tmp_path / "lossy")
+    (row,) = rows(tmp_path / "lossy")
+    assert 0 < row["teacher/lost"] < 16 and 0 < row["teacher/kl"] < local[0][0]["teacher/kl"]
+    said = capsys.readouterr().out
+    assert f"teacher: {row['teacher/lost']:.0f} of 16 completions were not scored: sum|" in said
+    assert "(status 400 (no))" in said
+    seen = []
+
+    def gone(handler, body):  # after the first rollout
+        seen.append(body)
+        act = status(401, "away") if len(seen) > 16 else answer()
+        act(handler, body)
+
+    server.default = gone
+    with pytest.raises(Unscored, match="--teacher.endpoint.base-url .*status 401 .away"):
+        go(parts, path)
+    assert [row["step"] for row in rows(path)] == [1]
+    server.default = answer()
+    loop = go(parts, path)
+    nearly(rows(path), local[0])
+    assert largest_difference(loop.state.params, local[1]) < 1e-4
+
+
+@pytest.mark.slow
+def test_its_likeliest_tokens_are_compared_as_a_directorys_are(models, server, tmp_path):
+    student, teacher = models
+    kind = {"teacher.kind": "jsd", "teacher.beta": 0.3, "teacher.top_k": 5}
+    for name, own in {"served": served(server), "own": ALONE | {"teacher.model": teacher}}.items():
+        go(built(student, tmp_path, own | kind), tmp_path / name)
+    for row, other in zip(rows(tmp_path / "served"), rows(tmp_path / "own"), strict=True):
+        for metric in ("loss", "grad_norm", "teacher/divergence"):
+            assert row[metric] == pytest.approx(other[metric], abs=1e-5), metric
+        assert row["teacher/divergence"] > 0 == row["teacher/lost"]
+
+
+@pytest.mark.slow
+def test_lineage_knows_who_answered_and_another_is_refused(models, server, answer, tmp_path):
+    with only(1):
+        config = tiny_run(models[0], tmp_path / "run", served(server) | {"checkpoint.every": 1})
+        zero.run(config)
+        lineage = json.loads((tmp_path / "run" / "lineage.json").read_text())
+        name = f"{server.url} m"
+        assert lineage[name]["weights"] == "answers as teacher-7b"
+        assert lineage[str(tmp_path / "run")]["used"] == {name: "answers as teacher-7b"}
+        (tmp_path / "run" / "summary.json").unlink()
+        server.default = answer(model="teacher-8b")
+        with pytest.raises(UserError, match=f"--teacher.endpoint {name}: has other weights"):
+            zero.run(config)
+
+
+def test_what_a_served_teacher_cannot_do_is_refused(models, server, tmp_path):
+    student, teacher = models
+    for more, said in [
+        ({"teacher.model": teacher}, f"--teacher.model {teacher}: --teacher.endpoint.base-url"),
+        ({"teacher.shown": "policy"}, "--teacher.shown policy: --teacher.endpoint.base-url"),
+        ({"teacher.kind": "jsd"}, "returns no whole distributions; say with --teacher.top-k"),
+        ({"rollout.temperature": 0.9}, "--rollout.temperature 0.9: the log-probabilities of"),
+        ({"teacher.endpoint.model": ""}, "--teacher.endpoint.model: empty; name the model"),
+        ({"teacher.endpoint.max_lost": 1.0}, "--teacher.endpoint.max-lost 1.0: must be at least"),
+        ({"teacher.endpoint.base_url": ""}, "--teacher.*: names no --teacher.model"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            built(student, tmp_path, served(server) | more)
+        assert said in str(caught.value)
+
+
+def test_a_signal_ends_the_wait_for_a_server_that_says_nothing(models, server, monkeypatch):
+    def boundary(often):
+        raise Stopped(15, "SIGTERM")
+
+    parts = built(models[0], "unused", served(server))
+    sequences = Sequences(np.ones((4, 9), np.int32), np.full(4, 3), np.full(4, 6))
+    monkeypatch.setattr(remote, "boundary", boundary)
+    server.slow, began = 10, time.monotonic()
+    with pytest.raises(Stopped), remote.asked(parts, sequences) as answers:
+        remote.waited(answers)
+    assert time.monotonic() - began < 5
