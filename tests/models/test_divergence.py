@@ -162,7 +162,10 @@ def test_from_forward_to_reverse_by_finite_differences():
         np.testing.assert_allclose(near, between(own, end, 2), rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["jsd", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("forward", "reverse"))],
+)
 def test_a_teacher_of_whom_the_likeliest_tokens_alone_are_known(kind):
     hidden, head, other, other_head = inputs(3, scale=0.7)
     logp, ids = jax.lax.top_k(jax.nn.log_softmax(other @ other_head), 4)

@@ -231,7 +231,9 @@ def nearly(found, right):
             assert row[name] == pytest.approx(other[name], abs=1e-5), name
 
 
-@pytest.mark.parametrize("kind", ["prompt_logprobs", "echoed texts"])
+@pytest.mark.parametrize(
+    "kind", ["prompt_logprobs", pytest.param("echoed texts", marks=pytest.mark.slow)]
+)
 def test_a_served_teacher_teaches_what_it_does_from_its_directory(
     models, local, server, answer, tmp_path, kind
 ):
