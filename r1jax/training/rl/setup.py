@@ -240,7 +240,14 @@ def update_functions(
         raise UserError("--train.replay-routes: goes with --teacher.kind sampled alone")
     how = config.teacher, loss, config.loss.reduction
     return taught_functions(
-        c, teacher and teacher.policy.config, *how, mesh, train.compute, optimizer, temperature, lora
+        c,
+        teacher and teacher.policy.config,
+        *how,
+        mesh,
+        train.compute,
+        optimizer,
+        temperature,
+        lora,
     )
 
 
