@@ -279,7 +279,7 @@ def test_what_is_not_scored_is_not_learnt_and_too_much_of_it_ends_the_run(
 @pytest.mark.slow
 def test_its_likeliest_tokens_are_compared_as_a_directorys_are(models, server, tmp_path):
     student, teacher = models
-    kind = {"teacher.kind": "jsd", "teacher.beta": 0.3, "teacher.top_k": 5}
+    kind = {"teacher.kind": "jsd", "teacher.beta": 0.3, "teacher.top_k": 5, "updates": 1}
     for name, own in {"served": served(server), "own": ALONE | {"teacher.model": teacher}}.items():
         go(built(student, tmp_path, own | kind), tmp_path / name)
     for row, other in zip(rows(tmp_path / "served"), rows(tmp_path / "own"), strict=True):
