@@ -204,11 +204,12 @@ def read_scores(
         places = places[len(tokens) - count :]
         logp = [_number(own) for own, _ in places]
         likeliest = [_likeliest(others, wanted) for _, others in places]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         why = f"{type(error).__name__}: {error}"
         raise Failed("log-probabilities that cannot be read", "request", again=False, said=why) \
             from None  # fmt: skip
-    return Scores(logp, likeliest, model if isinstance(model, str) else "")
+    named = model.encode(errors="replace").decode() if isinstance(model, str) else ""
+    return Scores(logp, likeliest, named)
 
 
 Place = tuple[Any, Mapping[int, Any]]

@@ -54,10 +54,10 @@ def spoilt(change, token=9):
 @pytest.mark.parametrize("bos", [False, True])
 def test_every_way_of_answering_gives_the_same_numbers(server, kind, bos):
     with_bos = lambda text: [1, *encode(text)]  # noqa: E731
-    serve(server, kind, encode=with_bos if bos else encode)
+    serve(server, kind, encode=with_bos if bos else encode, model="teacher\ud800")
     wanted = 0 if kind == "echoed texts" else 3
     found = scorer(server, wanted)
-    assert found.probe(TEXT, IDS, []) == "teacher-7b"
+    assert found.probe(TEXT, IDS, []) == "teacher?"
     for i, score in answers(found).items():
         ids, count = SENT[i]
         logp = values(ids)[-count - 1 : -1]
@@ -128,6 +128,7 @@ def missing(choice):
         (place(logprob=-9999.0), "no log-probability (-9999.0)"),
         (place(logprob="x"), "no log-probability (x)"),
         (place(logprob=True), "no log-probability (True)"),
+        (place(logprob=10**400), "log-probabilities that cannot be read (OverflowError"),
         (place(), "log-probabilities that cannot be read"),
         (other_token, "token 2 is not the one that was sent"),
         (short, "not a log-probability for each token (2 for 3)"),
