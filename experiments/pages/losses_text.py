@@ -69,8 +69,8 @@ A teacher that does not fit here may be served: `--teacher.endpoint.base-url htt
 policy wrote. Two answers are read, whichever the server gives at the start: vLLM's
 `prompt_logprobs`, and `logprobs` of an echoed prompt (SGLang). llama.cpp's server gives neither
 and is refused, and so is one that cuts a text into other tokens than the student. Prompts go there
-as token ids, so that the server's own template plays no part; `--rollout.temperature` has to be 1,
-at which servers score. `--teacher.kind jsd` (forward, reverse) needs `--teacher.top-k` and a server
+as token ids, so that the server's own template plays no part; `--rollout.temperature` has to be 1
+and every token kept (no top-p or top-k), as servers score. `--teacher.kind jsd` (forward, reverse) needs `--teacher.top-k` and a server
 that names so many likeliest tokens by their ids (vLLM: `--max-logprobs`). A rollout is scored while
 the devices score it too, `--teacher.endpoint.concurrency` completions at a time. A completion whose
 answer does not come, is cut short, holds other tokens or no finite number is not learnt from the

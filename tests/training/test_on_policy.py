@@ -310,6 +310,7 @@ def test_what_a_served_teacher_cannot_do_is_refused(models, server, tmp_path):
         ({"teacher.shown": "policy"}, "--teacher.shown policy: --teacher.endpoint.base-url"),
         ({"teacher.kind": "jsd"}, "returns no whole distributions; say with --teacher.top-k"),
         ({"rollout.temperature": 0.9}, "--rollout.temperature 0.9: the log-probabilities of"),
+        ({"rollout.keep_set": 8, "rollout.top_k": 8}, "--rollout.keep-set 8: the log-prob"),
         ({"teacher.endpoint.model": ""}, "--teacher.endpoint.model: empty; name the model"),
         ({"teacher.endpoint.max_lost": 1.0}, "--teacher.endpoint.max-lost 1.0: must be at least"),
         ({"teacher.endpoint.base_url": ""}, "--teacher.*: names no --teacher.model"),

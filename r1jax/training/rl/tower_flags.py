@@ -74,8 +74,11 @@ def check_shown(run: RLConfig) -> None:
 
 def check_served(run: RLConfig) -> None:
     """Raises UserError where a served teacher would say something of another distribution."""
-    if run.teacher.served and run.rollout.temperature != 1:
-        raise UserError(
-            f"--rollout.temperature {run.rollout.temperature}: the log-probabilities of "
-            "--teacher.endpoint are those at 1; use 1"
-        )
+    for name, right in {"temperature": 1.0, "keep_set": 0}.items():
+        value = getattr(run.rollout, name)
+        if run.teacher.served and value != right:
+            raise UserError(
+                f"--rollout.{name.replace('_', '-')} {value}: the log-probabilities of "
+                "--teacher.endpoint are those of all tokens at temperature 1; use "
+                f"{right:g}"
+            )
