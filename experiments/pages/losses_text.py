@@ -67,18 +67,19 @@ A teacher that does not fit here may be served: `--teacher.endpoint.base-url htt
 --teacher.endpoint.model NAME` (its key in the environment variable of
 `--teacher.endpoint.key-variable`) asks `/v1/completions` for the log-probabilities of what the
 policy wrote. Two answers are read, whichever the server gives at the start: vLLM's
-`prompt_logprobs`, and `logprobs` of an echoed prompt (SGLang). llama.cpp's server gives neither
-and is refused, and so is one that cuts a text into other tokens than the student. Prompts go there
-as token ids, so that the server's own template plays no part; `--rollout.temperature` has to be 1
-and every token kept (no top-p or top-k), as servers score. `--teacher.kind jsd` (forward, reverse) needs `--teacher.top-k` and a server
-that names so many likeliest tokens by their ids (vLLM: `--max-logprobs`). A rollout is scored while
-the devices score it too, `--teacher.endpoint.concurrency` completions at a time. A completion whose
-answer does not come, is cut short, holds other tokens or no finite number is not learnt from the
-teacher: it is named in a line and counted in `teacher/lost`; with more than
-`--teacher.endpoint.max-lost` of a rollout, or where the server refuses all, the run ends in one
-line, after a checkpoint, and the same command goes on. `lineage.json` holds address, model and what
-the server called itself at the start; of other weights behind the same names nobody can know. What
-a served teacher computes is not counted in `operations/teacher`, and one answer may hold 16 MiB.
+`prompt_logprobs`, and `logprobs` of an echoed prompt (SGLang). llama.cpp's server gives neither and
+is refused, and so is one that cuts a text into other tokens than the student. Prompts go there as
+token ids, so that the server's own template plays no part; `--rollout.temperature` has to be 1 and
+every token kept (no top-p or top-k), as servers score. `--teacher.kind jsd` (forward, reverse)
+needs `--teacher.top-k` and a server that names so many likeliest tokens by their ids (vLLM:
+`--max-logprobs`). A rollout is scored while the devices score it too,
+`--teacher.endpoint.concurrency` completions at a time. A completion whose answer does not come, is
+cut short, holds other tokens or no finite number is not learnt from the teacher: it is named in a
+line and counted in `teacher/lost`; with more than `--teacher.endpoint.max-lost` of a rollout, or
+where the server refuses all, the run ends in one line, after a checkpoint, and the same command
+goes on. `lineage.json` holds address, model and what the server called itself at the start; of
+other weights behind the same names nobody can know. What a served teacher computes is not counted
+in `operations/teacher`, and one answer may hold 16 MiB.
 
 `--teacher.shown policy` or `reference` needs no other model (SDPO, arXiv 2601.20802): the policy
 as it stands, or its reference (with `--train.reference-every 1 --train.reference-rate 0.05` its

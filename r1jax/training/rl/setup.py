@@ -238,17 +238,8 @@ def update_functions(
         return make_functions(learner, mesh, train.compute, loss, optimizer, temperature, lora)
     if train.replay_routes:
         raise UserError("--train.replay-routes: goes with --teacher.kind sampled alone")
-    how = config.teacher, loss, config.loss.reduction
-    return taught_functions(
-        c,
-        teacher and teacher.policy.config,
-        *how,
-        mesh,
-        train.compute,
-        optimizer,
-        temperature,
-        lora,
-    )
+    how = teacher and teacher.policy.config, config.teacher, loss, config.loss.reduction
+    return taught_functions(c, *how, mesh, train.compute, optimizer, temperature, lora)
 
 
 def checked_terms(config: RLConfig, known: list[Problem], chat: bool) -> list[Term]:
