@@ -72,7 +72,7 @@ is refused, and so is one that cuts a text into other tokens than the student. P
 token ids, so that the server's own template plays no part; `--rollout.temperature` has to be 1 and
 every token kept (no top-p or top-k), as servers score. `--teacher.kind jsd` (forward, reverse)
 needs `--teacher.top-k` and a server that names so many likeliest tokens by their ids (vLLM:
-`--max-logprobs`). A rollout is scored while the devices score it too,
+`serve --max-logprobs`). A rollout is scored while the devices score it too,
 `--teacher.endpoint.concurrency` completions at a time. A completion whose answer does not come, is
 cut short, holds other tokens or no finite number is not learnt from the teacher: it is named in a
 line and counted in `teacher/lost`; with more than `--teacher.endpoint.max-lost` of a rollout, or

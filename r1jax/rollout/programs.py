@@ -54,6 +54,8 @@ def programs(
     draws, options = dict(static_argnames="sampling"), dict(compiler_options=_options(mesh))
     everywhere = dict(out_shardings=replicated(mesh))
     bind = functools.partial
+    # Of one device's first slots XLA forgets the mesh, and `fill` would be compiled once more.
+    alone = everywhere if mesh.size == 1 else {}
     # Slots are given away (donated) wherever new ones come back: there is one cache at a time.
     return Programs(
         prefill=jax.jit(bind(together.prefill, c=c, mesh=mesh), **options),
@@ -77,7 +79,8 @@ def programs(
             static_argnames="weights", out_shardings=together.layout(c, mesh, dtype),
         ),
         empty=jax.jit(
-            lambda told=0: device.empty(c, *shape, tokens, dtype, mesh, told), static_argnums=0
+            lambda told=0: device.empty(c, *shape, tokens, dtype, mesh, told),
+            static_argnums=0, **alone,
         ),
     )  # fmt: skip
 

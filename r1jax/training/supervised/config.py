@@ -35,7 +35,7 @@ class CourseSettings(TrainingSettings):
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", batch="[1,]", updates="[0,]", eval_every="[0,]",
+        check_ranges(self, "--", batch="[1,]", updates="[0,]", epochs="[0,]", eval_every="[0,]",
                      until_operations="[0,]")  # fmt: skip
         if self.epochs < 1 and not self.updates:
             raise UserError(f"--epochs {self.epochs}: must be at least 1, or name --updates")
