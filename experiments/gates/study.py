@@ -7,6 +7,7 @@ a run without one needs what it leaves.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ class PlannedJob(NamedTuple):
 
     job: Any
     after: tuple[str, ...] = ()
+
+
+Plan = Callable[[Figures], Mapping[str, PlannedJob]]
+"""What is to be run, by what is known."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,29 @@ def wanted(
     for name in todo:  # grows as it is walked
         todo += [first for first in every[name].after if first in every and first not in todo]
     return {name: every[name] for name in every if name in todo}
+
+
+def conduct(
+    config: StudySetting,
+    parts: Iterable[tuple[str, Plan]],
+    figure: Callable[[str, Any, Path], dict[str, Any]],
+) -> None:
+    """Runs what has no line yet, part by part; UserError when a run failed.
+
+    A part, by its name, says what it wants once the parts before it have their figures.
+    `figure(name, flags, out)` is the line of a run that has ended.
+    """
+    started = time.monotonic()
+    until = started + 60 * config.minutes if config.minutes else None
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    found, failed = read(config.figures), []
+    for name, plan in parts:
+        if until is None or time.monotonic() < until:
+            todo = plan(found)
+            print(f"{name}: {len(todo)} runs", flush=True)
+            failed += perform(config, todo, found, figure, until)
+    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
+    jobs.complain(failed, config)
 
 
 def perform(

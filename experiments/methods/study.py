@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from dataclasses import replace
-from pathlib import Path
 
 from experiments.claims.study import SMOKE as CLAIMS
-from experiments.gates import jobs, study
+from experiments.gates import study
 from experiments.gates.study import Figures, PlannedJob
 from experiments.methods.arms import ARMS, FREE, Config, MethodTrial
 from experiments.methods.changes import REFERENCE
@@ -36,21 +35,18 @@ def arm_of(name: str) -> str:
     return name.rpartition("-s")[0]
 
 
+def left(config: Config, free: bool, found: Figures) -> dict[str, PlannedJob]:
+    """The runs without a line: the `free` ones, or those that may spend what GRPO does."""
+    every = plan(config, found)
+    part = [name for name in every if (arm_of(name) in FREE) == free]
+    return study.wanted(part, every, found)
+
+
 def main(config: Config) -> None:
     """Runs what has no line yet; UserError when a run failed."""
-    started = time.monotonic()
-    until = started + 60 * config.minutes if config.minutes else None
-    Path(config.out).mkdir(parents=True, exist_ok=True)
-    found, failed = study.read(config.figures), []
-    for free in (True, False):  # what GRPO spends is known once it is done
-        every = plan(config, found)
-        part = [name for name in every if (arm_of(name) in FREE) == free]
-        todo = study.wanted(part, every, found)
-        print(f"{'what comes first' if free else 'the methods'}: {len(todo)} runs", flush=True)
-        if until is None or time.monotonic() < until:
-            failed += study.perform(config, todo, found, figure, until)
-    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
-    jobs.complain(failed, config)
+    first = functools.partial(left, config, True)
+    others = functools.partial(left, config, False)  # what GRPO spends is known once it is done
+    study.conduct(config, (("what comes first", first), ("the methods", others)), figure)
 
 
 _FULL = Config()

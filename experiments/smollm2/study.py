@@ -15,12 +15,11 @@ all that has to be kept: a run with a line is made again only where another need
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from experiments.gates import jobs, study
+from experiments.gates import study
 from experiments.gates.study import Figures, PlannedJob
 from experiments.smollm2 import arms, beside, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
@@ -207,31 +206,17 @@ PLANS: dict[str, Callable[[Config, Figures], list[PlannedJob]]] = {
 }  # fmt: skip
 
 
-def wanted(part: str, found: Figures, config: Config) -> dict[str, PlannedJob]:
+def wanted(config: Config, part: str, found: Figures) -> dict[str, PlannedJob]:
     """The runs of a part without a line, and those of any part whose weights one of them needs."""
     plans = {name: plan(config, found) for name, plan in PLANS.items()}
     every = {step.job.name: step for steps in plans.values() for step in steps}
     return study.wanted((step.job.name for step in plans[part]), every, found)
 
 
-def perform(config: Config, part: str, found: Figures, until: float | None) -> list[str]:
-    """Runs a part, adds what is finished to `found` and to the file; names what failed."""
-    todo = wanted(part, found, config)
-    print(f"{part}: {len(todo)} runs", flush=True)
-    return study.perform(config, todo, found, figures.figure, until)
-
-
 def main(config: Config) -> None:
     """Runs what has no line yet, part by part; UserError when a run failed."""
-    started = time.monotonic()
-    until = started + 60 * config.minutes if config.minutes else None
-    Path(config.out).mkdir(parents=True, exist_ok=True)
-    found, failed = study.read(config.figures), []
-    for part in config.only:
-        if until is None or time.monotonic() < until:
-            failed += perform(config, part, found, until)
-    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
-    jobs.complain(failed, config)
+    parts = [(part, functools.partial(wanted, config, part)) for part in config.only]
+    study.conduct(config, parts, figures.figure)
 
 
 _FULL = Config()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,6 +158,27 @@ def test_figures_are_kept_as_runs_end_and_what_has_a_line_is_not_made_again(tmp_
     assert set(study.wanted(["last"], every, found)) == {"base", "bad", "last"}
     lines = [json.loads(line) for line in Path(config.figures).read_text().splitlines()]
     assert lines == list(found.values())
+
+
+def test_a_part_goes_by_what_the_parts_before_it_have_found(tmp_path, monkeypatch, capsys):
+    config = StudySetting(out=str(tmp_path / "new"), figures=str(tmp_path / "f.jsonl"))
+
+    def one(job, setting, device=None, seconds=None):
+        (tmp_path / "new" / job.name).mkdir()
+        return int(job.name == "bad")
+
+    monkeypatch.setattr(jobs, "perform_one", one)
+    plans = (
+        ("early", lambda found: {"a": PlannedJob(Named("a")), "bad": PlannedJob(Named("bad"))}),
+        ("late", lambda found: {f"{n}2": PlannedJob(Named(f"{n}2")) for n in found}),
+    )
+    with pytest.raises(UserError, match="failed: bad"):
+        study.conduct(config, plans, lambda name, job, out: {"name": name})
+    assert list(study.read(config.figures)) == ["a", "a2"]
+    assert "early: 2 runs\n" in (said := capsys.readouterr().out) and "late: 1 runs\n" in said
+    # Time is up before anything begins: nothing is asked for, and nothing has failed.
+    study.conduct(replace(config, minutes=1e-9), plans, None)
+    assert capsys.readouterr().out.startswith("2 runs have their figures")
 
 
 def test_own_samples_are_drawn_until_operations_are_spent(monkeypatch):

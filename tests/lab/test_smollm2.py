@@ -95,18 +95,18 @@ def test_every_arm_has_its_seeds_and_what_has_a_line_is_not_made_again(tmp_path)
     config = arms.Config(out=str(tmp_path))
     found = {}
     for part in ("select", "main", "chains", "supervised"):
-        todo = study.wanted(part, found, config)
+        todo = study.wanted(config, part, found)
         for name, step in todo.items():
             assert all(first in found or first in todo for first in step.after)
             found[name] = line(0.5)
-        assert not study.wanted(part, found, config)
+        assert not study.wanted(config, part, found)
     for arm in ("grpo", "coin", "answer-grpo", "worked-grpo"):
         assert [f"{arm}-s{seed}" in found for seed in range(6)] == [True] * 5 + [False]
     for arm in ("rejection", "unverified", "judge-worked", "judge-answer"):
         assert [f"{arm}-s{seed}" in found for seed in range(4)] == [True] * 3 + [False]
     # Without its line, a run asks for what its weights come from.
     del found["worked-grpo-s1"]
-    again = study.wanted("chains", found, config)
+    again = study.wanted(config, "chains", found)
     assert set(again) == {"worked-grpo-s1", "worked-s1", "examples-worked-s1"}
 
 
@@ -182,18 +182,18 @@ def test_held_out_problems_are_of_both_sizes_apart_and_the_selection_is_apart_fr
 def test_what_is_judged_beside_asks_for_the_weights_of_other_parts():
     config, found = arms.Config(gsm8k="rows.jsonl"), {}
     for part in arms.PARTS:
-        found |= dict.fromkeys(study.wanted(part, found, config), line(0.5))
+        found |= dict.fromkeys(study.wanted(config, part, found), line(0.5))
     for name, part in (("budget-worked-grpo-s1", "budget"), ("english-worked-grpo-s1", "english"),
                        ("many-worked-grpo-s1", "thought")):  # fmt: skip
         rest = {key: row for key, row in found.items() if key != name}
         chain = ["examples-worked-s1", "worked-s1", "worked-grpo-s1", name]
-        assert list(study.wanted(part, rest, config)) == chain
-    assert list(study.wanted("gsm8k", {}, config)) == ["gsm8k-base"]
-    assert not study.wanted("gsm8k", {}, arms.Config())
+        assert list(study.wanted(config, part, rest)) == chain
+    assert list(study.wanted(config, "gsm8k", {})) == ["gsm8k-base"]
+    assert not study.wanted(arms.Config(), "gsm8k", {})
     long = line(0.5)
     long["after"] = {name: side | {"length_mean": 111.0} for name, side in long["after"].items()}
     rest = {k: v for k, v in found.items() if not k.startswith("vote-")} | {"worked-grpo-s0": long}
-    vote = study.wanted("thought", rest, config)["vote-answer-grpo-s0"]
+    vote = study.wanted(config, "thought", rest)["vote-answer-grpo-s0"]
     assert vote.job.config.eval.samples == 6  # 111 tokens buy six answers of 20, rounded
 
 
