@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from anyio.from_thread import start_blocking_portal
 
 from r1jax.endpoint.asking import Asker
 from r1jax.endpoint.cache import ReplyCache
 from r1jax.endpoint.config import EndpointConfig
 from r1jax.endpoint.reply import ChatRequest, Reply, read_reply
-from r1jax.endpoint.wire import EventLoop, Failed
+from r1jax.endpoint.wire import Failed, open_portal
 
 IN_A_ROW = 16
 """So many requests without a reply, one after the other, are the endpoint's fault."""
@@ -50,8 +49,7 @@ class Endpoint(Asker):
         keys = [self._key(request) for request in requests]
         first = dict(zip(reversed(keys), reversed(requests), strict=True))
         asked = {key: first[key] for key in dict.fromkeys(keys)}
-        # In a thread: the caller's may run a loop already, as a notebook's does.
-        with start_blocking_portal(backend_options={"loop_factory": EventLoop}) as portal:
+        with open_portal() as portal:
             by_key = portal.call(self._all, asked)
         replies = [by_key[key] for key in keys]
         came = [reply for reply in replies if reply]

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from anyio.from_thread import start_blocking_portal
 
 from r1jax.endpoint.asking import Asker
 from r1jax.endpoint.config import Connection
-from r1jax.endpoint.wire import HEARD, EventLoop, Failed, open_client
+from r1jax.endpoint.wire import HEARD, Failed, open_client, open_portal
 from r1jax.errors import UserError, once_each
 
 FORMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -109,7 +108,7 @@ class PromptScorer(Asker):
         raises Unscored where the endpoint is at fault, or too many are lost.
         """
         self._lost, self._size = {}, len(sequences)
-        with start_blocking_portal(backend_options={"loop_factory": EventLoop}) as portal:
+        with open_portal() as portal:
             yield portal.start_task_soon(self._all, dict(enumerate(sequences)))
 
     @property
@@ -124,7 +123,7 @@ class PromptScorer(Asker):
             async with open_client(self._secret) as client:
                 return await self._scored(client, prompt, readings, len(readings[0]) - 1)
 
-        with start_blocking_portal(backend_options={"loop_factory": EventLoop}) as portal:
+        with open_portal() as portal:
             return portal.call(run)
 
     async def _one(
@@ -162,17 +161,13 @@ class PromptScorer(Asker):
         wanted = {name: max(self._wanted, 1), "max_tokens": 1, "temperature": 0.0}
         sent = prompt if isinstance(prompt, str) else [int(token) for token in prompt]
         body = {"model": self.config.model, "prompt": sent, **wanted, **others}
+        how = count, self._wanted, name == "prompt_logprobs", self._spellings
 
         def read(raw: bytes) -> Scores:
-            for left, tokens in zip(range(len(readings))[::-1], readings, strict=True):
-                try:
-                    return read_scores(
-                        raw, tokens, count, self._wanted, name == "prompt_logprobs", self._spellings
-                    )
-                except Failed:
-                    if not left:
-                        raise
-            raise AssertionError("no way to read it")
+            for tokens in readings[:-1]:
+                with contextlib.suppress(Failed):
+                    return read_scores(raw, tokens, *how)
+            return read_scores(raw, readings[-1], *how)
 
         return await self._ask(client, json.dumps(body).encode(), read)
 

@@ -12,9 +12,11 @@ import threading
 import time
 import zlib
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import httpx2
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from r1jax.errors import UserError
 
@@ -71,6 +73,11 @@ class EventLoop(asyncio.SelectorEventLoop):
 
         threading.Thread(target=look_up, daemon=True).start()
         return await asyncio.wrap_future(found)
+
+
+def open_portal() -> AbstractContextManager[BlockingPortal]:
+    """A thread with an event loop: the caller's may run one already, as a notebook's does."""
+    return start_blocking_portal(backend_options={"loop_factory": EventLoop})
 
 
 @functools.cache
