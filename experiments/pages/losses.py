@@ -16,15 +16,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.pages.losses_text import (
-    BASE,
-    CHOICES,
-    CLOSING,
-    INTRODUCTION,
-    PROJECTS,
-    TAUGHT,
-    Dialect,
-)
+from experiments.pages.losses_prose import CLOSING, INTRODUCTION
+from experiments.pages.losses_text import BASE, CHOICES, PROJECTS, TAUGHT, Dialect
 from r1jax.advantages import (
     entropy_weight,
     rollout_advantages,
