@@ -21,6 +21,7 @@ import numpy as np
 from r1jax.commands import cli
 from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.examples.steps import Cut, step_ends
+from r1jax.data.problems.known import digest_of, refuse_other_problems
 from r1jax.data.problems.room import PromptRoom
 from r1jax.data.world.truth import true_labels
 from r1jax.errors import UserError, check_ranges
@@ -199,10 +200,7 @@ def main(config: Config) -> None:
         if config.labels == "truth" and any("target" not in p.metadata for p in problems):
             raise UserError("--labels truth: is known of the embedded world's sums, countdowns and "
                             "worded problems alone; use hard or soft")  # fmt: skip
-        for row in known:
-            if (now := problems[row["number"]].id) != row["id"]:
-                raise UserError(f"{path}: problem {row['number']} is {row['id']} there, {now} in "
-                                "the data now; use the same data, or --overwrite")  # fmt: skip
+        refuse_other_problems(path, known, [problems[row["number"]] for row in known])
         done = 1 + max((row["number"] for row in known), default=-1)
         with RewardPool(workers=config.workers) as pool:
             labeller = Labeller.of(config, policy, pool)
@@ -233,6 +231,7 @@ def labelled(labeller: Labeller, problems: Sequence[Problem], start: int) -> lis
         {
             "prompt": d.problem.question, "completions": d.steps, "labels": own,
             "right": d.right, "number": start + d.number, "id": d.problem.id,
+            "problem": digest_of(d.problem),
             "drawn_tokens": len(d.completion.token_ids), "continued_tokens": round(each, 1),
         } | ({"truth": true_labels(d.problem, d.steps)} if "target" in d.problem.metadata else {})
         for d, own in zip(drawn, labels, strict=True)

@@ -30,7 +30,6 @@ from r1jax.stages.harvest.samples import (
     Rewriter,
     Room,
     harvest,
-    refuse_other_problems,
     settle,
 )
 from r1jax.stages.opening import opened
@@ -271,7 +270,7 @@ def import_review(config: ColdStartConfig, place: Place) -> dict[str, Any]:
     steps = make_steps(config, place, policy)
     groups = read_review(config.review)
     if place.writes:
-        refuse_other_problems(place.streams.prompts, [problem for problem, _ in groups])
+        place.streams.check([problem for problem, _ in groups])
         room = Room(config.balance.easy_share, place.streams.prompts)
         for problem, rows in list(groups)[len(place.streams.prompts) :]:
             samples = reviewed(problem, rows, steps.judge)

@@ -104,7 +104,10 @@ def test_a_stopped_run_goes_on_behind_what_is_written(model, tmp_path, monkeypat
     path = Path(config.run) / labels.ROWS
     kept = path.read_text()
     path.write_text(kept.replace(json.loads(kept.splitlines()[0])["id"], "another"))
-    with pytest.raises(UserError, match="problem 0 is another there, .* in the data now"):
+    with pytest.raises(UserError, match="rows.jsonl, line 1: has another, where the data has .*"):
+        labels.main(config)
+    path.write_text(kept.replace(json.loads(kept.splitlines()[0])["problem"], "0" * 16))
+    with pytest.raises(UserError, match="line 1: .* the data has another answer, grader or column"):
         labels.main(config)
     path.write_text(kept)
     labels.main(config)

@@ -18,6 +18,7 @@ from tiny import drawn, mesh_of, only, placed
 from r1jax.data import DataConfig
 from r1jax.data.examples.steps import BETWEEN, read_solutions
 from r1jax.data.packing import Sequences
+from r1jax.data.problems.known import digest_of
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.models import scalar
@@ -145,6 +146,25 @@ def test_refusals_are_one_line(model, tmp_path, monkeypatch):
         build(changed(config, {"value.parent": "x"}), print)
 
 
+def test_other_problems_are_refused_where_a_search_goes_on(model, tmp_path):
+    own, other = (Problem("a", "1+1?", answer) for answer in "23")
+    row = {"id": "a", "problem": digest_of(other)}
+    (tmp_path / "rounds" / "1").mkdir(parents=True)
+    write_rows(tmp_path / "rounds" / "1" / "found.jsonl.part", [row])
+    stream = SimpleNamespace(take=lambda start, count: [own])
+    parts = SimpleNamespace(config=SimpleNamespace(prompts=1), stream=stream)
+    run = SimpleNamespace(path=tmp_path)
+    with pytest.raises(UserError, match="found.jsonl.part, line 1: has a, where .* another answer"):
+        found.searched(parts, run, 1, None, None)
+
+    def data(answer):
+        source = write_rows(tmp_path / "sums.jsonl", [{"question": "1+1?", "answer": answer}])
+        config = toy(model, tmp_path / "run", **{"data.train": (source,)})
+        return build(config, lambda line: None).identity["data"]
+
+    assert data("2") == data("2") != data("3")
+
+
 @pytest.mark.slow
 def test_a_process_reward_model_is_a_value_to_begin_with(model, monkeypatch):
     """V is 2p - 1 of its probability p of a right step; without one, V begins as 0 everywhere."""
@@ -211,7 +231,7 @@ def test_a_round_from_end_to_end(model, tmp_path, vowels, monkeypatch):
     assert min(spent[f"operations/{who}"] for who in ("rollout", "value", "value_update")) > 0
     (entry,) = summary["lineage"]
     kept = [json.loads(line) for line in (path / "rounds/1/found.jsonl").open()]
-    assert entry["data"] == found.digest_of(kept) and len(kept) == 4
+    assert entry["data"] == found.digest_of_solutions(kept) and len(kept) == 4
     assert sum(r["spent"] for r in kept) == spent["tokens/rollout"]
     rights = [s["right"] for r in kept for s in r["solutions"]]
     assert row["solutions/all"] == len(rights) and row["solutions/right"] == sum(rights) > 0

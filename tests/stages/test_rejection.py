@@ -25,6 +25,7 @@ from r1jax.data.curation.datasheet import datasheet, histogram, quantiles
 from r1jax.data.curation.filters import FilterConfig, make_filters
 from r1jax.data.curation.streams import CurationFiles, write_parquet
 from r1jax.data.examples.conversations import ConversationConfig, Pair, read_conversations
+from r1jax.data.problems.known import digest_of, refuse_other_problems
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.endpoint import Reply
 from r1jax.errors import Stopped, UserError
@@ -41,9 +42,7 @@ from r1jax.stages.harvest.samples import (
     Sample,
     Steps,
     decide,
-    digest_of,
     judged,
-    refuse_other_problems,
     rewritten,
     settle,
     training_layout,
@@ -444,17 +443,17 @@ def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
 
 def test_other_problems_than_it_began_with_are_refused(tmp_path):
     (tmp_path / "prompts.jsonl").write_text('{"id": "p"}\n{"id": "q"}\n')
-    known = CurationFiles(tmp_path, fresh=False, write=False).prompts
+    known = CurationFiles(tmp_path, fresh=False, write=False)
     problems = [Problem(name, "1+1?", "2") for name in "pqr"]
-    refuse_other_problems(known, problems)
+    known.check(problems)
     for other, said in ((problems[::-1], "1: has p, where the data has r now; use the same data"),
                         (problems[:1], "2: has q, where the data has no problem now")):  # fmt: skip
         with pytest.raises(UserError, match=f"prompts.jsonl, line {said}"):
-            refuse_other_problems(known, other)
+            known.check(other)
     known = [{"id": "p", "problem": digest_of(problems[0])}]
     for other in (Problem("p", "1+1?", "3"), Problem("p", "1+1?", "2", metadata={"tests": [1]})):
         with pytest.raises(UserError, match="line 1: has p, where the data has another answer, gr"):
-            refuse_other_problems(known, [other])
+            refuse_other_problems("rows.jsonl", known, [other])
 
 
 def test_settling_writes_what_was_decided(tmp_path):

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r1jax.data.problems.known import refuse_other_problems
 from r1jax.data.rows import Row, jsonl_rows, read_json
 from r1jax.errors import UserError
+from r1jax.problem import Problem
 
 KEPT, DROPPED, PROMPTS = "kept", "dropped", "prompts"
 BATCH = 10_000  # rows of a group in a parquet file
@@ -46,6 +48,10 @@ class CurationFiles:
             self._files[name] = file.open("ab")
             self._files[name].truncate(sizes[name])
         self._sizes = sizes
+
+    def check(self, problems: Sequence[Problem]) -> None:
+        """Raises UserError where these are not the problems that the prompts came from."""
+        refuse_other_problems(self.path / f"{PROMPTS}.jsonl", self.prompts, problems)
 
     def add(self, prompt: Row, kept: Sequence[Row], dropped: Sequence[Row]) -> None:
         """Appends the samples of one prompt, then the prompt's own row."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from r1jax.data.config import EvalDataConfig, TrainDataConfig
+from r1jax.data.config import DataConfig, EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
 from r1jax.data.problems.room import PromptRoom
 from r1jax.data.problems.sources import Source, open_source, set_name, unfit
@@ -71,6 +71,32 @@ def load_eval_sets(
         if note and (said := report or unfit(spec, source)):
             note(said)
     return sets
+
+
+class Mixture(NamedTuple):
+    """Problems to train on and to be judged on, as a run has opened them."""
+
+    stream: ProblemStream
+    eval_sets: dict[str, list[Problem]]
+    digests: dict[str, str]  # of what was read from files, by source
+
+    def first(self, count: int) -> list[Problem]:
+        """The first `count` problems to train on, and all to be judged on."""
+        sets = self.eval_sets.values()
+        return [*self.stream.take(0, count), *(problem for each in sets for problem in each)]
+
+
+def open_problems(config: DataConfig, room: PromptRoom, note: Callable[[str], Any]) -> Mixture:
+    """Opens all sources; `note` is told what became of the rows of files.
+
+    Raises UserError as `ProblemStream` and `load_eval_sets` do.
+    """
+    stream = ProblemStream(config, room)
+    reports = list(stream.reports)
+    eval_sets = load_eval_sets(config, reports.append, room)
+    for report in reports:
+        note(str(report))
+    return Mixture(stream, eval_sets, {r.source: r.digest for r in reports if r.digest})
 
 
 def _mix(

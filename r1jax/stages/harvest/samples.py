@@ -6,9 +6,6 @@ right, a rewriter (where there is one) makes them readable, filters and balance 
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +14,9 @@ import jax
 
 from r1jax.data.curation.filters import Filter, Text, first_reason, words
 from r1jax.data.curation.streams import CurationFiles
+from r1jax.data.problems.known import digest_of
 from r1jax.data.rows import Row
-from r1jax.errors import UserError, check_ranges
+from r1jax.errors import check_ranges
 from r1jax.problem import Completion, Problem
 from r1jax.rewards.language import language_of
 from r1jax.rollout.policy import Policy
@@ -106,7 +104,7 @@ def harvest(
 
     Every process generates; the first one judges and writes.
     """
-    refuse_other_problems(streams.prompts, problems)
+    streams.check(problems)
     room = Room(steps.balance.easy_share, streams.prompts)
     with keeping(lambda: streams.left(len(problems))):
         for start in range(len(streams.prompts), len(problems), batch):
@@ -123,30 +121,6 @@ def harvest(
             streams.settle()
             kept = sum(p["kept"] for p in streams.prompts)
             note(f"{len(streams.prompts):,} of {len(problems):,} prompts, {kept:,} samples kept")
-
-
-def refuse_other_problems(known: Sequence[Row], problems: Sequence[Problem]) -> None:
-    """Raises UserError where a run that goes on would not meet the problems it began with."""
-    for number, (row, problem) in enumerate(itertools.zip_longest(known, problems), start=1):
-        if row is None:
-            return
-        now = problem.id if problem else "no problem"
-        if problem and row["id"] == now:
-            own = digest_of(problem)
-            if row.get("problem", own) == own:
-                continue
-            now = "another answer, grader or column for it"
-        raise UserError(
-            f"prompts.jsonl, line {number}: has {row['id']}, where the data has {now} now; use "
-            "the same data, or start anew with --overwrite"
-        )
-
-
-def digest_of(problem: Problem) -> str:
-    """Of all that a problem is asked and judged by."""
-    whole = [problem.question, problem.answer, problem.grader, dict(problem.metadata)]
-    text = json.dumps(whole, sort_keys=True, default=lambda value: type(value).__name__)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def judged(

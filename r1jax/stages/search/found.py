@@ -7,14 +7,13 @@ import json
 import os
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from r1jax.data.packing import Sequences
+from r1jax.data.problems.known import digest_of, refuse_other_problems
 from r1jax.errors import UserError
-from r1jax.problem import Problem
 from r1jax.run.directory import Record, read_jsonl, write_jsonl
 from r1jax.run.names import ROUNDS
 from r1jax.run.signals import keeping
@@ -39,7 +38,8 @@ def searched(
     taken = parts.stream.take((number - 1) * config.prompts, config.prompts)
     problems = list({p.id: p for p in taken}.values())  # twice in a round, it would be drawn alike
     there = next((path for path in (whole, part) if path.exists()), None)
-    rows = known_rows(there, problems) if there else []
+    rows = read_jsonl(there) if there else []
+    refuse_other_problems(there or part, rows, problems)
     oracles = parts.oracles(weights, value, number, knows=True)
     with keeping(lambda: f"round {number}, {len(rows):,} problems searched; the same command goes "
                          "on behind them"):  # fmt: skip
@@ -59,18 +59,6 @@ def searched(
     return rows
 
 
-def known_rows(path: Path, problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """The rows of an earlier start; UserError where they are of other problems."""
-    rows = read_jsonl(path)
-    for place, (row, problem) in enumerate(zip(rows, problems, strict=False), start=1):
-        if row["id"] != problem.id:
-            raise UserError(
-                f"{path}, line {place}: is problem {row['id']}, where the data has {problem.id} "
-                "now; use the same data, or start anew with --overwrite"
-            )
-    return rows
-
-
 def refuse_no_steps(cut: str, rows: Sequence[Record]) -> None:
     """UserError where no solution has a second step: then there is nothing to search over."""
     if not any(len(s["ends"]) > 1 for row in rows for s in row["solutions"]):
@@ -85,7 +73,8 @@ def row_of(parts: SearchParts, tree: Tree) -> dict[str, Any]:
     most = parts.config.search.solutions
     nodes = [node for node in tree.root.walk() if node is not tree.root]
     return {
-        "id": tree.problem.id, "question": tree.problem.question, "prompt": tree.prompt,
+        "id": tree.problem.id, "problem": digest_of(tree.problem),
+        "question": tree.problem.question, "prompt": tree.prompt,
         "spent": tree.spent, "operations": tree.operations,
         "q": tree.root.q, "nodes": len(nodes), "ends": len(tree.ends),
         "capped": sum(node.step.capped for node in nodes),
@@ -134,7 +123,7 @@ def solution_rows(parts: SearchParts, rows: Sequence[Record]) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def digest_of(rows: Sequence[Record]) -> str:
+def digest_of_solutions(rows: Sequence[Record]) -> str:
     """SHA-256 of what a round learns from."""
     return hashlib.sha256(json.dumps([r["solutions"] for r in rows]).encode()).hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.data import ProblemStream, load_eval_sets
+from r1jax.data.problems.mixture import ProblemStream, open_problems
 from r1jax.data.problems.room import PromptRoom
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh
@@ -44,11 +44,13 @@ class SearchParts:
     eval_sets: dict[str, list[Problem]]
     pool: RewardPool
     parent: Parent | None
+    data: Mapping[str, str]  # digests of files of problems by name
 
     @property
     def identity(self) -> dict[str, Any]:
         """What every checkpoint of the run must agree with."""
-        return self.policy.identity | {"parent": self.parent}
+        data = {"data": dict(self.data)} if self.data else {}
+        return self.policy.identity | {"parent": self.parent} | data
 
     def tree(self, problem: Problem) -> Tree:
         """A tree with nothing below its root."""
@@ -99,13 +101,8 @@ def build(config: SearchRunConfig, note: Callable[[str], Any]) -> SearchParts:
     config = fit_rows(config, mesh, note)
     d, shapes = config.data, config.rollout
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
-    room = PromptRoom(shapes.max_prompt, policy.prompts)
-    stream = ProblemStream(d, room)
-    reports = list(stream.reports)
-    eval_sets = load_eval_sets(d, reports.append, room)
-    for report in reports:
-        note(str(report))
-    known = [*stream.take(0, config.prompts), *(p for each in eval_sets.values() for p in each)]
+    problems = open_problems(d, PromptRoom(shapes.max_prompt, policy.prompts), note)
+    known = problems.first(config.prompts)
     unruled = next((p for p in known if p.grader == UNRULED), None)
     if unruled is not None:
         raise UserError(
@@ -121,8 +118,9 @@ def build(config: SearchRunConfig, note: Callable[[str], Any]) -> SearchParts:
         policy=policy,
         engines=Engines.of(policy, mesh, shapes, *cut, config.dtype),
         value=make_value_model(policy, mesh, config.train, optimizer, config.value.parent),
-        stream=stream,
-        eval_sets=eval_sets,
+        stream=problems.stream,
+        eval_sets=problems.eval_sets,
         pool=RewardPool(config.workers, **config.sandbox.room),
         parent=find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
+        data=problems.digests,
     )

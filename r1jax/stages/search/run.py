@@ -19,7 +19,7 @@ from r1jax.run.saved import Saved
 from r1jax.run.signals import keeping
 from r1jax.stages.opening import Run, opened
 from r1jax.stages.search.config import SearchRunConfig
-from r1jax.stages.search.found import digest_of, searched
+from r1jax.stages.search.found import digest_of_solutions, searched
 from r1jax.stages.search.learn import learn_policy, learn_value, numbered, policy_state
 from r1jax.stages.search.measure import policy_alone, with_search
 from r1jax.stages.search.parts import SearchParts, build
@@ -114,7 +114,7 @@ def one_round(parts: SearchParts, run: Run, standing: Standing) -> None:
     standing.operations += own_operations(metrics)
     parent = f"checkpoints/{number - 1}" if number > 1 else parts.parent or parts.config.model
     standing.lineage.append(
-        {"round": number, "parent": parent, "data": digest_of(rows),
+        {"round": number, "parent": parent, "data": digest_of_solutions(rows),
          "solutions": f"rounds/{number}/solutions.jsonl", "checkpoint": f"checkpoints/{number}"}
     )  # fmt: skip
     run.directory.metrics(number, 0, metrics | seconds)

@@ -10,7 +10,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from r1jax.data.problems.mixture import ProblemStream, load_eval_sets
+from r1jax.data.problems.mixture import ProblemStream, open_problems
 from r1jax.data.problems.room import PromptRoom
 from r1jax.errors import UserError
 from r1jax.losses import follow, grpo
@@ -170,13 +170,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
     policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
     check_gguf(policy, config.export_gguf)
     room = PromptRoom(r.max_prompt, policy.prompts)
-    stream = ProblemStream(d, room)
-    reports = list(stream.reports)
-    eval_sets = load_eval_sets(d, reports.append, room)
-    for report in reports:
-        note(str(report))
-    first = stream.take(0, r.prompts)
-    known = [*first, *(p for problems in eval_sets.values() for p in problems)]
+    problems = open_problems(d, room, note)
+    known = problems.first(r.prompts)
     config.check_programs(known)
     lora = config.lora if config.lora.on else None
     rows = trained_rows(policy.config, lora)
@@ -199,8 +194,8 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         mesh=mesh,
         policy=policy,
         engine=make_engine(policy, mesh, r, stop_strings=r.stop, dtype=r.dtype),
-        stream=stream,
-        eval_sets=eval_sets,
+        stream=problems.stream,
+        eval_sets=problems.eval_sets,
         terms=terms,
         pool=RewardPool(reward.workers, reward.cpu_seconds, reward.wall_seconds, reward.memory_mb),
         optimizer=optimizer,
@@ -215,7 +210,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         if source
         else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
         source=source,
-        data={report.source: report.digest for report in reports if report.digest},
+        data=problems.digests,
     )
 
 
