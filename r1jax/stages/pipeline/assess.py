@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from r1jax.data import load_eval_sets
 from r1jax.data.problems.room import PromptRoom
 from r1jax.data.world.gold import judge_general
-from r1jax.evaluate.measures import evaluate, transcript, transcripts
+from r1jax.evaluate.measures import transcript, transcripts
 from r1jax.problem import Problem
 from r1jax.rewards import RewardPool
 from r1jax.rollout.engine import Engine
@@ -20,6 +20,7 @@ from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
 from r1jax.run.directory import to_json
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.summary import short as without_problems
+from r1jax.training.rl import held_out
 from r1jax.training.weights import trained_weights
 from r1jax.types import Params
 
@@ -37,7 +38,7 @@ class Assessor:
     mesh: Mesh
     engine: Engine
     pool: RewardPool
-    sets: Mapping[str, tuple[Problem, ...]]
+    eval_sets: Mapping[str, tuple[Problem, ...]]
     general: tuple[Problem, ...]
     config: R1Config
 
@@ -49,15 +50,12 @@ class Assessor:
         """What judged.json holds: the record of the first set and those of the others by name,
         general scores, and transcripts of the first set.
         """
-        how, seed, sandbox = self.config.eval, self.config.seed, self.config.sandbox
         prepared = self.engine.prepare(weights)
-        sampler = make_sampler(self.engine, self.policy, prepared, how.max_tokens or None)
-        evaluation, *others = (
-            evaluate(problems, sampler, how, self.pool, name, seed, sandbox=sandbox)
-            for name, problems in self.sets.items()
-        )
+        evaluation, *others = held_out.judged(self, prepared)
         general, replies = None, []
         if self.general:
+            how, seed = self.config.eval, self.config.seed
+            sampler = make_sampler(self.engine, self.policy, prepared, how.max_tokens or None)
             drawn = sampler(self.general, GENERAL_SAMPLES, how.sampling, seed)
             asked = [problem for problem in self.general for _ in range(GENERAL_SAMPLES)]
             general = judge_general(asked, [c.text for group in drawn for c in group])

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 
 from r1jax.evaluate.calibration import auc
-from r1jax.evaluate.measures import evaluate, transcripts
 from r1jax.evaluate.reading import Grader, Judged, judge
 from r1jax.evaluate.statistics import bootstrap_interval, vote
 from r1jax.evaluate.steps import best_of
-from r1jax.rollout.policy import make_sampler
 from r1jax.run.directory import RunDirectory
 from r1jax.search.methods import Method
 from r1jax.search.together import search
 from r1jax.search.tree import Tree
 from r1jax.stages.search.parts import SearchParts
+from r1jax.training.rl import held_out
 from r1jax.types import Params
 
 DEPTHS = 4
@@ -27,18 +26,8 @@ DEPTHS = 4
 
 def policy_alone(parts: SearchParts, weights: Params, run: RunDirectory, number: int) -> float:
     """pass@1 without a search, of the first evaluation set; all sets are recorded."""
-    config = parts.config
-    sampler = make_sampler(
-        parts.engines.whole, parts.policy, weights, config.eval.max_tokens or None
-    )
-    found = [
-        evaluate(problems, sampler, config.eval, parts.pool, name, config.seed,
-                 sandbox=config.sandbox)
-        for name, problems in parts.eval_sets.items()
-    ]  # fmt: skip
-    for evaluation in found:
-        texts = transcripts(evaluation) if evaluation is found[0] else ()
-        run.evaluation(number, evaluation.record, texts)
+    found = held_out.judged(parts, weights)
+    held_out.written(run, number, found)
     return float(found[0].record["pass_at_1"])
 
 

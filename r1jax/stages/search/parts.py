@@ -17,6 +17,7 @@ from r1jax.mesh import make_mesh
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy
 from r1jax.rewards.answers.graders import UNRULED
+from r1jax.rollout.engine import Engine
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.rollout.requests import Generated, nothing
 from r1jax.rollout.sampling import Sampling
@@ -45,6 +46,11 @@ class SearchParts:
     pool: RewardPool
     parent: Parent | None
     data: Mapping[str, str]  # digests of files of problems by name
+
+    @property
+    def engine(self) -> Engine:
+        """That which writes whole solutions, as the policy does without a search."""
+        return self.engines.whole
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def begin(parts: SearchParts, run: Run, checkpoints: Checkpoints) -> Standing:
 
 
 def prepared(parts: SearchParts, standing: Standing) -> Params:
-    """The policy's weights for generation; both engines take them."""
-    return parts.engines.whole.prepare(standing.policy.params)
+    """The policy's weights for generation; the engine of steps takes them as well."""
+    return parts.engine.prepare(standing.policy.params)
 
 
 def one_round(parts: SearchParts, run: Run, standing: Standing) -> None:
