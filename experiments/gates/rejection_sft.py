@@ -210,7 +210,7 @@ def learn(
     parts: Parts, config: Config, kept: Sequences, base: Params, directory: RunDirectory
 ) -> tuple[Params, int]:
     """(weights after supervised training, its updates); `base` is used up."""
-    c, s, compute = parts.policy.config, config.sft, parts.config.train
+    c, s, compute = parts.policy.config, config.sft, parts.config.train.compute
     updates = updates_of(kept, s.batch, s.epochs)
     optimizer = make_optimizer(s.optimizer, updates, table.decay_mask(c), compute.dtype)
     functions = make_functions(c, parts.mesh, compute, sft, optimizer)

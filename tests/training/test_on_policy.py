@@ -61,6 +61,7 @@ def test_its_own_start_is_a_teacher_that_teaches_nothing(models, tmp_path):
     student, _ = models
     flags = ALONE | {"teacher.model": student, "updates": 1, "optimizer.weight_decay": 0.0}
     parts = build(tiny_run(student, tmp_path / "run", flags), note=print)
+    assert parts.teacher.logp is parts.reference_logp  # compiled once
     loop = go(parts, tmp_path / "run")
     (row,) = rows(tmp_path / "run")
     assert row["teacher/kl"] == 0.0 == row["grad_norm"]

@@ -148,6 +148,15 @@ def test_a_tower_may_begin_with_the_weights_of_another_run(model, tmp_path):
     assert rows(tmp_path / "run")[0]["prime/loss"] != pytest.approx(np.log(2), rel=1e-6)
 
 
+@pytest.mark.parametrize("flags", [ON, {"loss.advantage_baseline": "critic"}])
+def test_runs_that_differ_in_no_program_compile_a_tower_once(model, tmp_path, flags):
+    parts = [
+        build(tiny_run(model, tmp_path, flags | {"train.max_skipped": n}), note=print)
+        for n in (4, 5)
+    ]
+    assert parts[0].tower.functions is parts[1].tower.functions
+
+
 def test_a_tower_of_other_tokens_is_refused(model, tmp_path, monkeypatch):
     policy = build(tiny_run(model, tmp_path), note=print).policy
     for name in ("tokenizer", "model"):

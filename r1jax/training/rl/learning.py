@@ -36,7 +36,7 @@ def learn(parts: Parts, loop: Loop) -> tuple[dict[str, float], list[Batch]]:
             loop.state, found = update(*made)
             metrics |= found
             flops["update"] = train_flops(c, sequences.totals, parts.lora)
-            if parts.teacher and not parts.teacher.scores:
+            if parts.teacher and not parts.scored_by_teacher:
                 flops["teacher"] = scoring_flops(parts.teacher.policy.config, sequences.totals)
     metrics |= loop.learnt(sequences, flops)
     if loop.done == 0:

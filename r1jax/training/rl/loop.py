@@ -206,7 +206,7 @@ def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
         models["old_logp"] = parts.logp, parts.model(loop.state.params)
     if parts.scored_by_reference:
         models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
-    if parts.teacher and parts.teacher.scores:
+    if parts.teacher and parts.scored_by_teacher:
         models["teacher_logp"] = parts.teacher.logp, parts.teacher.params
     return models
 
@@ -219,7 +219,7 @@ def operations(
     The policy's, which wrote and scored, with its reference's; beside them critic's and teacher's.
     """
     c, critic = parts.policy.config, parts.critic
-    judged = parts.teacher is not None and parts.teacher.scores
+    judged = parts.teacher is not None and parts.scored_by_teacher
     passes = len(scorers(parts, loop)) - judged + (parts.config.loss.top_entropy < 1)
     found = {"operations/rollout": scoring_flops(c, written) + passes * scoring_flops(c, scored)}
     if critic:

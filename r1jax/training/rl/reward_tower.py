@@ -57,7 +57,7 @@ class RewardTower(Tower):
 def make_reward_tower(config: RLConfig, policy: Policy, mesh: Mesh) -> RewardTower:
     """The tower of a run; losses of the model's layers are the policy's alone."""
     prime, c, lora = config.prime, policy.config, config.lora if config.lora.on else None
-    compute = replace(config.train, auxiliary=AuxiliaryConfig())
+    compute = replace(config.train.compute, auxiliary=AuxiliaryConfig())
     rows = trained_rows(c, lora)
     settings = replace(config.optimizer, lr=prime.lr, clip=prime.clip, weight_decay=0.0)
     rollouts = -(-config.updates // config.train.updates_per_rollout)

@@ -257,7 +257,7 @@ def tower_of(config: RLConfig, policy: Policy, mesh: Mesh) -> Tower | None:
     """What the flags ask for beside the policy: a critic, a reward tower, or nothing."""
     if config.prime.on:
         return make_reward_tower(config, policy, mesh)
-    learning = config.train, config.optimizer, config.updates
+    learning = config.train.compute, config.optimizer, config.updates
     if config.loss.advantage_baseline == "critic":
         return make_critic(config.critic, policy.config, mesh, *learning, config.loss.reduction)
     return None

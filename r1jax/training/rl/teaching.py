@@ -31,7 +31,6 @@ class Teacher:
     """A teacher; `loaded` gives it its weights, which no checkpoint of the run holds."""
 
     name: str
-    config: PolicyTeacher
     policy: Policy
     mesh: Mesh
     dtype: str
@@ -48,11 +47,6 @@ class Teacher:
     def abstract(self) -> Params:
         """ShapeDtypeStructs of its weights as they lie on the devices."""
         return table.abstract(self.policy.config, self.mesh, self.dtype)
-
-    @property
-    def scores(self) -> bool:
-        """Whether it scores the tokens of a rollout, in place of an update's distributions."""
-        return not self.config.whole
 
     def loaded(self) -> Teacher:
         """With its weights, in the type they are computed in."""
@@ -76,9 +70,9 @@ def find_teacher(config: RLConfig, student: Policy, mesh: Mesh) -> Teacher | Non
         )
     parent = find_teacher_parent(config.teacher, config.checkpoint.unverified)
     name = "{directory}@{step}".format(**parent) if parent else config.teacher.model
-    # With the policy's architecture it is the very program that scores the policy.
-    logp = token_logp(c, mesh, config.train, config.rollout.temperature)
-    return Teacher(name, config.teacher, policy, mesh, config.train.dtype, parent, logp)
+    # Compiled alike, so that with the policy's architecture it is the program that scores that.
+    logp = token_logp(c, mesh, config.train.compute, config.rollout.temperature)
+    return Teacher(name, policy, mesh, config.train.dtype, parent, logp)
 
 
 @functools.lru_cache(maxsize=16)
