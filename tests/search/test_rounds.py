@@ -138,12 +138,16 @@ def test_refusals_are_one_line(model, tmp_path, monkeypatch):
     (other / "tokenizer.json").write_text(json.dumps(raw))
     about = SimpleNamespace(kind="process", model=str(other), family="")
     judge = SimpleNamespace(per_token=True, about=about)
-    monkeypatch.setattr(value, "load_reward_model", lambda *a, **k: judge)
+    asked = []
+    monkeypatch.setattr(
+        value, "load_reward_model", lambda *a, **k: asked.append(k["unverified"]) or judge
+    )
     with pytest.raises(UserError, match="--value.parent x: has other tokens than the policy"):
         build(changed(config, {"value.parent": "x"}), print)
     judge.per_token, about.kind = False, "pairwise"
     with pytest.raises(UserError, match="--value.parent x: is a reward model of kind pairwise"):
-        build(changed(config, {"value.parent": "x"}), print)
+        build(changed(config, {"value.parent": "x", "checkpoint.unverified": True}), print)
+    assert asked == [False, True]
 
 
 def test_other_problems_are_refused_where_a_search_goes_on(model, tmp_path):

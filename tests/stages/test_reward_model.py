@@ -32,6 +32,7 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.judgement import judge
 from r1jax.training.rl.reward import RewardConfig
 from r1jax.training.rl.reward_model import load_reward_model, load_scorer, named_reward_model
+from r1jax.training.supervised.value import make_value_model
 from r1jax.training.weights import trained_weights
 
 pytestmark = pytest.mark.devices(2)
@@ -333,6 +334,11 @@ def test_one_without_digests_is_taken_where_that_is_asked(runs, tmp_path):
     with pytest.raises(UserError, match=r"digests.*; \?unverified=true behind the directory takes"):
         named_reward_model(str(run))
     assert named_reward_model(f"{run}?unverified=true=0.5")[2] == 0.5
+    value = lambda unverified: make_value_model(*[None] * 4, str(run), unverified)  # noqa: E731
+    with pytest.raises(UserError, match="--value.parent .*digests.*; --checkpoint.unverified"):
+        value(False)
+    with pytest.raises(UserError, match="--value.parent .*is a reward model of kind pairwise"):
+        value(True)
 
 
 def test_the_papers_numbers():

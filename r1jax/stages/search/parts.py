@@ -123,7 +123,9 @@ def build(config: SearchRunConfig, note: Callable[[str], Any]) -> SearchParts:
         mesh=mesh,
         policy=policy,
         engines=Engines.of(policy, mesh, shapes, *cut, config.dtype),
-        value=make_value_model(policy, mesh, config.train, optimizer, config.value.parent),
+        value=make_value_model(
+            policy, mesh, config.train, optimizer, config.value.parent, config.checkpoint.unverified
+        ),
         stream=problems.stream,
         eval_sets=problems.eval_sets,
         pool=RewardPool(config.workers, **config.sandbox.room),

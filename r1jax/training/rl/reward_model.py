@@ -209,6 +209,7 @@ def load_reward_model(
     only: tuple[str, str] | None = None,
     mesh: Mesh | None = None,
     unverified: bool = False,
+    use: str = "?unverified=true behind the directory",
 ) -> RewardModel:
     """The reward model of a run directory, or of its checkpoints.
 
@@ -219,6 +220,7 @@ def load_reward_model(
       only: (column, value) of a problem's metadata; other problems are left out.
       mesh: devices it runs on; None: all of them.
       unverified: take a checkpoint that was committed without digests.
+      use: what asks for such a one, for the line that refuses it.
 
     Raises:
       UserError: there is no checkpoint of a reward model.
@@ -226,7 +228,7 @@ def load_reward_model(
     directory = Path(where)
     if (directory / SAVED).is_dir():
         directory = directory / SAVED
-    step = find_step(directory, step, unverified, "?unverified=true behind the directory")
+    step = find_step(directory, step, unverified, use)
     meta = read_meta(directory, step)
     if "reward_model" not in meta:
         raise UserError(f"{where}: holds no reward model; name a run of r1jax reward_model")

@@ -18,6 +18,7 @@ from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import merge
 from r1jax.rollout.policy import Policy, load_policy
+from r1jax.run.digests import UNVERIFIED
 from r1jax.training.batches import ComputeConfig, over_completions
 from r1jax.training.flops import train_flops
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
@@ -113,7 +114,12 @@ def length_of(optimizer: OptimizerConfig, updates: int) -> int:
 
 
 def make_value_model(
-    policy: Policy, mesh: Mesh, compute: ComputeConfig, optimizer: OptimizerConfig, parent: str
+    policy: Policy,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    optimizer: OptimizerConfig,
+    parent: str,
+    unverified: bool = False,
 ) -> ValueModel:
     """Of the policy's architecture, or of the process reward model in the run `parent`.
 
@@ -122,7 +128,7 @@ def make_value_model(
     if not parent:
         return ValueModel(replace(policy.config, ahead=None), mesh, compute, optimizer)
     try:
-        model = load_reward_model(parent, mesh=mesh)
+        model = load_reward_model(parent, mesh=mesh, unverified=unverified, use=UNVERIFIED)
     except UserError as error:
         raise UserError(f"{FLAG} {error}") from None
     if not model.per_token:
