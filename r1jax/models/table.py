@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import replace
@@ -128,6 +129,7 @@ def count(model: ModelConfig | Rows) -> int:
     return sum(math.prod(row.shape) for row in jax.tree.leaves(rows))
 
 
+@functools.lru_cache(maxsize=64)
 def active(c: ModelConfig) -> int:
     """Of these, how many one token meets: of experts, those it chooses."""
     met = c.experts.chosen / c.experts.count if c.experts else 1.0
