@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import httpx2
@@ -35,7 +35,7 @@ class Connection:
     flag: ClassVar[str] = "--endpoint."
 
     def __post_init__(self) -> None:
-        """Raises UserError when a value is out of range."""
+        """Raises UserError when a value is out of range, or says something of no endpoint."""
         if self.base_url:
             try:
                 url = httpx2.URL(self.base_url)
@@ -57,6 +57,10 @@ class Connection:
             self, self.flag, retries="[0,]", concurrency="[1,]", timeout="(0,]", backoff="[0,]",
             longest_wait="[0,]",
         )  # fmt: skip
+        if not self.base_url and any(getattr(self, f.name) != f.default for f in fields(self)):
+            raise UserError(
+                f"{self.flag}*: names no {self.flag}base-url; give one, or leave these out"
+            )
 
 
 @dataclass(frozen=True)

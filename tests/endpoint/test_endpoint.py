@@ -242,6 +242,14 @@ def test_reasoning_that_comes_apart_is_put_together(server):
         ({"concurrency": 0}, "--endpoint.concurrency 0: must be at least 1"),
         ({"retries": -1}, "--endpoint.retries -1"),
         ({"timeout": 0.0}, "--endpoint.timeout 0.0"),
+        (
+            {"timeout": 9.0},
+            "--endpoint.[*]: names no --endpoint.base-url; give one, or leave these",
+        ),
+        (
+            {"max_tokens": 9},
+            "--endpoint.[*]: names no --endpoint.base-url; give one, or leave these",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(fields, said):

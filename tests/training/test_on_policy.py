@@ -314,7 +314,7 @@ def test_what_a_served_teacher_cannot_do_is_refused(models, server, tmp_path):
         ({"rollout.keep_set": 8, "rollout.top_k": 8}, "--rollout.keep-set 8: the log-prob"),
         ({"teacher.endpoint.model": ""}, "--teacher.endpoint.model: empty; name the model"),
         ({"teacher.endpoint.max_lost": 1.0}, "--teacher.endpoint.max-lost 1.0: must be at least"),
-        ({"teacher.endpoint.base_url": ""}, "--teacher.*: names no --teacher.model"),
+        ({"teacher.endpoint.base_url": ""}, "--teacher.endpoint.*: names no --teacher.endpoint.b"),
     ]:
         with pytest.raises(UserError) as caught:
             built(student, tmp_path, served(server) | more)
