@@ -175,5 +175,6 @@ CHANGES: dict[str, Change] = {
     "v3.2": parts(PARTS, named("v3.2")),
     "scale-rl": parts(PARTS, named("scale-rl")),
     "prime-rl-loss": parts(PARTS, named("prime-rl-loss")),
+    "otb": loss(advantage_baseline="token"),
 }
 """What every arm of reinforcement learning makes of GRPO's run, the most asked for first."""

@@ -26,6 +26,7 @@ FAMILIES = (
             "rloo": "the mean of the others; KL in the reward, tokens added up (2402.14740)",
             "opo": "a baseline weighed by length (2505.23585)",
             "pass-at-k": "the best of a group alone, by its lead over the second (2503.19595)",
+            "otb": "a baseline of each token, weighed by the uncertainty so far (2602.07078)",
             "gdpo": "accuracy and format normalised apart, then whitened (2601.05242)",
             "reinforce++": "no group, whitened over all tokens, KL in the return (2501.03262)",
             "reinforce++-baseline": "r − mean of the group, then whitened; k2 as a loss",

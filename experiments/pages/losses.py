@@ -73,13 +73,15 @@ def logps() -> dict[str, np.ndarray]:
 def advantages(config: GRPO, teacher: float = 0.0, rewards: bool = True) -> np.ndarray:
     """f32[N] or f32[N, MAX_TOKENS], as a rollout with these settings would compute them.
 
-    `teacher` is the weight of a teacher, for which the reference stands.
+    `teacher` is the weight of a teacher, for which the reference stands. What a token's probability
+    leaves is taken to be two other tokens, alike: Σ π² is π² + (1 − π)² / 2.
     """
     old, other = (logps()[name] for name in ("old_logp", "ref_logp"))
     earned = REWARDS if rewards else np.zeros(len(REWARDS))
-    found = rollout_advantages(
-        config, earned, GROUPS, LENGTHS, old, other, terms=((1.0, earned), (1.0, STYLE))
-    )
+    terms, p = ((1.0, earned), (1.0, STYLE)), np.exp(old)
+    sharp = 2 * old - np.log(p**2 + (1 - p) ** 2 / 2)
+    known = config, earned, GROUPS, LENGTHS, old, other
+    found = rollout_advantages(*known, terms=terms, sharp_logp=sharp)
     return with_teacher(found, LENGTHS, old, other, teacher) if teacher else found
 
 

@@ -89,6 +89,5 @@ them under `after`, afterwards under `before`; `prime/accuracy` is of completion
 
 ## Not here
 
-OTB (optimal token baseline): its weights need Σ π² over the whole vocabulary at every step, which
-scoring does not keep. M2PO's threshold, and AReaL's approximation of π_prox without its own pass.
+M2PO's threshold, and AReaL's approximation of π_prox without its own pass.
 """

@@ -85,6 +85,10 @@ CHOICES = {
         choice("pass@k", "only the best of a group, by its lead over the second: group 0 has one "
                "right answer, with A = 1; group 1 has two, and no lead (verl's GRPO_PASSK).",
                advantage_baseline="second"),
+        choice("OTB", "Gₜ − Σ G W / Σ W over those of a group that have a token t, W the sum of "
+               "1 − 2π + Σ π² up to it, here with Σ π² = π² + (1 − π)²/2. A token that one "
+               "completion alone has, as the last of completion 2, gets 0 (2602.07078).",
+               advantage_baseline="token"),
         choice("GDPO", "with a second reward 1 1 0 0 1 0: each divided by its own std in the "
                "group, added, then whitened over tokens (2601.05242).", advantage_of="each",
                advantage_std="unbiased", advantage_whiten=True),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from r1jax.advantages.group import group_advantages
+from r1jax.advantages.token_baseline import less_token_baseline
 from r1jax.losses.config import GRPO
 from r1jax.losses.kl import ESTIMATORS
 
@@ -22,6 +23,7 @@ def rollout_advantages(
     token_rewards: np.ndarray | None = None,
     terms: Sequence[tuple[float, np.ndarray]] = (),
     gained: np.ndarray | None = None,
+    sharp_logp: np.ndarray | None = None,
 ) -> np.ndarray:
     """What each completion, or each of its tokens, is to be made more or less likely by.
 
@@ -39,22 +41,15 @@ def rollout_advantages(
         left out; read, in place of `rewards`, with `advantage_of` each.
       gained: f[N, C], what each token gains beside that, compared already; it too counts for the
         tokens before.
+      sharp_logp: f[N, C], the sampling policy at half the temperature; for a baseline of tokens.
 
     Returns:
-      f32[N], or with `token_rewards`, `gained` or `kl_as` return f32[N, C], 0 beyond each end.
+      f32[N], or f32[N, C], 0 beyond each end, with `token_rewards`, `gained`, `kl_as` return or a
+      baseline of tokens.
     """
-    rewards = np.asarray(rewards, np.float64)
-    entering = []  # f64[N, C] each: parts of a token's advantage and of those of tokens before it
-    if config.kl_in_reward:
-        penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp)
-        if config.kl_as == "reward":
-            rewards = rewards - penalty.sum(axis=1)
-        else:
-            entering.append(-penalty)
-    compared = functools.partial(
-        group_advantages, std=config.advantage_std, epsilon=config.advantage_epsilon,
-        baseline=config.advantage_baseline,
-    )  # fmt: skip
+    # f64[N, C] each: parts of a token's advantage and of those of tokens before it.
+    rewards, entering = _less_kl(config, rewards, lengths, old_logp, ref_logp)
+    compared, by_token = _compared(config), config.advantage_baseline == "token"
     apart = terms if config.advantage_of == "each" else [(1.0, rewards)]  # each: GDPO
     each = (weight * compared(reward, group_ids, lengths=lengths) for weight, reward in apart)
     values = sum(each, np.zeros(len(rewards)))
@@ -66,12 +61,43 @@ def rollout_advantages(
         judged |= ~np.isnan(earned).all(axis=1)
     if gained is not None:
         entering.append(gained)
+    if by_token:
+        entering.append(np.zeros(sharp_logp.shape))
     if entering:
         values = token_returns(values, sum(entering), lengths)
+    if by_token:
+        own = inside(lengths, values.shape[1]) & judged[:, None]
+        values = less_token_baseline(values, group_ids, own, old_logp, sharp_logp)
     if config.advantage_whiten:
         values = whiten(values, np.where(judged, lengths, 0))
     unjudged = ~judged if values.ndim == 1 else ~judged[:, None]
     return np.where(unjudged, 0.0, values).astype(np.float32)
+
+
+def _compared(config: GRPO) -> Callable[..., np.ndarray]:
+    """`group_advantages` as set; for a baseline of tokens plain rewards, made into returns."""
+    baseline = config.advantage_baseline
+    return functools.partial(
+        group_advantages, std=config.advantage_std, epsilon=config.advantage_epsilon,
+        baseline="none" if baseline == "token" else baseline,
+    )  # fmt: skip
+
+
+def _less_kl(
+    config: GRPO,
+    rewards: np.ndarray,
+    lengths: np.ndarray,
+    old_logp: np.ndarray | None,
+    ref_logp: np.ndarray | None,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Rewards f64[N] less their KL, or beside them what each token pays, f64[N, C]."""
+    rewards = np.asarray(rewards, np.float64)
+    if not config.kl_in_reward:
+        return rewards, []
+    penalty = config.beta * kl_penalty(config, lengths, old_logp, ref_logp)
+    if config.kl_as == "reward":
+        return rewards - penalty.sum(axis=1), []
+    return rewards, [-penalty]
 
 
 def token_returns(outcome: np.ndarray, per_token: np.ndarray, lengths: np.ndarray) -> np.ndarray:

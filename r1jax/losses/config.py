@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError, check_ranges
 
-Baseline = Literal["group", "others", "length", "second", "critic", "none"]
+Baseline = Literal["group", "others", "length", "second", "token", "critic", "none"]
 Std = Literal["none", "population", "unbiased", "batch", "mean"]
 Ratio = Literal["token", "sequence", "sequence_token"]
 Objective = Literal[
@@ -30,8 +30,9 @@ class GRPO:
     advantage_baseline: Baseline = "group"
     """What is taken from a reward: group (the group's mean), others (RLOO: the mean of the rest of
     the group), length (OPO: the mean weighed by tokens), second (pass@k: only the group's best one
-    counts, by how far it is above the second), critic (PPO: a value model, --critic), none
-    (REINFORCE++)."""
+    counts, by how far it is above the second), token (OTB: at each token the mean of the group,
+    weighed by how uncertain a completion has been so far; takes two passes over the rollout),
+    critic (PPO: a value model, --critic), none (REINFORCE++)."""
     advantage_of: Literal["total", "each"] = "total"
     """Compare a group's completions by their total reward, or by each term of it alone, the
     advantages then added up by weight (GDPO, with advantage_whiten; TRL's normalize_then_sum)."""
@@ -192,11 +193,13 @@ def _check_pairs(config: GRPO) -> None:
     )
     based = config.advantage_baseline != "none" or config.advantage_std == "none"
     _require(config, "advantage_std", based, "none with advantage_baseline none (whiten instead)")
+    if config.advantage_baseline in ("critic", "token"):
+        other = f"with advantage_baseline {config.advantage_baseline}"
+        alone, total = config.advantage_std == "none", config.advantage_of == "total"
+        _require(config, "advantage_std", alone, f"none {other} (whiten instead)")
+        _require(config, "advantage_of", total, f"total {other}")
     if config.advantage_baseline == "critic":
-        alone = config.advantage_std == "none"
-        _require(config, "advantage_std", alone, "none with a critic (whiten instead)")
         _require(config, "kl_as", config.kl_as != "reward", "loss or return with a critic")
-        _require(config, "advantage_of", config.advantage_of == "total", "total with a critic")
 
 
 def _check_read(config: GRPO) -> None:

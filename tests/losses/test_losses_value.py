@@ -144,10 +144,10 @@ def test_value_loss_by_hand_and_its_gradient_by_finite_differences(clip):
     [
         (
             {"advantage_std": "unbiased"},
-            "--loss.advantage-std unbiased: must be none with a",
+            "--loss.advantage-std unbiased: must be none with advantage_baseline critic",
         ),
         ({"kl_as": "reward"}, "--loss.kl-as reward: must be loss or return with a critic"),
-        ({"advantage_of": "each"}, "--loss.advantage-of each: must be total with a critic"),
+        ({"advantage_of": "each"}, "--loss.advantage-of each: must be total with advantage_base"),
     ],
 )
 def test_what_a_critic_has_no_use_for_is_refused(wrong, message):

@@ -75,7 +75,7 @@ def test_tokens_earn_nothing_at_first_and_something_once_outcomes_were_seen(
     parts = build(tiny_run(model, tmp_path, ON | {"updates": 2}), note=print)
     seen, original = [], credit.rollout_advantages
     monkeypatch.setattr(
-        credit, "rollout_advantages", lambda *args: seen.append(args[-1]) or original(*args)
+        credit, "rollout_advantages", lambda *args: seen.append(args[-2]) or original(*args)
     )
     loop, start = go(parts, tmp_path), initial_state(parts).params
     assert not seen[0].any() and np.abs(seen[1]).max() > 0.1
@@ -174,6 +174,7 @@ def test_a_tower_of_other_tokens_is_refused(model, tmp_path, monkeypatch):
         ({"prime.lr": 1e-3}, "--prime: is read with a --prime.weight above 0 alone"),
         (ON | {"reward.accuracy": 0.0, "reward.random": 1.0}, "--prime.weight 1.0: .* raw acc"),
         (ON | {"loss.advantage_baseline": "critic"}, "--prime.weight 1.0: compares a token"),
+        (ON | {"loss.advantage_baseline": "token"}, "--prime.weight 1.0: compares a token"),
         (ON | {"loss.advantage_baseline": "none", "rollout.group": 1}, "--rollout.group 2 or more"),
         (ON | {"train.reference_every": 2}, "--train.reference-every 2: .* a reference that stays"),
         (ON | {"lora.rank": 2, "prime.parent": "runs/a"}, "--prime.parent runs/a: with --lora"),

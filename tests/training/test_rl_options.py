@@ -8,6 +8,7 @@ import re
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from runs import changed, go, rows, save_model, tiny_run
@@ -18,6 +19,8 @@ from r1jax.checkpoint import Checkpoints, load_params
 from r1jax.data.packing import Sequences
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
+from r1jax.models import decoder
+from r1jax.models.attention import Segments
 from r1jax.models.lora import merge
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem
@@ -26,11 +29,13 @@ from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training.batches import fit_rows
 from r1jax.training.rl import credit, resume, setup
+from r1jax.training.rl import loop as training_loop
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
 from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.learning import in_the_loss
 from r1jax.training.rl.setup import build, initial_state
+from r1jax.training.update import token_logp
 
 # One set of low-rank programs serves every test of LoRA.
 LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
@@ -143,6 +148,36 @@ def test_the_kl_in_the_reward_reaches_the_advantages(kl_as, model, tmp_path, mon
     np.testing.assert_allclose(column(first[0]), first[1], atol=1e-4)  # the reference is itself
     assert np.abs(second[2] - second[3]).max() > 1e-3
     assert np.abs(column(second[0]) - second[1]).max() > 1e-3
+
+
+def test_a_baseline_of_tokens_is_told_how_uncertain_each_was(model, tmp_path, monkeypatch):
+    """By the policy's log-probabilities at half the temperature: Σ π² of each whole softmax."""
+    flags = {"loss.advantage_baseline": "token", "updates": 1}
+    parts = build(tiny_run(model, tmp_path, flags), note=print)
+    seen, original = [], training_loop.compared
+    monkeypatch.setattr(
+        training_loop, "compared", lambda *args: seen.append(args[3]) or original(*args)
+    )
+    go(parts, tmp_path / "run")
+    (sequences,) = seen
+    starts, ends, c = sequences.prompt_lengths, sequences.totals, parts.policy.config
+    places = np.arange(sequences.tokens.shape[1])
+    ids = (places < ends[:, None]).astype(np.int32)
+    positions = np.broadcast_to(places, ids.shape)
+
+    @jax.jit
+    def squares(params, tokens):
+        hidden = decoder.forward(params, c, tokens, positions, Segments(ids))
+        return jnp.sum(jax.nn.softmax(decoder.logits(params, hidden)) ** 2, axis=-1)
+
+    wanted = np.asarray(squares(initial_state(parts).params, sequences.tokens))
+    old, sharp = (sequences.columns[name] for name in ("old_logp", "sharp_logp"))
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        found = np.exp(2 * old[i, : end - start] - sharp[i, : end - start])
+        np.testing.assert_allclose(found, wanted[i, start - 1 : end - 1], rtol=1e-4)
+    warm = build(tiny_run(model, tmp_path, flags | {"rollout.temperature": 0.8}), note=print)
+    assert warm.sharp_logp is token_logp(c, warm.mesh, warm.config.train.compute, 0.4)
+    assert warm.sharp_logp is not parts.sharp_logp
 
 
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):

@@ -48,7 +48,8 @@ def compared(
         wholes = [t for t in parts.terms if not t.reward.per_token]
         terms = [(t.weight, judgement.parts[t.name]) for t in wholes]
         known = (config.loss, judgement.total, drawn.groups, sequences.lengths)
-        advantages = rollout_advantages(*known, *logps, earned, terms, gained)
+        sharp = columns.get("sharp_logp")
+        advantages = rollout_advantages(*known, *logps, earned, terms, gained, sharp)
     if parts.scored_by_teacher:
         old, other = columns["old_logp"], columns["teacher_logp"]
         weight = config.teacher.weight

@@ -204,6 +204,8 @@ def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
     models = {}
     if parts.needs_old:  # with one update per rollout the update itself is at the old policy
         models["old_logp"] = parts.logp, parts.model(loop.state.params)
+    if parts.config.loss.advantage_baseline == "token":
+        models["sharp_logp"] = parts.sharp_logp, parts.model(loop.state.params)
     if parts.scored_by_reference:
         models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
     if parts.teacher and parts.scored_by_teacher:

@@ -70,6 +70,7 @@ class Parts:
     optimizer: optax.GradientTransformation
     functions: Functions
     logp: PerToken  # of the policy
+    sharp_logp: PerToken  # at half the temperature
     entropy: PerToken
     reference_logp: PerToken
     tower: Tower | None = None  # what learns beside the policy
@@ -133,7 +134,8 @@ class Parts:
         With one update per rollout they are the update's own values without gradient.
         """
         loss = self.config.loss
-        on_host = loss.kl_in_reward or loss.covariance != "none" or self.scored_by_teacher
+        compared = loss.covariance != "none" or loss.advantage_baseline == "token"
+        on_host = loss.kl_in_reward or compared or self.scored_by_teacher
         return self.config.train.updates_per_rollout > 1 or bool(self.config.user_loss) or on_host
 
     @property
@@ -201,6 +203,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         optimizer=optimizer,
         functions=update_functions(config, policy.config, teacher, mesh, optimizer),
         logp=token_logp(followed, mesh, compute, r.temperature),
+        sharp_logp=token_logp(followed, mesh, compute, r.temperature / 2),
         entropy=token_entropy(followed, mesh, compute, r.temperature),
         reference_logp=token_logp(policy.config, mesh, compute, r.temperature),
         tower=tower_of(config, policy, mesh),

@@ -43,7 +43,7 @@ def check_prime(run: RLSettings) -> None:
             f"--prime.weight {prime.weight}: the tower learns from raw accuracy; give "
             "--reward.accuracy a weight"
         )
-    if run.loss.advantage_baseline == "critic" or run.rollout.group == 1:
+    if run.loss.advantage_baseline in ("critic", "token") or run.rollout.group == 1:
         raise UserError(
             f"--prime.weight {prime.weight}: compares a token with the rest of its group; use "
             "--loss.advantage-baseline others and --rollout.group 2 or more"
