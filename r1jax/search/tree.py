@@ -6,6 +6,7 @@ below a node is backed up as a mean, q; an end counts 1 where the answer is righ
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -63,6 +64,11 @@ class Node:
             steps.append(node)
             node = node.parent
         return steps[::-1]
+
+    @property
+    def stops(self) -> list[int]:
+        """How many tokens its solution has up to the end of each step."""
+        return list(itertools.accumulate(len(node.step.tokens) for node in self.path))
 
     def back_up(self, value: float) -> None:
         """Counts a value here and in all nodes above."""

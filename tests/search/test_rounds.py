@@ -224,8 +224,19 @@ def vowels(monkeypatch):
 
 def test_a_round_from_end_to_end(model, tmp_path, vowels, monkeypatch):
     monkeypatch.setattr(opening, "write_report", lambda path: path / "report.html")  # seconds
-    path = tmp_path / "run"
+    path, said = tmp_path / "run", []
+
+    def step_values(parts, params, ends, real=SearchParts.step_values):
+        prefixes = [(*t.prompt, *t.tokens(node)) for t, end in ends for node in end.path]
+        found = real(parts, params, ends)
+        said.append((np.concatenate(found), parts.value.of_prefixes(params, prefixes)))
+        return found
+
+    monkeypatch.setattr(SearchParts, "step_values", step_values)
     stage.run(toy(model, path, until_operations=1.0))  # one round is more than that
+    ((of_solutions, of_prefixes),) = said
+    np.testing.assert_allclose(of_solutions, of_prefixes, atol=1e-6)
+    assert of_prefixes.any()
     summary = json.loads((path / "summary.json").read_text())
     (row,) = summary["rounds"]
     assert {"search/best", "sample/best", "sample/vote", "value/auc", "value/brier_1"} <= row.keys()

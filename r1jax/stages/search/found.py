@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -101,7 +100,7 @@ def solution_of(tree: Tree, end: Node) -> dict[str, Any]:
     return {
         "right": is_right(end),
         "tokens": tree.tokens(end),
-        "ends": list(accumulate(len(node.step.tokens) for node in end.path)),
+        "ends": end.stops,
         "q": [node.q for node in end.path],
     }
 

@@ -52,7 +52,7 @@ def with_search(parts: SearchParts, weights: Params, value: Params, number: int)
         judged = _judged(parts, some)
         found |= chosen("sample" if name == "sample" else "search", some, judged)
         if name == "sample":
-            found |= prefixes(parts, some, judged, oracles)
+            found |= prefixes(parts, some, judged, value)
     return found
 
 
@@ -81,19 +81,18 @@ def chosen(name: str, trees: Sequence[Tree], judged: Sequence[Sequence[Judged]])
 
 
 def prefixes(
-    parts: SearchParts, trees: Sequence[Tree], judged: Sequence[Sequence[Judged]], oracles: Any
+    parts: SearchParts, trees: Sequence[Tree], judged: Sequence[Sequence[Judged]], value: Params
 ) -> dict[str, Any]:
     """How well the value model tells, behind each step of plain samples, how they ended.
 
     AUC, and Brier's score of (V + 1) / 2 beside that of the share of right ones alone, over all
     steps and by how many a prefix has.
     """
-    places = [(tree, node) for tree in trees for end in tree.ends for node in end.path]
-    pairs = [(end, j) for tree, ends in zip(trees, judged, strict=True)
-             for end, j in zip(tree.ends, ends, strict=True)]  # fmt: skip
-    ended = np.asarray([float(j.lenient) for end, j in pairs for _ in end.path])
-    stated = (np.asarray(oracles.weigh(places), np.float64) + 1) / 2
-    depth = np.minimum([len(node.path) for _, node in places], DEPTHS)
+    values = parts.step_values(value, [(tree, end) for tree in trees for end in tree.ends])
+    right = [float(j.lenient) for ends in judged for j in ends]
+    ended = np.concatenate([np.full(len(v), r) for v, r in zip(values, right, strict=True)])
+    stated = (np.concatenate(values).astype(np.float64) + 1) / 2
+    depth = np.concatenate([np.minimum(np.arange(len(v)) + 1, DEPTHS) for v in values])
     found = _told(stated, ended, "")
     for steps in range(1, DEPTHS + 1):
         if (here := depth == steps).any():
