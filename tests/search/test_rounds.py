@@ -17,7 +17,7 @@ from tiny import drawn, mesh_of, only, placed
 
 from r1jax.data import DataConfig
 from r1jax.data.examples.steps import BETWEEN, read_solutions
-from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.data.problems.known import digest_of
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
@@ -184,8 +184,7 @@ def test_a_process_reward_model_is_a_value_to_begin_with(model, monkeypatch):
     prefixes = [(5, 6, 7), (5, 6), (8, 9, 10, 11)]
     begun = value.make_value_model(*how, "x")
     scores = token_scores(begun.model, mesh, compute, steps=True)
-    tokens, totals = value.side_by_side(prefixes)
-    last = Sequences(tokens, totals - 1, np.ones_like(totals))
+    last = side_by_side((prefix[:-1], prefix[-1:]) for prefix in prefixes)
     p = expit(over_completions(scores, learnt, last, compute, mesh)[:, 0])
     found = begun.of_prefixes(begun.fresh(weights, 0).params, prefixes)
     np.testing.assert_allclose(found, 2 * p - 1, atol=1e-6)

@@ -21,6 +21,7 @@ import numpy as np
 from r1jax.data.examples.conversations import Chat, ConversationConfig, Pair, read_conversations
 from r1jax.data.examples.turns import join, undoubled, unended
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import padded
 from r1jax.data.rows import listed
 from r1jax.data.templates import chat_text
 from r1jax.errors import UserError
@@ -58,10 +59,15 @@ class Examples:
     def digest(self) -> str:
         """SHA-256 of tokens and masks in their order."""
         digest = hashlib.sha256(self.totals.astype(np.int64).tobytes())
-        for start, total in self._spans():
-            digest.update(self.tokens[start : start + total].tobytes())
-            digest.update(self.learn[start : start + total].tobytes())
+        for span in self.spans(prompts=True):
+            digest.update(self.tokens[span].tobytes())
+            digest.update(self.learn[span].tobytes())
         return digest.hexdigest()
+
+    def spans(self, prompts: bool = False) -> list[slice]:
+        """Where each stands among the tokens, from its first learnt one on, or with its prompt."""
+        begins = self.starts if prompts else self.starts + self.prompt_lengths
+        return list(map(slice, begins.tolist(), (self.starts + self.totals).tolist()))
 
     def select(self, index: np.ndarray | slice) -> Examples:
         """The examples at `index`, in its order; tokens are shared."""
@@ -71,17 +77,10 @@ class Examples:
     def take(self, index: np.ndarray | slice) -> Sequences:
         """The examples at `index` side by side, as `pack` wants them."""
         part = self.select(index)
-        n, lengths = len(part.totals), part.lengths
-        tokens = np.zeros((n, part.totals.max(initial=0)), np.int32)
-        learn = np.zeros((n, lengths.max(initial=0)), bool)
-        for i, (start, total) in enumerate(part._spans()):
-            tokens[i, :total] = self.tokens[start : start + total]
-            learn[i, : lengths[i]] = self.learn[start + part.prompt_lengths[i] : start + total]
-        whole = np.count_nonzero(learn) == lengths.sum()
-        return Sequences(tokens, part.prompt_lengths, lengths, learn=None if whole else learn)
-
-    def _spans(self) -> Iterator[tuple[int, int]]:
-        return zip(self.starts.tolist(), self.totals.tolist(), strict=True)
+        tokens = padded(self.tokens[span] for span in part.spans(prompts=True))
+        learn = padded((self.learn[span] for span in part.spans()), bool)
+        whole = np.count_nonzero(learn) == part.lengths.sum()
+        return Sequences(tokens, part.prompt_lengths, part.lengths, learn=None if whole else learn)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from r1jax.data.examples.encoding import (
 )
 from r1jax.data.examples.preferences import Feedback, PreferenceConfig, View, read_judged
 from r1jax.data.packing import ONE_BY_ONE, Packing, Sequences, pack, unpack
+from r1jax.data.padding import padded
 from r1jax.errors import UserError
 
 EACH = {"pairwise": 2, "pointwise": 1}
@@ -73,17 +74,12 @@ class Preferences:
             return responses.with_columns(label=self.labels[index])
         if self.ref_logp is None:
             return responses
-        ref = np.zeros((len(at), responses.lengths.max()), np.float32)
-        for row, span in zip(ref, self.spans(at), strict=True):
-            row[: span.stop - span.start] = self.ref_logp[span]
-        return responses.with_columns(ref_logp=ref)
+        ref = (self.ref_logp[span] for span in self.spans(at))
+        return responses.with_columns(ref_logp=padded(ref, np.float32))
 
-    def spans(self, sequences: np.ndarray) -> Iterator[slice]:
+    def spans(self, sequences: np.ndarray) -> list[slice]:
         """Where the learnt tokens of some responses stand among the tokens of `examples`."""
-        e = self.examples
-        ends = e.starts[sequences] + e.totals[sequences]
-        begins = e.starts[sequences] + e.prompt_lengths[sequences]
-        return (slice(b, end) for b, end in zip(begins.tolist(), ends.tolist(), strict=True))
+        return self.examples.select(sequences).spans()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from r1jax.data.examples.encoding import CHUNK, Encoder, Examples, hold_out, key
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.data.examples.steps import SEPARATORS, Cut, read_solutions
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import padded
 from r1jax.errors import UserError
 from r1jax.problem import Completion
 from r1jax.rewards.tokens import with_offsets
@@ -41,15 +42,8 @@ class JudgedSteps:
     @property
     def digest(self) -> str:
         """SHA-256 of tokens, marks and labels in their order."""
-        parts = (self.labels[span].tobytes() for span in self.spans())
+        parts = (self.labels[span].tobytes() for span in self.examples.spans())
         return hashlib.sha256(self.examples.digest.encode() + b"".join(parts)).hexdigest()
-
-    def spans(self) -> Iterator[slice]:
-        """Where each solution stands among the tokens, from its first marked one on."""
-        e = self.examples
-        begins = e.starts + e.prompt_lengths
-        ends = e.starts + e.totals
-        return (slice(b, end) for b, end in zip(begins.tolist(), ends.tolist(), strict=True))
 
     def select(self, index: np.ndarray) -> JudgedSteps:
         """The solutions at `index`, in its order; tokens are shared."""
@@ -57,12 +51,8 @@ class JudgedSteps:
 
     def take(self, index: np.ndarray) -> Sequences:
         """The solutions at `index` with the column `label`."""
-        part = self.select(index)
-        taken = part.examples.take(slice(None))
-        label = np.zeros((len(taken.lengths), taken.lengths.max(initial=0)), np.float32)
-        for row, span in zip(label, part.spans(), strict=True):
-            row[: span.stop - span.start] = self.labels[span]
-        return taken.with_columns(label=label)
+        labels = (self.labels[span] for span in self.examples.select(index).spans())
+        return self.examples.take(index).with_columns(label=padded(labels, np.float32))
 
 
 def hold_out_solutions(rows: JudgedSteps, count: int, seed: int) -> tuple[JudgedSteps, JudgedSteps]:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.data.problems.known import digest_of, refuse_other_problems
 from r1jax.errors import UserError
 from r1jax.run.directory import Record, read_jsonl, write_jsonl
@@ -20,7 +22,6 @@ from r1jax.search.together import search
 from r1jax.search.tree import Node, Tree
 from r1jax.stages.opening import Run
 from r1jax.stages.search.parts import SearchParts
-from r1jax.training.supervised.value import side_by_side
 from r1jax.types import Params
 
 FOUND, SOLUTIONS = "found.jsonl", "solutions.jsonl"
@@ -130,11 +131,7 @@ def digest_of_solutions(rows: Sequence[Record]) -> str:
 def right_solutions(rows: Sequence[Record]) -> Sequences | None:
     """What the policy learns: every kept solution that is right; None where there is none."""
     pairs = [(r["prompt"], s["tokens"]) for r in rows for s in r["solutions"] if s["right"]]
-    if not pairs:
-        return None
-    tokens, totals = side_by_side([[*prompt, *solution] for prompt, solution in pairs])
-    before = np.asarray([len(prompt) for prompt, _ in pairs])
-    return Sequences(tokens, before, totals - before)
+    return side_by_side(pairs) if pairs else None
 
 
 def marked_steps(rows: Sequence[Record]) -> Sequences | None:
@@ -142,13 +139,12 @@ def marked_steps(rows: Sequence[Record]) -> Sequences | None:
     pairs = [(row, s) for row in rows for s in row["solutions"]]
     if not pairs:
         return None
-    tokens, totals = side_by_side([[*row["prompt"], *s["tokens"]] for row, s in pairs])
     # The question's last token counts with the solution, so that it may be marked.
-    before = np.asarray([len(row["prompt"]) - 1 for row, _ in pairs])
-    lengths = totals - before
-    learn = np.zeros((len(pairs), int(lengths.max())), bool)
+    split = ((r["prompt"][:-1], [*r["prompt"][-1:], *s["tokens"]]) for r, s in pairs)
+    sequences = side_by_side(split)
+    learn = np.zeros((len(pairs), int(sequences.lengths.max())), bool)
     q = np.zeros(learn.shape, np.float32)
     for i, (row, s) in enumerate(pairs):
         learn[i, [0, *s["ends"]]] = True
         q[i, [0, *s["ends"]]] = [row["q"], *s["q"]]
-    return Sequences(tokens, before, lengths, {"q": q}, learn)
+    return replace(sequences, columns={"q": q}, learn=learn)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.data.problems.mixture import ProblemStream, open_problems
 from r1jax.data.problems.room import PromptRoom
 from r1jax.errors import UserError
@@ -28,7 +28,7 @@ from r1jax.search.tree import Node, Tree
 from r1jax.stages.search.config import SearchRunConfig
 from r1jax.training.batches import fit_rows
 from r1jax.training.flops import scoring_flops
-from r1jax.training.supervised.value import ValueModel, make_value_model, side_by_side
+from r1jax.training.supervised.value import ValueModel, make_value_model
 from r1jax.training.weights import Parent, find_parent
 from r1jax.types import Params
 
@@ -84,9 +84,8 @@ class SearchParts:
 
     def step_values(self, value: Params, ends: Sequence[Place]) -> list[np.ndarray]:
         """What the value model says behind each step of whole solutions, each of them read once."""
-        tokens, totals = side_by_side([(*tree.prompt, *tree.tokens(end)) for tree, end in ends])
-        before = np.asarray([len(tree.prompt) for tree, _ in ends])
-        values = self.value.values(value, Sequences(tokens, before, totals - before))
+        solutions = side_by_side((tree.prompt, tree.tokens(end)) for tree, end in ends)
+        values = self.value.values(value, solutions)
         return [row[np.asarray(end.stops) - 1] for row, (_, end) in zip(values, ends, strict=True)]
 
     def judge(self, places: Sequence[Place]) -> list[bool]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from r1jax.advantages import first_groups, mixed_groups, zero_std_frac
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import padded, side_by_side
 from r1jax.errors import UserError
 from r1jax.evaluate.statistics import reflection_count
 from r1jax.problem import Problem
@@ -166,29 +167,19 @@ def to_sequences(generated: Sequence[Generated]) -> Sequences:
     That is the column `sampler_logp`; of a model with experts `routes`, and `support` where the
     sampler tells what it kept. Where that was too much to tell, the token counts as drawn from all.
     """
-    n = len(generated)
-    # i64[N] each; L and C are the longest of what there is, not the limits of the engine.
-    prompt_lengths = np.asarray([len(g.prompt_tokens) for g in generated], np.int64)
-    lengths = np.asarray([len(g.tokens) for g in generated], np.int64)
-    tokens = np.zeros((n, int((prompt_lengths + lengths).max())), np.int32)
-    sampler = np.zeros((n, int(lengths.max())), np.float32)
-    for i, (g, start) in enumerate(zip(generated, prompt_lengths, strict=True)):
-        tokens[i, :start] = g.prompt_tokens
-        tokens[i, start : start + len(g.tokens)] = g.tokens
-        # Of the distribution that was drawn from: top-p and top-k renormalise what they keep.
-        told = 1.0 if g.support is None else g.support[:, 0] > 0
-        sampler[i, : len(g.tokens)] = g.logp - g.log_mass * told
-    columns = {"sampler_logp": sampler}
-    if generated[0].routes is not None:
-        first = generated[0].routes
-        columns[ROUTES] = np.zeros((*tokens.shape, first.shape[1]), first.dtype)
-        for row, g in zip(columns[ROUTES], generated, strict=True):
-            row[: len(g.routes)] = g.routes
-    if generated[0].support is not None:
-        columns[SUPPORT] = np.zeros((*sampler.shape, generated[0].support.shape[1]), np.int32)
-        for row, g in zip(columns[SUPPORT], generated, strict=True):
-            row[: len(g.support)] = g.support
-    return Sequences(tokens, prompt_lengths, lengths, columns)
+    # L and C are the longest of what there is, not the limits of the engine.
+    sequences = side_by_side((g.prompt_tokens, g.tokens) for g in generated)
+    # Of the distribution that was drawn from: top-p and top-k renormalise what they keep.
+    told = [1.0 if g.support is None else g.support[:, 0] > 0 for g in generated]
+    sampler = (g.logp - g.log_mass * kept for g, kept in zip(generated, told, strict=True))
+    columns = {"sampler_logp": padded(sampler, np.float32)}
+    first = generated[0]
+    if first.routes is not None:
+        width = sequences.tokens.shape[1]
+        columns[ROUTES] = padded((g.routes for g in generated), first.routes.dtype, width)
+    if first.support is not None:
+        columns[SUPPORT] = padded(g.support for g in generated)
+    return sequences.with_columns(**columns)
 
 
 def rollout_metrics(drawn: JudgedBatch) -> dict[str, float]:

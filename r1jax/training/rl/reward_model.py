@@ -21,6 +21,7 @@ from r1jax.data.examples.judged_steps import last_tokens
 from r1jax.data.examples.preferences import Judge, View, seen
 from r1jax.data.examples.steps import Cut, step_ends
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh, row_devices
 from r1jax.models import scalar, table
@@ -155,12 +156,9 @@ class RewardModel(BaseReward):
         ]
         places = [(f"{self.directory}, completion {i}", text) for i, text in enumerate(texts, 1)]
         examples = [sequences[0] for sequences in self._loaded.encoder.encode(places)]
-        totals = np.asarray([len(tokens) for tokens, _ in examples])
-        tokens = np.zeros((len(examples), totals.max()), np.int32)
-        for row, (ids, _) in zip(tokens, examples, strict=True):
-            row[: len(ids)] = ids
-        before = np.asarray([learn.index(True) for _, learn in examples])
-        return Sequences(tokens, before, totals - before)
+        begins = [learn.index(True) for _, learn in examples]
+        tokens = [tokens for tokens, _ in examples]
+        return side_by_side((t[:begin], t[begin:]) for t, begin in zip(tokens, begins, strict=True))
 
     @property
     def abstract(self) -> Params:

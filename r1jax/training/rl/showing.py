@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rollout.policy import Policy
@@ -41,13 +42,9 @@ def shown(problem: Problem, solution: str) -> Problem:
 
 def behind(prompts: Sequence[Sequence[int]], written: Sequences) -> Sequences:
     """The completions as they are, each behind another prompt; only their sets are known."""
-    lengths = np.asarray([len(prompt) for prompt in prompts])
-    tokens = np.zeros((len(prompts), int((lengths + written.lengths).max())), np.int32)
-    for i, prompt in enumerate(prompts):
-        start, count = written.prompt_lengths[i], written.lengths[i]
-        whole = (*prompt, *written.tokens[i, start : start + count])
-        tokens[i, : len(whole)] = whole
-    return Sequences(tokens, lengths, written.lengths, written.support)
+    spans = zip(written.tokens, written.prompt_lengths, written.totals, strict=True)
+    completions = [tokens[start:stop] for tokens, start, stop in spans]
+    return side_by_side(zip(prompts, completions, strict=True)).with_columns(**written.support)
 
 
 def judged(

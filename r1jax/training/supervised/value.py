@@ -12,6 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.packing import Sequences
+from r1jax.data.padding import side_by_side
 from r1jax.errors import UserError
 from r1jax.losses.value import value_of_score, value_regression
 from r1jax.models import scalar, table
@@ -70,8 +71,8 @@ class ValueModel:
 
     def of_prefixes(self, params: Params, prefixes: Sequence[Sequence[int]]) -> np.ndarray:
         """f32[N], of whole prefixes of at least two tokens."""
-        tokens, totals = side_by_side(prefixes)
-        return self.values(params, Sequences(tokens, totals - 1, np.ones_like(totals)))[:, 0]
+        last = side_by_side((prefix[:-1], prefix[-1:]) for prefix in prefixes)
+        return self.values(params, last)[:, 0]
 
     def operations(self, totals: np.ndarray, learning: bool = False) -> float:
         """Of a pass over sequences of `totals` tokens: a trunk without logits."""
@@ -144,12 +145,3 @@ def make_value_model(
         )
     config = replace(own.config, ahead=None)
     return ValueModel(config, mesh, compute, optimizer, model)
-
-
-def side_by_side(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """(i32[N, L], i64[N]): rows of tokens, filled up with zeros, and how long each is."""
-    totals = np.asarray([len(row) for row in rows], np.int64)
-    tokens = np.zeros((len(rows), int(totals.max(initial=0))), np.int32)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = row
-    return tokens, totals
