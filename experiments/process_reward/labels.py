@@ -28,7 +28,7 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy
-from r1jax.rewards.tokens import with_offsets
+from r1jax.rewards.tokens import tokens_to
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.requests import Generated
@@ -159,10 +159,9 @@ class Labeller:
         drawn_of: Counter[int] = Counter()  # continuations by problem: each has draws of its own
         for i, solution in enumerate(drawn):
             ids = tuple(solution.completion.token_ids)
-            stops = [b for _, b in with_offsets(solution.completion, self.policy.tokenizer).offsets]
-            for k, end in enumerate(solution.ends[:-1]):
-                kept = ids[: int(np.searchsorted(stops, end)) + 1]
-                n = solution.problem.number
+            ends = tokens_to(solution.completion, self.policy.tokenizer, solution.ends[:-1])
+            for k, end in enumerate(ends):
+                kept, n = ids[:end], solution.problem.number
                 asked.append(Prompt((*solution.prompt, *kept), n, c.rollouts, drawn_of[n]))
                 drawn_of[n] += c.rollouts
                 places.append((i, k, kept))

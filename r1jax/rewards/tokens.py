@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -41,3 +43,9 @@ def with_offsets(completion: Completion, tokenizer: Any) -> Completion:
         ends[-1] = len(text)
     ends += [len(text)] * (len(ids) - shown)
     return replace(completion, offsets=tuple(zip([begin, *ends], ends, strict=False)))
+
+
+def tokens_to(completion: Completion, tokenizer: Any, ends: Iterable[int]) -> list[int]:
+    """How many of the completion's tokens it takes to spell its text up to each of the `ends`."""
+    stops = [stop for _, stop in with_offsets(completion, tokenizer).offsets]
+    return [min(bisect.bisect_left(stops, end) + 1, len(stops)) for end in ends]

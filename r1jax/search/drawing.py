@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from r1jax.data.examples.steps import Cut, step_ends
 from r1jax.problem import Completion
-from r1jax.rewards.tokens import with_offsets
+from r1jax.rewards.tokens import tokens_to
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, make_engine
 from r1jax.rollout.requests import Generated
@@ -121,6 +121,5 @@ class Drawing:
         tokenizer, ids = self.engines.policy.tokenizer, g.tokens.tolist()
         shown = ids[:-1] if self._ended(g) else ids
         completion = Completion.parse(tokenizer.decode(shown), shown)
-        stops = [stop for _, stop in with_offsets(completion, tokenizer).offsets]
-        ends = np.searchsorted(stops, step_ends(completion.text, self.engines.cut)) + 1
-        return sorted({min(int(end), len(ids)) for end in ends})
+        ends = step_ends(completion.text, self.engines.cut)
+        return sorted(set(tokens_to(completion, tokenizer, ends)))

@@ -22,7 +22,7 @@ from r1jax.rewards import (
     strict_format,
 )
 from r1jax.rewards.adapters import lifted
-from r1jax.rewards.tokens import with_offsets
+from r1jax.rewards.tokens import tokens_to, with_offsets
 from r1jax.rewards.workers.board import NUMBERS
 from r1jax.rewards.workers.schedule import Unit, chunks
 
@@ -87,6 +87,7 @@ def test_a_character_belongs_to_the_last_of_its_tokens():
 
     c = with_offsets(Completion.parse("a\U0001f600b", (1, 2, 3, 4)), Bytes())
     assert pieces(c) == ["a", "", "\U0001f600", "b"]
+    assert tokens_to(c, Bytes(), (1, 2, 3)) == [1, 3, 4]
 
 
 @settings(max_examples=60, deadline=None)

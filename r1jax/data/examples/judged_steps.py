@@ -18,7 +18,7 @@ from r1jax.data.packing import Sequences
 from r1jax.data.padding import padded
 from r1jax.errors import UserError
 from r1jax.problem import Completion
-from r1jax.rewards.tokens import with_offsets
+from r1jax.rewards.tokens import tokens_to, with_offsets
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,11 @@ def last_tokens(
         written -= 1
     content = tuple(tokens[begin:written])
     try:
-        offsets = with_offsets(Completion.parse(text, content), encoder.tokenizer).offsets
+        spelt = with_offsets(Completion.parse(text, content), encoder.tokenizer)
     except ValueError as error:
         raise UserError(f"{where}: the tokenizer does not give it back: {error}") from None
-    stops = [stop for _, stop in offsets]
-    first = offsets[0][0] if offsets else len(text)
-    found = np.searchsorted(stops, ends)
+    first = spelt.offsets[0][0] if spelt.offsets else len(text)
+    counts = tokens_to(spelt, encoder.tokenizer, ends)
     return [
-        begin + int(i) if end > first and i < len(stops) else None
-        for i, end in zip(found, ends, strict=True)
+        begin + count - 1 if end > first else None for count, end in zip(counts, ends, strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +28,7 @@ from r1jax.models.lora import LoraConfig
 from r1jax.problem import Completion, Problem, RewardContext, Value
 from r1jax.rewards.adapters import split_weight
 from r1jax.rewards.base import BaseReward
-from r1jax.rewards.tokens import with_offsets
+from r1jax.rewards.tokens import tokens_to
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.digests import find_step
 from r1jax.run.names import SAVED
@@ -185,11 +184,10 @@ def on_tokens(
 ) -> list[float | None]:
     """The probabilities of steps at those of the completion's own tokens that complete them."""
     rewards: list[float | None] = [None] * len(completion.token_ids)
-    stops = [stop for _, stop in with_offsets(completion, tokenizer).offsets]
-    for end, probability in judged:
-        at = bisect.bisect_left(stops, end)
-        if at < len(rewards):
-            rewards[at] = probability
+    counts = tokens_to(completion, tokenizer, (end for end, _ in judged))
+    for count, (_, probability) in zip(counts, judged, strict=True):
+        if count:
+            rewards[count - 1] = probability
     return rewards
 
 
