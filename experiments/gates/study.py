@@ -125,6 +125,16 @@ def first_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [next(group) for _, group in itertools.groupby(rows, key=lambda row: row["rollout"])]
 
 
+def course(rows: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> dict[str, list[float]]:
+    """What the rollouts said of the policy, a number for each: metrics by the `names` they get."""
+    firsts = first_rows(rows)
+    return {
+        name: rounded([row[key] for row in firsts])
+        for name, key in names.items()
+        if firsts and key in firsts[0]
+    }
+
+
 def rounded(value: Any) -> Any:
     """Numbers to a few digits, in whatever holds them."""
     if isinstance(value, float):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.gates import rejection_sft
-from experiments.gates.study import first_rows, rounded
+from experiments.gates import rejection_sft, study
+from experiments.gates.study import rounded
 from r1jax.commands import evaluate
 from r1jax.run import names
 from r1jax.run.directory import read_json, read_jsonl
@@ -92,11 +92,6 @@ def short(value: float) -> float:
 def course(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Numbers of each rollout: what it said of the policy, the student's operations by its end."""
     rows = list(rows)
-    firsts, by_rollout = first_rows(rows), itertools.groupby(rows, key=lambda row: row["rollout"])
+    by_rollout = itertools.groupby(rows, key=lambda row: row["rollout"])
     spent = itertools.accumulate(sum(map(own_operations, group)) for _, group in by_rollout)
-    told = {
-        name: rounded([row[key] for row in firsts])
-        for name, key in COURSE.items()
-        if firsts and key in firsts[0]
-    }
-    return told | {"operations": [short(value) for value in spent]}
+    return study.course(rows, COURSE) | {"operations": [short(value) for value in spent]}

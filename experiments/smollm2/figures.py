@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.gates import rejection_sft
-from experiments.gates.study import first_rows, rounded
+from experiments.gates import rejection_sft, study
+from experiments.gates.study import rounded
 from experiments.smollm2 import english, thinking
 from r1jax.commands import evaluate
 from r1jax.run.directory import read_json, read_jsonl
@@ -58,7 +58,7 @@ def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
         tokens = rows[-1].get("data/tokens_seen", 0)
         found |= {"updates": len(rows), "rate": rate(job), "trained_tokens": round(tokens)}
     if isinstance(job, RLConfig):
-        found["course"] = course(rows)
+        found["course"] = study.course(rows, COURSE)
         size = job.rollout.prompts * job.rollout.group
         found["sampled_tokens"] = round(size * sum(found["course"]["tokens"]))
     if isinstance(job, rejection_sft.Config):
@@ -95,16 +95,6 @@ def sides(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         kept["right"] = [row["correct"] for row in record["per_problem"]]
         named[name] = rounded(kept)
     return named
-
-
-def course(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """What the rollouts said of the policy, one number for each."""
-    firsts = first_rows(rows)
-    return {
-        name: rounded([row[key] for row in firsts])
-        for name, key in COURSE.items()
-        if firsts and key in firsts[0]
-    }
 
 
 def texts(where: Path) -> list[dict[str, Any]]:
