@@ -44,6 +44,15 @@ def train_flops(c: ModelConfig, totals: np.ndarray, lora: LoraConfig | None = No
     return float((4 * table.active(c) + 6 * factors) * n.sum() + attention)
 
 
+def trunk_flops(c: ModelConfig, totals: np.ndarray, learning: bool) -> float:
+    """Of a model that has a head of one number in place of logits: forward, backward if it learns.
+
+    The head itself is not counted.
+    """
+    logits = 6 * c.vocab_size * c.d_model * float(np.sum(totals))
+    return (train_flops(c, totals) - logits) / (1 if learning else 3)
+
+
 def scoring_flops(c: ModelConfig, totals: np.ndarray) -> float:
     """Forward alone of sequences of `totals` tokens, sampled or scored: 2·N·n + P·n² each."""
     return train_flops(c, totals) / 3

@@ -18,7 +18,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.logp import aligned
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig, PerToken
-from r1jax.training.flops import train_flops
+from r1jax.training.flops import trunk_flops
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.tower import Tower, copied
 from r1jax.training.train_state import init_state
@@ -57,10 +57,8 @@ class Critic(Tower):
         return init_state(self.optimizer, params, self.mesh)
 
     def operations(self, totals: np.ndarray, learning: bool) -> float:
-        """Of a pass: a trunk without logits, whose gradient only a tower of its own takes."""
-        logits = 6 * self.model.vocab_size * self.model.d_model * float(np.sum(totals))
-        both = train_flops(self.model, totals) - logits  # forward, and twice that backward
-        return both if learning and not self.shared else both / 3
+        """Of a pass through the trunk, whose gradient only a tower of its own takes."""
+        return trunk_flops(self.model, totals, learning and not self.shared)
 
 
 def critic_rows(c: ModelConfig, config: CriticConfig) -> table.Rows:

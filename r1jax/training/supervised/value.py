@@ -21,7 +21,7 @@ from r1jax.models.lora import merge
 from r1jax.rollout.policy import Policy, load_policy
 from r1jax.run.digests import UNVERIFIED
 from r1jax.training.batches import ComputeConfig, over_completions
-from r1jax.training.flops import train_flops
+from r1jax.training.flops import trunk_flops
 from r1jax.training.optimizer import OptimizerConfig, make_optimizer
 from r1jax.training.rl.reward_model import RewardModel, load_reward_model, load_scorer
 from r1jax.training.rl.tower import copied
@@ -75,9 +75,8 @@ class ValueModel:
         return self.values(params, last)[:, 0]
 
     def operations(self, totals: np.ndarray, learning: bool = False) -> float:
-        """Of a pass over sequences of `totals` tokens: a trunk without logits."""
-        logits = 6 * self.model.vocab_size * self.model.d_model * float(np.sum(totals))
-        return (train_flops(self.model, totals) - logits) / (1 if learning else 3)
+        """Of a pass over sequences of `totals` tokens, to learn from them or to judge them."""
+        return trunk_flops(self.model, totals, learning)
 
     def learn(
         self, params: Params, pool: Sequences, epochs: int, batch: int, seed: int
