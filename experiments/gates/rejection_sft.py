@@ -173,17 +173,12 @@ def draw(parts: Parts, config: Config, base: Params) -> OwnSamples:
         rollouts += 1
         drawn, good = one_rollout(parts, config, weights, rollouts)
         kept += good.generated
-        tokens += sum(len(g.tokens) for g in drawn.generated)
-        operations += scoring_flops(c, lengths(drawn))
-        operations += config.sft.epochs * train_flops(c, lengths(good))
+        tokens += int(drawn.lengths.sum())
+        operations += scoring_flops(c, drawn.totals)
+        operations += config.sft.epochs * train_flops(c, good.totals)
     if not kept:
         raise UserError("--rollouts: not one completion was right; draw more, or easier problems")
     return OwnSamples(collect.to_sequences(kept), rollouts, tokens, operations)
-
-
-def lengths(batch: JudgedBatch) -> np.ndarray:
-    """i[N]: tokens of each completion with its prompt."""
-    return np.asarray([len(g.prompt_tokens) + len(g.tokens) for g in batch.generated])
 
 
 def one_rollout(

@@ -22,6 +22,7 @@ from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.run.directory import read_jsonl
 from r1jax.training.flops import scoring_flops, train_flops
+from r1jax.training.rl.judging import JudgedBatch
 
 pytestmark = pytest.mark.lab
 
@@ -184,7 +185,7 @@ def test_a_part_goes_by_what_the_parts_before_it_have_found(tmp_path, monkeypatc
 def test_own_samples_are_drawn_until_operations_are_spent(monkeypatch):
     c = tiny_config()
     one = SimpleNamespace(prompt_tokens=(1,) * 4, tokens=np.zeros(6))
-    batches = SimpleNamespace(generated=[one, one]), SimpleNamespace(generated=[one])
+    batches = tuple(JudgedBatch([], [one] * n, [], np.zeros(n), None) for n in (2, 1))
     monkeypatch.setattr(rejection_sft, "one_rollout", lambda *args: batches)
     monkeypatch.setattr(rejection_sft.collect, "to_sequences", list)
     engine = SimpleNamespace(prepare=lambda *args, **flags: None)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +23,7 @@ from r1jax.stages.search.learn import learn_policy, learn_value, numbered, polic
 from r1jax.stages.search.measure import policy_alone, with_search
 from r1jax.stages.search.parts import SearchParts, build
 from r1jax.stages.summary import digest, gained, transcripts
-from r1jax.training.rl.state import own_operations, spent
+from r1jax.training.rl.state import own_operations, spent, timed
 from r1jax.training.weights import export, starting_weights
 from r1jax.types import Params, TrainState
 
@@ -91,7 +90,7 @@ def prepared(parts: SearchParts, standing: Standing) -> Params:
 def one_round(parts: SearchParts, run: Run, standing: Standing) -> None:
     """Searches the next problems, learns from what was found, measures; all of it recorded."""
     number, seconds = standing.rounds + 1, {}
-    clock = _clock(seconds)
+    clock = functools.partial(timed, seconds)
     before = f"round {standing.rounds}" if standing.rounds else "the start"
     with clock("rollout"):
         weights = prepared(parts, standing)
@@ -163,13 +162,3 @@ def summarised(run: Run, standing: Standing) -> dict[str, Any]:
         "spent": {name: sum(row.get(name, 0.0) for row in rounds) for name in sorted(spent)},
         "transcripts": transcripts(run.directory, standing.rounds),
     }
-
-
-def _clock(seconds: dict[str, float]) -> Callable[[str], Any]:
-    @contextmanager
-    def clock(phase: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        seconds[f"time/{phase}"] = time.perf_counter() - began
-
-    return clock

@@ -39,6 +39,17 @@ class JudgedBatch:
         """bool[N], completions the token limit cut."""
         return np.asarray([c.finish_reason == "length" for c in self.completions])
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """i64[N], tokens of each completion."""
+        return np.asarray([len(g.tokens) for g in self.generated], np.int64)
+
+    @property
+    def totals(self) -> np.ndarray:
+        """i64[N], tokens of each completion with its prompt."""
+        prompts = [len(g.prompt_tokens) for g in self.generated]
+        return self.lengths + np.asarray(prompts, np.int64)
+
     def joined(self, later: JudgedBatch) -> JudgedBatch:
         """This round and a later one, whose groups get numbers of their own."""
         return JudgedBatch(

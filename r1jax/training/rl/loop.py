@@ -97,8 +97,7 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
     drawn, sampling_metrics = draw_groups(parts, loop, files)
     files.samples(loop, collect.sample_rows(drawn, SAMPLES), config.log.samples)
     metrics = collect.rollout_metrics(drawn) | sampling_metrics
-    tokens = sum(len(g.tokens) for g in drawn.generated)
-    written = np.asarray([len(g.prompt_tokens) + len(g.tokens) for g in drawn.generated])
+    tokens, written = int(drawn.lengths.sum()), drawn.totals
     metrics["perf/rollout_tokens_per_s"] = tokens / loop.seconds["time/rollout"]
     if r.max_rounds > 1:  # what is learnt from; the metrics are of all that was drawn
         drawn = collect.mixed_first(drawn, r.prompts, r.accuracy_low, r.accuracy_high)

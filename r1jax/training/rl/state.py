@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -65,14 +65,9 @@ class Loop:
         """Updates made so far."""
         return int(self.state.update)
 
-    @contextmanager
-    def clock(self, phase: str) -> Iterator[None]:
+    def clock(self, phase: str) -> AbstractContextManager[None]:
         """Adds the wall time of a block to time/<phase> of the next row of metrics."""
-        began = time.perf_counter()
-        with jax.profiler.TraceAnnotation(phase):
-            yield
-        spent = time.perf_counter() - began
-        self.seconds[f"time/{phase}"] = self.seconds.get(f"time/{phase}", 0.0) + spent
+        return timed(self.seconds, phase)
 
     @contextmanager
     def given_back(self) -> Iterator[None]:
@@ -104,6 +99,16 @@ class Loop:
     def spend(self, metrics: Mapping[str, float]) -> None:
         """Counts what the row of an update says of the policy's own operations."""
         self.operations += own_operations(metrics)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Adds the wall time of a block to time/<phase> of `seconds`; a profile shows it, too."""
+    began = time.perf_counter()
+    with jax.profiler.TraceAnnotation(phase):
+        yield
+    spent = time.perf_counter() - began
+    seconds[f"time/{phase}"] = seconds.get(f"time/{phase}", 0.0) + spent
 
 
 def own_operations(metrics: Mapping[str, float]) -> float:
