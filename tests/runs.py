@@ -52,6 +52,17 @@ def save_model(path, seed=0, **changes):
     return str(path)
 
 
+def with_other_tokens(model, path):
+    """The same model, two of whose tokens have changed places."""
+    shutil.copytree(model, path)
+    raw = json.loads((path / "tokenizer.json").read_text())
+    vocab = raw["model"]["vocab"]
+    a, b = sorted(vocab, key=vocab.get)[-2:]
+    vocab[a], vocab[b] = vocab[b], vocab[a]
+    (path / "tokenizer.json").write_text(json.dumps(raw))
+    return str(path)
+
+
 def model_with(path, chat_template):
     """The embedded base with a chat template."""
     shutil.copytree(model_directory("embedded"), path)

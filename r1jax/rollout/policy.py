@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -85,12 +87,18 @@ class Policy:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with: shape of the model and of the tokenizer."""
-        shape = hub.to_hf(self.config)
+        """What a checkpoint must agree with: shape of the model, and the tokenizer's tokens."""
+        size, eos = len(self.tokenizer), self.tokenizer.eos_token_id
         return {
-            "model": json.loads(json.dumps(shape)),
-            "tokenizer": {"size": len(self.tokenizer), "eos": self.tokenizer.eos_token_id},
+            "model": json.loads(json.dumps(hub.to_hf(self.config))),
+            "tokenizer": {"size": size, "eos": eos, "tokens": self._tokens},
         }
+
+    @functools.cached_property
+    def _tokens(self) -> str:
+        """A digest of the tokens by their numbers."""
+        text = json.dumps(sorted(self.tokenizer.get_vocab().items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def asked(message: str, system: str = "") -> list[dict[str, str]]:

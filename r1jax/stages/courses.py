@@ -11,16 +11,27 @@ from jax.sharding import Mesh
 
 from r1jax.data.problems.sources import set_name
 from r1jax.errors import UserError
+from r1jax.mesh import make_mesh
+from r1jax.rollout.policy import Policy, load_policy
 from r1jax.stages.summary import digest
 from r1jax.training.batches import fit_rows
 from r1jax.training.rl.state import Files, Loop
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.training.supervised.examine import Pool
 from r1jax.training.supervised.loop import Course, updates_of
+from r1jax.training.weights import Parent, find_parent
 
 Note = Callable[[str], Any]
 
 HELD_OUT = "held out"  # name of the set split off the training data
+
+
+def named_model(config: CourseConfig) -> tuple[Mesh, Policy, Parent | None]:
+    """The devices, the model and the parent whose weights it has, as the flags name them."""
+    mesh = make_mesh(config.mesh)
+    policy = load_policy(config.model, "plain", family=config.family)
+    where = config.parent, config.parent_step, config.checkpoint.unverified
+    return mesh, policy, find_parent(policy, *where)
 
 
 def read_sets(

@@ -10,10 +10,9 @@ from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged import Preferences
 from r1jax.data.examples.preferences import View
 from r1jax.losses.preference import DPOConfig, dpo
-from r1jax.mesh import make_mesh
 from r1jax.models import table
 from r1jax.models.hub.gguf.write import Storage
-from r1jax.rollout.policy import Policy, load_policy
+from r1jax.rollout.policy import Policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.opening import opened
@@ -27,7 +26,6 @@ from r1jax.training.weights import (
     Parent,
     check_gguf,
     export,
-    find_parent,
     first_state,
     frozen_base,
     identity,
@@ -58,9 +56,7 @@ def run(config: DPORunConfig, display: Display | None = None) -> None:
     with opened(config, display) as run:
         if run.finished:
             return
-        mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
-        policy = load_policy(config.model, "plain", family=config.family)
+        mesh, policy, parent = courses.named_model(config)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         pairs, held_out = read_judged_data(config, "pairwise", config.view, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)

@@ -172,7 +172,7 @@ def local_model(
     mesh = make_mesh(config.mesh)
     data = config.data
     policy = load_policy(config.model, data.template, data.system, data.prefill, config.family)
-    parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
+    parent = find_parent(policy, config.parent, config.parent_step, config.checkpoint.unverified)
     asked = replace(policy, template=template) if template else policy
     engine = make_engine(policy, mesh, config.rollout, stop_strings=stop, dtype=config.dtype)
     weights = engine.prepare(starting_weights(policy, mesh, parent))

@@ -25,10 +25,8 @@ from r1jax.data.examples.steps import Cut
 from r1jax.data.packing import ONE_BY_ONE
 from r1jax.errors import UserError
 from r1jax.losses.preference import PairwiseConfig, ScoreLoss, pairwise, pointwise, process
-from r1jax.mesh import make_mesh
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
-from r1jax.rollout.policy import load_policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.courses import Note
@@ -41,7 +39,7 @@ from r1jax.training.supervised.config import CourseConfig, CourseSettings
 from r1jax.training.supervised.examine import Examine
 from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.supervised.process import process_examiner
-from r1jax.training.weights import find_parent, first_state, frozen_base, identity
+from r1jax.training.weights import first_state, frozen_base, identity
 
 UNITS: dict[Judge, str] = {"pairwise": "pair", "pointwise": "response", "process": "solution"}
 """The word for what one row judges."""
@@ -125,9 +123,7 @@ def run(config: RewardModelConfig, display: Display | None = None) -> None:
     with opened(config, display) as run:
         if run.finished:
             return
-        mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
-        policy = load_policy(config.model, "plain", family=config.family)
+        mesh, policy, parent = courses.named_model(config)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, encoder, run.note)
         config = courses.completed(config, examples, UNITS[config.kind], mesh, run.note)

@@ -12,10 +12,9 @@ from jax.sharding import Mesh
 from r1jax.data.examples.conversations import ConversationConfig, ConversationSettings
 from r1jax.data.examples.encoding import Encoder, Examples, hold_out, load_examples
 from r1jax.losses.sft import sft
-from r1jax.mesh import make_mesh
 from r1jax.models import table
 from r1jax.models.hub.gguf.write import Storage
-from r1jax.rollout.policy import Policy, load_policy
+from r1jax.rollout.policy import Policy
 from r1jax.run.progress import Display
 from r1jax.stages import courses
 from r1jax.stages.courses import Note
@@ -29,7 +28,6 @@ from r1jax.training.update import Functions, functions_of, make_functions, train
 from r1jax.training.weights import (
     check_gguf,
     export,
-    find_parent,
     find_teacher_parent,
     first_state,
     frozen_base,
@@ -67,9 +65,7 @@ def run(config: SFTConfig, display: Display | None = None) -> None:
     with opened(config, display) as run:
         if run.finished:
             return
-        mesh = make_mesh(config.mesh)
-        parent = find_parent(config.parent, config.parent_step, config.checkpoint.unverified)
-        policy = load_policy(config.model, "plain", family=config.family)
+        mesh, policy, parent = courses.named_model(config)
         encoder = Encoder(policy.tokenizer, policy.stop_ids)
         examples, held_out = read_data(config, encoder, run.note)
         policy = with_stops(policy, encoder.ends, run.note)
@@ -113,7 +109,7 @@ def teacher_weights(config: SFTConfig, teacher: Policy | None, mesh: Mesh) -> Pa
     """Its own, or those of its checkpoint, in the type they are computed in."""
     if teacher is None:
         return None
-    parent = find_teacher_parent(config.teacher, config.checkpoint.unverified)
+    parent = find_teacher_parent(teacher, config.teacher, config.checkpoint.unverified)
     return starting_weights(teacher, mesh, parent, config.train.dtype)
 
 

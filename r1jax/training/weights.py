@@ -44,17 +44,28 @@ Parent = dict[str, Any]
 
 
 def find_parent(
-    directory: str, step: int | None, unverified: bool = False, flag: str = "--parent"
+    policy: Policy,
+    directory: str,
+    step: int | None,
+    unverified: bool = False,
+    flag: str = "--parent",
 ) -> Parent | None:
-    """The checkpoint a run starts from, its step settled; None where none is named.
+    """The checkpoint whose weights a policy has, its step settled; None where none is named.
 
-    Raises UserError, naming `flag`, where it is a reward model's, which writes no text.
+    Raises UserError, naming `flag`, where it is a reward model's, which writes no text, or has
+    other tokens, however many (an older one does not say which).
     """
     if not directory:
         return None
     where, step = str(Path(directory).absolute()), find_step(directory, step, unverified)
-    if "reward_model" in read_meta(where, step):
+    meta, tokens = read_meta(where, step), policy.identity["tokenizer"]["tokens"]
+    if "reward_model" in meta:
         raise UserError(f"{flag} {where}: holds a reward model; name the checkpoints of a policy")
+    if meta["tokenizer"].get("tokens", tokens) != tokens:
+        raise UserError(
+            f"{flag} {where}: has other tokens than {policy.directory}; name checkpoints of a "
+            "model with the same tokenizer"
+        )
     return {"directory": where, "step": step}
 
 
@@ -71,9 +82,9 @@ def load_teacher(config: NamedTeacher, student: Policy) -> Policy | None:
     return teacher
 
 
-def find_teacher_parent(config: NamedTeacher, unverified: bool) -> Parent | None:
+def find_teacher_parent(teacher: Policy, config: NamedTeacher, unverified: bool) -> Parent | None:
     """The checkpoint whose weights a teacher has; None where they are its model's own."""
-    return find_parent(config.parent, None, unverified, "--teacher.parent")
+    return find_parent(teacher, config.parent, None, unverified, "--teacher.parent")
 
 
 def identity(

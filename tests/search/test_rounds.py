@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
-from runs import changed, rows, save_model, write_rows
+from runs import changed, rows, save_model, with_other_tokens, write_rows
 from scipy.special import expit
 from tiny import drawn, mesh_of, only, placed
 
@@ -129,14 +128,8 @@ def test_refusals_are_one_line(model, tmp_path, monkeypatch):
         found.refuse_no_steps("line", [{"solutions": [{"ends": [4]}]}, {"solutions": []}])
     with pytest.raises(UserError, match="--value.parent .*nowhere"):
         build(changed(config, {"value.parent": str(tmp_path / "nowhere")}), print)
-    other = tmp_path / "other"
-    shutil.copytree(model, other)
-    raw = json.loads((other / "tokenizer.json").read_text())
-    vocab = raw["model"]["vocab"]
-    a, b = sorted(vocab, key=vocab.get)[-2:]
-    vocab[a], vocab[b] = vocab[b], vocab[a]
-    (other / "tokenizer.json").write_text(json.dumps(raw))
-    about = SimpleNamespace(kind="process", model=str(other), family="")
+    other = with_other_tokens(model, tmp_path / "other")
+    about = SimpleNamespace(kind="process", model=other, family="")
     judge = SimpleNamespace(per_token=True, about=about)
     asked = []
     monkeypatch.setattr(

@@ -18,6 +18,7 @@ from r1jax.commands import dpo as command
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.losses.preference import DPOConfig
+from r1jax.mesh import make_mesh
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import dpo, opening
 from r1jax.stages.dpo import DPORunConfig
@@ -130,7 +131,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(runs, tmp_path, monkeypatch):
 def test_the_reference_is_the_policys_own_log_probability(model, data):
     """Held against a row for each sequence: no packing, no bringing back."""
     config = toy(model, data, "unused")
-    policy, mesh = load_policy(model, "plain"), dpo.make_mesh(config.mesh)
+    policy, mesh = load_policy(model, "plain"), make_mesh(config.mesh)
     encoder = Encoder(policy.tokenizer, policy.stop_ids)
     pairs, _ = dpo.read_judged_data(config, "pairwise", config.view, encoder, lambda line: None)
     (known,) = dpo.with_reference(config, policy, mesh, None, pairs)

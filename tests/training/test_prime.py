@@ -9,13 +9,15 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from runs import StopAt, go, rows, save_model, tiny_run
+from runs import StopAt, go, rows, save_model, tiny_run, with_other_tokens
 from tiny import identical, largest_difference
 
 from r1jax.errors import Stopped, UserError
 from r1jax.presets.prime import PRIME
 from r1jax.report.curves import charts
 from r1jax.rewards import random_reward
+from r1jax.rollout.policy import load_policy
+from r1jax.training import weights
 from r1jax.training.rl import collect, credit, memory, reward_tower
 from r1jax.training.rl.reward_tower import RewardTower
 from r1jax.training.rl.setup import build, initial_state
@@ -157,7 +159,32 @@ def test_runs_that_differ_in_no_program_compile_a_tower_once(model, tmp_path, fl
     assert parts[0].tower.functions is parts[1].tower.functions
 
 
-def test_a_tower_of_other_tokens_is_refused(model, tmp_path, monkeypatch):
+def test_a_parent_of_other_tokens_is_refused_however_many(model, tmp_path, monkeypatch):
+    policy, other = (
+        load_policy(m, "plain") for m in (model, with_other_tokens(model, tmp_path / "o"))
+    )
+    assert len(policy.tokenizer) == len(other.tokenizer)
+    saved = {"directory": str(tmp_path), "step": 3}
+    monkeypatch.setattr(weights, "find_step", lambda *_: 3)
+    for meta in (policy.identity, policy.identity | {"tokenizer": {"size": 1024, "eos": 2}}):
+        monkeypatch.setattr(weights, "read_meta", lambda *_, meta=meta: meta)
+        assert weights.find_parent(policy, str(tmp_path), None) == saved
+    monkeypatch.setattr(weights, "read_meta", lambda *_: other.identity)
+    asked = weights.NamedTeacher(model, parent=str(tmp_path))
+    for flag, find in {
+        "--parent": lambda: weights.find_parent(policy, str(tmp_path), None),
+        "--teacher.parent": lambda: weights.find_teacher_parent(policy, asked, False),
+        "--prime.parent": lambda: build(
+            tiny_run(model, tmp_path, ON | {"prime.parent": str(tmp_path)}), note=print
+        ),
+    }.items():
+        with pytest.raises(
+            UserError, match=f"{flag} {tmp_path}: has other tokens than {model}; na"
+        ):
+            find()
+
+
+def test_a_tower_of_another_model_is_refused(model, tmp_path, monkeypatch):
     policy = build(tiny_run(model, tmp_path), note=print).policy
     for name in ("tokenizer", "model"):
         there = policy.identity | {name: {"size": 7}}

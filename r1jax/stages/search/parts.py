@@ -136,6 +136,6 @@ def build(config: SearchRunConfig, note: Callable[[str], Any]) -> SearchParts:
         stream=problems.stream,
         eval_sets=problems.eval_sets,
         pool=RewardPool(config.workers, **config.sandbox.room),
-        parent=find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
+        parent=find_parent(policy, config.parent, config.parent_step, config.checkpoint.unverified),
         data=problems.digests,
     )

@@ -64,7 +64,7 @@ def make_reward_tower(config: RLConfig, policy: Policy, mesh: Mesh) -> RewardTow
     steps = make_optimizer(settings, rollouts * prime.parts, table.decay_mask(rows), compute.dtype)
     loss = implicit_loss(prime.beta)
     functions = make_functions(c, mesh, compute, loss, steps, config.rollout.temperature, lora)
-    parent = find_parent(prime.parent, None, config.checkpoint.unverified, "--prime.parent")
+    parent = find_parent(policy, prime.parent, None, config.checkpoint.unverified, "--prime.parent")
     if parent:
         check_alike(parent, policy)
     return RewardTower(rows, mesh, steps, functions, prime, policy, lora, parent)

@@ -211,7 +211,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         remote=find_remote(config.teacher, policy),
         parent=source.meta["parent"]
         if source
-        else find_parent(config.parent, config.parent_step, config.checkpoint.unverified),
+        else find_parent(policy, config.parent, config.parent_step, config.checkpoint.unverified),
         source=source,
         data=problems.digests,
     )

@@ -68,7 +68,7 @@ def find_teacher(config: RLConfig, student: Policy, mesh: Mesh) -> Teacher | Non
             f"--teacher.model {config.teacher.model}: has logits of {c.vocab_size} tokens, fewer "
             f"than the {size} that the policy may write; learn from its texts instead (r1jax sft)"
         )
-    parent = find_teacher_parent(config.teacher, config.checkpoint.unverified)
+    parent = find_teacher_parent(policy, config.teacher, config.checkpoint.unverified)
     name = "{directory}@{step}".format(**parent) if parent else config.teacher.model
     # Compiled alike, so that with the policy's architecture it is the program that scores that.
     logp = token_logp(c, mesh, config.train.compute, config.rollout.temperature)
