@@ -53,8 +53,7 @@ def attend(
     heads, length = kv_heads * group, k_cache.shape[1]
     # Where the three are parts of one array, XLA takes that array itself and copies nothing.
     joined = jnp.concatenate([q.reshape(s, heads, h), k, v], axis=1)
-    slots = jnp.arange(s, dtype=leader.dtype)
-    leader = jnp.where((slots + leader >= 0) & (slots + leader < s), slots + leader, slots)
+    leader = leaders_of(leader)
     query = pl.BlockSpec((None, group, h), lambda i, j, _: (i, j, 0))
     key, value = (
         pl.BlockSpec((None, None, h), lambda i, j, _, n=n: (i, n + j, 0))
@@ -84,6 +83,16 @@ def attend(
     # [splits, S, kv_heads, group, h] and, of several parts, their tops and totals without h.
     out = parts[0][0] if splits == 1 else whole_of(*parts).astype(q.dtype)
     return out, k_cache, v_cache
+
+
+def leaders_of(leader: jax.Array) -> jax.Array:
+    """i32[S], the slot whose cache each reads, of what is counted from the slot itself.
+
+    One that lies on another device is not read: it is the slot itself.
+    """
+    s = leader.shape[0]
+    slots = jnp.arange(s, dtype=leader.dtype)
+    return jnp.where((slots + leader >= 0) & (slots + leader < s), slots + leader, slots)
 
 
 def left_by(q: jax.Array, splits: int) -> tuple[list[Any], list[jax.ShapeDtypeStruct]]:
@@ -135,7 +144,6 @@ def _program(
     used = jnp.where(inside, position, 0)
 
     def step(i, carry):
-        mixed, top, total = carry
         tokens, row = (
             pl.ds(i * block, block),
             jnp.where((i + 1) * block <= prefix[0], leader[0], slot),
@@ -146,16 +154,29 @@ def _program(
         keys = triton.load(k_in.at[row, tokens, :], mask=valid[:, None], other=0.0)
         values = triton.load(v_in.at[row, tokens, :], mask=valid[:, None], other=0.0)
         scores = jnp.dot(q, keys.T, preferred_element_type=jnp.float32) * scale
-        scores = jnp.where(valid[None], scores, NEGATIVE)
-        higher = jnp.maximum(top, jnp.max(scores, axis=1))
-        weights, shrink = jnp.exp2(scores - higher[:, None]), jnp.exp2(top - higher)
-        product = jnp.dot(weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
-        total = total * shrink + jnp.sum(weights, axis=1)
-        return mixed * shrink[:, None] + product, higher, total
+        return folded(carry, jnp.where(valid[None], scores, NEGATIVE), values)
 
     first = jnp.maximum(position + 1 - window, 0) // block if window else None
     begin, end = part_of(pl.cdiv(used, block), first, split, splits)
-    mixed, top, total = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
+    carry = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
+    leave(carry, (mixed_ref, *sums), rows, columns, group)
+
+
+def folded(carry, scores, values):
+    """(mixed, top, total) of an online softmax in base 2 with further scores [rows, block]."""
+    mixed, top, total = carry
+    higher = jnp.maximum(top, jnp.max(scores, axis=1))
+    weights, shrink = jnp.exp2(scores - higher[:, None]), jnp.exp2(top - higher)
+    product = jnp.dot(weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    total = total * shrink + jnp.sum(weights, axis=1)
+    return mixed * shrink[:, None] + product, higher, total
+
+
+def leave(carry, outs, rows, columns, group):
+    """Writes what `left_by` says of a part to `outs`; of the `rows` the first `group` count."""
+    from jax.experimental.pallas import triton
+
+    (mixed, top, total), (mixed_ref, *sums) = carry, outs
     mixed = mixed if sums else mixed / total[:, None]
     in_group = rows < group
     wide = jnp.broadcast_to(in_group[:, None], mixed.shape)

@@ -13,7 +13,15 @@ from jax.sharding import Mesh
 from r1jax.mesh import by_device
 from r1jax.models.attention import NEGATIVE
 from r1jax.models.decoding.cache_attention import Prefix
-from r1jax.models.decoding.cache_kernel import TILE, left_by, part_of, whole_of
+from r1jax.models.decoding.cache_kernel import (
+    TILE,
+    folded,
+    leaders_of,
+    leave,
+    left_by,
+    part_of,
+    whole_of,
+)
 from r1jax.models.kernels import hopper_kernels
 
 HEADS = ("slots", "heads", None)
@@ -112,8 +120,7 @@ def attend(
 
     (s, heads, width), length = q.shape, cache.shape[1]
     group = math.gcd(heads, HEADS_AT_ONCE) if heads > HEADS_AT_ONCE else heads
-    slots = jnp.arange(s, dtype=leader.dtype)
-    leader = jnp.where((slots + leader >= 0) & (slots + leader < s), slots + leader, slots)
+    leader = leaders_of(leader)
     whole = pl.BlockSpec(cache.shape, lambda i, j, _: (0, 0, 0))
     number = pl.BlockSpec((1,), lambda i, j, _: (i,))
     splits = form.splits or splits_of(s * heads // group, length)
@@ -172,7 +179,6 @@ def _program(
     used = jnp.where(inside, position, 0)
 
     def step(i, carry):
-        mixed, top, total = carry
         row = jnp.where((i + 1) * block <= prefix[0], leader[0], slot)
         tokens, valid = pl.ds(i * block, block), i * block + jnp.arange(block) < used
         latent, rotated = (
@@ -181,18 +187,8 @@ def _program(
         )
         scores = jnp.dot(q[0], latent.T, preferred_element_type=jnp.float32)
         scores += jnp.dot(q[1], rotated.T, preferred_element_type=jnp.float32)
-        scores = jnp.where(valid[None], scores * scale, NEGATIVE)
-        higher = jnp.maximum(top, jnp.max(scores, axis=1))
-        weights, shrink = jnp.exp2(scores - higher[:, None]), jnp.exp2(top - higher)
-        product = jnp.dot(weights.astype(latent.dtype), latent, preferred_element_type=jnp.float32)
-        total = total * shrink + jnp.sum(weights, axis=1)
-        return mixed * shrink[:, None] + product, higher, total
+        return folded(carry, jnp.where(valid[None], scores * scale, NEGATIVE), latent)
 
     begin, end = part_of(pl.cdiv(used, block), None, split, splits)
-    mixed, top, total = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
-    mixed = mixed if sums else mixed / total[:, None]
-    where = mixed_ref.at[rows[:, None], jnp.arange(rank)[None]]
-    wide = jnp.broadcast_to((rows < group)[:, None], mixed.shape)
-    triton.store(where, mixed.astype(mixed_ref.dtype), mask=wide)
-    for out, x in zip(sums, (top, total), strict=False):
-        triton.store(out.at[rows], x, mask=rows < group)
+    carry = jax.lax.fori_loop(begin, end, step, (mixed, top, total))
+    leave(carry, (mixed_ref, *sums), rows, jnp.arange(rank), group)
