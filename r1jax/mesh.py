@@ -181,7 +181,7 @@ def over_rows(
     Where the tokens of a row are spread, and divide, also on its own tokens (second dimension).
     The weight (an array or a tree of them) is collected, and its gradient summed over devices,
     once, outside any loop of f; left to XLA, both happen in every turn. Where f constrains, rows
-    are None. Rows that do not divide by the devices leave f as it is.
+    are None. Rows that do not divide by the devices leave f as it is. An array may be None.
     """
     if mesh is None or rows % row_devices(mesh):
         return f
@@ -190,10 +190,10 @@ def over_rows(
     if devices_of(mesh, names) == 1:
         return f
 
-    def local(weight: Any, *arrays: jax.Array) -> Any:
+    def local(weight: Any, *arrays: jax.Array | None) -> Any:
         return f(jax.tree.map(functools.partial(spread, names), weight), *arrays)
 
-    def run(weight: Any, *arrays: jax.Array) -> Any:
+    def run(weight: Any, *arrays: jax.Array | None) -> Any:
         sharded = PartitionSpec(RULES["batch"], columns or None)
         specs = (PartitionSpec(), *(sharded for _ in arrays))
         mapped = jax.shard_map(

@@ -116,15 +116,14 @@ def token_stats(
     b, t, d = hidden.shape
     assert head.shape[0] == d and targets.shape == (b, t), (hidden.shape, head.shape, targets.shape)
 
-    def all_pieces(weight: jax.Array, hidden: jax.Array, *of_tokens: jax.Array) -> Stats:
-        targets, support = (*(cut_time(x, chunk) for x in of_tokens), None)[:2]
-        stats = _pieces(mesh, temperature, weight, cut_time(hidden, chunk), targets, support)
-        return Stats(*(joined_time(x, hidden.shape[1]) for x in stats))
+    def all_pieces(weight: jax.Array, *of_rows: jax.Array | None) -> Stats:
+        cut = jax.tree.map(lambda x: cut_time(x, chunk), of_rows)
+        stats = _pieces(mesh, temperature, weight, *cut)
+        return Stats(*(joined_time(x, of_rows[0].shape[1]) for x in stats))
 
     # Each device on its own rows: the head is collected once, not once per piece.
     run = over_rows(all_pieces, mesh, b, t)
-    sets = () if support is None else (support,)
-    return run(head.astype(hidden.dtype), hidden, targets, *sets)
+    return run(head.astype(hidden.dtype), hidden, targets, support)
 
 
 def cut_time(x: jax.Array, chunk: int) -> jax.Array:
