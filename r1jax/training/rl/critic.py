@@ -6,14 +6,12 @@ import functools
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from r1jax.losses.value import CriticConfig, value_loss
 from r1jax.mesh import replicated
-from r1jax.models import attention as attn
-from r1jax.models import decoder, kinds, scalar, table
+from r1jax.models import kinds, scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.logp import aligned
 from r1jax.training.auxiliary import AuxiliaryConfig
@@ -73,13 +71,10 @@ def token_values(
 
     It is read where all before the token has been seen, at the token before: as log p is.
     """
-    segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
-    hidden, told = decoder.forward_told(
-        scalar.cast(params, compute.dtype), c, batch.tokens, batch.positions, segments,
+    after, told = scalar.every_token(
+        scalar.cast(params, compute.dtype), c, batch,
         mesh=mesh, remat=compute.remat, unroll=compute.unroll, kernel=compute.kernel,
     )  # fmt: skip
-    wide = hidden.astype(jnp.promote_types(hidden.dtype, jnp.float32))
-    after = jnp.sum(wide * params[scalar.HEAD].astype(wide.dtype), axis=-1)
     return aligned(after[:, :-1], batch), told
 
 
