@@ -22,6 +22,11 @@ class Grow:
     count: int
     depth: int | None  # most steps of a solution; None: whole ones, however many they have
 
+    @property
+    def whole(self) -> bool:
+        """Whether whole solutions are asked for."""
+        return self.depth is None
+
 
 @dataclass(frozen=True)
 class Weigh:

@@ -72,20 +72,29 @@ def _weigh(places: Sequence[Place], oracles: Oracles) -> None:
 
 def _grow(trees: Sequence[Tree], grown: dict[int, Grow], oracles: Oracles) -> dict[int, list[Node]]:
     """The nodes that were drawn, by number of the tree, each once; new ends are settled."""
-    found: dict[int, list[Node]] = {i: [] for i in grown}
     before = {i: len(trees[i].ends) for i in grown}
-    for whole in (False, True):
-        orders: list[tuple[int, Order]] = []
-        for i, want in grown.items():
-            for node in want.nodes if (want.depth is None) == whole else ():
-                orders.append((i, Order(trees[i], node, want.count, trees[i].drawn)))
-                trees[i].drawn += want.count
-        drawn = oracles.draw([order for _, order in orders], whole) if orders else []
-        for (i, order), continuations in zip(orders, drawn, strict=True):
-            for one in continuations:
-                node = trees[i].grow(order.node, one, grown[i].depth, merge=not whole)
-                found[i] += [] if node in found[i] else [node]
+    steps = {i: want for i, want in grown.items() if not want.whole}
+    solutions = {i: want for i, want in grown.items() if want.whole}
+    found = _draw(trees, steps, False, oracles) | _draw(trees, solutions, True, oracles)
     _settle([(trees[i], end) for i in grown for end in trees[i].ends[before[i] :]], oracles)
+    return found
+
+
+def _draw(
+    trees: Sequence[Tree], grown: dict[int, Grow], whole: bool, oracles: Oracles
+) -> dict[int, list[Node]]:
+    """One call for all steps, or all `whole` solutions, that are asked for."""
+    orders: list[tuple[int, Order]] = []
+    for i, want in grown.items():
+        for node in want.nodes:
+            orders.append((i, Order(trees[i], node, want.count, trees[i].drawn)))
+            trees[i].drawn += want.count
+    drawn = oracles.draw([order for _, order in orders], whole) if orders else []
+    found: dict[int, list[Node]] = {i: [] for i in grown}
+    for (i, order), continuations in zip(orders, drawn, strict=True):
+        for one in continuations:
+            node = trees[i].grow(order.node, one, grown[i].depth, merge=not whole)
+            found[i] += [] if node in found[i] else [node]
     return found
 
 
