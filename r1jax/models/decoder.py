@@ -153,7 +153,7 @@ def unstack(
             met = {new: reach[parts[0]] for new, parts in side_by_side.items() if parts[0] in reach}
             return quantized(layer, reach | met)
         few_rows = matrices[0].few_rows | matrices[1].few_rows
-        return laid_out(layer, few_rows) if whole and wanted(mesh) else layer
+        return laid_out(layer, few_rows, mesh) if whole and wanted(mesh) else layer
 
     stacks = zip(cast["stacks"], c.stacks, strict=True)
     apart = [

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 from r1jax import mesh as meshes
 from r1jax.models import grouped_matmul
 from r1jax.models.config import ModelConfig
+from r1jax.models.decoding.few_rows import Turned
 from r1jax.models.layers import Layer
 from r1jax.models.row_groups import (
     Weights,
@@ -80,7 +81,8 @@ def mixed(
     Of tokens that are not `real`, bool[B, T], 0 is returned.
     """
     (b, t), arrays = x.shape[:2], (x, *chosen, real)
-    weights = tuple(layer[name].astype(x.dtype) for name in WEIGHTS)
+    weights = tuple(layer[name] for name in WEIGHTS)
+    weights = tuple(w if isinstance(w, Turned) else w.astype(x.dtype) for w in weights)
     if meshes.one_device(mesh):
         whole = (PartitionSpec(None, None, None),) * len(weights)
         return _own_tokens(c, mesh, (), whole, weights, *arrays)
@@ -94,9 +96,10 @@ def mixed(
         arrays = tuple(jnp.pad(a, ((0, room), *((0, 0),) * (a.ndim - 1))) for a in flat)
     # Decoding has each expert whole on its device; in training it is cut like other weights.
     laid = tuple(
+        PartitionSpec(None, None, None) if isinstance(w, Turned) else
         meshes.spec(mesh, [a if c.experts.room or a != "embed" else None for a in logical], w.shape)
         for logical, w in zip(WEIGHTS.values(), weights, strict=True)
-    )
+    )  # fmt: skip
     y, needed = jax.shard_map(
         functools.partial(_own_tokens, c, mesh, names, laid),
         mesh=mesh, in_specs=(laid, where, where, where, where), out_specs=(where, PartitionSpec()),
@@ -144,7 +147,7 @@ def _through_experts(
 ) -> jax.Array:
     """What a device received of others, each with `n` tokens, through its own experts."""
     (devices, own), rows = route.ends.shape, received.shape[0]
-    kernel = grouped_matmul.choose(mesh, received.dtype, weights[0].shape)
+    kernel = grouped_matmul.choose(mesh, received.dtype, weights[-1].shape)
     if devices == 1 and kernel == "triton":
         sizes = jnp.diff(route.ends[0], prepend=0)
         return swiglu_of_sorted(sizes, received, weights, kernel)
@@ -195,7 +198,8 @@ def _sorted(keys: jax.Array, experts: int, devices: int) -> Sorted:
     starts = jnp.searchsorted(keys[order], jnp.arange(experts + 1)).astype(jnp.int32)
     first = starts[::own]
     ends = starts[1:].reshape(devices, own) - first[:-1, None]
-    device = jnp.minimum(keys // own, devices - 1)
+    # A gather that computes its own indices computes them for every number of a row.
+    device = jnp.minimum(keys // own, devices - 1) if devices > 1 else jnp.zeros_like(keys)
     rank = jnp.zeros_like(order).at[order].set(places)
     return Sorted(order, rank, device, keys < experts, first, ends)
 

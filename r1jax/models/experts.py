@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from r1jax.models import dispatch
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
-from r1jax.models.layers import Layer, linear, rms_norm, swiglu
+from r1jax.models.layers import Layer, Leaf, linear, rms_norm, swiglu
 from r1jax.models.row import Kept, Matrices, Row, matrix, output_std
 from r1jax.types import ROUTES, Batch, Load, Max, Mean, Metrics, segment_members
 
@@ -159,12 +159,16 @@ def _dispatched(
 
 def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:
     """Σᵢ gᵢ·(silu(x·Wᵢ_gate) ⊙ x·Wᵢ_up)·Wᵢ_down over all experts, gates[..., experts]."""
-    gate, up = (
-        jnp.einsum("...d,edw->...ew", x, layer[n].astype(x.dtype))
-        for n in ("expert_gate", "expert_up")
-    )
+    gate, up = (_through_all(layer[name], x) for name in ("expert_gate", "expert_up"))
     inner = swiglu(gate, up) * gates[..., None]
     return jnp.einsum("...ew,ewd->...d", inner, layer["expert_down"].astype(x.dtype))
+
+
+def _through_all(leaf: jax.Array | Leaf, x: jax.Array) -> jax.Array:
+    """x[..., d] times the matrix [d, w] of each expert: [..., experts, w]."""
+    if hasattr(leaf, "apply"):
+        return leaf.apply(x)
+    return jnp.einsum("...d,edw->...ew", x, leaf.astype(x.dtype))
 
 
 def _shared(layer: Layer, x: jax.Array) -> jax.Array:
@@ -215,7 +219,8 @@ def room_needed(name: str, told: dict[str, jax.Array]) -> Metrics:
 MATRICES = Matrices(
     targets=("shared_gate", "shared_up", "shared_down"),
     joined={"shared_gate_up": ("shared_gate", "shared_up")},
-    few_rows={},
+    # As they are stored XLA would turn them in every step, to make one product of all experts'.
+    few_rows={"expert_gate": "turned", "expert_up": "turned"},
     reach=None,
     wide=("router", "router_bias"),
 )

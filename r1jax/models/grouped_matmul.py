@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from r1jax.models.decoding.few_rows import Turned
 from r1jax.models.kernels import hopper_kernels
 
 SMALLEST = 64  # what both dimensions of a matrix have to divide by
@@ -44,12 +45,16 @@ def choose(mesh: Mesh | None, dtype: Any, shape: tuple[int, ...]) -> str:
     return "triton" if hopper_kernels(mesh) and half and fits else "xla"
 
 
-def grouped_matmul(x: jax.Array, w: jax.Array, sizes: jax.Array, kernel: str) -> jax.Array:
+def grouped_matmul(x: jax.Array, w: jax.Array | Turned, sizes: jax.Array, kernel: str) -> jax.Array:
     """x[rows, k] times w[groups, k, n], the first i32 sizes[0] rows with w[0], and so on.
 
     Returns [rows, n]; rows behind the last group's give 0. Sums are in f32. `kernel` is xla or
-    triton, which takes k and n that divide by 64.
+    triton, which takes k and n that divide by 64; it alone takes matrices that are turned, which
+    decoding has, and these without a gradient.
     """
+    if isinstance(w, Turned):
+        assert kernel == "triton", kernel
+        return product(x, w.matrix, sizes, turned=True)
     assert x.shape[1] == w.shape[1] and sizes.shape == w.shape[:1], (x.shape, w.shape, sizes.shape)
     if kernel == "xla":
         return jax.lax.ragged_dot(x, w, sizes)

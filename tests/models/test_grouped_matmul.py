@@ -14,7 +14,8 @@ from tiny import mesh_of
 
 from r1jax.models import grouped_matmul as kernels
 from r1jax.models import kernels as own
-from r1jax.models.grouped_matmul import Tile, choose, grouped_matmul, tiles_of
+from r1jax.models.decoding.few_rows import Turned
+from r1jax.models.grouped_matmul import Tile, choose, grouped_matmul, product, tiles_of
 
 ROWS, K, N, GROUPS = 70, 32, 64, 4
 TILE = Tile(16, 32, 16, 4, 2)
@@ -102,6 +103,14 @@ def test_the_kernels_are_one_function_with_its_gradient(monkeypatch):
 
     for got, wanted in zip(jax.jit(both)(x, w, g), sums(x, w, g, sizes), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-5)
+
+
+def test_matrices_that_decoding_has_turned_give_the_same(monkeypatch):
+    monkeypatch.setattr(kernels, "product", functools.partial(product, tile=TILE, interpret=True))
+    (x, w, g), sizes = drawn(), np.array([20, 0, 1, 30], np.int32)
+    turned = Turned(np.swapaxes(w, 1, 2).copy())
+    got = jax.jit(lambda x, w: grouped_matmul(x, w, sizes, "triton"))(x, turned)
+    np.testing.assert_allclose(got, sums(x, w, g, sizes)[0], atol=2e-5)
 
 
 @pytest.mark.parametrize("size", [1, 16, 128])

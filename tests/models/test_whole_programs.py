@@ -70,7 +70,7 @@ def decoded(c, mesh, dtype):
     ids=["toy", "xla asked", "float32", "v3-tiny"],
 )
 def test_an_update_and_a_decode_step_have_the_kernels_that_serve(
-    c, dtype, asked, kernels_of, monkeypatch
+    c, dtype, asked, kernels_of, traced_anew, monkeypatch
 ):
     monkeypatch.setattr(kernels, "platform", lambda mesh: "gpu")
     monkeypatch.setattr(kernels, "capability", lambda mesh: "9.0")

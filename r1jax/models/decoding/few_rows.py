@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from r1jax.mesh import platform
+from r1jax.mesh import cut, platform
 from r1jax.models.layers import Layer
 
 FEW = 256  # rows of a product up to which a matrix is taken in pieces
@@ -22,13 +22,17 @@ MULTIPROCESSORS = 132  # of an H100 or H200; each works on a tile
 
 @struct.dataclass
 class Turned:
-    """A matrix held as [out, in]. `models.layers.linear` takes it as a leaf."""
+    """A matrix held as [out, in], or one for each expert, [experts, out, in].
+
+    `models.layers.linear` takes it as a leaf.
+    """
 
     matrix: jax.Array
 
     def apply(self, x: jax.Array) -> jax.Array:
-        """x·W for x[..., in]."""
-        return jax.lax.dot_general(x, self.matrix, (((x.ndim - 1,), (1,)), ((), ())))
+        """x·W for x[..., in]: [..., out], or [..., experts, out]."""
+        inner = self.matrix.ndim - 1
+        return jax.lax.dot_general(x, self.matrix, (((x.ndim - 1,), (inner,)), ((), ())))
 
 
 @struct.dataclass
@@ -64,13 +68,18 @@ def joined(layer: Layer, parts: Mapping[str, tuple[str, ...]]) -> Layer:
     return {name: w for name, w in layer.items() if name not in gone} | new
 
 
-def laid_out(layer: Layer, forms: Mapping[str, str]) -> Layer:
-    """A `joined` layer as the GPU wants it: {name: turned, or in pieces where that helps}."""
+def laid_out(layer: Layer, forms: Mapping[str, str], mesh: Mesh | None) -> Layer:
+    """A `joined` layer as the GPU wants it: {name: turned, or in pieces where that helps}.
+
+    Experts that are spread over devices stay as they are: tokens go to them.
+    """
     new: Layer = {}
     for name, form in forms.items():
-        n_in, n_out = layer[name].shape
+        *experts, n_in, n_out = layer[name].shape
+        if mesh is not None and experts and cut(mesh, "experts", *experts):
+            continue
         if form == "turned":
-            new[name] = Turned(layer[name].T)
+            new[name] = Turned(layer[name].mT)
         elif (pieces := _pieces(n_in, n_out)) > 1:
             new[name] = Pieces(layer[name].reshape(pieces, -1, n_out))
     return {**layer, **new}
