@@ -105,7 +105,8 @@ FAMILIES = (
             "gkd": "Jensen-Shannon divergence of whole distributions there, no reward (GKD)",
             "taught": "the teacher's word beside the reward",
             "sdpo": "no other teacher: its own moving average, shown another right answer of the "
-            "group (SDPO, 2601.20802), no reward",
+            "group (SDPO, 2601.20802), no reward. From this base it unlearns to answer: a prompt "
+            "that holds an answer already is nothing that its corpus had",
             "off-policy": "supervised training on the teacher's right samples",
         },
     ),

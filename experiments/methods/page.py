@@ -201,7 +201,10 @@ def dropped(told: Iterable[str], flag: str) -> Iterator[str]:
 
 
 def curves(family: Family, found: Figures) -> Chart | None:
-    """Accuracy in training over the student's operations; None where no run is there."""
+    """Accuracy in training over the student's operations; None where nothing is compared."""
+    others = [arm for arm in family.methods if arm != family.reference]
+    if not any("course" in run for arm in others for run in of(found, arm)):
+        return None
     drawn = []
     for place, arm in enumerate(compared(family)):
         for seed, run in enumerate(of(found, arm)):
