@@ -25,10 +25,10 @@ ASSUMED = """\
   256 to a copy of the model, are as many as fit.
 - Completions of mixed lengths are written at 0.66 of the rate of equal ones, as measured on a list
   of requests; rows are filled to 95 %.
-- **What the code does not have**: fused attention on GPUs for V3's heads (XLA's own keeps all
-  scores, which rows this long do not allow; on TPUs it is `--train.kernel splash`, which no TPU has
-  run), and where `--mesh.tensor` cuts the model weights of rollouts laid out by rules of their own
-  (today a decode step gathers what `--mesh.fsdp` has cut).
+- **What the code does not have**: where `--mesh.tensor` cuts the model, weights of rollouts laid
+  out by rules of their own (today a decode step gathers what `--mesh.fsdp` has cut).
+- Attention is fused: splash on TPUs, which no TPU has run, cuDNN's on GPUs. V3's values are filled
+  up to the width of its keys there, which the formula does not count.
 - Every chip reaches the shares of its data sheet that an H200 reached: 73.5 % of its products, 85 %
   of its memory's rate. Collectives are hidden behind nothing: 100 GB/s on a v5e, 200 on v5p and v6e
   (one axis of the torus), 450 between eight H200 of a host and 50 beyond it.

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
+from r1jax.models.kernels import HOPPER
 from r1jax.training.flops import PEAK
 
 
@@ -73,6 +74,7 @@ class Absent:
     id: int
     platform: str
     process_index: int = 0
+    compute_capability: str = HOPPER  # of all GPUs in CHIPS
 
 
 def absent_mesh(config: Any, where: Topology) -> Mesh:

@@ -69,9 +69,9 @@ class Config(Flags):
     reference: bool = True
     """Hold a reference for the KL term, and score with it."""
     assume: tuple[Literal["fused-attention", "rollout-layout"], ...] = ()
-    """What the formulas count as there although the code does not have it, or not by itself: fused
-    attention on TPUs (--train.kernel splash) and on GPUs for heads above 128; rollouts' weights cut
-    over tensor and expert alone, on any mesh."""
+    """What the formulas count as there although the code does not have it: fused attention for rows
+    and heads that no kernel takes; rollouts' weights cut over tensor and expert alone, on any
+    mesh."""
     run: RunConfig = RunConfig()
     """The run whose hours are counted."""
     price: float = 0.0

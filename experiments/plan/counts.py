@@ -114,7 +114,7 @@ def fused(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, how: Assumed) -> b
     widths = [c.head_dim] if c.latent is None else [c.latent.nope + c.head_dim, c.latent.value]
     kernel = compute.kernel
     if kernel == "auto":
-        kernel = attn.choose_kernel(mesh, jnp.dtype(compute.dtype), *widths)
+        kernel = attn.choose_kernel(mesh, jnp.dtype(compute.dtype), compute.width, *widths)
     return how.fused or kernel != "xla"
 
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.mesh import by_device, constrain, cuts_tokens, platform
+from r1jax.models.kernels import HOPPER, capability
 from r1jax.types import segment_members
 
 NEGATIVE = -1e30
@@ -49,9 +50,8 @@ def attention(
     """Causal attention inside segments: softmax(scale·q·kᵀ)·v, by default scale = 1/√h.
 
     q[B, T, heads, h]; k[B, T, kv_heads, h]; v[B, T, kv_heads, w]; returns [B, T, heads, w], 0 at
-    padding. With a `window` a token sees that many: itself and those before. `kernel` is auto, xla,
-    cudnn or splash; auto takes cuDNN in bf16 or fp16 on a mesh of CUDA devices, and XLA, which runs
-    everywhere, where no mesh is given. Splash is a TPU's, for rows of a multiple of 128 tokens.
+    padding. With a `window` a token sees that many: itself and those before. `kernel` is auto
+    (`choose_kernel`), xla, which runs everywhere, cudnn or splash.
     """
     (b, t, heads, h), kv_heads = q.shape, k.shape[2]
     assert k.shape == (b, t, kv_heads, h) and v.shape[:3] == k.shape[:3], (
@@ -61,7 +61,7 @@ def attention(
     )
     assert heads % kv_heads == 0 and segments.ids.shape == (b, t), (heads, segments.ids.shape)
     if kernel == "auto":
-        kernel = choose_kernel(mesh, q.dtype, h, v.shape[-1])
+        kernel = choose_kernel(mesh, q.dtype, t, h, v.shape[-1])
     kernels = {"xla": _xla, "cudnn": _cudnn}
     kernels["splash"] = functools.partial(_splash, interpret=platform(mesh) != "tpu")
     how = math.sqrt(h) if scale is None else 1 / scale, window
@@ -98,11 +98,19 @@ def _whole_rows(
     return constrain(apart(q, k, v, ids)[0], mesh, "batch", "tokens", "heads", None)
 
 
-def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, *widths: int) -> str:
-    """The kernel `auto` stands for: cuDNN where it can run heads of these widths, otherwise XLA."""
-    half = dtype in (jnp.bfloat16, jnp.float16)
-    fits = all(width % 8 == 0 and width <= 128 for width in widths)
-    return "cudnn" if platform(mesh) == "gpu" and half and fits else "xla"
+def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, tokens: int, *widths: int) -> str:
+    """The kernel `auto` stands for by the mesh's devices; XLA without a mesh, or where none serves.
+
+    On TPUs splash, for rows of a multiple of 128 tokens. On CUDA devices cuDNN in 16 bits: its
+    packed layout from Hopper on, heads of up to 128, on Hopper 256.
+    """
+    if platform(mesh) == "tpu":
+        return "splash" if tokens % LANES == 0 else "xla"
+    if platform(mesh) != "gpu" or dtype not in (jnp.bfloat16, jnp.float16):
+        return "xla"
+    most = 256 if capability(mesh) == HOPPER else 128
+    fits = all(width % 8 == 0 and width <= most for width in widths)
+    return "cudnn" if fits and float(capability(mesh)) >= float(HOPPER) else "xla"
 
 
 def _xla(
@@ -135,14 +143,16 @@ def _cudnn(
 ) -> jax.Array:
     """cuDNN's packed layout, whose offsets only a private module of jax takes.
 
-    That module strides keys by the number of query heads, so grouped heads are repeated. Padding
-    is zeroed on both sides: the kernel leaves those rows (and their gradients) unwritten.
+    That module finds segments of all arrays by the strides of queries: grouped heads are repeated,
+    and where values have another width than keys, zeros make up the difference. Padding is zeroed
+    on both sides: the kernel leaves those rows (and their gradients) unwritten.
     """
     from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
     valid = (segments.ids > 0)[:, :, None, None]
-    repeat = q.shape[2] // k.shape[2]
-    q, k, v = (jnp.where(valid, x, 0) for x in (q, k, v))
+    repeat, width = q.shape[2] // k.shape[2], v.shape[-1]
+    most = max(q.shape[-1], width)
+    q, k, v = (_widened(jnp.where(valid, x, 0), most) for x in (q, k, v))
     if repeat > 1:
         k, v = (jnp.repeat(x, repeat, axis=2) for x in (k, v))
     starts, lengths = segment_starts(segments.ids, max(segments.max_segments, 2))
@@ -158,7 +168,13 @@ def _cudnn(
         mask_type=cudnn.MaskType.PADDING_CAUSAL,
         sliding_window_length=window or None,
     )
-    return jnp.where(valid, out[0] if isinstance(out, (list, tuple)) else out, 0)
+    out = out[0] if isinstance(out, (list, tuple)) else out
+    return jnp.where(valid, out[..., :width], 0)
+
+
+def _widened(x: jax.Array, width: int) -> jax.Array:
+    """x with zeros behind each head: they add nothing to a score, nor to what is mixed."""
+    return jnp.pad(x, (*((0, 0),) * (x.ndim - 1), (0, width - x.shape[-1])))
 
 
 def _splash(

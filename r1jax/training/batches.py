@@ -47,8 +47,8 @@ class ComputeConfig:
     chunk: int = 128
     """Tokens of a row whose vocabulary logits exist at a time."""
     kernel: Literal["auto", "xla", "cudnn", "splash"] = "auto"
-    """Attention kernel; auto takes cuDNN on a CUDA device in 16 bits. Splash is for TPUs, and rows
-    of a multiple of 128 tokens; elsewhere it is interpreted."""
+    """Attention kernel. auto takes cuDNN on H100, H200 and later in 16 bits, splash on a TPU for
+    rows of a multiple of 128 tokens (elsewhere that is interpreted), XLA's otherwise."""
     room: float = 2.0
     """Room for the tokens that devices send each other's experts (`--mesh.expert`), over an even
     share. Tokens that find none end the run, in a line that says how much they needed."""

@@ -15,6 +15,7 @@ from experiments.plan.compiled import ALONE
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh, replicated
 from r1jax.models import table
+from r1jax.models.attention import Segments, attention
 from r1jax.rollout.engine import Engine, EngineConfig
 from r1jax.rollout.sampling import Sampling
 from r1jax.rollout.slots import Admission
@@ -58,6 +59,26 @@ def fits(compiled):
     return 0 < compiled.memory_analysis().peak_memory_in_bytes < V5E_BYTES
 
 
+def splashes(compiled):
+    """Calls of a kernel written for TPUs: attention's, which nothing asked for by name."""
+    return compiled.as_text().count('custom_call_target="tpu_custom_call"')
+
+
+@pytest.mark.parametrize(("t", "widths", "kernels"), [(256, (192, 128), 3), (200, (192, 128), 0)])
+def test_latent_heads_of_packed_rows_take_splash_where_these_are_whole_blocks(
+    mesh, t, widths, kernels
+):
+    q, k, v = (jax.ShapeDtypeStruct((8, t, 4, w), jnp.bfloat16) for w in (widths[0], *widths))
+
+    def total(q, k, v, ids):
+        out = attention(q, k, v, Segments(ids, 4), mesh=mesh, scale=0.1)
+        return jnp.sum(out.astype(jnp.float32))
+
+    ids = jax.ShapeDtypeStruct((8, t), jnp.int32)
+    lowered = jax.jit(jax.grad(total, (0, 1, 2))).lower(q, k, v, ids)
+    assert splashes(lowered.compile()) == kernels
+
+
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
 def test_the_update_compiles(mesh, family):
     config = tiny_config(family, **WIDTH)
@@ -65,7 +86,8 @@ def test_the_update_compiles(mesh, family):
     functions = update.make_functions(config, mesh, COMPUTE, grpo(GRPO(beta=0.01)), optimizer)
     total = functions.start.eval_shape()
     params, batch = table.abstract(config, mesh), abstract_batch(COMPUTE, mesh)
-    assert fits(functions.accumulate.lower(params, total, batch).compile())
+    accumulate = functions.accumulate.lower(params, total, batch).compile()
+    assert fits(accumulate) and splashes(accumulate) == 4  # forward, again, and two backward
     state = train_state.abstract_state(optimizer, config, mesh)
     assert fits(functions.apply.lower(state, total).compile())
 
@@ -95,8 +117,9 @@ def test_prefill_and_decode_compile(mesh):
         limit=whole(np.int32, size),
     )
     sampling = Sampling(0.6, 0.95, 20)
-    prefix = weights, whole(np.int32, rows, 64), entering.lengths
-    assert fits(engine.programs.prefill.lower(*prefix).compile())
+    prefix = weights, whole(np.int32, rows, 128), entering.lengths
+    prefill = engine.programs.prefill.lower(*prefix).compile()
+    assert fits(prefill) and splashes(prefill) == WIDTH["n_layers"]
     logits, cache = laid_out(engine.programs.prefill, *prefix)
     assert fits(engine.programs.fill.lower(slots.cache, entering, cache).compile())
     books = slots.replace(cache=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import jax
@@ -54,21 +55,29 @@ def test_values_may_be_of_another_width_and_scores_of_another_scale():
 
 
 @pytest.mark.parametrize(
-    ("platform", "dtype", "widths", "kernel"),
+    ("platform", "capability", "dtype", "shape", "kernel"),
     [
-        ("gpu", jnp.bfloat16, (128, 64), "cudnn"),
-        ("gpu", jnp.bfloat16, (136, 64), "xla"),
-        ("gpu", jnp.bfloat16, (64, 60), "xla"),
-        ("gpu", jnp.float32, (64,), "xla"),
-        ("tpu", jnp.bfloat16, (64,), "xla"),
+        ("gpu", "9.0", jnp.bfloat16, (100, 128, 64), "cudnn"),
+        ("gpu", "9.0", jnp.bfloat16, (100, 192, 128), "cudnn"),
+        ("gpu", "9.0", jnp.bfloat16, (100, 264, 128), "xla"),
+        ("gpu", "9.0", jnp.bfloat16, (100, 64, 60), "xla"),
+        ("gpu", "9.0", jnp.float32, (100, 64), "xla"),
+        ("gpu", "10.0", jnp.float16, (100, 128), "cudnn"),
+        ("gpu", "10.0", jnp.bfloat16, (100, 192, 128), "xla"),
+        ("gpu", "8.0", jnp.bfloat16, (100, 64), "xla"),  # has no packed layout
+        ("tpu", None, jnp.bfloat16, (256, 192, 128), "splash"),
+        ("tpu", None, jnp.float32, (128, 64), "splash"),
+        ("tpu", None, jnp.bfloat16, (130, 64), "xla"),
+        ("cpu", None, jnp.bfloat16, (128, 64), "xla"),
     ],
 )
 def test_the_kernel_is_that_of_the_meshs_devices_not_of_this_machine(
-    platform, dtype, widths, kernel
+    platform, capability, dtype, shape, kernel
 ):
-    mesh = SimpleNamespace(devices=np.array([[SimpleNamespace(platform=platform)]]))
-    assert choose_kernel(mesh, dtype, *widths) == kernel
-    assert choose_kernel(None, dtype, *widths) == "xla"
+    device = SimpleNamespace(platform=platform, compute_capability=capability)
+    mesh = SimpleNamespace(devices=np.array([[device]]))
+    assert choose_kernel(mesh, dtype, *shape) == kernel
+    assert choose_kernel(None, dtype, *shape) == "xla"
 
 
 @pytest.mark.slow
@@ -102,15 +111,73 @@ def test_segment_starts_are_what_cudnn_wants():
     np.testing.assert_array_equal(lengths, [[2, 1, 2], [6, -1, -1], [-1, -1, -1]])
 
 
+def as_cudnn_reads(q, k, v, q_seqlen, kv_seqlen, q_offsets, kv_offsets, scale, **_):
+    """What cuDNN makes of packed arrays: each one flat, a segment where the offsets say.
+
+    jax multiplies offsets by the heads of queries and their width, of all arrays alike
+    (`_fix_seqlen_offsets`), so that only arrays of one stride are read where they lie.
+    """
+    q, k, v, starts, lengths = (np.asarray(x) for x in (q, k, v, q_offsets, q_seqlen))
+    (_, t, heads, h), out = q.shape, np.zeros((*q.shape[:3], v.shape[-1]))
+    for row, segment in zip(*np.nonzero(lengths >= 0), strict=True):
+        n, at = lengths[row, segment], (row * t + starts[row, segment]) * heads * h
+        own = lambda x: x.ravel()[at : at + n * heads * x.shape[-1]]  # noqa: B023, E731
+        out.ravel()[at : at + n * heads * v.shape[-1]] = oracle(
+            *(own(x).reshape(n, heads, -1) for x in (q, k, v)), scale
+        ).ravel()
+    return jnp.asarray(out, jnp.float32)
+
+
+@pytest.mark.parametrize("widths", [(24, 16), (8, 16), (16, 16)], ids=str)
+def test_what_cudnn_is_given_is_read_as_xla_computes_it(widths, monkeypatch):
+    """Keys of another width than values, as latent attention has them, and grouped heads."""
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    monkeypatch.setattr(cudnn, "dot_product_attention", as_cudnn_reads)
+    rng = np.random.default_rng(5)
+    shapes = [(3, 6, 4, widths[0]), (3, 6, 2, widths[0]), (3, 6, 2, widths[1])]
+    q, k, v = (on_device(rng.normal(size=shape), jnp.float32) for shape in shapes)
+    got, want = (
+        attention(q, k, v, Segments(on_device(IDS), 3), kernel, scale=0.3)
+        for kernel in ("cudnn", "xla")
+    )
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_latent_heads_reach_cudnn_in_one_width(monkeypatch):
+    """As a CUDA program gets them, forward and backward; a device runs it under `gpu`."""
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda asked: True)
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
+    q, k, v = (jax.ShapeDtypeStruct((2, 128, 4, w), jnp.bfloat16) for w in (192, 192, 128))
+    ids = jax.ShapeDtypeStruct((2, 128), jnp.int32)
+
+    def total(q, k, v, ids):
+        return jnp.sum(attention(q, k, v, Segments(ids, 3), "cudnn").astype(jnp.float32))
+
+    slopes = jax.jit(jax.grad(total, (0, 1, 2)))
+    assert [x.shape[-1] for x in jax.eval_shape(slopes, q, k, v, ids)] == [192, 192, 128]
+    text = slopes.trace(q, k, v, ids).lower(lowering_platforms=("cuda",)).as_text()
+    calls = re.findall(r"__cudnn\$fmhaSoftmax\w*\(?.*? : \((.*?)\) ->", text)
+    given = "tensor<2x128x4x192xbf16>"
+    assert len(calls) == 2 and all(call.startswith(", ".join([given] * 3)) for call in calls)
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("window", [0, 2, 7, 64])
-def test_cudnn_packed_equals_xla(window):
+@pytest.mark.parametrize(
+    ("window", "widths"), [(0, (64, 64)), (2, (64, 64)), (7, (64, 64)), (64, (64, 64)),
+                           (0, (192, 128)), (0, (64, 128))], ids=str
+)  # fmt: skip
+def test_cudnn_packed_equals_xla(window, widths):
     if jax.default_backend() != "gpu":
         pytest.skip("needs a CUDA device")
     ids = np.zeros((3, 128), np.int32)
     ids[0, :50], ids[0, 50:90], ids[1, :128] = 1, 2, 1
     segments = Segments(on_device(ids), 4)
-    q, k, v = (on_device(x, jnp.bfloat16) for x in tensors(2, 128, 4, 2, 64))
+    rng = np.random.default_rng(2)
+    shapes = [(3, 128, 4, widths[0]), (3, 128, 2, widths[0]), (3, 128, 2, widths[1])]
+    q, k, v = (on_device(rng.normal(size=shape), jnp.bfloat16) for shape in shapes)
 
     def total(kernel, *qkv):
         out = attention(*qkv, segments, kernel, window=window)
