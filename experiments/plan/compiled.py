@@ -30,6 +30,7 @@ from r1jax.losses import GRPO, grpo
 from r1jax.mesh import make_mesh, replicated
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
+from r1jax.rollout import together
 from r1jax.rollout.ladder import ladder, widths
 from r1jax.rollout.programs import programs
 from r1jax.rollout.sampling import Sampling
@@ -64,7 +65,8 @@ class Compilable(NamedTuple):
 def found(c: ModelConfig, config: Config, where: Topology) -> list[dict[str, Any]]:
     """What each program of `config.programs` needs of a device; kept as JSON, read from there.
 
-    Raises UserError where libtpu is missing or does not know the topology.
+    Each is kept as soon as it is known, so that a plan that was stopped goes on behind it. Raises
+    UserError where libtpu is missing or does not know the topology.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
@@ -72,22 +74,30 @@ def found(c: ModelConfig, config: Config, where: Topology) -> list[dict[str, Any
             "for (pip install 'jax[tpu]'); --no-compile plans by formula alone"
         )
     kept = Path(config.kept) / f"{_digest(c, config)}.json"
-    if kept.exists():
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    if before.get("complete"):
         print(f"compiled before: {kept}\n")
-        return json.loads(kept.read_text(encoding="utf-8"))["programs"]
-    with _topology(where, config.quick) as devices:
-        mesh = make_mesh(config.mesh, devices)
-        rows = [_compiled(one) for one in asked(c, mesh, config)]
+        return before["programs"]
+    rows = before.get("programs", [])
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, {"plan": asdict(config), "programs": rows})
+    told = {"plan": asdict(config), "versions": _versions(), "date": time.strftime("%Y-%m-%d")}
+    with _topology(where, config.quick) as devices:
+        for one in asked(c, make_mesh(config.mesh, devices), config):
+            if one.name not in [row["program"] for row in rows]:
+                rows.append(_compiled(one))
+                write_json(kept, told | {"complete": False, "programs": rows})
+    write_json(kept, told | {"complete": True, "programs": rows})
     return rows
+
+
+def _versions() -> dict[str, str]:
+    return {"jax": jax.__version__, "libtpu": version("libtpu")}
 
 
 def _digest(c: ModelConfig, config: Config) -> str:
     """Of all that what is compiled depends on, this code included."""
     names = ("topology", "mesh", "train", "rollout", "optimizer", "programs", "quick")
-    told = [repr(c), *(repr(getattr(config, name)) for name in names), jax.__version__]
-    told.append(version("libtpu"))
+    told = [repr(c), *(repr(getattr(config, name)) for name in names), *_versions().values()]
     told += [p.read_text() for p in sorted(Path(r1jax.__file__).parent.rglob("*.py"))]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
@@ -131,7 +141,7 @@ def asked(c: ModelConfig, mesh: Mesh, config: Config) -> Iterator[Compilable]:
         score = update.make_score(compute.roomy(c), mesh, compute, 1.0)
         logp = jax.jit(lambda *args: score(*args).logp, out_shardings=replicated(mesh))
         yield Compilable("score", logp, (state.params, abstract_batch(compute, mesh)))
-    if {"prefill", "decode"} & set(config.programs):
+    if {"prepare", "prefill", "decode"} & set(config.programs):
         yield from _rollout(c, mesh, config, state.params)
 
 
@@ -142,13 +152,15 @@ def _laid_like(total: Any, state: Any) -> Any:
 
 
 def _rollout(c: ModelConfig, mesh: Mesh, config: Config, params: Any) -> Iterator[Compilable]:
-    """Prefills of each width, and a loop of decode steps of each shape, on weights as `prepare`
-    lays them out."""
+    """The weights of rollouts made of training's; on those, as they lie, prefills of each width and
+    a loop of decode steps of each shape."""
     r = config.rollout.engine
     shapes = ladder(r, copies(mesh))
     made = [programs(c, mesh, shape, r.max_tokens, (1,), jnp.bfloat16) for shape in shapes]
-    weights = laid_out(made[0].prepare, params)
+    weights = _weights(made[0].prepare, together.layout(c, mesh, jnp.bfloat16), params)
     whole = lambda *shape: jax.ShapeDtypeStruct(shape, np.int32, sharding=replicated(mesh))  # noqa: E731
+    if "prepare" in config.programs:
+        yield Compilable("prepare", made[0].prepare, (params,))
     if "prefill" in config.programs:
         for width in widths(r, shapes)[:PROMPTS]:
             args = weights, whole(r.prefill, width), whole(r.prefill)
@@ -158,6 +170,17 @@ def _rollout(c: ModelConfig, mesh: Mesh, config: Config, params: Any) -> Iterato
             args = weights, laid_out(its.empty), whole(), whole()
             name = f"decode {shape.slots} x {shape.length}"
             yield Compilable(name, its.decode, args, {"sampling": Sampling(1.0)})
+
+
+def _weights(prepare: Any, layout: Any, params: Any) -> Any:
+    """What `prepare` makes of the parameters; only where no `layout` is given has XLA to say it."""
+    if layout is None:
+        return laid_out(prepare, params)
+    place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
+    made = jax.eval_shape(prepare, params)
+    if isinstance(layout, jax.sharding.Sharding):
+        layout = jax.tree.map(lambda _: layout, made)
+    return jax.tree.map(place, made, layout)
 
 
 def laid_out(function: Any, *args: Any) -> Any:
@@ -170,7 +193,7 @@ def laid_out(function: Any, *args: Any) -> Any:
 def _compiled(one: Compilable) -> dict[str, Any]:
     """What a program needs of one device, or what the compiler said of one that does not fit."""
     print(f"compiling {one.name}", flush=True)
-    began = time.perf_counter()
+    began = time.process_time()
     counted = traffic.flops(lambda *args: one.function(*args, **one.options), *one.args)
     told: dict[str, Any] = {"program": one.name, "FLOP of all devices": counted}
     try:
@@ -185,7 +208,7 @@ def _compiled(one: Compilable) -> dict[str, Any]:
         "temporaries": int(sizes.temp_size_in_bytes),
         "peak": int(sizes.peak_memory_in_bytes),
         "collectives": traffic.collectives(program.as_text()),
-        "seconds to compile": time.perf_counter() - began,
+        "CPU seconds to compile": time.process_time() - began,
     }
 
 
@@ -226,7 +249,9 @@ def check(found: list[dict[str, Any]], held: dict[str, float], limit: float) -> 
         if one["program"] in ("accumulate", "score"):
             beside += held["optimizer"]
         if not learning:
-            beside += held["optimizer"] + held["weights"]
+            beside += held["optimizer"]
+        if not learning and one["program"] != "prepare":  # those are its arguments
+            beside += held["weights"]
         if one["peak"] + beside > limit:
             raise UserError(
                 f"{one['program']} does not fit: {one['peak'] / 2**30:,.1f} GiB compiled and "

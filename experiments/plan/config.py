@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from experiments.plan.counts import Assumed
 from experiments.plan.stage import RunConfig
@@ -13,7 +13,7 @@ from r1jax.rollout.ladder import EngineConfig
 from r1jax.run.flags import Flags
 from r1jax.training.batches import ComputeConfig
 
-ProgramName = Literal["accumulate", "apply", "score", "prefill", "decode"]
+ProgramName = Literal["accumulate", "apply", "score", "prepare", "prefill", "decode"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Config(Flags):
     """The run whose hours are counted."""
     price: float = 0.0
     """Dollars per chip and hour; 0: no cost is printed."""
-    programs: tuple[ProgramName, ...] = ("accumulate", "apply", "score", "prefill", "decode")
+    programs: tuple[ProgramName, ...] = get_args(ProgramName)
     """What is compiled for a TPU."""
     compile: bool = True
     """Compile for a TPU; --no-compile: formulas alone, as for GPUs."""

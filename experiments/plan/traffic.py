@@ -29,7 +29,8 @@ def flops(f: Callable[..., Any], *args: Any) -> float:
     """Operations of all matrix products that f does, whatever devices share them.
 
     A scan's body counts as often as it runs, a while loop's once (a decode step), a branch's if it
-    is the largest, and what each device does of a `shard_map` for every device.
+    is the largest, a kernel's for every block of its grid (also those that it leaves out), and what
+    each device does of a `shard_map` for every device.
     """
     return _flops(jax.make_jaxpr(f)(*args).jaxpr)
 
@@ -51,6 +52,8 @@ def _of_equation(equation: Any) -> float:
     if name == "cond":
         return max(inner)
     times = params["length"] if name == "scan" else 1
+    if name == "pallas_call":
+        times = math.prod(params["grid_mapping"].grid)
     if name == "shard_map":
         # Other versions of jax say `manual_axes`.
         axes = params["newly_manual_axes" if "newly_manual_axes" in params else "manual_axes"]

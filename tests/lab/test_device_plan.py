@@ -24,6 +24,7 @@ from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import table
+from r1jax.models.attention import Segments, attention
 from r1jax.models.config import Experts, Latent
 from r1jax.rollout.ladder import EngineConfig
 from r1jax.training import update
@@ -113,6 +114,14 @@ def test_what_is_traced_counts_loops_branches_and_devices():
         return ys, branch, own(a), grouped
 
     assert traffic.flops(f, a) == (5 + 1 + 1) * one + 2 * 8 * 4 * 3
+
+
+def test_what_is_traced_counts_all_blocks_of_a_kernel():
+    """Attention's, of 2 rows, 4 heads and 256 tokens: scores over 24, and values of 16."""
+    q, v = jnp.ones((2, 256, 4, 24)), jnp.ones((2, 256, 4, 16))
+    segments = Segments(jnp.ones((2, 256), jnp.int32))
+    found = traffic.flops(lambda q, v: attention(q, q, v, segments, "splash"), q, v)
+    assert found == 2 * 2 * 4 * 256**2 * (24 + 16)
 
 
 HLO = """HloModule m
@@ -252,7 +261,8 @@ def test_the_plan_says_what_does_not_fit_and_what_to_change(capsys):
     said = capsys.readouterr().out
     assert "fits: " in said and "| accumulate | " in said and "dollars" in said
     with pytest.raises(UserError, match=r"does not fit: .*lower --train\.rows"):
-        main(cli.parse(Config(), [*plan, "--train.width", "65536"]))
+        main(cli.parse(Config(), [*plan, "--train.width", "65536", "--train.kernel", "xla"]))
+    main(cli.parse(Config(), [*plan, "--train.width", "65536"]))  # splash holds no scores
     with pytest.raises(UserError, match=r"does not fit: .*--rollout\.slots"):
         main(cli.parse(Config(), [*plan, "--rollout.slots", "400000000"]))
     with pytest.raises(UserError, match=r"--topology v9:2: write KIND:AxBxC"):

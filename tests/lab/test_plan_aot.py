@@ -38,6 +38,15 @@ def test_a_plan_is_compiled_once(tmp_path, capsys, monkeypatch):
     assert all(0 < one["peak"] < 2**30 for one in found.values())
     assert {"all-gather", "all-reduce"} <= found["accumulate"]["collectives"].keys()
     assert "fits: " in said
+    # Stopped behind the first program, it goes on there.
+    whole = json.loads(kept.read_text())
+    kept.write_text(json.dumps(whole | {"complete": False, "programs": whole["programs"][:1]}))
+    main(cli.parse(Config(), plan))
+    said = capsys.readouterr().out
+    assert "compiling score" in said and "compiling accumulate" not in said
+    again = json.loads(kept.read_text())
+    assert again["complete"] and again["programs"][0] == whole["programs"][0]
+    assert [one["peak"] for one in again["programs"]] == [one["peak"] for one in whole["programs"]]
     monkeypatch.setattr(compiled, "asked", lambda *_: pytest.fail("compiled again"))
     main(cli.parse(Config(), plan))
     assert "compiled before" in capsys.readouterr().out
