@@ -1,18 +1,19 @@
 """The paper's claims in miniature, all or some of them, their runs in one pool.
 
-    python -m experiments.pretraining.base --out runs/base0 --seed 0
-    python -m experiments.pretraining.base --out runs/base1 --seed 1
-    python -m experiments.claims --bases runs/base0 runs/base1 --only a b g k \\
-        --devices 4 --jobs 9 --memory-fraction 0.1 --deadline 560
+    python -m experiments.claims --only random g --devices 1 --jobs 14 --memory-fraction 0.06 \\
+        --minutes 9.5
     python -m experiments.claims.page
 
-Each claim was declared before it was run: what is measured, its sign, the smallest effect that
-counts. Each is run on every base with every seed; runs that claims share are run once. What is
-finished is not run again, what was stopped (by --deadline, or a kill) goes on where it stood. One
-run takes a minute or two, on an accelerator mostly host time (JAX_COMPILATION_CACHE_DIR, set to a
-directory, spares all but the first the compilation); `--preset smoke` runs everything in
-miniature on a CPU. Leaves runs in --out and one JSON file for each claim in --results; `--only d`
-runs one claim alone.
+Each claim is a file here that reads as its protocol: what is measured, its sign, the smallest
+effect that counts, fixed before its runs. It is run on five bases, trained for it by
+`experiments.pretraining.base`, with two seeds or more; each arm's rate is chosen beforehand from
+the same grid, on another base, other seeds and other problems. Runs that claims share are run once.
+What is finished is not run again, what was stopped (by --minutes, or a kill) goes on where it
+stood; `--figures`, a line for each run, and --bases-in are all that has to be kept: a run with a
+line is made again only where another needs its weights. One run takes two minutes beside thirteen
+others on an H200 under CUDA's multi-process service (JAX_COMPILATION_CACHE_DIR, set to a directory,
+spares all but the first the compilation); `--preset smoke` runs everything in miniature on a CPU.
+docs/claims.md is written by the second command, and says what each claim would take.
 """
 
 from __future__ import annotations

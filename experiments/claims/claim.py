@@ -1,25 +1,30 @@
-"""What a claim is: a hypothesis, its measures with signs and smallest effects, and its runs."""
+"""What a claim is: its primary lines with signs and least effects, its conditions, its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
+    from experiments.claims.trial import BaseAndSeed, Study
+    from experiments.gates.study import PlannedJob
 
-Numbers = Mapping[str, float | None]
-"""What was measured of one pair, by "measure/arm"; None where a run is not there."""
-Role = Literal["decides", "condition", "beside"]
+Number = float | Sequence[float] | None
+"""A number; or one for each held-out problem, in their order; None where it is not there."""
+Numbers = Mapping[str, Number]
+"""What was measured of one base with one seed, by "measure/arm"."""
+Over = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ClaimLine:
     """One statement on `plus` - `minus` (or `plus` alone), keys of the numbers, pair by pair.
 
     The value is claimed to lie on the `sign` side of `null`, and its mean at least at `least`: the
-    smallest effect that counts. A bound has both in one place (`above`, `below`).
+    smallest effect that counts. A bound has both in one place (`above`, `below`); with `within` it
+    is claimed to be no further from 0 than that, either way.
     """
 
     says: str
@@ -28,45 +33,72 @@ class Comparison:
     sign: Literal[1, -1] = 1
     least: float = 0.0
     null: float = 0.0
+    within: float = 0.0
     unit: str = "points"
-    role: Role = "decides"
-    """decides: the claim stands or falls with it; condition: without it the claim cannot be tested;
-    beside: has a verdict of its own and no say in the claim's."""
 
     @property
     def claimed(self) -> str:
         """The statement in symbols."""
+        if self.within:
+            return f"within +-{self.within:g} {self.unit}".strip()
         more = "above" if self.sign > 0 else "below"
         if self.null == self.least:
             return f"{more} {self.least:g} {self.unit}".strip()
         reach = "at least" if self.sign > 0 else "at most"
-        text = f"{more} {self.null:g}, mean {reach} {self.least:+g} {self.unit}"
-        return text.strip()
+        return f"{more} {self.null:g}, {reach} {self.least:+g} {self.unit}".strip()
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that it speaks of."""
+        return tuple(key.rpartition("/")[2] for key in (self.plus, self.minus) if key)
 
 
-def above(says: str, bound: float, plus: str, minus: str = "", **more: Any) -> Comparison:
-    """The value lies above a bound; `more` are unit and role."""
-    return Comparison(says, plus, minus, 1, bound, bound, **more)
+def above(says: str, bound: float, plus: str, minus: str = "", unit: str = "points") -> ClaimLine:
+    """The value lies above a bound."""
+    return ClaimLine(says, plus, minus, 1, bound, bound, unit=unit)
 
 
-def below(says: str, bound: float, plus: str, minus: str = "", **more: Any) -> Comparison:
-    """The value lies below a bound; `more` are unit and role."""
-    return Comparison(says, plus, minus, -1, bound, bound, **more)
+def below(says: str, bound: float, plus: str, minus: str = "", unit: str = "points") -> ClaimLine:
+    """The value lies below a bound."""
+    return ClaimLine(says, plus, minus, -1, bound, bound, unit=unit)
 
 
-def gain(measure: str, new: str, old: str, least: float, **more: Any) -> Comparison:
-    """A measure is higher in the arm `new` than in the arm `old`; `more` are unit and role."""
+def gain(measure: str, new: str, old: str, least: float, unit: str = "points") -> ClaimLine:
+    """A measure is higher in the arm `new` than in the arm `old`."""
     says = f"{measure}: {new} - {old}"
-    return Comparison(says, f"{measure}/{new}", f"{measure}/{old}", least=least, **more)
+    return ClaimLine(says, f"{measure}/{new}", f"{measure}/{old}", least=least, unit=unit)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A number (`plus`, or `plus` - `minus`) whose mean has to lie between two bounds."""
+
+    says: str
+    plus: str
+    minus: str = ""
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One or more measures over the arms: a thin line for each pair, the mean with its interval."""
+    """One or more measures over the arms: a thin line for each base, the mean with its interval."""
 
     title: str
     unit: str
     measures: tuple[str, ...]
+
+
+Steps = list["PlannedJob"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is done to a base, at a rate that is chosen for it on the selection set."""
+
+    name: str
+    steps: Callable[[Any], Steps]
+    """The runs of a trial; none where something of it is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +113,22 @@ class Claim:
     """One sentence."""
     protocol: str
     """What is run and how it is measured."""
-    comparisons: tuple[Comparison, ...]
+    lines: tuple[ClaimLine, ...]
+    """What is judged, under Holm where there are several; empty: only reported."""
     picture: Picture
-    steps: Callable[[Config, BaseAndSeed], list[PlannedJob]]
-    """The runs of one pair; those that claims share have the same names."""
-    measure: Callable[[Config, BaseAndSeed], Numbers]
-    """The numbers of one pair, from what its runs have left."""
-    needs: tuple[str, ...] = ()
-    """Flags that must name a base for each of --bases."""
+    steps: Callable[[Study], Steps]
+    """Its runs, as far as what is known says which they are."""
+    measure: Callable[[Study, BaseAndSeed], Numbers]
+    """The numbers of a base with a seed, from the lines of its runs."""
+    beside: tuple[ClaimLine, ...] = ()
+    """What is estimated without a verdict."""
+    conditions: tuple[Condition, ...] = ()
+    """Without which the claim cannot be tested."""
+    minutes: int = 0
+    """Of one H200 that 14 runs share, reckoned."""
+    seeds: int = 0
+    """Seeds on each base; 0: as many as the study has."""
+    over: Over = "mean"
+    """What of a base's seeds stands for the base."""
+    one_base: bool = False
+    """All runs are on one base: the units are seeds."""

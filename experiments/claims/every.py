@@ -1,4 +1,4 @@
-"""All claims by letter."""
+"""All claims by letter, in the order in which they are run where time runs short."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from experiments.claims import (
     i_length_cap,
     j_size,
     k_clipping,
+    l_methods,
+    random_reward,
+    t_tinyzero,
 )
 from experiments.claims.claim import Claim
 
 _ALL = (
-    a_zero, b_majority, c_language, d_cold_start, e_stages, f_distillation, g_pass_at_k, h_hacking,
-    i_length_cap, j_size, k_clipping,
+    random_reward, g_pass_at_k, f_distillation, a_zero, d_cold_start, e_stages, b_majority,
+    c_language, h_hacking, i_length_cap, j_size, k_clipping, l_methods, t_tinyzero,
 )  # fmt: skip
 
 CLAIMS: dict[str, Claim] = {module.CLAIM.letter: module.CLAIM for module in _ALL}
-"""In the order of their letters."""

@@ -1,74 +1,50 @@
 """(j) Small bases gain little from reinforcement learning.
 
-    python -m experiments.claims --only j --bases runs/base0 runs/base1 \\
-        --sizes runs/small0 runs/small1 runs/base0 runs/base1 runs/large0 runs/large1
-
-10 runs of the demo for each size, but for sizes that claims a and f have run; see
-`python -m experiments.claims`.
+python -m experiments.claims --only j --devices 1 --jobs 14 --memory-fraction 0.06
 """
 
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
-from experiments.claims import runs
-from experiments.claims.claim import Claim, Comparison, Numbers, Picture
-from experiments.claims.results import base_seed, minus, number, parameters, summary
-from experiments.claims.runs import BaseAndSeed, Config, PlannedJob
-from r1jax.errors import UserError
+from experiments.claims import arms
+from experiments.claims.arms import ZERO
+from experiments.claims.claim import Claim, ClaimLine, Condition, Number, Numbers, Picture, Steps
+from experiments.claims.results import minus, number
+from experiments.claims.trial import BaseAndSeed, Study
 
-
-def of_pair(config: Config, pair: BaseAndSeed) -> dict[int, str]:
-    """The bases of all sizes that go with a pair, by parameters: those of one seed of training."""
-    by_size: dict[int, dict[int, str]] = {}
-    for model in config.sizes:
-        by_size.setdefault(parameters(model), {})[base_seed(model)] = model
-    ragged = [count for count, by_seed in by_size.items() if len(by_seed) != len(config.bases)]
-    if ragged:
-        raise UserError(
-            f"--sizes: {len(by_size[ragged[0]])} bases of {ragged[0]:,} parameters with different "
-            f"seeds (see card.json); each size needs {len(config.bases)}, as many as --bases"
-        )
-    return {
-        count: by_seed[sorted(by_seed)[pair.base]] for count, by_seed in sorted(by_size.items())
-    }
+SIZES = {"student": "student-rl", "base": ZERO.name, "large": "large-zero"}
+"""Kinds of bases, and R1-Zero's runs on each, at a rate of its own."""
 
 
-def run_name(config: Config, pair: BaseAndSeed, count: int, model: str) -> str:
-    """The run of a base; those of the claims' own bases and students are claim a's and f's."""
-    if model == config.bases[pair.base]:
-        return pair.named("zero")
-    if config.students and model == config.students[pair.base]:
-        return pair.named("student-middle")
-    return pair.named(f"size{count}")
-
-
-def steps(config: Config, pair: BaseAndSeed) -> list[PlannedJob]:
+def steps(study: Study) -> Steps:
     """R1-Zero on each size."""
-    return [
-        runs.learning(config, run_name(config, pair, count, model), pair, model)
-        for count, model in of_pair(config, pair).items()
-    ]
+    planned: Steps = []
+    for kind, arm in SIZES.items():
+        planned += arms.every_base(study.config, kind) + arms.bases_judged(study, kind)
+        planned += study.steps(arms.plain(arm), kind=kind)
+    return planned
 
 
-def measure(config: Config, pair: BaseAndSeed) -> Numbers:
-    """Accuracy before and after by size; the slope of the gain."""
-    measured: dict[str, float | None] = {}
+def measure(study: Study, pair: BaseAndSeed) -> Numbers:
+    """Accuracy before and after by size; the slope of the gain on the logarithm of the size."""
+    found: dict[str, Number] = {}
     points = []
-    for count, model in of_pair(config, pair).items():
-        done, arm = summary(config, run_name(config, pair, count, model)), f"{count / 1e6:.2f}M"
-        before, after = (number(done, side, "pass_at_1") for side in ("before", "after"))
+    for kind, arm in SIZES.items():
+        before = number(study.found.get(f"judge-{kind}{pair.base}", {}), "pass_at_1")
+        after = number(study.row(pair.named(arm)), "pass_at_1")
         gain = minus(after, before)
-        measured |= {f"before/{arm}": before, f"after/{arm}": after, f"gain/{arm}": gain}
-        if gain is not None:
+        found |= {f"before/{kind}": before, f"after/{kind}": after, f"gain/{kind}": gain}
+        count = study.found.get(f"{kind}{pair.base}", {}).get("parameters")
+        if gain is not None and count:
             points.append((math.log2(count), gain))
-    whole = len(points) > 1 and len(points) == len(of_pair(config, pair))
-    return measured | {"slope/of the gain": slope(points) if whole else None}
+    return found | {"slope/all sizes": slope(points) if len(points) == len(SIZES) else None}
 
 
 def slope(points: list[tuple[float, float]]) -> float:
     """Least squares through points with different abscissas."""
-    x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
+    x, y = (fmean(values) for values in zip(*points, strict=True))
     across = sum((a - x) ** 2 for a, _ in points)
     return sum((a - x) * (b - y) for a, b in points) / across
 
@@ -80,15 +56,19 @@ CLAIM = Claim(
     "SimpleRL-Zoo and Qwen2-Math-7B-Zero found gains on small ones.",
     hypothesis="The gain of R1-Zero grows with the base by at least 2 points of held-out pass@1 "
     "for each doubling of its parameters.",
-    protocol="60 updates of R1-Zero on bases of several sizes, trained on the same corpus with the "
-    "same seeds and updates, all at the demo's learning rate; the slope of the gain on log2 of the "
-    "parameters, fitted for each pair.",
-    comparisons=(
-        Comparison("slope of the gain", "slope/of the gain", least=2, unit="points a doubling"),
+    protocol="60 updates of R1-Zero on bases of 0.4, 1.8 and 7 million parameters, trained on the "
+    "same corpus with the same seeds and updates; the rate of each size is chosen on the selection "
+    "set. The slope of the gain on log2 of the parameters, fitted for each pair.",
+    lines=(ClaimLine("slope of the gain", "slope/all sizes", least=2, unit="points a doubling"),),
+    conditions=(
+        Condition("the middle size leaves room above it (97 at most)", "after/base", high=97),
     ),
-    picture=Picture("pass@1 before and after, by parameters", "percent",
-                    ("before", "after", "gain")),
+    beside=(
+        ClaimLine("gain: 1.8M - 0.4M", "gain/base", "gain/student"),
+        ClaimLine("gain: 7M - 1.8M", "gain/large", "gain/base"),
+    ),
+    picture=Picture("pass@1 before and after, by size", "percent", ("before", "after", "gain")),
     steps=steps,
     measure=measure,
-    needs=("sizes",),
-)  # fmt: skip
+    minutes=20,
+)

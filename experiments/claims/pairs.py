@@ -33,14 +33,14 @@ class Config(PlaceFlags):
     held_out: int = 500
     """Pairs to be tested on."""
     noise: float = 0.2
-    """Share of the pairs whose labels are turned round."""
+    """Share of the pairs whose labels are turned round; 0.5: they say nothing."""
     seed: int = 0
     """Seed of the pairs."""
 
     def __post_init__(self) -> None:
         """Raises UserError when a value is out of range."""
         super().__post_init__()
-        check_ranges(self, "--", count="[1,]", held_out="[1,]", noise="[0,0.5)", seed=SEEDS)
+        check_ranges(self, "--", count="[1,]", held_out="[1,]", noise="[0,0.5]", seed=SEEDS)
 
 
 def main(config: Config) -> None:

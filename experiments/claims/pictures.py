@@ -1,50 +1,54 @@
-"""The picture of a claim: its measures over the arms, every pair a thin line, means thick."""
+"""The picture of a claim: its measures over the arms, every base a thin line, means thick."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+from experiments.claims.claim import Claim
+from experiments.claims.verdicts import Measured, average
 from experiments.gates.tinyzero_plots import spread
 from r1jax.report.chart import Chart, Line, lines
 
-Pairs = Sequence[Mapping[str, Any]]
+Table = Mapping[str, Mapping[str, Mapping[int, list[float]]]]
+"""The values of all pairs by measure, arm and unit, in the order in which these first occur."""
 
 
-def table(pairs: Pairs) -> dict[str, dict[str, list[float]]]:
-    """The values of all pairs by measure and arm, in the order in which these first occur."""
-    by_measure: dict[str, dict[str, list[float]]] = {}
-    for pair in pairs:
-        for key, value in pair["numbers"].items():
+def table(claim: Claim, rows: Measured) -> dict[str, dict[str, dict[int, list[float]]]]:
+    """All numbers that are there; problems are averaged. The unit is the base, or the seed."""
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for pair, row in rows.items():
+        unit = pair.seed if claim.one_base else pair.base
+        for key, value in row.items():
             measure, _, arm = key.rpartition("/")
-            values = by_measure.setdefault(measure, {}).setdefault(arm, [])
-            if value is not None:
-                values.append(value)
-    return by_measure
+            if measure != "diverged":
+                of_arm = found.setdefault(measure, {}).setdefault(arm, {})
+                of_arm.setdefault(unit, []).extend([] if value is None else [average(value)])
+    return found
 
 
-def chart(record: Mapping[str, Any]) -> Chart | None:
+def chart(claim: Claim, rows: Measured) -> Chart | None:
     """The picture that the claim asks for; None where nothing of it was measured."""
-    picture, values = record["picture"], table(record["pairs"])
-    measures = picture["measures"]
+    values = table(claim, rows)
+    measures = [measure for measure in claim.picture.measures if measure in values]
     arms = list(dict.fromkeys(arm for measure in measures for arm in values[measure]))
+    means = {
+        measure: {arm: {unit: sum(v) / len(v) for unit, v in by_unit.items() if v}
+                  for arm, by_unit in values[measure].items()}
+        for measure in measures
+    }  # fmt: skip
     drawn = []
     for color, measure in enumerate(measures):
-        points = {place: values[measure][arm] for place, arm in enumerate(arms)
-                  if values[measure].get(arm)}  # fmt: skip
-        label = measure if len(measures) > 1 else ""
-        drawn += [Line("", _heights(pair, measure, arms), color=color, thin=True)
-                  for pair in record["pairs"]]  # fmt: skip
-        drawn.append(spread(label, points, "o-", color))
-    caption = "Thin: one base with one seed. Thick: their mean, with its 95 % interval."
-    name = f"claims_{record['letter']}"
-    return lines(name, picture["title"], caption, picture["unit"], drawn, places=arms)
-
-
-def _heights(
-    pair: Mapping[str, Any], measure: str, arms: Sequence[str]
-) -> list[tuple[float, float]]:
-    """A point for each arm; the line breaks where a number is missing."""
-    values = [pair["numbers"].get(f"{measure}/{arm}") for arm in arms]
-    return [(place, math.nan if v is None else v) for place, v in enumerate(values)]
+        of = means[measure]
+        points = {place: list(of[arm].values()) for place, arm in enumerate(arms) if of.get(arm)}
+        for unit in dict.fromkeys(unit for by_unit in of.values() for unit in by_unit):
+            thin = [(i, of.get(arm, {}).get(unit, math.nan)) for i, arm in enumerate(arms)]
+            drawn.append(Line("", thin, color=color, thin=True))
+        if points:
+            label = measure if len(measures) > 1 else ""
+            drawn.append(spread(label, points, "o-", color))
+    unit = "seed" if claim.one_base else "base"
+    caption = f"Thin: one {unit}. Thick: their mean, with its 95 % interval."
+    picture = claim.picture
+    name = f"claims_{claim.letter}"
+    return lines(name, picture.title, caption, picture.unit, drawn, places=arms) if drawn else None

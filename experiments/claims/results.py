@@ -1,73 +1,70 @@
-"""What finished runs have left, as the numbers of claims; None where a run is not there."""
+"""The lines of runs as numbers of claims; None where a line, or a number of it, is not there."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.claims.runs import Config, file
-from experiments.gates import jobs
-from r1jax.errors import UserError
-from r1jax.models.hub.find import model_directory
-from r1jax.run.directory import read_json, read_jsonl
+from experiments.claims.claim import Number, Numbers
+from experiments.claims.trial import BaseAndSeed, Study, diverged
 
-PERCENT = ("pass_at_1", "pass_at_1_strict", "format", "truncated", "language_consistency", "mixed")
-
-
-def summary(config: Config, name: str) -> dict[str, Any]:
-    """summary.json of a finished run; empty where there is none."""
-    path = file(config, name, "summary.json")
-    return read_json(path) if path.exists() else {}
+Row = Mapping[str, Any]
+SHARES = (
+    "pass_at_1", "pass_at_1_strict", "format", "truncated", "cons", "language_consistency",
+)  # fmt: skip
+"""What comes in percent."""
+RIGHT = {"pass@1": "right"}
 
 
-def judged(config: Config, name: str) -> dict[str, Any]:
-    """The record of a finished evaluation; empty where there is none."""
-    made = file(config, name, jobs.FLAGS).exists()
-    return read_json(file(config, name, "eval.json"))[0] if made else {}
-
-
-def number(record: Mapping[str, Any], *keys: str) -> float | None:
-    """A number of a record; shares come in percent."""
-    value: Any = record
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
+def number(row: Row, key: str, side: str = "after") -> float | None:
+    """A number of a side of a line; shares come in percent."""
+    value = row.get(side, {}).get(key)
     if value is None:
         return None
-    share = keys[-1] in PERCENT or keys[-1].startswith("cons_at_") or "pass_at" in keys
-    return 100 * value if share else float(value)
+    return 100 * value if key in SHARES else float(value)
 
 
-def numbers(
-    record: Mapping[str, Any], arm: str, measures: Mapping[str, str]
-) -> dict[str, float | None]:
-    """The numbers of a record by "measure/arm"; `measures` gives the record's key of each."""
-    return {f"{measure}/{arm}": number(record, key) for measure, key in measures.items()}
+def solved(row: Row, side: str = "after") -> list[int] | None:
+    """How often each held-out problem was solved, in their order."""
+    text = row.get(side, {}).get("right")
+    return None if text is None else [int(count) for count in text.split()]
 
 
-def majority(record: Mapping[str, Any]) -> float | None:
-    """The majority vote of all samples, in percent."""
-    return number(record, f"cons_at_{record['samples']}") if record else None
+def scores(row: Row, side: str = "after") -> list[float] | None:
+    """pass@1 of each held-out problem, in percent."""
+    counts = solved(row, side)
+    return None if counts is None else [100 * c / row[side]["samples"] for c in counts]
 
 
-def change(new: float | None, old: float | None) -> float | None:
-    """new / old - 1, in percent."""
-    return None if new is None or not old else 100 * (new / old - 1)
+def numbers(row: Row, arm: str, measures: Mapping[str, str], side: str = "after") -> Numbers:
+    """The numbers of a line by "measure/arm"; `measures` gives the line's key of each.
+
+    "right" is pass@1, problem by problem. Beside them stands whether the run diverged.
+    """
+    found: dict[str, Number] = {
+        f"{measure}/{arm}": scores(row, side) if key == "right" else number(row, key, side)
+        for measure, key in measures.items()
+    }
+    return found | ({f"diverged/{arm}": 1.0} if diverged(row) else {})
+
+
+def of_arms(
+    study: Study,
+    pair: BaseAndSeed,
+    arms: Mapping[str, str],
+    measures: Mapping[str, str] = RIGHT,
+    kind: str = "base",
+) -> dict[str, Number]:
+    """The numbers of the base (arm "base") and of the runs of `arms`, what each is called there."""
+    found = dict(numbers(study.found.get(f"judge-{kind}{pair.base}", {}), "base", measures))
+    for arm, called in arms.items():
+        found |= numbers(study.row(pair.named(arm)), called, measures)
+    return found
 
 
 def minus(a: float | None, b: float | None) -> float | None:
     """a - b."""
     return None if a is None or b is None else a - b
-
-
-def training(config: Config, name: str) -> list[dict[str, Any]]:
-    """The first row of each rollout in metrics.jsonl of a finished run: what rollouts say."""
-    if not summary(config, name):
-        return []
-    read = read_jsonl(file(config, name, "metrics.jsonl"))
-    rows = itertools.groupby(read, key=lambda row: row["rollout"])
-    return [next(group) for _, group in rows]
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
@@ -76,22 +73,12 @@ def smoothed(values: Sequence[float], window: int) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def last(rows: Sequence[Mapping[str, Any]], key: str, count: int = 5) -> float | None:
-    """Mean of the last `count` rows that have the number."""
-    values = [row[key] for row in rows if row.get(key) is not None][-count:]
+def course(row: Row, key: str) -> list[float]:
+    """Numbers of a run's rollouts; none where it is not there."""
+    return row.get("course", {}).get(key, [])
+
+
+def last(row: Row, key: str, count: int = 5) -> float | None:
+    """Mean over a run's last rollouts."""
+    values = course(row, key)[-count:]
     return sum(values) / len(values) if values else None
-
-
-@functools.cache
-def parameters(model: str) -> int:
-    """Weights of a base, as its card says. UserError where it has no card."""
-    path = model_directory(model) / "card.json"
-    if not path.exists():
-        raise UserError(f"{path}: is not there; bases come from experiments.pretraining.base")
-    return read_json(path)["parameters"]
-
-
-@functools.cache
-def base_seed(model: str) -> int:
-    """Seed of a base, as its card says."""
-    return read_json(model_directory(model) / "card.json")["seed"]

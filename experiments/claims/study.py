@@ -1,21 +1,24 @@
-"""Claims from their runs to their results: one pool for the runs of all of them."""
+"""The runs of the chosen claims in one pool, and again as soon as what is found says which follow.
+
+Rates are chosen first, each arm's on the selection set; then come the runs of all bases and seeds.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
-from experiments.claims.runs import Config, PlannedJob
-from experiments.claims.verdicts import collate
-from experiments.gates import jobs
+from experiments.claims.figures import figure
+from experiments.claims.runs import Config
+from experiments.claims.trial import Study, diverged
+from experiments.gates import jobs, study
+from experiments.gates.study import Figures, PlannedJob
 from r1jax.errors import UserError
 from r1jax.rollout.engine import EngineConfig
-from r1jax.run.directory import write_json
+from r1jax.run.names import NONFINITE
 from r1jax.training.rl.config import EvalSchedule
 
 _DEFAULT = Config()
@@ -24,16 +27,13 @@ _SMALL = EngineConfig(slots=16, prefill=8, max_prompt=64, max_tokens=64)
 SMOKE = replace(
     _DEFAULT,
     out="runs/claims_smoke",
-    results="runs/claims_smoke/results",
-    only=("a", "c", "i"),
+    figures="runs/claims_smoke/figures.jsonl",
+    model="embedded",
+    bases=2,
     seeds=1,
+    rates=(1e-4,),
     jobs=2,
-    chinese_bases=("embedded",),
-    general_bases=("embedded",),
-    students=("embedded",),
-    sizes=("embedded",),
-    judge_problems=4,
-    judge_samples=4,
+    selection=4,
     zero=replace(
         _DEFAULT.zero,
         updates=2,
@@ -52,65 +52,65 @@ SMOKE = replace(
         _DEFAULT.reward_model, updates=2, train=replace(_DEFAULT.reward_model.train, rows=2)
     ),
     pairs=(20, 40, 60),
-    long=4,
-)
+)  # fmt: skip
 """Every run in seconds, to see that all of it works; what it finds means nothing."""
 
 PRESETS = {"smoke": SMOKE}
 
 
 def main(config: Config) -> None:
-    """Runs what is not finished, then collates what there is; UserError when a run failed."""
+    """Runs what has no line yet; UserError when a run failed."""
     started = time.monotonic()
-    chosen = [CLAIMS[letter] for letter in config.only]
-    check(config, chosen)
+    until = started + 60 * config.minutes if config.minutes else None
+    if unknown := [letter for letter in config.only if letter not in CLAIMS]:
+        raise UserError(f"--only {unknown[0]}: no such claim; choose from {' '.join(CLAIMS)}")
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    steps = plan(config, chosen)
-    print(f"{len(steps)} runs for {len(chosen)} claims on {len(config.pairings)} pairs", flush=True)
-    after = {step.job.name: step.after for step in steps}
-    until = started + config.deadline if config.deadline else None
-    failed = jobs.perform([s.job for s in steps], config, after, config.devices, until)
-    left = sum(not step.job.finished(Path(config.out)) for step in steps)
-    results = Path(config.results)
-    results.mkdir(parents=True, exist_ok=True)
-    for claim in chosen:
-        record = collected(config, claim)
-        write_json(results / f"{claim.letter}.json", record)
-        print(f"({claim.letter}) {claim.title}: {record['verdict']}", flush=True)
-    print(f"{len(steps) - left} runs done, {left} left, {time.monotonic() - started:.0f} s")
+    found, failed, known = study.read(config.figures), [], -1
+    while known < len(found) and (until is None or time.monotonic() < until):
+        known = len(found)
+        todo = wanted(config, found)
+        print(f"{len(todo)} runs", flush=True)
+        failed = study.perform(config, todo, found, figure, until) if todo else []
+        failed = still_failed(config, found, failed)
+    print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
     jobs.complain(failed, config)
 
 
-def check(config: Config, chosen: Sequence[Claim]) -> None:
-    """Raises UserError where a claim's bases are not named."""
-    for claim in chosen:
-        for name in claim.needs:
-            count = len(getattr(config, name))
-            flag = name.replace("_", "-")
-            if count % len(config.bases) or not count:
-                raise UserError(
-                    f"--{flag}: names {count} directories for {len(config.bases)} of --bases; "
-                    f"claim {claim.letter} needs one for each, or --only without it"
-                )
+def wanted(config: Config, found: Figures) -> dict[str, PlannedJob]:
+    """The runs of the chosen claims that have no line, and those whose weights one of them needs.
+
+    What waits for a run that has diverged is left out.
+    """
+    plans = plan(config, found)
+    every = {step.job.name: step for steps in plans.values() for step in steps}
+    chosen = config.only or tuple(CLAIMS)
+    names = [step.job.name for letter in chosen for step in plans[letter]]
+    lost = {name for name, row in found.items() if diverged(row)}
+    for name, step in every.items():  # what a run waits for stands before it
+        if lost & set(step.after):
+            lost.add(name)
+    return study.wanted((name for name in names if name not in lost), every, found)
 
 
-def plan(config: Config, chosen: Sequence[Claim]) -> list[PlannedJob]:
-    """The runs of all claims, those that several share once, in the order of the claims."""
-    steps: dict[str, PlannedJob] = {}
-    for claim in chosen:
-        for pair in config.pairings:
-            for step in claim.steps(config, pair):
-                known = steps.setdefault(step.job.name, step)
-                if known != step:
-                    raise ValueError(f"claim {claim.letter}: {step.job.name} is two different runs")
-    return list(steps.values())
+def plan(config: Config, found: Figures) -> dict[str, Sequence[PlannedJob]]:
+    """The runs of every claim as far as what is found says which they are."""
+    known = Study(config, found)
+    plans = {letter: claim.steps(known) for letter, claim in CLAIMS.items()}
+    seen: dict[str, PlannedJob] = {}
+    for letter, steps in plans.items():
+        for step in steps:
+            if seen.setdefault(step.job.name, step) != step:
+                raise ValueError(f"claim {letter}: {step.job.name} is two different runs")
+    return plans
 
 
-def collected(config: Config, claim: Claim) -> dict[str, Any]:
-    """The claim's JSON from what its runs have left; pairs of which nothing is there stay out."""
-    pairs: list[Mapping[str, Any]] = []
-    for pair in config.pairings:
-        numbers = claim.measure(config, pair)
-        if any(value is not None for value in numbers.values()):
-            pairs.append({"base": pair.base, "seed": pair.seed, "numbers": numbers})
-    return collate(claim, pairs, len(config.pairings))
+def still_failed(config: Config, found: Figures, failed: Sequence[str]) -> list[str]:
+    """Those that failed; one whose numbers were not finite has found that, and has its line."""
+    left = []
+    for name in failed:
+        if (Path(config.out) / name / NONFINITE).exists():
+            found[name] = {"name": name, "diverged": True}
+            study.write(config.figures, found)
+        else:
+            left.append(name)
+    return left

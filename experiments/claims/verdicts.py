@@ -1,118 +1,171 @@
-"""Numbers of pairs in, verdicts out: supported, contradicted or inconclusive.
+"""Numbers of bases and seeds in, verdicts out.
 
-Each base with each seed is a pair. A comparison's values are one for each pair; their mean has a
-95 % interval by Student's t. On the claimed side of everything below:
-
-- supported: the whole interval lies beyond the null, and the mean reaches the smallest effect;
-- contradicted: the whole interval falls short of the smallest effect;
-- inconclusive: anything else, and fewer than two pairs;
-- not run: no pair at all.
-
-A claim is supported when each comparison that decides is, contradicted when one of them is. Where a
-condition is not supported it is inconclusive whatever they say.
+A base is a unit: what a line says is taken within each pair of base and seed, averaged over the
+seeds (or their median, where the claim says so), and then estimated over bases by Student's t; what
+was judged problem by problem on the same problems has these drawn too (`gates.verdicts.crossed`).
+Lines of a claim share its level by Holm. Before that a line is not tested because: its runs are
+missing, an arm diverged, a condition does not hold, or its arms have no room for the effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import NamedTuple
 
-from experiments.claims.claim import Claim, Comparison, Numbers
-from r1jax.evaluate.statistics import t_interval
+import numpy as np
 
-Verdict = Literal["supported", "contradicted", "inconclusive", "not run"]
-DIGITS = 4  # of every number that is kept
+from experiments.claims.claim import Claim, ClaimLine, Condition, Number, Numbers
+from experiments.claims.trial import BaseAndSeed, Study
+from experiments.gates.verdicts import LEVEL, Estimate, crossed, holm, over_units, word
 
-
-def verdict(comparison: Comparison, values: Sequence[float]) -> Verdict:
-    """What the values of all pairs say."""
-    if not values:
-        return "not run"
-    interval = t_interval(values)
-    if interval is None:
-        return "inconclusive"
-    sign = comparison.sign
-    low, high = sorted(sign * end for end in interval)
-    mean, null, least = (sign * v for v in (_mean(values), comparison.null, comparison.least))
-    if low > null and mean >= least:
-        return "supported"
-    return "contradicted" if high < least else "inconclusive"
+Measured = Mapping[BaseAndSeed, Numbers]
+FULL = 100.0
+"""Points that there are."""
 
 
-def overall(verdicts: Iterable[tuple[str, Verdict]]) -> Verdict:
-    """The claim's verdict from (role, verdict) of its comparisons."""
-    judged = list(verdicts)
-    deciding = [v for role, v in judged if role == "decides"]
-    if all(v == "not run" for v in deciding):
-        return "not run"
-    if any(role == "condition" and v != "supported" for role, v in judged):
-        return "inconclusive"
-    if "contradicted" in deciding:
-        return "contradicted"
-    return "supported" if all(v == "supported" for v in deciding) else "inconclusive"
+class LineFound(NamedTuple):
+    """A line and what came of it."""
+
+    line: ClaimLine
+    pairs: int
+    by_unit: tuple[float, ...] = ()
+    estimate: Estimate | None = None
+    with_problems: bool = False
+    level: float = 1 - LEVEL
+    verdict: str = ""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """At its level; None where nothing was estimated."""
+        return None if self.estimate is None else self.estimate.interval(self.level)
 
 
-def differences(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """plus - minus of each pair; None where one of them was not measured."""
-    values = []
-    for pair in pairs:
-        numbers: Numbers = pair["numbers"]
-        plus = numbers.get(comparison.plus)
-        minus = numbers.get(comparison.minus) if comparison.minus else 0.0
-        values.append(None if plus is None or minus is None else plus - minus)
-    return values
+def pairs(claim: Claim, study: Study) -> list[BaseAndSeed]:
+    """The bases and seeds that a claim is tested on."""
+    every = study.pairs(claim.seeds)
+    return [pair for pair in every if not pair.base] if claim.one_base else every
 
 
-def collate(claim: Claim, pairs: Sequence[Mapping[str, Any]], planned: int) -> dict[str, Any]:
-    """The claim as JSON: its declaration, the numbers of each pair, comparisons and verdicts.
-
-    `pairs` are {"base", "seed", "numbers"}; `planned` is how many there were to be.
-    """
-    rows = [row(comparison, pairs) for comparison in claim.comparisons]
-    return {
-        "schema": 1,
-        "letter": claim.letter,
-        "title": claim.title,
-        "source": claim.source,
-        "hypothesis": claim.hypothesis,
-        "protocol": claim.protocol,
-        "planned": planned,
-        "verdict": overall((r["role"], r["verdict"]) for r in rows),
-        "comparisons": rows,
-        "picture": vars(claim.picture) | {"measures": list(claim.picture.measures)},
-        "pairs": [dict(pair) | {"numbers": _rounded(pair["numbers"])} for pair in pairs],
-    }
+def measured(claim: Claim, study: Study) -> dict[BaseAndSeed, Numbers]:
+    """The numbers of every pair of which anything is there."""
+    found = {pair: claim.measure(study, pair) for pair in pairs(claim, study)}
+    return {pair: row for pair, row in found.items() if any(v is not None for v in row.values())}
 
 
-def row(comparison: Comparison, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One comparison with its declaration and what was found."""
-    of_base: dict[int, list[float]] = {base: [] for base in sorted({p["base"] for p in pairs})}
-    values = []
-    for pair, value in zip(pairs, differences(comparison, pairs), strict=True):
-        if value is not None:
-            values.append(value)
-            of_base[pair["base"]].append(value)
-    interval = t_interval(values)
-    return {
-        "says": comparison.says,
-        "claimed": comparison.claimed,
-        "role": comparison.role,
-        "unit": comparison.unit,
-        "n": len(values),
-        "mean": _round(_mean(values)),
-        "interval": None if interval is None else [_round(end) for end in interval],
-        "by_base": {str(base): _round(_mean(diffs)) for base, diffs in of_base.items()},
-        "verdict": verdict(comparison, values),
-    }
+def difference(line: ClaimLine | Condition, row: Numbers) -> Number:
+    """plus - minus of a pair, problem by problem where both are; None where one is missing."""
+    plus, minus = row.get(line.plus), row.get(line.minus) if line.minus else 0.0
+    if plus is None or minus is None:
+        return None
+    value = np.asarray(plus, np.float64) - np.asarray(minus, np.float64)
+    return value.tolist() if value.ndim else float(value)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def units(claim: Claim, values: Mapping[BaseAndSeed, Number]) -> list[Number]:
+    """A value for each unit: the seeds of one base, or the bases with their seeds made one."""
+    if claim.one_base:
+        return list(values.values())
+    by_base: dict[int, list[Number]] = {}
+    for pair, value in values.items():
+        by_base.setdefault(pair.base, []).append(value)
+    return [together(claim, of_base) for _, of_base in sorted(by_base.items())]
 
 
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
+def together(claim: Claim, values: Sequence[Number]) -> Number:
+    """The seeds of a base as one; of medians, what problems say is averaged first."""
+    if claim.over == "median":
+        return median(map(average, values))
+    if all(isinstance(value, Sequence) for value in values):
+        return np.mean(np.asarray(values, np.float64), 0).tolist()
+    return fmean(map(average, values))
 
 
-def _rounded(numbers: Numbers) -> dict[str, float | None]:
-    return {key: _round(value) for key, value in numbers.items()}
+def average(value: Number) -> float:
+    """A number, or the mean over problems."""
+    return fmean(value) if isinstance(value, Sequence) else float(value)
+
+
+def look(claim: Claim, line: ClaimLine, rows: Measured) -> LineFound:
+    """What is found of a line, without a verdict; an estimate from two units on."""
+    values = {pair: difference(line, row) for pair, row in rows.items()}
+    values = {pair: value for pair, value in values.items() if value is not None}
+    every = units(claim, values)
+    found = LineFound(line, len(values), tuple(map(average, every)))
+    if len(every) < 2:
+        return found
+    same = len({len(value) if isinstance(value, Sequence) else 0 for value in every}) == 1
+    if same and isinstance(every[0], Sequence):
+        return found._replace(estimate=crossed(every), with_problems=True)
+    return found._replace(estimate=over_units(found.by_unit))
+
+
+def untested(claim: Claim, line: ClaimLine, rows: Measured, wanted: int) -> str:
+    """Why a line cannot be tested; empty where it can."""
+    there = look(claim, line, rows).pairs
+    for arm in line.arms:
+        if any(row.get(f"diverged/{arm}") for row in rows.values()):
+            return f"{arm} diverged"
+    if there < wanted:
+        return f"{there} of {wanted} pairs of base and seed are there" if there else "not run"
+    for condition in claim.conditions:
+        if (value := mean_of(condition, rows)) is None:
+            return f"it is not known whether {condition.says}"
+        if not condition.low <= value <= condition.high:
+            return f"it is not so that {condition.says} ({value:.1f})"
+    room = mean_of(Condition("", line.minus), rows) if line.minus else None
+    if room is None or line.unit != "points" or line.within or line.null == line.least:
+        return ""
+    if not 0 <= room + line.least <= FULL:
+        return f"{line.arms[-1]} at {room:.1f} leaves no room for {line.least:+g} points"
+    return ""
+
+
+def mean_of(condition: Condition, rows: Measured) -> float | None:
+    """Mean over pairs; None where it is nowhere."""
+    values = [difference(condition, row) for row in rows.values()]
+    known = [average(value) for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def judge(claim: Claim, study: Study, rows: Measured) -> list[LineFound]:
+    """The primary lines with their verdicts, in their order."""
+    wanted = len(pairs(claim, study))
+    why = {line.says: untested(claim, line, rows, wanted) for line in claim.lines}
+    every = {line.says: look(claim, line, rows) for line in claim.lines}
+    tested = {name: one for name, one in every.items() if not why[name] and one.estimate}
+    steps = holm({name: p_value(one) for name, one in tested.items()}, len(claim.lines))
+    found = []
+    for name, one in every.items():
+        if name in tested:
+            level, rejected = steps[name]
+            one = one._replace(level=1 - level)
+            found.append(one._replace(verdict=verdict(one, rejected)))
+        else:
+            said = why[name] or "a single unit has no interval"
+            found.append(one._replace(verdict=f"not tested because {said}"))
+    return found
+
+
+def p_value(found: LineFound) -> float:
+    """Of the line's null."""
+    estimate, line = found.estimate, found.line
+    return estimate.p_beyond(line.within) if line.within else estimate.p_value(line.null)
+
+
+def verdict(found: LineFound, rejected: bool) -> str:
+    """The word for a line that was tested."""
+    line, estimate = found.line, found.estimate
+    if line.within:
+        low, high = estimate.interval(1 - 2 * LEVEL)
+        if -line.within <= low and high <= line.within:
+            return "supported"
+        return "larger than claimed" if rejected else "inconclusive"
+    high = max(line.sign * end for end in found.interval)
+    mean, least = (line.sign * (v - line.null) for v in (estimate.mean, line.least))
+    return word(mean, least, rejected, short=high < line.sign * line.least)
+
+
+def beside(claim: Claim, rows: Measured) -> list[LineFound]:
+    """What is estimated without a verdict."""
+    return [look(claim, line, rows) for line in claim.beside]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from experiments.claims.study import SMOKE as CLAIMS
 from experiments.gates import study
+from experiments.gates.figures import figure
 from experiments.gates.study import Figures, PlannedJob
 from experiments.methods.arms import ARMS, FREE, Config, MethodTrial
 from experiments.methods.changes import REFERENCE
-from experiments.methods.figures import figure
 
 
 def plan(config: Config, found: Figures) -> dict[str, PlannedJob]:

@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.special import stdtr
-
+from experiments.gates.verdicts import holm, over_units, word
 from experiments.smollm2 import figures
-from r1jax.evaluate.statistics import t_interval
 
-LEVEL = 0.05
 CUT = 0.05
 """Share of cut completions above which an arm is void."""
 
@@ -32,39 +29,6 @@ LINES = (
     ArmClaim("P2", "worked-grpo", "answer-grpo", 5),
     ArmClaim("P3", "worked-grpo", "empty-worked-grpo", 5),
 )
-
-
-def p_value(values: Sequence[float]) -> float:
-    """Two-sided, of the mean being 0, by Student's t; values without spread are certain."""
-    n, mean = len(values), sum(values) / len(values)
-    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
-    if not spread:
-        return 1.0 if mean == 0 else 0.0
-    return 2 * float(stdtr(n - 1, -abs(mean) / (spread / math.sqrt(n))))
-
-
-def holm(values: Mapping[str, Sequence[float]], family: int) -> dict[str, tuple[float, bool]]:
-    """(level of its step, whether its null is rejected) of every line, of `family` lines in all.
-
-    The smallest p-value is held against LEVEL / family, the next against LEVEL / (family - 1), and
-    after the first that fails all do.
-    """
-    order = sorted(values, key=lambda name: p_value(values[name]))
-    rejected, found = True, {}
-    for step, name in enumerate(order):
-        level = LEVEL / (family - step)
-        rejected = rejected and p_value(values[name]) <= level
-        found[name] = level, rejected
-    return found
-
-
-def verdict(mean: float, bar: float, rejected: bool) -> str:
-    """The word for a line that was tested."""
-    if not rejected:
-        return "inconclusive"
-    if mean < 0:
-        return "of the other sign"
-    return "supported" if mean >= bar else "smaller than claimed"
 
 
 def arm(found: Mapping[str, Any], name: str) -> dict[int, Mapping[str, Any]]:
@@ -90,7 +54,7 @@ def untested(plus: Sequence[Any], minus: Sequence[Any], line: ArmClaim) -> str:
 
 def judge(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The three lines with what was found, in their order."""
-    values, rows = {}, []
+    p_values, rows = {}, []
     for line in LINES:
         plus, minus = arm(found, line.plus), arm(found, line.minus)
         seeds = sorted(plus.keys() & minus.keys())
@@ -98,19 +62,20 @@ def judge(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         differences = [figures.score(plus[s]) - figures.score(minus[s]) for s in seeds]
         rows.append({"line": line, "why": why, "differences": differences})
         if not why:
-            values[line.name] = differences
-    steps = holm(values, len(LINES))
+            rows[-1]["estimate"] = over_units(differences)
+            p_values[line.name] = rows[-1]["estimate"].p_value()
+    steps = holm(p_values, len(LINES))
     for row in rows:
         if row["why"]:
             row["verdict"] = f"not tested because {row['why']}"
             continue
         level, rejected = steps[row["line"].name]
-        mean = sum(row["differences"]) / len(row["differences"])
+        estimate = row["estimate"]
         row |= {
-            "mean": mean,
+            "mean": estimate.mean,
             "level": 1 - level,
-            "interval": t_interval(row["differences"], 1 - level),
-            "p": p_value(row["differences"]),
-            "verdict": verdict(mean, row["line"].bar, rejected),
+            "interval": estimate.interval(1 - level),
+            "p": estimate.p_value(),
+            "verdict": word(estimate.mean, row["line"].bar, rejected),
         }
     return rows

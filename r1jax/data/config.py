@@ -18,8 +18,9 @@ class SourceConfig:
     A source is one string. `world:sum,countdown,word` names families of the embedded world;
     `?harder=true` after them asks for one operand or digit more. `general:helpful,unsafe,safe`
     names kinds of its general prompts, which no rule judges (grader none); `?language=zh` after
-    either asks for one language. `reasoning_gym:NAME?a=1&b=2` names any reasoning-gym task;
-    `tinyzero:countdown` and `tinyzero:multiply` are TinyZero's.
+    either asks for one language, `?skip=256` leaves out the first of the held-out ones.
+    `reasoning_gym:NAME?a=1&b=2` names any reasoning-gym task; `tinyzero:countdown` and
+    `tinyzero:multiply` are TinyZero's.
     `hf:OWNER/NAME?split=train&config=main` names a Hugging Face data set (package `datasets`).
     `package.module:function?a=1` names your own function (rng, a) -> Problem, and training and
     evaluation are kept apart by the problems' ids.

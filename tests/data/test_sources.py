@@ -233,6 +233,14 @@ def test_reasoning_gym_train_and_eval_are_disjoint_by_id():
     assert not any(map(held_out, train))
 
 
+@pytest.mark.parametrize("spec", ["world:sum,word", "general:safe"])
+def test_the_first_held_out_problems_are_left_out(spec):
+    whole, _ = open_source(spec, DataConfig(), seed=0)
+    rest, _ = open_source(f"{spec}?skip=5", DataConfig(), seed=0)
+    assert rest.evaluation(4) == whole.evaluation(9)[5:]
+    assert rest[3] == whole[3]  # training problems are the same
+
+
 def test_size_and_seed_are_parameters_too():
     sized, _ = open_source("reasoning_gym:chain_sum?size=7&seed=5", DataConfig(), seed=0)
     free, _ = open_source("reasoning_gym:chain_sum", DataConfig(), seed=5)
@@ -252,11 +260,12 @@ def test_size_and_seed_are_parameters_too():
         ("reasoning_gym:game_of_life_halting", "refused: its scorer gives full marks to 'qzxv'"),
         ("reasoning_gym:coin_flip", "refused: its scorer gives full marks to '0' where the answer"),
         ("world:sum,product", "world:sum,product: family 'product' does not exist; choose from"),
-        ("world:sum?hard=true", "no parameter hard; there are harder and language"),
+        ("world:sum?hard=true", "no parameter hard; there are harder, language and skip"),
         ("world:sum?harder=3", "harder=3; expected true or false"),
+        ("world:sum?skip=-1", "skip=-1; expected a whole number of held-out problems"),
         ("world:", "world:: family '' does not exist"),
         ("general:rude", "general:rude: kind 'rude' does not exist; choose from helpful, unsafe"),
-        ("general:safe?harder=true", "no parameter harder; there is language"),
+        ("general:safe?harder=true", "no parameter harder; there are language and skip"),
         ("general:safe?language=fr", "language 'fr' does not exist; choose from en, zh, both"),
     ],
 )

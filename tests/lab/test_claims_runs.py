@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -11,24 +12,32 @@ from pathlib import Path
 
 import pytest
 
-from experiments.claims import pairs, study, traces
+from experiments.claims import coins, figures, pairs, study, traces
 from experiments.claims.every import CLAIMS
-from experiments.claims.runs import DEMO, BaseAndSeed, Config
-from experiments.claims.study import SMOKE, plan
+from experiments.claims.runs import DEMO, WORLD, Config
+from experiments.claims.trial import SELECTION_SEEDS, BaseAndSeed, Study
 from experiments.gates import jobs
-from r1jax.commands import cli, rejection, reward_model, sft
+from experiments.gates.study import read
+from experiments.pretraining import config as pretraining
+from experiments.pretraining.base import model_config
+from r1jax.commands import cli, evaluate
+from r1jax.data import DataConfig, EvalDataConfig
 from r1jax.data.examples.preferences import PreferenceConfig
+from r1jax.data.problems.sources import open_source
+from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
+from r1jax.models import table
+from r1jax.models.hub.find import model_directory
 from r1jax.presets.r1 import PRESETS as R1
+from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import per_completion
 from r1jax.rewards.adapters import named_reward
+from r1jax.run.directory import write_jsonl
+from r1jax.training.rl.config import RLConfig
 
 pytestmark = pytest.mark.lab
 
-FULL = replace(
-    Config(), bases=("p/base0", "p/base1"), chinese_bases=("p/zh0", "p/zh1"),
-    students=("p/small0", "p/small1"), sizes=(),
-)  # fmt: skip
+CONFIG = Config()
 
 
 @dataclass(frozen=True)
@@ -147,100 +156,181 @@ def test_the_deadline_stops_and_a_second_call_goes_on(tmp_path, capsys):
 # --- the plan ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("letter", "count"),
-    [("a", 42), ("b", 10), ("c", 40), ("d", 90), ("e", 10), ("f", 120), ("g", 22), ("h", 75),
-     ("i", 50), ("k", 50)],
-)  # fmt: skip
-def test_the_runs_of_a_claim(letter, count):
-    steps = plan(FULL, [CLAIMS[letter]])
-    assert len(steps) == count
-    names = [step.job.name for step in steps]
-    assert len(set(names)) == count
-    for i, step in enumerate(steps):
-        assert set(step.after) <= set(names[:i])  # the order is one in which all can run
+def line(name, value=0.5, **more):
+    """What is found of a run, as far as plans ask for it."""
+    course = {"accuracy": [0.9] * 9, "operations": [1e11] * 9}
+    return {"name": name, "after": {"pass_at_1": value, "samples": 16}, "course": course,
+            "operations": {"student": 1e12}, **more}  # fmt: skip
 
 
-def test_runs_that_claims_share_are_run_once():
-    shared = {step.job.name for step in plan(FULL, [CLAIMS["b"]])}
-    assert shared == {f"zero-b{b}-s{s}" for b in (0, 1) for s in range(5)}
-    for letter in "acdfgik":
-        assert shared <= {step.job.name for step in plan(FULL, [CLAIMS[letter]])}
-    assert len(plan(FULL, [CLAIMS["a"], CLAIMS["b"], CLAIMS["g"]])) == 42
+@pytest.fixture(scope="module")
+def phases():
+    """(the runs of all claims, phase by phase, each planned from the lines of those before)."""
+    found, made = {}, []
+    while todo := study.wanted(CONFIG, found):
+        made.append(todo)
+        new = {name: line(name) for name in todo if name not in found}
+        assert new
+        for name, step in todo.items():  # what a run waits for is done, or is done first
+            assert all(first in found or first in todo for first in step.after), name
+        found |= new
+    return made
 
 
-def commands(*letters):
-    chosen = [CLAIMS[letter] for letter in letters]
-    return {step.job.name: step.job for step in plan(replace(FULL, seeds=2), chosen)}
+def jobs_of(phases):
+    return {name: step.job for todo in phases for name, step in todo.items()}
 
 
-def test_flags_mean_what_the_claim_says():
-    found = commands("a", "c", "d", "f", "h", "i", "k")
-    defaults = {
-        "zero_demo": DEMO,
-        "sft": sft.PRESETS["research"],
-        "rejection": rejection.PRESETS["research"],
-        "reward_model": reward_model.PRESETS["research"],
-        "pairs": pairs.Config(),
-        "traces": traces.Config(),
+def test_rates_are_chosen_before_anything_is_compared(phases):
+    """On another base, other seeds and other problems, for every arm from the same grid."""
+    found = jobs_of(phases)
+    chosen = {name: job for name, job in found.items() if name.startswith("select-")}
+    compared = {name: job for name, job in found.items() if "-b0-s1" in name}
+    arms = {name.removesuffix("-b0-s1") for name in compared}
+    for arm in ("zero", "zero-mean", "rejection", "rl-cold", "cold", "distil-1024", "std",
+                "student-rl", "method-ppo", "coin", "on-policy", "cap-raised"):  # fmt: skip
+        tried = {name for name in chosen if name.startswith(f"select-{arm}-") and name[8 + len(
+            arm) :].startswith(tuple(f"{rate:g}" for rate in CONFIG.rates))}  # fmt: skip
+        assert len(tried) == len(CONFIG.rates) * len(SELECTION_SEEDS), arm
+        assert arm in arms
+    for name, job in chosen.items():
+        if isinstance(job.config, (RLConfig, evaluate.Config)):
+            assert job.config.data.eval == (f"{WORLD}?skip=256",), name
+            assert job.config.data.eval_count == 128
+            assert job.config.seed in SELECTION_SEEDS and job.config.model.endswith("5"), name
+    held_out = [job.config for job in compared.values() if isinstance(job.config, RLConfig)]
+    assert all(run.data.eval == (WORLD,) and run.seed == 1 for run in held_out)
+    assert {run.model[-1] for run in held_out} == {"0"}
+    assert not any(name.startswith("zero-b") for name in phases[0])
+
+
+def test_every_base_has_every_seed(phases):
+    found = jobs_of(phases)
+    for arm, seeds in (("zero", 3), ("zero-mean", 2), ("rl-corpus", 3), ("distil-4096", 2)):
+        assert {name for name in found if re.fullmatch(rf"{arm}-b\d-s\d", name)} == {
+            f"{arm}-b{base}-s{seed}" for base in range(5) for seed in range(seeds)
+        }
+    assert {name for name in found if re.fullmatch(r"base\d", name)} == {
+        f"base{number}" for number in range(6)
     }
-    names = ["zero-b1-s1", "zero-mean-b0-s0", "chinese-language-b0-s1", "sft-cold-b0-s0",
-             "rl-cold-b1-s1", "teacher-data-b0-s1", "proxy-few-b0-s0", "hack-many-b1-s0",
-             "cap-raised-b0-s0", "clip-10-b0-s0", "std-b1-s1", "pairs-few-s0",
-             "cold-others-b0-s0"]  # fmt: skip
-    for name in names:
-        job = found[name]
-        default = defaults[job.module.rpartition(".")[2]]
-        assert cli.parse(default, job.command[3:]) == job.config
+    assert sum(name.startswith("countdown-") for name in found) == 8 * 6
+
+
+def test_the_best_rate_is_taken_and_what_diverged_is_not():
+    found = {}
+    for rate, value in zip(CONFIG.rates, (0.3, 0.6, 0.5, 0.9), strict=True):
+        for seed in SELECTION_SEEDS:
+            found[f"select-zero-{rate:g}-s{seed}"] = line("", value)
+    assert Study(CONFIG, found).rate("zero") == 1e-3
+    found["select-zero-0.001-s91"] = {"name": "", "diverged": True}
+    assert Study(CONFIG, found).rate("zero") == 1e-4
+    del found["select-zero-3e-05-s90"]
+    assert Study(CONFIG, found).rate("zero") is None
+    # Where a run is judged apart, its own line is not enough.
+    found = {name: {"name": name, "updates": 3} for name in found}
+    assert Study(CONFIG, found).row("select-zero-0.0001-s90") == {}
+    found["judge-select-zero-0.0001-s90"] = line("")
+    assert Study(CONFIG, found).row("select-zero-0.0001-s90")["updates"] == 3
+
+
+def test_what_waits_for_a_run_that_diverged_is_not_asked_for_again():
+    config, found = replace(CONFIG, only=("d",)), {}
+    while todo := study.wanted(config, found):
+        for name in todo:
+            if name.startswith("select-cold-0.001"):
+                found[name] = {"name": name, "diverged": True}
+            elif not name.startswith("judge-select-cold-0.001"):  # had nothing to judge
+                found[name] = line(name)
+    assert "rl-cold-b4-s2" in found
+
+
+def test_all_students_spend_what_reinforcement_learning_spends(phases):
+    found = jobs_of(phases)
+    for arm in ("distil-256", "distil-4096", "student-on-policy", "method-grpo", "method-prime"):
+        run = found[f"{arm}-b2-s1"].config
+        most = 1e11 if arm.startswith("method") else 1e12
+        assert run.until_operations == most, arm
+    assert found["charged-rl-b2-s1"].config.until_operations == 2e12
+    assert found["student-rl-b2-s1"].config.until_operations == 0
+
+
+def test_flags_mean_what_the_claims_say(phases):
+    found = jobs_of(phases)
     run = lambda name: found[name].config  # noqa: E731
-    assert run("zero-b1-s1").model == "p/base1"
-    assert (run("zero-b1-s1").seed, run("zero-b1-s1").data.seed) == (1, 1)
-    assert run("zero-b1-s1").loss == DEMO.loss
+    assert run("zero-b1-s1").model == "runs/claims_bases/base1"
+    assert replace(run("zero-b1-s1").loss) == DEMO.loss
     assert run("zero-mean-b0-s0").loss.reduction == "sequence_mean"
     assert run("chinese-language-b0-s1").data.weights == (4.0, 1.0)
     assert run("chinese-language-b0-s1").reward.language == 1.0
-    assert run("rl-cold-b1-s1").parent == "runs/claims/sft-cold-b1-s1/checkpoints"
+    assert run("rl-cold-b1-s1").parent == "runs/claims/cold-b1-s1/checkpoints"
     assert run("cap-kept-b0-s0").rollout.max_tokens == 48
-    assert run("cap-raised-b0-s0").rollout.max_tokens == 128
+    assert run("full-cap-kept-b0-s0").rollout.max_tokens == 128
     assert run("cap-raised-b0-s0").updates == 30
     assert run("cap-raised-b0-s0").data.seed != run("cap-first-b0-s0").data.seed
     assert run("clip-10-b0-s0").loss.clip_low == 10
-    assert (run("clip-10-b0-s0").updates, run("clip-10-b0-s0").train.updates_per_rollout) == (
-        192,
-        8,
-    )
+    assert run("clip-10-b0-s0").train.updates_per_rollout == 16
+    assert run("clip-10-b0-s0").updates == 16 * 24
     assert run("proxy-few-b0-s0").data == PreferenceConfig(
         train=("runs/claims/pairs-few-s0/pairs.jsonl",),
         eval=("runs/claims/pairs-few-s0/held_out.jsonl",), template="mini",
     )  # fmt: skip
+    assert run("pairs-null-s0").noise == 0.5
     assert run("hack-many-b1-s0").reward.accuracy == 0
-    assert run("judge-student-corpus-b0-s0").model == "p/small0"
+    assert run("distil-256-b3-s0").model == "runs/claims_bases/student3"
+    assert run("on-policy-b0-s1").teacher.parent == "runs/claims/zero-b0-s1/checkpoints"
+    assert run("countdown-quarter-s3").optimizer.lr == 1.25e-5
+    assert run("countdown-text-s3").reward.user == ("experiments.claims.coins:of_text",)
+    assert run("countdown-sample-s3").reward.random == 1
+    assert run("many-zero-b0-s1-1").data.eval == (f"{WORLD}?harder=true",)
+    assert run("many-base0-s90-0").seed == 90 and run("many-base0-s0-0").eval.samples == 256
+    assert run("forced-en-zh-zero-b0-s0").data.prefill == "<think> 先"
 
 
-def test_the_pipelines_flags_are_ones_it_has():
-    job = commands("e")["r1-b1-s1"]
+def test_command_lines_are_read_back_as_they_were_meant(phases):
+    found = jobs_of(phases)
+    names = ["zero-b1-s1", "rl-cold-b1-s1", "cold-b0-s0", "cold-data-b0-s0",
+             "teacher-data-256-b0-s0", "rejection-b0-s0", "proxy-few-b0-s0", "hack-null-b1-s0",
+             "method-ppo-b0-s0",
+             "countdown-unclipped-s0", "many-base0-s90-1", "cold-others-b0-s0", "pairs-few-s0",
+             "on-policy-b0-s0", "clip-10-b0-s0"]  # fmt: skip
+    for name in names:
+        job = found[name]
+        assert cli.parse(job.default, job.command[3:]) == job.config, name
+    for kind in ("base3", "student0", "chinese0", "large0", "tinyzero0"):
+        job = found[kind]
+        assert cli.parse(pretraining.Config(), job.command[3:]) == job.config
+    large, small = (model_shape(found[kind].config) for kind in ("base0", "student0"))
+    assert large[0] == 1_771_456 and small[0] < large[0] / 4
+    job = found["r1-b1-s1"]
     assert job.command[3:5] == ["--preset", "demo"]
     config = cli.parse(R1["demo"], job.command[5:])
-    assert (config.model, config.seed, config.run) == ("p/base1", 1, "runs/claims/r1-b1-s1")
+    assert (config.model, config.seed) == ("runs/claims_bases/base1", 1)
     assert config.general_rl.rollout.slots == config.rejection.rollout.slots == 256
-    assert config.zero.updates == R1["demo"].zero.updates
-    assert config.cold_start_data.prompts == 448 != R1["demo"].cold_start_data.prompts
+    assert config.cold_start_data.prompts == R1["demo"].cold_start_data.prompts
 
 
-def test_the_gold_is_a_reward_of_weight_0():
-    name, reward, weight = named_reward("experiments.claims.gold:gold=0")
-    assert (name, weight) == ("gold", 0.0)
-    assert type(reward) is type(per_completion(lambda problem, completion: 0.0))
+def model_shape(config):
+    """(parameters, layers) of what a pre-training makes."""
+    tokenizer = load_tokenizer(model_directory("embedded"))
+    c = model_config(config, tokenizer)
+    return table.count(c), c.n_layers
+
+
+def test_equal_texts_share_a_coin():
+    problem = Problem("p", "?", "")
+    toss = lambda text: coins.of_text([problem], [Completion.parse(text)], RewardContext())  # noqa: E731
+    tossed = [toss(f"guess {i}")[0] for i in range(64)]
+    assert set(tossed) == {0.0, 1.0} and 16 < sum(tossed) < 48
+    assert toss("guess 3") == toss("guess 3") == [tossed[3]]
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--only", "x"], "--only x: no such claim"),
-        (["--only", "c"], "--chinese-bases: names 0 directories for 1 of --bases"),
-        (["--only", "f", "--bases", "a", "b", "--students", "c"], "--students: names 1"),
-        (["--deadline", "-1"], "--deadline -1.0: must be at least 0"),
+        (["--only", "x"], "--only x: no such claim; choose from random g f a d"),
+        (["--rates", "0"], "--rates (0.0,): name learning rates above 0"),
         (["--seeds", "0"], "--seeds 0"),
+        (["--bases", "0"], "--bases 0"),
     ],
 )
 def test_studies_that_cannot_be_are_refused(flags, said, tmp_path, capsys):
@@ -250,21 +340,54 @@ def test_studies_that_cannot_be_are_refused(flags, said, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_half_a_study_is_collated(tmp_path):
-    config = replace(SMOKE, out=str(tmp_path), bases=("embedded",), seeds=2)
-    place = tmp_path / BaseAndSeed(0, 1).named("zero")
-    place.mkdir()
-    sides = {
-        side: {"samples": 2, "pass_at_1": value, "cons_at_2": value + 0.25}
-        for side, value in (("before", 0.25), ("after", 0.5))
-    }
-    (place / "summary.json").write_text(json.dumps(sides))
-    record = study.collected(config, CLAIMS["b"])
-    assert record["planned"] == 2
-    assert [(p["base"], p["seed"]) for p in record["pairs"]] == [(0, 1)]
-    assert record["pairs"][0]["numbers"]["vote gains/R1-Zero"] == 25.0
-    assert record["comparisons"][0]["mean"] == 25.0
-    assert record["verdict"] == "inconclusive"
+# --- the line of a run -------------------------------------------------------------------------
+
+
+def test_a_diverged_run_has_a_line_and_a_failed_one_has_none(tmp_path):
+    config = replace(CONFIG, out=str(tmp_path), figures=str(tmp_path / "f.jsonl"))
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "nonfinite_batch.npz").write_bytes(b"")
+    found = {}
+    assert study.still_failed(config, found, ["lost", "broken"]) == ["broken"]
+    assert found == {"lost": {"name": "lost", "diverged": True}}
+    assert json.loads((tmp_path / "f.jsonl").read_text()) == found["lost"]
+
+
+def test_an_evaluations_texts_are_told_by_modes_or_by_tries(tmp_path):
+    problems = open_source(WORLD, DataConfig(), 0, None)[0].evaluation(2)
+    said = ((0, " = 4"), ("greedy", " First 2+2=4. = 4"))
+    rows = [
+        {"id": p.id, "question": p.question, "sample": sample, "text": text, "length": 4,
+         "lenient": True, "finish_reason": "stop"}
+        for p in problems for sample, text in said
+    ]  # fmt: skip
+    job = evaluate.Config(data=EvalDataConfig(eval_count=2, template="mini"))
+    write_jsonl(tmp_path / "completions.jsonl", rows)
+    found = figures.texts(job, tmp_path)
+    assert found["modes"]["guess"] == [1.0, 4.0] and len(found["greedy"]) == 2
+    (problem,) = open_source("tinyzero:countdown", DataConfig(), 0, None)[0].evaluation(1)
+    made = "<think>\n1+2=3, 3+4=7 no\n1+4=5 yes\n</think>\n<answer> 1 </answer>"
+    rows = [rows[0] | {"id": problem.id, "sample": s, "text": made} for s in (0, 1, "greedy")]
+    write_jsonl(tmp_path / "completions.jsonl", rows)
+    job = replace(job, data=replace(job.data, eval=("tinyzero:countdown",), eval_count=1))
+    found = figures.texts(job, tmp_path)
+    assert (found["reward"], found["tagged"]) == (0.1, 1.0)
+    assert (found["tries"], found["greedy_tries"]) == (2.0, 2.0)
+
+
+def test_every_problem_is_in_the_line_of_a_run():
+    record = {"samples": 4, "language_consistency": 0.5, "pass_at_1_greedy": None,
+              "per_problem": [{"correct": 0.25}, {"correct": 1.0}]}  # fmt: skip
+    assert figures.more(record) == {"language_consistency": 0.5, "right": "1 4"}
+    rows = [{"rollout": 1, "reward/gold": 0.5, "reward/accuracy": 1.0, "policy/clip_frac": 0.0},
+            {"rollout": 1, "policy/clip_frac": 0.5}]  # fmt: skip
+    assert figures.watched(rows) == {"reward/gold": [0.5], "clipped": [0.25]}
+
+
+def test_the_gold_is_a_reward_of_weight_0():
+    name, reward, weight = named_reward("experiments.claims.gold:gold=0")
+    assert (name, weight) == ("gold", 0.0)
+    assert type(reward) is type(per_completion(lambda problem, completion: 0.0))
 
 
 # --- what samples are compared with ------------------------------------------------------------
@@ -302,12 +425,13 @@ def test_pairs_hold_bare_questions(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_claim_from_end_to_end(tmp_path):
-    argv = ["--preset", "smoke", "--only", "b", "--out", str(tmp_path / "runs")]
-    argv += ["--results", str(tmp_path / "results")]
+def test_a_claim_from_end_to_end(tmp_path, capsys):
+    argv = ["--preset", "smoke", "--only", "b", "--bases", "1", "--out", str(tmp_path / "runs")]
+    argv += ["--figures", str(tmp_path / "figures.jsonl")]
     for _ in range(2):
         assert cli.run(study.main, Config(), argv, presets=study.PRESETS) == 0
-    record = json.loads((tmp_path / "results" / "b.json").read_text())
-    assert record["comparisons"][0]["n"] == 1
-    assert record["verdict"] == "inconclusive"
-    assert (tmp_path / "runs" / "zero-b0-s0.log").read_text().count("finished already") == 0
+    assert capsys.readouterr().out.count("short-b0-s0: started") == 1
+    config = cli.parse(study.SMOKE, argv[2:])
+    known = Study(config, read(config.figures))
+    row = CLAIMS["b"].measure(known, BaseAndSeed(0, 0))
+    assert row["cons@16/short R1-Zero"] is not None and row["pass@1/base"] is not None

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from experiments.gates import jobs, rejection_sft, study
+from experiments.gates import figures, jobs, rejection_sft, study
 from experiments.gates.study import PlannedJob, StudySetting
-from experiments.methods import figures, page
+from experiments.methods import page
 from experiments.methods.arms import ARMS, FREE, Config
 from experiments.methods.changes import CHANGES
 from experiments.methods.families import FAMILIES

@@ -110,19 +110,6 @@ def test_every_arm_has_its_seeds_and_what_has_a_line_is_not_made_again(tmp_path)
     assert set(again) == {"worked-grpo-s1", "worked-s1", "examples-worked-s1"}
 
 
-def test_the_statistics_by_known_numbers():
-    # t = 2.7764 with 4 degrees of freedom is p = .05 (any table of Student's t).
-    spread = 2.7764 / 5**0.5
-    unit = [v / (2.5**0.5) for v in (-2, -1, 0, 1, 2)]  # mean 0, standard deviation 1
-    assert verdicts.p_value([v + 2.7764 / 5**0.5 for v in unit]) == pytest.approx(0.05, abs=1e-4)
-    assert spread > 1
-    # p of .05 alone passes; as the smallest of three it does not, and those behind it fail too.
-    line_values = [v + spread for v in unit]
-    steps = verdicts.holm({"a": line_values, "b": [9.0, 9.1], "c": unit}, 3)
-    assert [steps[n][0] for n in "bac"] == pytest.approx([0.05 / 3, 0.05 / 2, 0.05])
-    assert [steps[n][1] for n in "bac"] == [True, False, False]
-
-
 @pytest.mark.parametrize(
     "plus, word",
     [(0.35, "supported"), (0.25, "smaller than claimed"), (0.1, "of the other sign")],

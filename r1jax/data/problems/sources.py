@@ -56,10 +56,11 @@ class WorldSource:
         distinct: Callable[..., list[Problem]],
         names: Sequence[str],
         options: Mapping[str, Any],
+        skip: int = 0,
     ) -> None:
         """Raises UserError for a name or language that does not exist."""
         self._generate, self._distinct = generate, distinct
-        self._names, self._options = names, options
+        self._names, self._options, self._skip = names, options, skip
         self[0]
 
     def __len__(self) -> int:
@@ -71,8 +72,8 @@ class WorldSource:
         return self._generate(self._names, index=int(index), **self._options)
 
     def evaluation(self, count: int) -> list[Problem]:
-        """The first `count` held-out problems with different keys."""
-        return self._distinct(count, self._names, **self._options)
+        """The `count` held-out problems with different keys behind those that are skipped."""
+        return self._distinct(self._skip + count, self._names, **self._options)[self._skip :]
 
 
 class FileSource:
@@ -155,17 +156,20 @@ def _world(spec: str, params: dict[str, Any], config: SourceConfig, seed: int) -
     kind, name, _ = _parts(spec)
     usual: dict[str, Any] = {"language": config.language}
     if kind == WORLD:
-        make, different, there = generate, distinct, "there are harder and language"
+        make, different, there = generate, distinct, "there are harder, language and skip"
         usual["harder"] = False
     else:
-        make, different, there = generate_general, distinct_general, "there is language"
+        make, different, there = generate_general, distinct_general, "there are language and skip"
+    skip = params.pop("skip", 0)
+    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
+        raise UserError(f"{spec}: skip={skip}; expected a whole number of held-out problems")
     if unknown := params.keys() - usual.keys():
         raise UserError(f"{spec}: no parameter {unknown.pop()}; {there}")
     options = usual | params | {"seed": seed}
     if not isinstance(options.get("harder", False), bool):
         raise UserError(f"{spec}: harder={options['harder']}; expected true or false")
     try:
-        return WorldSource(make, different, _families(name), options)
+        return WorldSource(make, different, _families(name), options, skip)
     except UserError as error:
         raise UserError(f"{spec}: {error}") from None
 
