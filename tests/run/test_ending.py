@@ -53,6 +53,8 @@ LATE = """
 import os, signal, sys, threading, time
 from r1jax.commands.ending import ended, leaving
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
+
 def again():
     os.kill(os.getpid(), signal.SIGINT)
 
