@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from experiments.claims.claim import Claim
 from experiments.claims.verdicts import Measured, average
-from experiments.gates.tinyzero_plots import spread
+from r1jax.evaluate.statistics import t_interval
 from r1jax.report.chart import Chart, Line, lines
 
 Table = Mapping[str, Mapping[str, Mapping[int, list[float]]]]
@@ -52,3 +53,9 @@ def chart(claim: Claim, rows: Measured) -> Chart | None:
     picture = claim.picture
     name = f"claims_{claim.letter}"
     return lines(name, picture.title, caption, picture.unit, drawn, places=arms) if drawn else None
+
+
+def spread(label: str, values: Mapping[int, Sequence[float]], style: str, color: int) -> Line:
+    """The mean of the values at each x, with its 95 % interval where they are two or more."""
+    ends = [(x, *bounds) for x, numbers in values.items() if (bounds := t_interval(numbers))]
+    return Line(label, [(x, fmean(numbers)) for x, numbers in values.items()], style, color, ends)

@@ -247,18 +247,6 @@ def perform_one(
     return status
 
 
-def in_two(
-    first: Sequence[Any], then: Callable[[list[Any]], list[Any]], setting: GateSetting
-) -> tuple[list[Any], list[Any], list[str]]:
-    """Runs `first`, then what `then` makes of those that are done: (both done, all that failed)."""
-    Path(setting.out).mkdir(parents=True, exist_ok=True)
-    failed = perform(first, setting)
-    done = [job for job in first if job.name not in failed]
-    second = then(done)
-    lost = perform(second, setting)
-    return done, [job for job in second if job.name not in lost], failed + lost
-
-
 def conclude(
     gate: Mapping[str, Any], text: str, failed: Sequence[str], setting: GateSetting
 ) -> None:

@@ -9,9 +9,9 @@
 A base has read worked problems, guesses and mistakes, notes and refusals of mixed quality, but was
 never rewarded. The first is the one `make demo` starts from (1.8M parameters, the bilingual world);
 the students that it teaches have a quarter of its size and other families' shapes; `v3-tiny` has
-DeepSeek-V3's, latent attention and experts, and has read the same; the last is for
-TinyZero's countdown (24M parameters, tries at countdowns and arithmetic; experiments.gates.tinyzero
-continues from it). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging
+DeepSeek-V3's, latent attention and experts, and has read the same; the last is for TinyZero's
+countdown (24M parameters, tries at countdowns and arithmetic; claim t of `experiments.claims`
+continues from one). Minutes on one H200 (2 for the first); hours on a laptop CPU. Leaves a Hugging
 Face directory (config, weights, tokenizer) and card.json with what it was trained on; judge it with
 `python -m experiments.evaluate`.
 """

@@ -88,7 +88,7 @@ def test_no_command_of_the_package_is_left_out():
 
 
 def test_what_a_gate_hands_on_is_what_another_command_takes():
-    assert handed_on("gates.zero") == ("--demo.",)
+    assert handed_on("gates.arithmetic") == ("--zero.",)
     assert "--zero." in handed_on("claims.__main__") and not handed_on("zero")
 
 

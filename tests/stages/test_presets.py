@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compiling import quick_flags
 from runs import save_model, tiny_run
 from tiny import only
 
@@ -253,37 +252,6 @@ def test_rejection_sft_runs_at_toy_size(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert run("gates.rejection_sft", argv, monkeypatch)[0] == 0
     assert "finished already" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_the_gate_runs_at_toy_size(tmp_path, monkeypatch, capsys):
-    """On the embedded base, and twice: what is finished is not run again."""
-    one_device = "--xla_force_host_platform_device_count=1"
-    monkeypatch.setenv("XLA_FLAGS", " ".join([one_device, *quick_flags()]))
-    out = tmp_path / "gate"
-    argv = ["--out", str(out), "--seeds", "1", "--curve-problems", "2", "--curve-samples", "4"]
-    argv += ["--demo.updates", "2", "--demo.rollout.prompts", "6", "--demo.rollout.group", "4"]
-    argv += ["--demo.data.eval-count", "3", "--demo.eval.samples", "2", "--demo.memory", "off"]
-    argv += ["--demo.reward.workers", "0", "--demo.rollout.slots", "24"]
-    assert run("gates.zero", argv, monkeypatch)[0] == 0
-    gate = json.loads((out / "gate.json").read_text())
-    assert list(gate["rows"]) == ["seed0", "random", "format", "rejection"]
-    assert gate["rows"]["seed0"]["harder"] is not None
-    assert set(gate["pass_at"]) == {"base", "seed0"}
-    assert list(gate["pass_at"]["base"]) == ["1", "2", "4"]
-    assert "| seed0 |" in (out / "gate.md").read_text()
-    kinds = {
-        name: json.loads((out / name / "config.json").read_text())["reward"]
-        for name in ("seed0", "random", "format")
-    }
-    weights = {n: [r[k] for k in ("accuracy", "format", "random")] for n, r in kinds.items()}
-    own = PRESETS["demo"].reward
-    assert weights.pop("seed0") == [own.accuracy, own.format, 0]
-    assert weights == {"random": [0, 0, 1.0], "format": [0, 1.0, 0]}
-    capsys.readouterr()
-    assert run("gates.zero", argv, monkeypatch)[0] == 0
-    assert "started" not in capsys.readouterr().out
-    assert json.loads((out / "gate.json").read_text()) == gate
 
 
 def test_flags_bring_one_config_to_another():
