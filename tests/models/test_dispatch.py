@@ -84,43 +84,35 @@ def test_blocks_are_a_quarter_of_a_group_and_not_too_large():
     assert [block_size(*of) for of in sizes] == [40, 128, 1024]
 
 
-def test_a_layer_is_the_same_with_its_experts_spread():
+def of_layer(room, mesh):
+    """(gradients by weights and inputs, what it tells) of a layer of experts; some are padding."""
     c, layer = toy()[0], layer_of(1)
-    c = replace(c, experts=replace(c.experts, room=8.0))
+    c = replace(c, experts=replace(c.experts, room=room))
     x = on_device(np.random.default_rng(3).normal(size=(8, 6, c.d_model)), jnp.float32)
     ids = jnp.ones((8, 6), jnp.int32).at[:, 4:].set(0)
-    found = []
-    for mesh in (mesh_of(), mesh_of(fsdp=2, expert=2, context=2)):
 
-        def value(layer, x, ids, mesh=mesh):
-            y, told = experts.run(c, layer, x, attn.Segments(ids), mesh)
-            return jnp.sum(jnp.sin(jnp.where(ids[..., None] > 0, y, 0))), told
+    def value(layer, x, ids):
+        y, told = experts.run(c, layer, x, attn.Segments(ids), mesh)
+        return jnp.sum(jnp.sin(jnp.where(ids[..., None] > 0, y, 0))), told
 
-        given = jax.device_put((layer, x, ids), meshes.replicated(mesh))
-        gradient, told = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(*given)
-        found.append(jax.device_get((gradient, told["load"])))
-    assert largest_difference(*found) < 1e-5
-    assert not told["lost"] and 0.5 < told["fullest"] < 8
+    given = jax.device_put((layer, x, ids), meshes.replicated(mesh))
+    return jax.device_get(jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(*given))
+
+
+def test_a_layer_is_the_same_with_its_experts_spread():
+    one, spread = (of_layer(8.0, m) for m in (mesh_of(), mesh_of(fsdp=2, expert=2, context=2)))
+    assert largest_difference(one[0], spread[0]) < 1e-5
+    assert largest_difference(one[1]["load"], spread[1]["load"]) < 1e-5
+    assert not spread[1]["lost"] and 0.5 < spread[1]["fullest"] < 8
 
 
 @pytest.mark.parametrize("axes", [{}, {"data": 2, "fsdp": 2, "tensor": 2}])
 def test_tokens_that_go_to_their_experts_get_what_all_experts_give(axes, monkeypatch):
     """Where experts are not spread: as on a device that has a kernel for it."""
-    c, layer = toy()[0], layer_of(1)
-    c = replace(c, experts=replace(c.experts, room=0.5))  # which is said of others' rows
-    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 6, c.d_model)), jnp.float32)
-    ids = jnp.ones((4, 6), jnp.int32).at[:, 4:].set(0)
     found, mesh = [], mesh_of(**axes)
     for goes in (False, True):
         monkeypatch.setattr(dispatch, "wanted", lambda *_, goes=goes: goes)
-
-        def value(layer, x, ids):
-            y, told = experts.run(c, layer, x, attn.Segments(ids), mesh)
-            return jnp.sum(jnp.sin(jnp.where(ids[..., None] > 0, y, 0))), told
-
-        given = jax.device_put((layer, x, ids), meshes.replicated(mesh))
-        gradient, told = jax.jit(jax.grad(value, argnums=(0, 1), has_aux=True))(*given)
-        found.append(jax.device_get((gradient, told)))
+        found.append(of_layer(0.5, mesh))  # which is said of others' rows
     assert largest_difference(*found) < 1e-5 and "lost" not in found[1][1]
 
 
