@@ -22,8 +22,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "rollout": loop.rollout,
         "taken": loop.taken,
         "done": loop.done,
-        "seen": [loop.tokens_seen, loop.learnt_tokens_seen],
-        "operations": loop.operations,
+        **loop.counts,
         "unjudged": loop.unjudged,
         "scores": loop.scores,
         "history": loop.history,
@@ -49,8 +48,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     tower = next(iter(restored.towers.values()), None)
     loop = Loop(restored.state, restored.reference, tower, restored.meta["rollout"],
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
-    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
-    loop.operations = restored.meta.get("operations", 0.0)
+    loop.count_on(restored.meta)
     loop.unjudged = restored.meta.get("unjudged", False)
     loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
     loop.entropy_weight = restored.meta.get("entropy_weight")
@@ -95,7 +93,6 @@ def going_on(parts: Parts, source: SourceCheckpoint) -> Loop:
     restored = restore_saved(source.checkpoints, source.step, like, parts.model_identity, towers)
     loop = new_loop(parts, restored.state, restored)
     loop.rollout, loop.taken = source.rollout, source.meta["taken"]
-    loop.tokens_seen, loop.learnt_tokens_seen = source.meta["seen"]
-    loop.operations = source.meta.get("operations", 0.0)
+    loop.count_on(source.meta)
     loop.entropy_weight = source.meta.get("entropy_weight")
     return loop

@@ -96,6 +96,17 @@ class Loop:
         mfu = utilisation(self.learning, seconds)
         return metrics if mfu is None else metrics | {"perf/mfu": mfu}
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of what was counted."""
+        seen = [self.tokens_seen, self.learnt_tokens_seen]
+        return {"seen": seen, "operations": self.operations}
+
+    def count_on(self, meta: Mapping[str, Any]) -> None:
+        """Goes on from the `counts` in a checkpoint."""
+        self.tokens_seen, self.learnt_tokens_seen = meta["seen"]
+        self.operations = meta.get("operations", 0.0)
+
     def spend(self, metrics: Mapping[str, float]) -> None:
         """Counts what the row of an update says of the policy's own operations."""
         self.operations += own_operations(metrics)

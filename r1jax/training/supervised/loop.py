@@ -127,8 +127,7 @@ def begin(course: Course, state: TrainState, files: Files) -> Loop:
         return Loop(state, None, rollout=0)
     restored = files.checkpoints.restore(step, state, course.identity)
     loop = Loop(restored.state, None, rollout=0)
-    loop.tokens_seen, loop.learnt_tokens_seen = restored.meta["seen"]
-    loop.operations = restored.meta.get("operations", 0.0)
+    loop.count_on(restored.meta)
     loop.unjudged = restored.meta.get("unjudged", False)
     files.cut(loop.update, 0)
     files.progress.note(f"resumed after update {loop.update}")
@@ -204,6 +203,5 @@ def judge(course: Course, loop: Loop, files: Files) -> float | None:
 
 def saved(course: Course, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds."""
-    counted = {"seen": [loop.tokens_seen, loop.learnt_tokens_seen], "operations": loop.operations}
-    meta = {**course.identity, **counted, "unjudged": loop.unjudged}
+    meta = {**course.identity, **loop.counts, "unjudged": loop.unjudged}
     return Saved(loop.state, None, {}, meta)
