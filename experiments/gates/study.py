@@ -29,7 +29,7 @@ class PlannedJob(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-Plan = Callable[[Figures], Mapping[str, PlannedJob]]
+Wanted = Callable[[Figures], Mapping[str, PlannedJob]]
 """What is to be run, by what is known."""
 
 
@@ -48,6 +48,10 @@ class StudySetting(jobs.GateSetting):
         """Raises UserError on values that make no study."""
         super().__post_init__()
         check_ranges(self, "--", minutes="[0,]", devices="[0,]")
+
+    def place(self, name: str, inside: str = "") -> str:
+        """Directory of a run, or a file of it."""
+        return str(Path(self.out) / name / inside)
 
 
 def read(path: str) -> Figures:
@@ -73,7 +77,7 @@ def wanted(
 
 def conduct(
     config: StudySetting,
-    parts: Iterable[tuple[str, Plan]],
+    parts: Iterable[tuple[str, Wanted]],
     figure: Callable[[str, Any, Path], dict[str, Any]],
 ) -> None:
     """Runs what has no line yet, part by part; UserError when a run failed.

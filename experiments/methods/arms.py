@@ -79,10 +79,6 @@ class Config(StudySetting):
         if unknown := [name for name in self.only if name not in ARMS]:
             raise UserError(f"--only {unknown[0]}: no such method; choose from {' '.join(ARMS)}")
 
-    def place(self, name: str, inside: str = "") -> str:
-        """Directory of a run, or a file of it."""
-        return str(Path(self.out) / name / inside)
-
 
 @dataclass(frozen=True)
 class MethodTrial:
@@ -114,7 +110,7 @@ class MethodTrial:
         )  # fmt: skip
 
 
-Steps = list[PlannedJob]
+Jobs = list[PlannedJob]
 
 
 def learning(trial: MethodTrial, arm: str, run: RLConfig, *after: str) -> PlannedJob:
@@ -125,15 +121,15 @@ def learning(trial: MethodTrial, arm: str, run: RLConfig, *after: str) -> Planne
     return PlannedJob(job, tuple(trial.named(first) for first in after))
 
 
-def changed(name: str) -> Callable[[MethodTrial], Steps]:
+def changed(name: str) -> Callable[[MethodTrial], Jobs]:
     """The arm that `changes` alone tell from GRPO."""
     return lambda trial: [learning(trial, name, CHANGES[name](trial.zero))]
 
 
-def by_teacher(name: str) -> Callable[[MethodTrial], Steps]:
+def by_teacher(name: str) -> Callable[[MethodTrial], Jobs]:
     """The arm whose tokens GRPO's last weights judge."""
 
-    def steps(trial: MethodTrial) -> Steps:
+    def steps(trial: MethodTrial) -> Jobs:
         run, parent = CHANGES[name](trial.zero), trial.inside(REFERENCE, SAVED)
         teacher = replace(run.teacher, model=trial.config.model, parent=parent)
         return [learning(trial, name, replace(run, teacher=teacher), REFERENCE)]
@@ -141,7 +137,7 @@ def by_teacher(name: str) -> Callable[[MethodTrial], Steps]:
     return steps
 
 
-def process(trial: MethodTrial) -> Steps:
+def process(trial: MethodTrial) -> Jobs:
     """Steps labelled by the world's truth, a model that learns them, GRPO with its word beside."""
     c, first, then = trial.config, trial.named("steps"), trial.named("step-model")
     made = replace(c.labels, model=c.model, run=c.place(first), seed=trial.seed)
@@ -159,10 +155,10 @@ def process(trial: MethodTrial) -> Steps:
     ]
 
 
-def own_samples(name: str) -> Callable[[MethodTrial], Steps]:
+def own_samples(name: str) -> Callable[[MethodTrial], Jobs]:
     """Supervised training on the base's own samples: the right ones, or all of them."""
 
-    def steps(trial: MethodTrial) -> Steps:
+    def steps(trial: MethodTrial) -> Jobs:
         c, run, unverified = trial.config, trial.zero, name == "unverified"
         made = replace(
             jobs.rejection(run, Path(c.out)), run=c.place(trial.named(name)),
@@ -177,7 +173,7 @@ def own_samples(name: str) -> Callable[[MethodTrial], Steps]:
     return steps
 
 
-def off_policy(trial: MethodTrial) -> Steps:
+def off_policy(trial: MethodTrial) -> Jobs:
     """Supervised training on the right samples of GRPO's last weights, and what it is worth."""
     c, first, name = trial.config, trial.named("samples"), trial.named("off-policy")
     reference = trial.named(REFERENCE)
@@ -208,10 +204,10 @@ def judging(trial: MethodTrial, name: str) -> PlannedJob:
     )
 
 
-def searching(method: Method) -> Callable[[MethodTrial], Steps]:
+def searching(method: Method) -> Callable[[MethodTrial], Jobs]:
     """Rounds of a search and of learning from what it found."""
 
-    def steps(trial: MethodTrial) -> Steps:
+    def steps(trial: MethodTrial) -> Jobs:
         c, name = trial.config, trial.named(f"search-{method}")
         run = replace(
             c.search, run=c.place(name), model=c.model, method=method, seed=trial.seed,
@@ -226,7 +222,7 @@ def searching(method: Method) -> Callable[[MethodTrial], Steps]:
 TEACHERS = ("on-policy", "gkd", "taught")
 FREE = (REFERENCE, "steps", "step-model", "samples")
 """Runs that spend nothing of what a student may spend, or say how much that is."""
-ARMS: dict[str, Callable[[MethodTrial], Steps]] = {
+ARMS: dict[str, Callable[[MethodTrial], Jobs]] = {
     REFERENCE: changed(REFERENCE),
     "process": process,
     "off-policy": off_policy,

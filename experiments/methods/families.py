@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Family:
+class MethodFamily:
     """Methods that are drawn and read together, beside what they are compared with."""
 
     name: str
@@ -18,7 +18,7 @@ class Family:
 
 
 FAMILIES = (
-    Family(
+    MethodFamily(
         "advantages", "What a reward is compared with",
         "One update of a rollout, as the demo has it: no ratio differs from 1.", "grpo",
         {
@@ -35,7 +35,7 @@ FAMILIES = (
             "trl": "TRL's defaults",
         },
     ),
-    Family(
+    MethodFamily(
         "critic", "A critic",
         "PPO as three projects ran it; the critic's rate keeps its proportion to the policy's.",
         "grpo",
@@ -45,7 +45,7 @@ FAMILIES = (
             "ppo-orz": "no KL, twelve steps of the critic to one of the policy",
         },
     ),
-    Family(
+    MethodFamily(
         "tokens", "Rewards of tokens and of steps",
         "PRIME's filter draws up to eight (verl: four) rounds, which count as the student's.",
         "grpo",
@@ -57,7 +57,7 @@ FAMILIES = (
             "not counted)",
         },
     ),
-    Family(
+    MethodFamily(
         "objectives", "Ratios, bounds and trust regions",
         "Four updates of a rollout: ratios differ from 1 in the last three.", "grpo-4",
         {
@@ -73,7 +73,7 @@ FAMILIES = (
             "dro": "log π, with ½ · 0.05 (log ρ)²",
         },
     ),
-    Family(
+    MethodFamily(
         "recipes", "Projects' own settings",
         "Four updates of a rollout; of each preset the loss alone. In the last two a tenth of the "
         "groups goes on in later rollouts (`--rollout.leave 0.1 --rollout.carry 2`).", "grpo-4",
@@ -85,7 +85,7 @@ FAMILIES = (
             "decoupled": "decoupled PPO with AReaL's settings, likewise",
         },
     ),
-    Family(
+    MethodFamily(
         "entropy", "Entropy",
         "Four updates of a rollout.", "grpo-4",
         {
@@ -96,7 +96,7 @@ FAMILIES = (
             "entropy-bonus": "a bonus of 0.01",
         },
     ),
-    Family(
+    MethodFamily(
         "teachers", "A teacher",
         "The teacher is GRPO's last policy of the same seed, whose training is not counted; the "
         "student begins at the base.", "grpo",
@@ -110,7 +110,7 @@ FAMILIES = (
             "off-policy": "supervised training on the teacher's right samples",
         },
     ),
-    Family(
+    MethodFamily(
         "search", "Search",
         "Rounds of {search 192 problems, learn from the right solutions, value model}, the last "
         "one whole; `docs/search.md` says what a search is worth beside the policy alone.", "grpo",
@@ -120,7 +120,7 @@ FAMILIES = (
             "search-sample": "the control: whole samples for the same tokens",
         },
     ),
-    Family(
+    MethodFamily(
         "controls", "Controls",
         "What needs no rule for answers, or no loop.", "grpo",
         {

@@ -19,7 +19,7 @@ from experiments.gates.study import Figures
 from experiments.methods.arms import Config as Study
 from experiments.methods.arms import MethodTrial
 from experiments.methods.changes import CHANGES, REFERENCE
-from experiments.methods.families import FAMILIES, Family
+from experiments.methods.families import FAMILIES, MethodFamily
 from r1jax.commands import cli
 from r1jax.errors import UserError
 from r1jax.report.chart import Chart, Line, lines
@@ -134,7 +134,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def section(family: Family, found: Figures, images: str) -> str:
+def section(family: MethodFamily, found: Figures, images: str) -> str:
     """One family: its table, its curves, what each method is and its flags."""
     rows = [row(arm, of(found, arm)) for arm in compared(family)]
     said = [f"## {family.title}", "", family.says, "", markdown_table(HEADS, rows), ""]
@@ -146,7 +146,7 @@ def section(family: Family, found: Figures, images: str) -> str:
     return "\n".join(said)
 
 
-def compared(family: Family) -> list[str]:
+def compared(family: MethodFamily) -> list[str]:
     """The methods of a table: what the family is compared with first."""
     return list(dict.fromkeys((family.reference, *family.methods)))
 
@@ -200,7 +200,7 @@ def dropped(told: Iterable[str], flag: str) -> Iterator[str]:
             yield word
 
 
-def curves(family: Family, found: Figures) -> Chart | None:
+def curves(family: MethodFamily, found: Figures) -> Chart | None:
     """Accuracy in training over the student's operations; None where nothing is compared."""
     others = [arm for arm in family.methods if arm != family.reference]
     if not any("course" in run for arm in others for run in of(found, arm)):

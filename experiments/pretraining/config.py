@@ -11,8 +11,8 @@ from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
 
-Family = Literal["qwen3", "qwen2", "llama", "deepseek_v3"]
-SHAPES: dict[Family, dict[str, Any]] = {
+Architecture = Literal["qwen3", "qwen2", "llama", "deepseek_v3"]
+SHAPES: dict[Architecture, dict[str, Any]] = {
     "qwen3": {"tied": True, "qk_norm": True},
     "qwen2": {"tied": True, "attention_bias": True},
     "llama": {"tied": True},
@@ -57,7 +57,7 @@ class Config:
     """Share of Chinese documents (world)."""
     vocab: int = 1024
     """Pieces of a new tokenizer."""
-    family: Family = "qwen3"
+    family: Architecture = "qwen3"
     """Whose shape the model has: qwen3 (norms on queries and keys), qwen2 (biases on queries, keys
     and values), llama (neither), deepseek_v3 (latent attention, and 8 experts of width 56 in all
     layers but the first)."""

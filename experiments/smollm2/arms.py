@@ -16,6 +16,7 @@ from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.presets.smollm2 import FORGETTING, TASKS, TRANSFER, ZERO
 from r1jax.run.flags import part
+from r1jax.run.names import SAVED
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
@@ -106,13 +107,9 @@ class Config(StudySetting):
         if not self.rates or min(self.rates) <= 0:
             raise UserError(f"--rates {self.rates}: name learning rates above 0")
 
-    def place(self, name: str) -> str:
-        """Directory of a run."""
-        return str(Path(self.out) / name)
-
     def weights(self, name: str) -> str:
         """Directory of a run's checkpoints."""
-        return str(Path(self.out) / name / "checkpoints")
+        return self.place(name, SAVED)
 
 
 @dataclass(frozen=True)
@@ -199,7 +196,7 @@ def tuned(trial: Trial, kind: str) -> list[PlannedJob]:
     c, first = trial.config, solved(trial.config, trial.seed, kind)
     name = trial.named(kind)
     data = ConversationConfig(
-        train=(str(Path(c.place(first.job.name)) / examples.NAME),),
+        train=(c.place(first.job.name, examples.NAME),),
         template=c.zero.data.template, too_long="drop",
     )  # fmt: skip
     run = replace(

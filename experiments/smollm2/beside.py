@@ -12,6 +12,7 @@ from experiments.smollm2 import english, thinking
 from experiments.smollm2.arms import ONE_DIGIT, TWO_DIGITS, Config, Trial
 from r1jax.commands import evaluate
 from r1jax.evaluate.measures import EvalConfig
+from r1jax.run.names import EXPORT
 from r1jax.training.rl.config import RLConfig
 
 TRAINED = len(TWO_DIGITS + ONE_DIGIT)
@@ -65,7 +66,7 @@ def budgeted(trial: Trial, of: str, name: str, budgets: tuple[int, ...]) -> Plan
 
 def reading(config: Config, of: str, name: str, exported: bool = False) -> PlannedJob:
     """How likely plain English is to the run `of` (or the base); `exported`: its hf/ is read."""
-    model = str(Path(config.place(of)) / "hf") if exported else config.model
+    model = config.place(of, EXPORT) if exported else config.model
     place = config.weights(of) if of and not exported else ""
     run = english.Config(run=config.place(name), model=model, checkpoints=place)
     job = Job(name, "experiments.smollm2.english", run, english.Config())

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r1jax.commands import cli
+from r1jax.data.padding import padded
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import attention, decoder
 from r1jax.models.config import ModelConfig
@@ -57,13 +58,11 @@ def main(config: Config) -> None:
 
 def likelihood(params: Params, config: ModelConfig, texts: list[list[int]]) -> tuple[float, int]:
     """(mean log-probability, count) of all tokens but each text's first, in float32."""
-    width = max(map(len, texts))
     read = jax.jit(lambda params, tokens: _following(params, config, tokens))
     total = 0.0
-    for ids in texts:
-        tokens = np.zeros((1, width), np.int32)
-        tokens[0, : len(ids)] = ids
-        total += float(np.asarray(read(params, tokens))[0, : len(ids) - 1].sum(dtype=np.float64))
+    for ids, tokens in zip(texts, padded(texts), strict=True):
+        logp = np.asarray(read(params, tokens[None]))
+        total += float(logp[0, : len(ids) - 1].sum(dtype=np.float64))
     count = sum(len(ids) - 1 for ids in texts)
     return total / count, count
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any
 
 from experiments.gates import study
@@ -73,11 +74,6 @@ def main(config: Config) -> None:
     text = "\n\n".join(part for part in parts if part)
     page.write_text(f"{before}{BREAK}\n{text}\n", encoding="utf-8")
     print(page)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Their mean."""
-    return sum(values) / len(values)
 
 
 def verdict_table(found: Mapping[str, Any]) -> str:

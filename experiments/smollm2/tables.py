@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean as mean
 from typing import Any
 
+from experiments.gates.study import Figures
 from experiments.smollm2 import figures
 from experiments.smollm2.verdicts import arm
 from r1jax.report.markdown import markdown_table
 
-Found = Mapping[str, Any]
 ROOM = 0.95
 """A base that solves so many problems in its many samples leaves pass@k nothing to show."""
 THINKING = ("base", "grpo", "answer-grpo", "worked", "worked-grpo")
 
 
-def tables(found: Found) -> list[str]:
+def tables(found: Figures) -> list[str]:
     """All of them; empty where no run of a table is there yet."""
     return [many(found), votes(found), budgets(found), english(found), gsm8k(found)]
-
-
-def mean(values: Iterable[float]) -> float:
-    """Their mean."""
-    every = list(values)
-    return sum(every) / len(every)
 
 
 def percent(values: Iterable[float]) -> str:
@@ -31,7 +26,7 @@ def percent(values: Iterable[float]) -> str:
     return f"{100 * mean(values):.1f}"
 
 
-def many(found: Found) -> str:
+def many(found: Figures) -> str:
     """pass@k of the base and of what was sampled many times, where the base leaves room."""
     base = found.get("many-base")
     if base is None:
@@ -51,7 +46,7 @@ def many(found: Found) -> str:
     return "\n\n".join(part for part in (table, said) if part)
 
 
-def votes(found: Found) -> str:
+def votes(found: Figures) -> str:
     """The vote of as many short answers as one long one pays for, beside the long one."""
     rows = []
     for seed, row in arm(found, "vote-answer-grpo").items():
@@ -66,7 +61,7 @@ def votes(found: Found) -> str:
     return markdown_table(heads, rows) if rows else ""
 
 
-def budgets(found: Found) -> str:
+def budgets(found: Figures) -> str:
     """Accuracy, tokens and seconds alone by the budget of the thought, means over seeds."""
     rows = []
     for name in THINKING:
@@ -86,7 +81,7 @@ def thought(sides: Sequence[Mapping[str, Any]]) -> list[str]:
     ]  # fmt: skip
 
 
-def english(found: Found) -> str:
+def english(found: Figures) -> str:
     """How likely plain English is, and what training has taken from it."""
     base = found.get("english-base")
     if base is None:
@@ -100,7 +95,7 @@ def english(found: Found) -> str:
     return markdown_table(["plain English", "seeds", "nats a token", "against the base"], rows)
 
 
-def gsm8k(found: Found) -> str:
+def gsm8k(found: Figures) -> str:
     """The base's one number on GSM8K."""
     row = found.get("gsm8k-base")
     if row is None:

@@ -40,7 +40,7 @@ END, OPEN = "\n</think>\n", "<answer>"
 ANSWER = 24
 """Most tokens of an answer behind a closed thought."""
 
-Found = dict[tuple[int, int], Generated]
+BySample = dict[tuple[int, int], Generated]
 """What was drawn, by problem and sample."""
 
 
@@ -113,7 +113,7 @@ class Budgeted:
     ) -> list[list[Completion]]:
         """The completions of each problem; the tokens that close a thought count as its own."""
         prompts = [Prompt(self.policy.prompt(p), p.number, samples) for p in problems]
-        found: Found = {}
+        found: BySample = {}
         most = self.budget or self.limit
         drawn = self.first.generate(
             self.weights, prompts, sampling, seed=seed, rollout=0, max_tokens=most
@@ -126,7 +126,7 @@ class Budgeted:
         return [[read(found[i, j]) for j in range(samples)] for i in range(len(problems))]
 
     def _answer(
-        self, prompts: Sequence[Prompt], found: Found, sampling: Sampling, seed: int
+        self, prompts: Sequence[Prompt], found: BySample, sampling: Sampling, seed: int
     ) -> None:
         """Goes on with what was cut, its thought closed."""
         keys, asked = [], []

@@ -207,14 +207,14 @@ def read_scores(
     return Scores(logp, likeliest, named)
 
 
-Place = tuple[Any, Mapping[int, Any]]
+TokenScore = tuple[Any, Mapping[int, Any]]
 """A token's own log-probability, and those of the likeliest by id."""
 
 
-def _by_id(given: Any, tokens: Sequence[int]) -> list[Place]:
+def _by_id(given: Any, tokens: Sequence[int]) -> list[TokenScore]:
     """Of every token, from a list of {id: {"logprob": ...}}, whose first is null."""
     _check_count(given, (len(tokens),), len(tokens))
-    places: list[Place] = [(None, {})]
+    places: list[TokenScore] = [(None, {})]
     for i, (token, entry) in enumerate(zip(tokens, given, strict=True)):
         if not i:
             continue
@@ -225,14 +225,16 @@ def _by_id(given: Any, tokens: Sequence[int]) -> list[Place]:
     return places
 
 
-def _echoed(given: Any, tokens: Sequence[int], spellings: Spellings, wanted: int) -> list[Place]:
+def _echoed(
+    given: Any, tokens: Sequence[int], spellings: Spellings, wanted: int
+) -> list[TokenScore]:
     """Of every token, from lists of texts or "token_id:7", their values, and the likeliest."""
     texts = given.get("tokens") if isinstance(given, dict) else None
     # With the token that the server wrote, or without.
     _check_count(texts, (len(tokens), len(tokens) + 1), len(tokens))
     values, tops = given["token_logprobs"], given.get("top_logprobs")
     _check_count(values, (len(texts),), len(tokens))
-    places: list[Place] = [(None, {})]
+    places: list[TokenScore] = [(None, {})]
     for i, token in enumerate(tokens):
         if not i:
             continue

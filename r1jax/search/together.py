@@ -9,7 +9,7 @@ from r1jax.search.config import SearchConfig
 from r1jax.search.methods import METHODS, Grow, Method, Weigh
 from r1jax.search.tree import Continuation, Node, Tree
 
-Place = tuple[Tree, Node]
+TreeNode = tuple[Tree, Node]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Oracles:
     """
 
     draw: Callable[[Sequence[Order], bool], list[list[Continuation]]]
-    weigh: Callable[[Sequence[Place]], Sequence[float]]
-    judge: Callable[[Sequence[Place]], Sequence[bool]] | None = None
+    weigh: Callable[[Sequence[TreeNode]], Sequence[float]]
+    judge: Callable[[Sequence[TreeNode]], Sequence[bool]] | None = None
 
 
 def search(
@@ -64,7 +64,7 @@ def search(
         asked = following
 
 
-def _weigh(places: Sequence[Place], oracles: Oracles) -> None:
+def _weigh(places: Sequence[TreeNode], oracles: Oracles) -> None:
     if places:
         for (_, node), value in zip(places, oracles.weigh(places), strict=True):
             node.value = float(value)
@@ -98,7 +98,7 @@ def _draw(
     return found
 
 
-def _settle(ends: Sequence[Place], oracles: Oracles) -> None:
+def _settle(ends: Sequence[TreeNode], oracles: Oracles) -> None:
     """Gives ends their value, 1 or -1 by the rule or the value model's, and backs it up.
 
     What was cut is wrong: nobody is asked.

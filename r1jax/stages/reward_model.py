@@ -16,7 +16,7 @@ from r1jax.data.examples.judged import PACKINGS, Preferences, hold_out_prompts, 
 from r1jax.data.examples.judged_steps import JudgedSteps, hold_out_solutions, load_steps
 from r1jax.data.examples.preferences import (
     Feedback,
-    Judge,
+    JudgeKind,
     PreferenceConfig,
     PreferenceSettings,
     View,
@@ -41,7 +41,7 @@ from r1jax.training.supervised.loop import Course, begin, train
 from r1jax.training.supervised.process import process_examiner
 from r1jax.training.weights import first_state, frozen_base, identity
 
-UNITS: dict[Judge, str] = {"pairwise": "pair", "pointwise": "response", "process": "solution"}
+UNITS: dict[JudgeKind, str] = {"pairwise": "pair", "pointwise": "response", "process": "solution"}
 """The word for what one row judges."""
 
 
@@ -90,7 +90,7 @@ class RewardModelConfig(JudgedConfig, PairwiseSettings):
     """A reward model."""
 
     run: str = "runs/reward_model"
-    kind: Judge = "pairwise"
+    kind: JudgeKind = "pairwise"
     """pairwise (prompt, chosen, rejected: helpfulness), pointwise (prompt, response, label safe or
     unsafe: safety), process (prompt, completions, labels: the steps of a solution, as TRL,
     PRM800K or ProcessBench write them)."""

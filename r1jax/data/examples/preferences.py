@@ -29,7 +29,7 @@ from r1jax.errors import UserError
 
 Feedback = Literal["pairwise", "pointwise"]
 """What a row says: which of two responses is better, or whether one is right."""
-Judge = Literal["pairwise", "pointwise", "process"]
+JudgeKind = Literal["pairwise", "pointwise", "process"]
 """What a reward model learns from: whole responses, or the steps of one."""
 View = Literal["summary", "whole"]
 PROMPT_COLUMNS = (*PROMPTS, "conversations", "messages")

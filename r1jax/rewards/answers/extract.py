@@ -22,7 +22,7 @@ from r1jax.rewards.answers.values import is_words
 from r1jax.rewards.fences import program
 
 Policy = Literal["answer_tag", "boxed", "last", "auto"]
-Kind = Literal["number", "expression", "choice", "math", "text"]
+AnswerKind = Literal["number", "expression", "choice", "math", "text"]
 
 # reasoning-gym tasks whose answer is an arithmetic expression over given numbers.
 EXPRESSION_TASKS = frozenset({"countdown", "puzzle24"})
@@ -65,7 +65,7 @@ def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) 
     return last(text, looks) if policy == "last" else _auto(after_thought(text), looks, problem)
 
 
-def _auto(text: str, kind: Kind, problem: Problem | None) -> str | None:
+def _auto(text: str, kind: AnswerKind, problem: Problem | None) -> str | None:
     """The explicit final answer of a text without thoughts, else its last one."""
     tagged = answer_tag(text)
     if tagged is not None:
@@ -89,7 +89,7 @@ def _auto(text: str, kind: Kind, problem: Problem | None) -> str | None:
     return last(text, kind)
 
 
-def kind(problem: Problem) -> Kind:
+def kind(problem: Problem) -> AnswerKind:
     """What an answer to `problem` looks like, which decides what "last" looks for."""
     if problem.grader == "number":
         return "number"
@@ -100,7 +100,7 @@ def kind(problem: Problem) -> Kind:
     return "text" if is_words(problem.answer) else "math"
 
 
-def last(text: str, kind: Kind) -> str | None:
+def last(text: str, kind: AnswerKind) -> str | None:
     """The last number, expression, choice letter or line of `text`, ignoring the tags.
 
     Never stricter than the strict extractor: a closed <answer> block that holds such a thing is it.
@@ -126,7 +126,7 @@ def last(text: str, kind: Kind) -> str | None:
     return next((line.strip() for line in reversed(text.splitlines()) if _SAYS.search(line)), None)
 
 
-def _holds(inside: str, kind: Kind) -> bool:
+def _holds(inside: str, kind: AnswerKind) -> bool:
     """Whether an answer block holds what is looked for."""
     if kind == "expression":
         return last_expression(inside) is not None

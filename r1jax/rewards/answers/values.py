@@ -15,7 +15,7 @@ from r1jax.rewards.answers.dress import tidy, without_columns, without_thousands
 from r1jax.rewards.answers.quantified import built, unquantified, without_points
 from r1jax.rewards.answers.units import split_unit
 
-Kind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base", "integers"]
+ValueKind = Literal["leaf", "words", "list", "set", "span", "union", "relation", "base", "integers"]
 
 MAX_ITEMS = 64
 
@@ -66,7 +66,7 @@ class Value:
     `signs` the two brackets of a span, or the signs between the members of a relation.
     """
 
-    kind: Kind
+    kind: ValueKind
     text: str
     items: tuple[Value, ...] = ()
     signs: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from r1jax.rollout.policy import Policy, load_policy
 from r1jax.rollout.requests import Generated, nothing
 from r1jax.rollout.sampling import Sampling
 from r1jax.search.drawing import Drawing, Engines
-from r1jax.search.together import Oracles, Place
+from r1jax.search.together import Oracles, TreeNode
 from r1jax.search.tree import Node, Tree
 from r1jax.stages.search.config import SearchRunConfig
 from r1jax.training.batches import fit_rows
@@ -74,7 +74,7 @@ class SearchParts:
             lambda totals: scoring_flops(c, totals),
         )  # fmt: skip
 
-        def weigh(places: Sequence[Place]) -> np.ndarray:
+        def weigh(places: Sequence[TreeNode]) -> np.ndarray:
             prefixes = [(*tree.prompt, *tree.tokens(node)) for tree, node in places]
             for (tree, _), prefix in zip(places, prefixes, strict=True):
                 tree.count("value", self.value.operations(np.asarray([len(prefix)])))
@@ -82,13 +82,13 @@ class SearchParts:
 
         return Oracles(draw, weigh, self.judge if knows else None)
 
-    def step_values(self, value: Params, ends: Sequence[Place]) -> list[np.ndarray]:
+    def step_values(self, value: Params, ends: Sequence[TreeNode]) -> list[np.ndarray]:
         """What the value model says behind each step of whole solutions, each of them read once."""
         solutions = side_by_side((tree.prompt, tree.tokens(end)) for tree, end in ends)
         values = self.value.values(value, solutions)
         return [row[np.asarray(end.stops) - 1] for row, (_, end) in zip(values, ends, strict=True)]
 
-    def judge(self, places: Sequence[Place]) -> list[bool]:
+    def judge(self, places: Sequence[TreeNode]) -> list[bool]:
         """Whether each whole solution's answer is right."""
         problems = [tree.problem for tree, _ in places]
         completions = [self.completion(tree, node) for tree, node in places]

@@ -17,7 +17,7 @@ from r1jax.checkpoint import read_meta, restore_params
 from r1jax.data.examples.conversations import wrapped
 from r1jax.data.examples.encoding import Encoder
 from r1jax.data.examples.judged_steps import last_tokens
-from r1jax.data.examples.preferences import Judge, View, seen
+from r1jax.data.examples.preferences import JudgeKind, View, seen
 from r1jax.data.examples.steps import Cut, step_ends
 from r1jax.data.packing import Sequences
 from r1jax.data.padding import side_by_side
@@ -46,7 +46,7 @@ SEGMENTS = 32  # responses a row may hold
 class Described:
     """What a reward model's checkpoint says of how it is to be used."""
 
-    kind: Judge
+    kind: JudgeKind
     view: View
     model: str
     family: str
