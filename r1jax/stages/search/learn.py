@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import optax
 
 from r1jax.losses.sft import sft
 from r1jax.models import table
@@ -20,16 +21,18 @@ from r1jax.training.update import make_functions
 from r1jax.types import Params, TrainState
 
 
-def policy_state(parts: SearchParts, params: Params | None, updates: int = 1) -> TrainState:
+def policy_state(parts: SearchParts, params: Params | None) -> TrainState:
     """A new optimizer around the policy's weights; without any, the shapes of both."""
-    config, c = parts.config, parts.policy.config
-    optimizer = make_optimizer(
-        config.optimizer, length_of(config.optimizer, updates),
-        table.decay_mask(table.table(c)), config.train.dtype,
-    )  # fmt: skip
+    optimizer = optimizer_of(parts, 1)
     if params is None:
-        return abstract_state(optimizer, c, parts.mesh)
+        return abstract_state(optimizer, parts.policy.config, parts.mesh)
     return init_state(optimizer, params, parts.mesh)
+
+
+def optimizer_of(parts: SearchParts, updates: int) -> optax.GradientTransformation:
+    """That of the policy, for a round of so many updates."""
+    how, decay = parts.config.optimizer, table.decay_mask(parts.policy.config)
+    return make_optimizer(how, length_of(how, updates), decay, parts.config.train.dtype)
 
 
 def learn_policy(
@@ -40,10 +43,7 @@ def learn_policy(
     if pool is None:
         return state, {"solutions/right": 0.0, "operations/update": 0.0}
     updates = updates_of(pool, config.examples, config.epochs)
-    optimizer = make_optimizer(
-        config.optimizer, length_of(config.optimizer, updates),
-        table.decay_mask(table.table(c)), config.train.dtype,
-    )  # fmt: skip
+    optimizer = optimizer_of(parts, updates)
     functions = make_functions(c, parts.mesh, config.train, sft, optimizer)
     state, found = fit(
         functions, init_state(optimizer, state.params, parts.mesh), pool, config.train, parts.mesh,
