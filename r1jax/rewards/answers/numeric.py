@@ -31,7 +31,6 @@ _VALUE = rf"(?:{_PLAIN}|\.[0-9]+)"
 _NUMBER = re.compile(
     rf"(?<![A-Za-z_0-9])(?<![A-Za-z]\^)(?<![0-9]\.)({_VALUE})(?: {{0,2}}/ {{0,2}}({_VALUE}))?"
 )
-_BARE = re.compile(rf"-?{_VALUE}(?: {{0,2}}/ {{0,2}}{_VALUE})?")
 _JOINERS = re.compile(r"[-+*/^:~()\[\]{}\s]+")
 _HEDGES = frozenset({",", ";", "or", "and", "或", "或者", "和"})
 _MAX_DIGITS = 400
@@ -72,13 +71,6 @@ def parse_number(text: str, only: bool = False) -> Fraction | None:
     if previous is not None and (only or _joined(text[previous.end() : last.start()])):
         return None
     return to_fraction(_spelled(text, last))
-
-
-def bare_number(text: str) -> Fraction | None:
-    """The exact value where `text` is one number and nothing else but $ and a full stop."""
-    text = _bare_fractions(plain(text)).strip().removesuffix(".").strip("$ ")
-    match = _BARE.fullmatch(text)
-    return to_fraction(match.group().replace(",", "").replace(" ", "")) if match else None
 
 
 def to_fraction(spelled: str) -> Fraction | None:
