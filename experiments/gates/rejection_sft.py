@@ -23,7 +23,7 @@ from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses.sft import sft
 from r1jax.models import table
 from r1jax.presets.zero import PRESETS
-from r1jax.rewards import Policy as AnswerPolicy
+from r1jax.rewards import AnswerPolicy
 from r1jax.rollout.policy import load_weights
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory

@@ -9,7 +9,7 @@ from r1jax.rewards.adapters import (
     per_token,
     random_reward,
 )
-from r1jax.rewards.answers.extract import Policy, extract
+from r1jax.rewards.answers.extract import AnswerPolicy, extract
 from r1jax.rewards.answers.graders import GRADERS, check_gold, grade
 from r1jax.rewards.answers.gym import unsafe_reasoning_gym_tasks
 from r1jax.rewards.base import BaseReward
@@ -26,10 +26,10 @@ from r1jax.rewards.workers.unit import Counts
 __all__ = [
     "GRADERS",
     "Accuracy",
+    "AnswerPolicy",
     "BaseReward",
     "CodeReward",
     "Counts",
-    "Policy",
     "RewardPool",
     "SandboxConfig",
     "Term",

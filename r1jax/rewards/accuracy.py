@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from r1jax.problem import Completion, Problem, RewardContext
-from r1jax.rewards.answers.extract import Policy, check_policy, extract
+from r1jax.rewards.answers.extract import AnswerPolicy, check_policy, extract
 from r1jax.rewards.answers.graders import UNRULED, grade, grader_of
 from r1jax.rewards.base import BaseReward
 from r1jax.rewards.sandbox import SandboxConfig, require_isolation
@@ -21,7 +21,7 @@ class Accuracy(BaseReward):
     UserError for an unknown policy.
     """
 
-    policy: Policy = "auto"
+    policy: AnswerPolicy = "auto"
     truncated: float = 0.0
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     needs_tokens = False

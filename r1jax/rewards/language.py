@@ -58,7 +58,7 @@ _ALSO = {
 _TAGS = {name: name for name in LANGUAGES} | {
     other: name for name, others in _ALSO.items() for other in others.split()
 }
-Identifier = Literal["script", "langid"]
+LanguageIdentifier = Literal["script", "langid"]
 
 # What no script has, digits, spaces and signs, is passed over at the first look.
 _LETTER = "(?=[A-Za-z\u00c0-\uffff])"
@@ -148,7 +148,7 @@ class LanguageConsistency(BaseReward):
     """
 
     target: str = QUESTION
-    identifier: Identifier = "script"
+    identifier: LanguageIdentifier = "script"
     place = "here"
 
     def __post_init__(self) -> None:

@@ -19,8 +19,7 @@ from r1jax.evaluate.kept import KeptSamples
 from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem
-from r1jax.rewards import Policy as AnswerPolicy
-from r1jax.rewards import SandboxConfig, accuracy
+from r1jax.rewards import AnswerPolicy, SandboxConfig, accuracy
 from r1jax.rollout.engine import EngineConfig
 from r1jax.rollout.policy import Policy, load_policy, make_engine, make_sampler
 from r1jax.rollout.sampling import Sampling

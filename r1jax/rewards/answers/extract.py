@@ -21,7 +21,7 @@ from r1jax.rewards.answers.spelled import spelled
 from r1jax.rewards.answers.values import is_words
 from r1jax.rewards.fences import program
 
-Policy = Literal["answer_tag", "boxed", "last", "auto"]
+AnswerPolicy = Literal["answer_tag", "boxed", "last", "auto"]
 AnswerKind = Literal["number", "expression", "choice", "math", "text"]
 
 # reasoning-gym tasks whose answer is an arithmetic expression over given numbers.
@@ -37,12 +37,12 @@ _LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
 def check_policy(policy: str) -> None:
     """Raises UserError unless `policy` is one of answer_tag, boxed, last, auto."""
-    if policy not in get_args(Policy):
-        allowed = ", ".join(get_args(Policy))
+    if policy not in get_args(AnswerPolicy):
+        allowed = ", ".join(get_args(AnswerPolicy))
         raise UserError(f"answer extraction policy {policy!r} is unknown; use one of {allowed}")
 
 
-def extract(text: str, policy: Policy = "auto", problem: Problem | None = None) -> str | None:
+def extract(text: str, policy: AnswerPolicy = "auto", problem: Problem | None = None) -> str | None:
     """The final answer in `text`, or None where the policy finds none.
 
     answer_tag: the closed <answer> block, "" where several differ. boxed: the last box with

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from r1jax.errors import check_ranges
-from r1jax.rewards import Policy as AnswerPolicy
-from r1jax.rewards.language import Identifier as LanguageIdentifier
+from r1jax.rewards import AnswerPolicy
+from r1jax.rewards.language import LanguageIdentifier
 
 HOW = (
     "answer", "language_target", "language_identifier", "overlong_cache",
