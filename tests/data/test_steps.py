@@ -78,10 +78,15 @@ def test_a_row_without_steps_is_left_out_and_named(tmp_path):
         {"prompt": "a", "completions": [], "labels": []},
         {"prompt": "a", "completions": ["b", " "], "labels": [1, 1]},
         {"prompt": " ", "completions": ["b"], "labels": [1]},
+        {"prompt": "\u200b", "completions": ["b"], "labels": [1]},
+        {"prompt": "a", "completions": ["\u200b"], "labels": [1]},
     ])  # fmt: skip
     unfit = []
     assert list(read_solutions(path, unfit=unfit)) == []
-    assert unfit == ["line 1 (no steps)", "line 2 (a step is empty)", "line 3 (no prompt)"]
+    assert unfit == [
+        "line 1 (no steps)", "line 2 (a step is empty)", "line 3 (no prompt)",
+        "line 4 (no prompt)", "line 5 (a step is empty)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ class Evil:
         ({"public_test_cases": "[", "private_test_cases": "[]"}, "public_test_cases: "),
         ({"public_test_cases": "[]", "private_test_cases": "[]"}, "holds no tests"),
         ({"question_content": ""}, "question_content: expected the problem's text"),
+        ({"question_content": "\u200b"}, "question_content: expected the problem's text"),
         ({"public_test_cases": json.dumps([{"input": "1", "output": "1",
           "testtype": "functional"}])}, "no func_name"),
     ],

@@ -110,6 +110,11 @@ def test_several_letters_are_right_together():
     assert reward("A", "故选:AC", "choice") == 0
 
 
+@pytest.mark.parametrize("word", ["for", "in", "over", "within"])
+def test_a_span_of_time_before_a_comma_is_no_part_of_the_answer(word):
+    assert "3" not in worded(f"He saves $42 {word} 3 years, all of it in cash")
+
+
 def test_what_the_question_asks_for_may_be_named_by_its_formula():
     assert reward("204", "Hence $m+n=204$.", question="Find $m+n$.") == 1
     assert reward("204", "Hence $m+n=204$.", question="Find $mn$.") == 0

@@ -100,6 +100,19 @@ def test_a_killed_forking_process_is_replaced():
         assert pool.map(accuracy(), *batch([0, 5, 2]), CONTEXT)[0] == [1.0, 0.0, 1.0]
 
 
+def test_a_forking_process_that_starts_anew_has_the_modules_of_the_one_before():
+    def imported(problem, answer):
+        return float("tabnanny" in sys.modules)
+
+    with RewardPool(workers=1) as pool:
+        assert pool.map(per_answer(imported), *batch([0]), CONTEXT)[0] == [0.0]
+        assert pool._launcher.ready(modules={"tabnanny"}) == {"tabnanny"}
+        os.kill(pool._launcher._process.pid, signal.SIGKILL)
+        pool._launcher._process.wait()
+        assert pool.map(per_answer(imported), *batch([0]), CONTEXT)[0] == [1.0]
+        assert pool._launcher.ready({"number"}, {"tabnanny"}) == set()
+
+
 def test_reasoning_gym_is_judged_in_workers(pool):
     import reasoning_gym
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from r1jax.data.examples.messages import Unfit, column_of
-from r1jax.data.rows import Row, open_rows
+from r1jax.data.rows import Row, is_blank, open_rows
 from r1jax.errors import UserError
 
 Cut = Literal["line", "paragraph", "sentence"]
@@ -87,10 +87,8 @@ def _solution(row: Row, where: str, prompt_column: str | None) -> JudgedSolution
     if not isinstance(labels, list) or len(labels) > len(steps):
         raise UserError(f"{where}, column labels: expected a list with a label for each step")
     kept = [step.strip() for step in steps]
-    if not prompt.strip() or not kept or not all(kept):
-        raise Unfit(
-            "no prompt" if not prompt.strip() else "a step is empty" if kept else "no steps"
-        )
+    if is_blank(prompt) or not kept or any(map(is_blank, kept)):
+        raise Unfit("no prompt" if is_blank(prompt) else "a step is empty" if kept else "no steps")
     return JudgedSolution(prompt, tuple(kept), tuple(_label(label, where) for label in labels))
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r1jax.data.rows import Row, read_json
+from r1jax.data.rows import Row, is_blank, read_json
 from r1jax.errors import UserError
 
 USED = ("question_content", "starter_code", "public_test_cases", "private_test_cases", "metadata")
@@ -29,7 +29,7 @@ def read_livecodebench(row: Row, where: str) -> tuple[str, str, str, Sequence[st
     Raises UserError naming `where` for a row of another form.
     """
     statement, starter = row.get("question_content"), row.get("starter_code") or ""
-    if not isinstance(statement, str) or not statement.strip():
+    if not isinstance(statement, str) or is_blank(statement):
         raise UserError(f"{where}, column question_content: expected the problem's text")
     private = row.get("private_test_cases") or "[]"
     tests = [

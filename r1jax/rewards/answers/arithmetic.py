@@ -23,10 +23,13 @@ def value(formula: Formula, point: int = 0) -> Any:
     """The value at a fixed point: a Fraction where that is exact, else 40 digits, maybe complex.
 
     Points 0 and 1 give every letter a positive value, point 2 gives some a negative one. Raises
-    Unreadable where there is none.
+    Unreadable where there is none, or no finite one: \\ln 0.
     """
     try:
-        return _value(formula.tree, point)
+        found = _value(formula.tree, point)
+        if not isinstance(found, Fraction) and not _context().isfinite(found):
+            raise Unreadable("no finite value")
+        return found
     except (ZeroDivisionError, OverflowError, ValueError, TypeError, RecursionError) as error:
         if isinstance(error, Unreadable):
             raise
@@ -183,8 +186,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def real(value: Any) -> Any:
-    """The real part of a value."""
-    return value if isinstance(value, Fraction) else _context().re(value)
+    """The real part of a value, with 40 digits."""
+    return _context().re(number(value))
 
 
 @lru_cache(maxsize=1)

@@ -26,8 +26,13 @@ _SCALED = re.compile(
 _THOUSANDS = re.compile(
     r"(?<=\$)([0-9]{1,6}(?:\.[0-9]{1,3})?)([kKM])(?=[.,;!?]?(?:$| [a-z]{2}|\n))"
 )
+_THOUSAND = re.compile(r"(?<![\w.$\\^])([0-9]{1,6}(?:\.[0-9]{1,3})?)k(?![\w^(*/+=-])")
 _PERCENT = re.compile(r"百分之 ?(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)")
-_DOZEN = re.compile(r"(?<![0-9A-Za-z] )(?<![A-Za-z])(half )?a dozen(?![A-Za-z])", re.IGNORECASE)
+_DOZEN = re.compile(
+    r"(?<![0-9] )(?:(?<![A-Za-z])(half )|(?<![A-Za-z] )(?<![A-Za-z]))a dozen(?![A-Za-z])",
+    re.IGNORECASE,
+)
+_RATIO = re.compile("(?<=[0-9]) ?比 ?(?=[0-9])")
 _SCALED_MARK = re.compile(r"hundred|thousand|[mbr]illion|dozen|[千百万亿]")
 _NEGATIVE = re.compile(
     r"(?:\\text ?\{ ?(?:negative|minus) ?\}|(?<![A-Za-z\\-])(?:negative|minus)|(?<![非正])负) ?"
@@ -100,11 +105,18 @@ def spoken(text: str) -> str:
         text = _NEGATIVE.sub("-", text)
     if "dozen" in text:
         text = _DOZEN.sub(lambda m: "6" if m.group(1) else "12", text)
+    if "比" in text:
+        text = _RATIO.sub(":", text)
     if "百" in text:
         text = _PERCENT.sub(r"\1%", text)
     if "$" in text:
         text = _THOUSANDS.sub(lambda m: str(int(Fraction(m[1]) * _SUFFIXES[m[2]])), text)
     return _SCALED.sub(_scaled, text) if _SCALED_MARK.search(text) else text
+
+
+def abbreviated(text: str) -> str:
+    """1.5k as 1500; only where a number is asked for, since k is a letter of formulas too."""
+    return _THOUSAND.sub(lambda m: str(Fraction(m[1]) * 1000), text)
 
 
 def _scaled(match: re.Match[str]) -> str:

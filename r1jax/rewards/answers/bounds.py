@@ -48,12 +48,6 @@ _PART_OF_DAY = re.compile(
     r"(?:in the (?:(morning)|afternoon|evening)|at night)",
     re.IGNORECASE,
 )
-_POINT = r"\$?(?:[a-z] ?= ?)?(-?[0-9][0-9/.]{0,12}?)\$?"
-_EXCEPT = re.compile(
-    r"(?:[Aa]ll )?(?:the )?real (?:numbers|values)(?: (?:of )?\$?[a-z]\$?)? "
-    r"(?:except(?: for)?|other than) "
-    rf"{_POINT}(?:,? and {_POINT})?(?=\W{{0,4}}$)"
-)
 _PEOPLE = (
     r"(?:students?|pupils?|child(?:ren)?|persons?|people|boys?|girls?|m[ae]n|wom[ae]n|players?"
     r"|members?|teachers?|kids?|friends?|workers?|guests?)"
@@ -82,13 +76,7 @@ def bounded(text: str) -> str:
     text = _NOON.sub(lambda m: "12:00 pm" if any(m.groups()) else "12:00 am", text)
     if re.search(r"inclu", text):
         text = _INCLUSIVE.sub(r"[\1, \2]", text)
-    if "real " in text:
-        text = _EXCEPT.sub(_punctured, text)
     return _NONE.sub("0", _NOBODY.sub("0", _BOUNDED.sub(_in_signs, text)))
-
-
-def _punctured(match: re.Match[str]) -> str:
-    return ", ".join(f"x \\ne {point}" for point in match.groups() if point)
 
 
 def _past(match: re.Match[str]) -> str:

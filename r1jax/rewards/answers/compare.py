@@ -15,6 +15,7 @@ from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.beside import assigned_lines
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
+from r1jax.rewards.answers.quantified import renamed
 from r1jax.rewards.answers.spans import (
     FLIPPED,
     as_integers,
@@ -31,6 +32,7 @@ from r1jax.rewards.answers.spans import (
 )
 from r1jax.rewards.answers.synonyms import same_words
 from r1jax.rewards.answers.values import Value, grouped, read
+from r1jax.rewards.answers.vectors import as_vector
 
 _TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
 _EQUAL = frozenset({"=", "\\equiv"})
@@ -45,7 +47,9 @@ def right(gold: str, given: str) -> bool:
     if equal(wanted, found):
         return True
     comma = with_decimal_point(given)
-    for again in (grouped(given), read(comma) if comma else None, *_lettered(given)):
+    same = renamed(gold, given)
+    forms = (grouped(given), read(comma) if comma else None, read(same) if same else None)
+    for again in (*forms, *_lettered(given)):
         if again is not None and equal(wanted, again):
             return True
     twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
@@ -72,7 +76,9 @@ def equal(gold: Value, given: Value) -> bool:
     if gold.kind == given.kind == "integers":
         return equal(gold.items[0], given.items[0])
     kinds = {gold.kind, given.kind}
-    if kinds == {"list", "union"}:
+    if kinds == {"span", "leaf"}:
+        gold, given = as_vector(gold), as_vector(given)
+    elif kinds == {"list", "union"}:
         gold, given = as_rays(gold), as_rays(given)
     elif kinds & {"list", "span"}:
         gold, given = as_points(gold), as_points(given)

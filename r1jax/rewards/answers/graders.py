@@ -17,7 +17,7 @@ from r1jax.plugin import load_function
 from r1jax.problem import Problem
 from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
-from r1jax.rewards.answers.beside import bare_lines
+from r1jax.rewards.answers.beside import abbreviated, bare_lines
 from r1jax.rewards.answers.choice import beside_its_option, choice_letter, choice_letters
 from r1jax.rewards.answers.compare import point_lines, right, with_decimal_point
 from r1jax.rewards.answers.dress import tidy
@@ -28,7 +28,7 @@ from r1jax.rewards.answers.sentence import NO_VALUE
 from r1jax.rewards.answers.spans import is_name
 from r1jax.rewards.answers.values import Value, is_words, read
 from r1jax.rewards.answers.wording import unnamed
-from r1jax.rewards.answers.words import stands_first
+from r1jax.rewards.answers.words import marked, stands_first
 from r1jax.rewards.code import code_answer, find_tests
 from r1jax.rewards.sandbox import SandboxConfig
 
@@ -61,10 +61,10 @@ def number(problem: Problem, answer: str) -> bool:
         given = parse_number(comma)
     if gold is None or given is None:
         return False
-    hundredths = [_in_hundredths(text) for text in (problem.answer, answer)]
-    if hundredths[0] == hundredths[1]:
+    if given == gold or gold not in (100 * given, given / 100):
         return given == gold
-    return given == gold or (gold == 100 * given if hundredths[0] else given == 100 * gold)
+    many, few = (problem.answer, answer) if gold == 100 * given else (answer, problem.answer)
+    return _in_hundredths(many) and not _in_hundredths(few)
 
 
 def _in_hundredths(answer: str) -> bool:
@@ -79,7 +79,7 @@ def math(problem: Problem, answer: str) -> bool:
     words = is_words(gold)
     given = point_lines(gold, answer) or expression(answer, words)
     given = given if words else unnamed(given, problem.question)
-    if right(gold, given) or (words and stands_first(gold, given)):
+    if right(gold, given) or (words and (stands_first(gold, given) or marked(gold, answer))):
         return True
     return beside_its_option(gold, given)
 
@@ -169,7 +169,7 @@ def _stated_number(text: str, only: bool = False) -> Fraction | None:
     """The one number that an answer states, exactly; None where it states none or several."""
     if len(bare_lines(text)) > 1 or (only and units.measured(text) != text):
         return None
-    text = expression(_NUMBER_IN_WORDS.sub(r" \1 ", text))
+    text = expression(abbreviated(_NUMBER_IN_WORDS.sub(r" \1 ", text)))
     if text.startswith(NO_VALUE):
         return None
     value = read(text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _SET = r"(?:\\mathbb ?\{? ?)?([ZNRC]) ?\}?(?:\^? ?\{?[*+]\}?|_\{?[+0]\}?)?"
 _BUILDER = re.compile(
     rf"\\?\{{ ?[A-Za-z](?: ?\\in ?{_SET})? ?[|:] ?"
-    r"((?:[^{}\\]|\\text ?\{[^{}]{0,20}\}|\\mathbb ?\{[A-Z]\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
+    r"((?:[^{}\\]|\{[^{}]{0,40}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
 )
 _FOR_ALL = r"(?:for (?:all|every|each|any)|where|with|\\forall)"
 _BEHIND = re.compile(
@@ -16,10 +17,24 @@ _BEHIND = re.compile(
     rf"|(?<=.),? ?\\text ?\{{ ?,? ?{_FOR_ALL}[^{{}}]{{0,40}}\}} ?"
     r"(?:[a-zA-Z](?: ?(?:\\in|\\ge|\\le|\\ne|[<>]) ?[^{}=,]{1,20})?)?$"
 )
+_WORDS = (
+    r"(?<![A-Za-z])(?:(?:[Aa]ll|[Aa]ny) )?(?:the )?[Rr]eals?(?: (?:numbers?|values?))?"
+    r"(?: (?:of )?\$?[a-z]\$?)?"
+)
+_BUT = r"(?:except(?: for)?|other than)"
 _EXCEPT = re.compile(
-    r"(?:\\mathbb ?\{? ?R ?\}?|R|(?:\\text ?\{ ?)?(?:[Aa]ll )?[Rr]eals?(?: numbers?)?) ?"
-    r"(?:\\setminus|\\backslash|-|\\?(?= ?\\\{)|except(?: for)?|other than) ?\}?"
+    rf"(?:\\mathbb ?\{{? ?R ?\}}?|R|(?:\\text ?\{{ ?)?{_WORDS}) ?"
+    rf"(?:\\setminus|\\backslash|-|\\?(?= ?\\\{{)|{_BUT}) ?\}}?"
     r"(?: ?\\\{([^{}]{1,60})\\\}| ?([-0-9][^{}]{0,60}))"
+)
+_POINT = r"\$?(?:[a-z] ?= ?)?(-?[0-9][0-9/.]{0,12}?)\$?"
+_SPOKEN = re.compile(rf"{_WORDS} {_BUT} {_POINT}(?:,? and {_POINT})?(?=\W{{0,4}}$)")
+_CONDITION = re.compile(
+    r"(?<=[0-9)}]) ?\( ?[a-z] ?(?:\\(?:ne|le|ge|in)(?![A-Za-z])|[<>]) ?[^()=]{1,20}\)$"
+)
+_LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+_INTEGER = re.compile(
+    r"([a-z])\$? ?(?:\\in|∈|是|为| is an?| an?) ?\$?(?:\\mathbb|Z|ℤ|integer|整数)"
 )
 _KINDS = (
     r"(?:(?:real|rational|complex|positive|negative|non-?negative|non-?zero|natural|whole|integers?"
@@ -33,12 +48,27 @@ _IN_WORDS = re.compile(
 
 
 def unquantified(text: str) -> str:
-    """A tidy formula without the letters' domain behind it: 2k\\pi, k \\in Z."""
-    return _BEHIND.sub("", text)
+    """A tidy formula without the letters' domain behind it: 2k\\pi, k \\in Z.
+
+    A number is left without a condition in brackets too: 6 (x > 0).
+    """
+    found = _CONDITION.search(text)
+    number = found and not _LETTER.search(text, 0, found.start())
+    return _BEHIND.sub("", text[: found.start()] if found and number else text)
+
+
+def renamed(gold: str, given: str) -> str:
+    """`given` with the gold's letter for an integer, n\\pi, n \\in Z for k\\pi, k \\in Z; or ""."""
+    mine, theirs = (_INTEGER.findall(text) for text in (gold, given))
+    if len(mine) != 1 or len(theirs) != 1 or mine == theirs:
+        return ""
+    return re.sub(rf"(?<![A-Za-z\\]){theirs[0]}(?![A-Za-z])", mine[0], given)
 
 
 def unspoken(text: str) -> str:
-    """A sentence without "for all x" behind its formula."""
+    """A sentence without "for all x" behind its formula; all reals except 1 as x \\ne 1."""
+    if "eal" in text:
+        text = _SPOKEN.sub(lambda m: _punctured(m.groups()), text)
     return _IN_WORDS.sub("", text) if "for " in text else text
 
 
@@ -50,7 +80,11 @@ def without_points(text: str) -> str:
         if found
         else []
     )
-    return ", ".join(f"x \\ne {part}" for part in parts)
+    return _punctured(parts)
+
+
+def _punctured(points: Iterable[str | None]) -> str:
+    return ", ".join(f"x \\ne {point}" for point in points if point)
 
 
 def built(text: str) -> tuple[str, bool] | None:

@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     r"|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+"
 )
 _PROSE = re.compile(r"[\"'(\[]*[A-Za-z]{2,}[A-Za-z'\-]*[\"')\]]*[.,;:!?\"')]*")
+_PRODUCT = re.compile(r"[A-Za-z]{2,3}(?=\W?$)[.,;]?")
 _FUNCTION = re.compile(r"(?:pi|sqrt|sin|cos|tan|ln|log|inf|infinity)(?![A-Za-z])")
 _OPERATOR_END = re.compile(r"(?:[-+*/^×÷·]|\\cdot|\\times)\s*$")
 _OPERATOR_START = re.compile(r"\s*(?:[+*/^×÷·])")
@@ -57,6 +58,8 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
             sentence.close()
         elif word in _LINKS and sentence.run:
             sentence.gap.append(token)
+        elif sentence.run and _PRODUCT.fullmatch(token) and _between(sentence.run[-1], following):
+            sentence.take(token, match)
         elif (_PROSE.fullmatch(token) and not _FUNCTION.match(token)) or _is_chinese(token):
             prose = True
             if sentence.run and not sentence.gap and known(word) is not None:
@@ -68,6 +71,7 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
         else:
             sentence.take(token, match)
             ends = token.endswith((".", "!", "?", ":")) and not token.endswith("\\!")
+            ends = ends and not (token[-1] == ":" and _is_open(sentence.run))  # {x: x > 2}
             if ends and len(token) > 1 and following:
                 sentence.close()
     sentence.close()
@@ -82,6 +86,15 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
 def refused(text: str) -> str:
     """`text` as something that is no value."""
     return f"{NO_VALUE}({text})"
+
+
+def _between(before: str, after: str) -> bool:
+    """Whether letters between these two tokens are factors: p^2 - pq + q^2."""
+    return before in ("+", "-", "*", "/", "=") and after in ("", "+", "-", "*", "/", "=", "\n")
+
+
+def _is_open(run: list[str]) -> bool:
+    return sum(part.count("{") - part.count("}") for part in run) > 0
 
 
 def _is_chinese(token: str) -> bool:
@@ -111,7 +124,7 @@ class _Sentence:
 
     def close(self) -> None:
         """Ends a run; one that an operator or a word ties to another thing is no answer."""
-        text = " ".join(self.run)
+        text, signed = " ".join(self.run), self.run[:1] and self.run[0].startswith("\x00")
         self.run.clear()
         self.gap.clear()
         if not MATHY.search(text):
@@ -125,5 +138,6 @@ class _Sentence:
         if chinese or _LABEL.search(before):
             self.labels.append(text)
             return
-        tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(text)
+        start = text.removeprefix("+") if signed else text  # $+\infty$
+        tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(start)
         self.groups.append(refused(text) if tied or qualified(before, after) else text)

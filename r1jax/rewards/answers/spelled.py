@@ -40,7 +40,8 @@ _CHINESE = re.compile(
 )
 _STATES = re.compile(
     r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
-    r"(?: about| exactly| only)?|[:：是为有得共剩=需买卖]了?) ?$",
+    r"(?: about| exactly| only)?|[:：是为有得共剩=需买卖]了?|[是为占][^，。,.]{0,8}的"
+    r"|(?:^|[ \n])(?:s?he|it|they|we|(?-i:[A-Z][a-z]{1,15})) [a-z]{3,12}) ?$",
     re.IGNORECASE,
 )
 _WHOLE = re.compile(
@@ -114,7 +115,9 @@ def _is_stated(text: str, match: re.Match[str]) -> bool:
         return not rest or (not pronoun and len(after.split()) <= 2 and not after.startswith(" of"))
     if match.group().lower() in ("one", "一") and re.sub(r"[\W_]", "", after):
         return False
-    return bool(_STATES.search(before.rstrip("*_ "))) and not re.match(r" (?:of|times)\b", after)
+    part = re.search(rf"(?:{'|'.join(_PARTS)})s?$", match.group(), re.IGNORECASE)
+    times = re.match(r" times\b" if part else r" (?:of|times)\b", after)
+    return bool(_STATES.search(before.rstrip("*_ "))) and not times
 
 
 def _english(match: re.Match[str]) -> str | None:

@@ -10,6 +10,7 @@ from r1jax.rewards.answers.values import Value, plain_words
 _THERE_IS = re.compile(
     r"\b(?:there (?:is|are)|it is|it's|this is|they are|the|an?(?= [a-z]{2})|quadrant) "
 )
+_NUMERAL = re.compile("[ivx]{1,4}")
 _SYNONYMS = {
     "dne": "does not exist", "doesn't exist": "does not exist", "undefined": "does not exist",
     "infinite": "infinitely many", "infinite solutions": "infinitely many",
@@ -26,6 +27,9 @@ def same_words(gold: Value, given: Value) -> bool:
     a, b = (_THERE_IS.sub("", plain_words(value.text)) for value in (gold, given))
     a, b = a.removesuffix(" only"), b.removesuffix(" only")
     b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
+    statements = [sorted(set(side.split()) - {"and", "only"}) for side in (a, b)]
+    if all(len(s) > 1 and all(map(_NUMERAL.fullmatch, s)) for s in statements):
+        return statements[0] == statements[1]  # I, II and III
     if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
         return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
     a, b = (_SYNONYMS.get(side, side.removesuffix("条件")) for side in (a, b))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from r1jax.rewards.answers.brackets import BRACKET, CLOSE, OPEN, insides, split
 from r1jax.rewards.answers.dress import tidy, without_columns, without_thousands
 from r1jax.rewards.answers.quantified import built, unquantified, without_points
 from r1jax.rewards.answers.units import split_unit
@@ -26,12 +27,14 @@ _AND = re.compile(
 )
 _PLUS_MINUS = re.compile(r"\\([pm])[pm](?![A-Za-z])")
 _CUP = re.compile(r"\\cup(?![A-Za-z])|(?<=[\])]) ?U ?(?=[\[(])")
-_OPEN, _CLOSE = ("(", "[", "{", "\\{", "\\langle"), (")", "]", "}", "\\}", "\\rangle")
-_BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\(?:begin|end)\{[a-z*]+\}|[()\[\]{}]")
 _BASE = re.compile(
     r"\(?(?:\\text ?\{)?([0-9A-Fa-f]{1,40})\}?\)?"
     r"(?:_\{? ?\(?(?:\\text ?\{)?([a-z]+|[0-9]{1,2})\)?\}{0,2}"
     r"|,? \(?(?:in )?base[- ]([a-z]+|[0-9]{1,2})\)?)"
+)
+_FACTOR = re.compile(
+    r"(-?(?:[0-9.]{1,20}|[0-9]{0,9}\\frac ?\{?[0-9]{1,9}\}? ?\{?[0-9]{1,9}\}?)?) ?\*? ?"
+    r"(?=\\begin\{[pb]matrix\}|\()(?<=[-0-9}* ])"
 )
 _BASES = {
     "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
@@ -99,7 +102,7 @@ def read_tidy(text: str, depth: int = 0) -> Value:
     whole = without_columns(without_thousands(text))
     if depth > 6:
         return Value("leaf", whole)
-    for form in (_known, _base, _words, _builder, _list, _both, _relation, _union, _bracketed):
+    for form in _FORMS:
         found = form(whole, depth)
         if found is not None:
             return found
@@ -117,36 +120,6 @@ def grouped(text: str) -> Value | None:
     if without_thousands(text) == text or not 1 < len(parts) <= MAX_ITEMS:
         return None
     return Value("list", text, tuple(read_tidy(part) for part in parts))
-
-
-def split(text: str, separator: str | re.Pattern[str]) -> list[str]:
-    """Parts of `text` between separators that stand outside every bracket."""
-    pattern = re.compile(re.escape(separator)) if isinstance(separator, str) else separator
-    cuts = list(pattern.finditer(text))
-    if not cuts:
-        return [text]
-    inside = _insides(text)
-    parts, start = [], 0
-    for cut in cuts:
-        if not any(a < cut.start() < b for a, b in inside):
-            parts.append(text[start : cut.start()].strip())
-            start = cut.end()
-    return [*parts, text[start:].strip()]
-
-
-def _insides(text: str) -> list[tuple[int, int]]:
-    """Outermost bracketed stretches of `text`; the kinds may differ, as in [1,2)."""
-    stretches, depth, start = [], 0, 0
-    for bracket in _BRACKET.finditer(text):
-        sign = bracket.group()
-        if sign in _OPEN or sign.startswith("\\begin"):
-            start = bracket.start() if depth == 0 else start
-            depth += 1
-        elif depth:
-            depth -= 1
-            if depth == 0:
-                stretches.append((start, bracket.end()))
-    return stretches
 
 
 def _known(text: str, depth: int) -> Value | None:
@@ -238,7 +211,7 @@ def _builder(text: str, depth: int) -> Value | None:
 
 def _relation(text: str, depth: int) -> Value | None:
     signs, parts = [], []
-    inside, start = _insides(text), 0
+    inside, start = insides(text), 0
     for match in _RELATIONS.finditer(text):
         if not any(a < match.start() < b for a, b in inside):
             signs.append(match.group())
@@ -265,11 +238,11 @@ def _union(text: str, depth: int) -> Value | None:
 
 def _bracketed(text: str, depth: int) -> Value | None:
     """What one pair of brackets holds altogether: (a, b), [a, b), \\{a, b\\}, or (a) alone."""
-    first = _BRACKET.match(text)
-    if first is None or first.group() not in _OPEN or _insides(text)[:1] != [(0, len(text))]:
+    first = BRACKET.match(text)
+    if first is None or first.group() not in OPEN or insides(text)[:1] != [(0, len(text))]:
         return None
     opening = first.group()
-    closing = next(sign for sign in reversed(_CLOSE) if text.endswith(sign))
+    closing = next(sign for sign in reversed(CLOSE) if text.endswith(sign))
     inner = text[len(opening) : -len(closing)].strip()
     parts = split(inner, re.compile("[,;]"))
     if (opening, closing) == ("\\{", "\\}") or (opening == "{" and len(parts) > 1):
@@ -287,6 +260,21 @@ def _bracketed(text: str, depth: int) -> Value | None:
     items = tuple(read_tidy(part, depth + 1) for part in parts)
     opening, closing = opening.replace("\\langle", "("), closing.replace("\\rangle", ")")
     return Value("span", text, items, (opening, closing))
+
+
+def _scaled(text: str, depth: int) -> Value | None:
+    """A number before a tuple or a column: \\frac{1}{5}(3, 4)."""
+    factor = _FACTOR.match(text)
+    inner = read_tidy(text[factor.end() :], depth + 1) if factor else None
+    if factor is None or inner is None or inner.signs != ("(", ")"):
+        return None
+    items = (Value("leaf", f"{factor[1]}(1)*({item.text})") for item in inner.items)
+    return Value("span", text, tuple(items), inner.signs)
+
+
+_FORMS = (
+    _known, _base, _words, _builder, _list, _both, _relation, _union, _bracketed, _scaled,
+)  # fmt: skip
 
 
 def _rows(parts: list[str]) -> str:

@@ -11,6 +11,7 @@ import re
 from fractions import Fraction
 
 from r1jax.rewards.answers import arithmetic, formula
+from r1jax.rewards.answers.attached import detached
 from r1jax.rewards.answers.beside import no_unit, qualified
 from r1jax.rewards.answers.bounds import bounded
 from r1jax.rewards.answers.dress import without_thousands
@@ -99,6 +100,8 @@ _WITHIN = re.compile(
 _BEHIND = re.compile(
     r"([0-9][^.\n]{0,80}?)"
     r"(?: after (?:the )?[0-9]{1,6}(?: [a-z]{2,20})? (?:were|was|are|is|had|have)\b[^.\n0-9]{0,60}"
+    r"| (?:after|before|including|excluding) (?:the|an?|her|his|their|all|[a-z]{3,12}ing)\b"
+    r"(?:[^.\n]|\.(?=[0-9])){1,80}"
     r"| to (?:reach|finish|complete|fill|read|cover|cross|carry|move|make|pay|buy|get to|type"
     r"|travel|drive|walk|run|bake|paint|feed|seat|save|earn)(?: (?:the|all|her|his|their)){0,2} "
     r"\$?[0-9][0-9,.]{0,12}(?: [a-z]{2,20}){0,3})(?=\W*$)"
@@ -133,7 +136,8 @@ _SUM = re.compile(
     r"(?=[0-9][0-9.,]{0,20} (?:=|(?:times|plus|minus|divided by) ))"
 )
 _COUNTING = re.compile(
-    r" (?:to|of|in|for|after|times|plus|minus|by|is|are|was|were|been|each|below zero)(?![A-Za-z])"
+    r" (?:to|of|in|for|after|over|within|times|plus|minus|by|is|are|was|were|been|each|below zero)"
+    r"(?![A-Za-z])"
 )
 _OPERATORS = {"times": "*", "plus": "+", "minus": "-", "divided by": "/"}
 _BELOW_ZERO = re.compile(
@@ -168,7 +172,7 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
-    text = bounded(_ADVERBIAL.sub("", emphasized(unlaid(standing(text)))))
+    text = bounded(_ADVERBIAL.sub("", detached(emphasized(unlaid(standing(text))))))
     text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
     text = unspoken(_DASHED.sub("", text))
     text = _WITHIN.sub("", text) if "=" in text else text

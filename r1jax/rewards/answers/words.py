@@ -14,10 +14,17 @@ _NOT_OTHER = re.compile(
 )
 
 
-_BEST = (
-    r"(?:is|was|has|had|ran|runs|won|wins|got|gets|scored|gives) "
-    r"the (?:[a-z]+est|most|least|only|correct|winner|first|last)\b(?!.*(?: than |[,;]))"
+_BEST = re.compile(
+    r" (?:is|was|has|had|ran|runs|won|wins|got|gets|scored|gives) "
+    r"the (?:[a-z]+est|most|least|only|correct|winner|first|last)\b(?!.*(?: than |[,;]))",
+    re.IGNORECASE,
 )
+_IS = (
+    r"\b(?:(?:is|are|was|be)(?: the (?:equation|graph) of)?"
+    r"|(?:represents?|describes?|forms?)(?= an? ))(?: an?| the| on)?"
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_NEGATION = re.compile(r"\b(?:not?|never|neither|nor|or)\b|n['’]t|不|或|非", re.IGNORECASE)
 _CIRCLED = re.compile("[①-⑳](?:[、,，和 ]{0,3}[①-⑳])*")
 _FALSE = re.compile("[^①-⑳,，。;；]{0,6}?(?:错|不|false|wrong|incorrect)")
 
@@ -39,14 +46,15 @@ def stands_first(gold: str, given: str) -> bool:
     first = re.split(r"[,，:：;—–]", clause(given).strip(" *"))[0].strip(" *")
     given = _NOT_OTHER.sub("", given)
     sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
+    name = read(gold).text
     ends = re.search(
-        rf"(?:\b(?:is|are|was|be)(?: an?| the| on)?|(?<!不)是) ?{re.escape(read(gold).text)}"
+        rf"(?:{_IS}|(?<!不)是(?:[^，,。]{{0,30}}的)?) ?[*]{{0,2}}{re.escape(name)}[*]{{0,2}}"
         r"(?: (?:function|number|integer|triangle|angle|sequence|series|one))?$",
         sentence,
         re.I,
     )
     concluded = re.split(r",? (?:so|hence|thus|therefore) ", sentence)[-1]
-    if re.match(rf"{re.escape(read(gold).text)} {_BEST}", concluded, re.I):
+    if concluded[: len(name)].lower() == name.lower() and _BEST.match(concluded, len(name)):
         return True
     if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
         return True
@@ -54,3 +62,10 @@ def stands_first(gold: str, given: str) -> bool:
     return right(gold, first) and (
         not rest or len(rest.split()) > 2 or bool(_IT_IS.fullmatch(rest))
     )
+
+
+def marked(gold: str, answer: str) -> bool:
+    """Whether the gold is all that is bold in the last sentence: this is an **ellipse**."""
+    sentence = re.split(r"[.!?](?=\s)|[。！？\n]", answer.strip())[-1]
+    bold = _BOLD.findall(sentence)
+    return len(bold) == 1 and right(gold, bold[0].strip(" .:")) and not _NEGATION.search(sentence)

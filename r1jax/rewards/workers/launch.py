@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing import Pipe, reduction
 from multiprocessing.connection import Connection
@@ -72,16 +74,15 @@ class Launcher:
     def __init__(self) -> None:
         if not hasattr(os, "fork"):
             raise UserError("reward workers need Linux or macOS; set --reward.workers 0 here")
-        self.graders = {"math"}
+        self.graders, self.modules = {"math"}, set[str]()
         self._start()
 
     def _start(self) -> None:
-        self.modules: set[str] = set()
         self._control, theirs = Pipe()
         command = (
             f"import sys; sys.path[:] = {json.dumps([str(path) for path in sys.path])}; "
             "from r1jax.rewards.workers.worker import serve; "
-            f"serve({theirs.fileno()}, {sorted(self.graders)!r})"
+            f"serve({theirs.fileno()}, {sorted(self.graders)!r}, {sorted(self.modules)!r})"
         )
         threads = {f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "OPENBLAS", "MKL")}
         # A reward that imports jax against all advice must not take the accelerator's memory, and
@@ -121,15 +122,18 @@ class Launcher:
         except LauncherEnded:
             pass  # its workers went with it
 
-    def warm(self, grader: str) -> None:
-        """Imports what `grader` needs, for all workers forked from now on."""
-        self.graders.add(grader)
-        self._order("warm", grader)
+    def ready(self, graders: Iterable[str] = (), modules: Iterable[str] = ()) -> set[str]:
+        """Imports what graders need, and modules, for all workers forked from now on.
 
-    def load(self, module: str) -> None:
-        """Imports a module, for all workers forked from now on."""
-        self._order("load", module)
-        self.modules.add(module)
+        Returns those that were not ready before. A forking process started anew has all of them.
+        """
+        new = set(graders) - self.graders, set(modules) - self.modules
+        if any(new):
+            self.graders |= new[0]
+            self.modules |= new[1]
+            with contextlib.suppress(LauncherEnded):  # the next one starts with all of them
+                self._order("ready", *map(sorted, new))
+        return set.union(*new)
 
     def close(self) -> None:
         """Ends the forking process, which ends its workers."""

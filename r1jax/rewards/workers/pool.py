@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -95,7 +95,7 @@ class RewardPool(AbstractContextManager["RewardPool"]):
             with self._lock:
                 tokenizer = self._pickled(context.tokenizer) if reward.needs_tokenizer else b""
                 if tokenizer:
-                    self._imported(self._launcher, type(context.tokenizer).__module__)
+                    self._ready(self._launcher, modules={type(context.tokenizer).__module__})
                 work = replace(work, reward=dumps(reward), tokenizer=tokenizer)
                 tally = self._drive(self._launcher, work, units)
         _check_lengths(name, tally)
@@ -129,20 +129,17 @@ class RewardPool(AbstractContextManager["RewardPool"]):
     def _drive(self, launcher: Launcher, work: Work, units: list[Unit]) -> Tally:
         if self._closed:
             raise RuntimeError("the reward pool is closed")
-        for grader in sorted({p.grader for p in work.problems} - launcher.graders):
-            launcher.warm(grader)
-            if grader == "reasoning_gym":  # slow to import in each worker
-                while self._team:
-                    launcher.kill(self._team.pop())
+        self._ready(launcher, graders={p.grader for p in work.problems})
         team, unwanted = self._team, self._unwanted.is_set
         return WorkerSchedule(
             work, units, self.limits, team, self.workers, launcher, unwanted
         ).run()
 
-    def _imported(self, launcher: Launcher, module: str) -> None:
-        """Has the tokenizer's library imported once, not by every worker, which takes seconds."""
-        if module not in launcher.modules:
-            launcher.load(module)
+    def _ready(
+        self, launcher: Launcher, graders: Iterable[str] = (), modules: Iterable[str] = ()
+    ) -> None:
+        """Has libraries imported once, not by every worker, where that takes seconds."""
+        if launcher.ready(graders, modules) & {"reasoning_gym", *modules}:
             while self._team:
                 launcher.kill(self._team.pop())
 

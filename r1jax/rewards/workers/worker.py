@@ -31,12 +31,11 @@ from r1jax.rewards.workers.sendable import WorkerContext, unpickled
 from r1jax.rewards.workers.unit import Status, describe, run_unit, widths
 
 
-def serve(fd: int, graders: list[str]) -> None:
+def serve(fd: int, graders: list[str], modules: list[str]) -> None:
     """The forking process: obeys orders on the connection `fd` until the trainer is gone."""
     _reset_signals()
     _adopt()
-    warm(graders)
-    gc.freeze()  # the workers' collections then leave the shared pages alone
+    _ready(graders, modules)
     control, trainer = Connection(fd), os.getppid()
     children: set[int] = set()
     while os.getppid() == trainer:
@@ -53,15 +52,11 @@ def serve(fd: int, graders: list[str]) -> None:
 
 
 def _obey(control: Connection, children: set[int], order: str, *arguments: Any) -> int:
-    """Carries out an order: fork (two files follow), kill, warm or load. The new process, or 0."""
+    """Carries out an order: fork (two files follow), kill or ready. The new process, or 0."""
     if order == "kill":
         _kill(*arguments, children)
-    elif order == "warm":
-        warm(arguments)
-    elif order == "load":
-        with contextlib.suppress(ImportError):  # a worker that needs it will say so
-            importlib.import_module(*arguments)
-        gc.freeze()
+    elif order == "ready":
+        _ready(*arguments)
     if order != "fork":
         return 0
     files = [reduction.recv_handle(control) for _ in range(2)]
@@ -70,6 +65,15 @@ def _obey(control: Connection, children: set[int], order: str, *arguments: Any) 
     for file in files:
         os.close(file)
     return pid
+
+
+def _ready(graders: list[str], modules: list[str]) -> None:
+    """Imports what workers would otherwise import one by one."""
+    warm(graders)
+    for module in modules:
+        with contextlib.suppress(ImportError):  # a worker that needs it will say so
+            importlib.import_module(module)
+    gc.freeze()  # the workers' collections then leave the shared pages alone
 
 
 def _fork(files: list[int], control: Connection, memory_mb: int, cpu_seconds: float) -> int:
