@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula, units
+from r1jax.rewards.answers.brackets import split
 from r1jax.rewards.answers.values import Value
 
 MAX_CHARACTERS = 400
@@ -21,7 +21,6 @@ MAX_CHARACTERS = 400
 
 
 _CONSTANT = re.compile(r"\+ ?(?:[ckK]|\\text ?\{ ?(?:[cC]|const(?:ant|\.)?) ?\})$")
-_RATIO = re.compile(r"[0-9]{1,9}(?: ?: ?[0-9]{1,9}){2,5}")
 _LEFT_WORDS = re.compile(
     r"\\text ?\{[^{}]{0,200}[A-Za-z]{2}"
     r"|(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}"
@@ -32,8 +31,9 @@ _LEFT_WORDS = re.compile(
 def leaf(gold: Value, given: Value) -> bool:
     """Numbers and formulas, with their units."""
     a, b = (_squeezed(value.text) for value in (gold, given))
-    if (ratios := [_RATIO.fullmatch(text) for text in (a, b)]) and all(ratios):
-        return _proportional(a, b)
+    ratios = [split(text, ":") for text in (a, b)]
+    if min(map(len, ratios)) > 2:
+        return _proportional(*ratios)
     if gold.text.endswith("C") and _CONSTANT.search(given.text):
         given = replace(given, text=_CONSTANT.sub("+C", given.text))
     gold, given = (_without_radians(value) for value in (gold, given))
@@ -60,10 +60,14 @@ def leaf(gold: Value, given: Value) -> bool:
     return algebra(gold.text, given.text) if same is None else same
 
 
-def _proportional(gold: str, given: str) -> bool:
+def _proportional(gold: list[str], given: list[str]) -> bool:
     """2:4:6 is 1:2:3."""
-    a, b = ([Fraction(part) for part in text.split(":")] for text in (gold, given))
-    return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))
+    try:
+        a, b = ([arithmetic.value(formula.parse(x)) for x in ratio] for ratio in (gold, given))
+    except formula.Unreadable:
+        return gold == given
+    same = (arithmetic.near(x * b[0], y * a[0]) for x, y in zip(a, b, strict=False))
+    return len(a) == len(b) and all(same)
 
 
 def _degrees(gold: Value, given: Value) -> tuple[str, str] | None:

@@ -27,7 +27,8 @@ _AT = re.compile(
 )
 _ROUNDED = re.compile(
     r"(?<=[0-9}$)π])[，,]? ?(?:(?:即|也就是|或) ?(?:大?约)(?:[为是]|等于)? ?"
-    r"|(?:which is|or|that is,?|i\.e\.,?) (?:about|approximately|roughly) )(?=\$?[0-9])"
+    r"|(?:which is |or |that is,? |i\.e\.,? |(?<=[}$π)], ))(?:about|approximately|roughly) )"
+    r"(?=\$?[0-9])"
 )
 _REMARK = re.compile(
     r"(?<=[0-9}$a-z]): [^.\n:]{1,80}?(?:→|->)[^\n]{1,80}$"
@@ -36,9 +37,16 @@ _REMARK = re.compile(
 )
 
 
+_PART = re.compile(
+    r"(?<=[0-9A-Za-z}$]),? (?:(?:of|among) (?:which|whom)|which includes?|including) [^.\n]{1,80}"
+    r"(?=[.\s]*$)"
+)
+
+
 def detached(text: str) -> str:
     """`text` without where its value is attained; a rounding behind it as \\approx."""
     if "(" in text or ":" in text:
         text = _REMARK.sub("", text)
+    text = _PART.sub("", text) if re.search("which|whom|includ", text) else text
     text = _AT.sub(lambda m: m[1] or m[2], _ATTAINED.sub("", text))
     return _ROUNDED.sub(r" \\approx ", text)

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from r1jax.rewards.answers import arithmetic, formula
+from r1jax.rewards.answers import arithmetic, formula, units
 from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.beside import assigned_lines
 from r1jax.rewards.answers.clock import same_time
@@ -78,9 +78,9 @@ def equal(gold: Value, given: Value) -> bool:
     kinds = {gold.kind, given.kind}
     if kinds == {"span", "leaf"}:
         gold, given = as_vector(gold), as_vector(given)
-    elif kinds == {"list", "union"}:
-        gold, given = as_rays(gold), as_rays(given)
-    elif kinds & {"list", "span"}:
+    elif kinds & {"list", "span", "union"}:
+        if "list" in kinds and kinds & {"span", "union"}:
+            gold, given = as_rays(gold), as_rays(given)
         gold, given = as_points(gold), as_points(given)
     if gold.kind == "base" or given.kind == "base":
         return gold.kind == given.kind and _same_base(gold, given)
@@ -200,6 +200,8 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
         members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
+    if not members[-1].text.endswith("\\ldots"):  # 1 + 4 + \\ldots = 35
+        members = tuple(m for m in members if not m.text.endswith("\\ldots")) or members
     if "\\approx" in given.signs:
         return _approximated(gold, members, given.signs[len(given.items) - len(members) :])
     if len(given.items) == 2 and not named and is_name(given.items[1]):  # 7 = x
@@ -244,6 +246,8 @@ def _relation(gold: Value, given: Value) -> bool:
 def _same_relation(gold: Value, given: Value) -> bool:
     """Two relations of two members: left minus right is the same but for a constant factor."""
     if len(gold.items) != len(given.items):
+        return False
+    if units.factor(gold.items[-1].unit, given.items[-1].unit) is None:
         return False
     if all(map(equal, gold.items, given.items)) and gold.signs == given.signs:
         return True

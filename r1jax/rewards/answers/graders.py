@@ -78,7 +78,8 @@ def math(problem: Problem, answer: str) -> bool:
     gold = gold_text(problem.answer)
     words = is_words(gold)
     given = point_lines(gold, answer) or expression(answer, words)
-    given = given if words else unnamed(given, problem.question)
+    if not words and read(gold).kind != "relation":
+        given = unnamed(given, problem.question)
     if right(gold, given) or (words and (stands_first(gold, given) or marked(gold, answer))):
         return True
     return beside_its_option(gold, given)

@@ -10,7 +10,10 @@ _BUILDER = re.compile(
     rf"\\?\{{ ?[A-Za-z](?: ?\\in ?{_SET})? ?[|:] ?"
     r"((?:[^{}\\]|\{[^{}]{0,40}\}|\\(?:[a-z]+|(?=\}$))){1,200}?)\\?\}"
 )
-_FOR_ALL = r"(?:for (?:all|every|each|any)|where|with|\\forall)"
+_FAMILY = re.compile(
+    rf"\\?\{{((?:[^{{}}|<>]|\{{[^{{}}]{{0,40}}\}}){{1,100}}?)[|:,] ?[a-z] ?\\in ?{_SET} ?\\?\}}"
+)
+_FOR_ALL = r"(?:for (?:all|every|each|any|some)|where|with|\\forall)"
 _BEHIND = re.compile(
     rf"(?<=.)(?:,? ?\(? ?[nkm]|(?:,|,? ?\(| ?(?:\\text ?\{{ ?)?{_FOR_ALL} ?\}}?) ?[a-z])"
     rf" ?\\in ?{_SET} ?\)?$"
@@ -32,6 +35,7 @@ _SPOKEN = re.compile(rf"{_WORDS} {_BUT} {_POINT}(?:,? and {_POINT})?(?=\W{{0,4}}
 _CONDITION = re.compile(
     r"(?<=[0-9)}]) ?\( ?[a-z] ?(?:\\(?:ne|le|ge|in)(?![A-Za-z])|[<>]) ?[^()=]{1,20}\)$"
 )
+_REAL = re.compile(r"^[a-z] ?\\in ?(?:\\mathbb ?\{? ?)?R ?\}?(?:,| and| 且) ?(?=.*[a-z])")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _INTEGER = re.compile(
     r"([a-z])\$? ?(?:\\in|∈|是|为| is an?| an?) ?\$?(?:\\mathbb|Z|ℤ|integer|整数)"
@@ -54,7 +58,8 @@ def unquantified(text: str) -> str:
     """
     found = _CONDITION.search(text)
     number = found and not _LETTER.search(text, 0, found.start())
-    return _BEHIND.sub("", text[: found.start()] if found and number else text)
+    text = _REAL.sub("", text[: found.start()] if found and number else text)
+    return _BEHIND.sub("", text)
 
 
 def renamed(gold: str, given: str) -> str:
@@ -89,5 +94,7 @@ def _punctured(points: Iterable[str | None]) -> str:
 
 def built(text: str) -> tuple[str, bool] | None:
     """(what stands behind the bar of {x | x > 2}, whether x is an integer)."""
+    if family := _FAMILY.fullmatch(text):
+        return family[1].strip(), False
     found = _BUILDER.fullmatch(text)
     return (unquantified(found.group(2).strip()), found.group(1) in ("Z", "N")) if found else None

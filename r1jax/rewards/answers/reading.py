@@ -74,7 +74,7 @@ _LETTERS = re.compile(r"\W*[A-Za-z](?: ?[-+*/^=] ?\(?[A-Za-z]{1,2}\)?){0,8}\W*")
 _LATER = re.compile(
     r"(^\W{0,4}[0-9][0-9.,]{0,30}(?: [a-z]{1,20})?(?= for)"
     r"|[0-9][0-9.,]{0,30}(?: [a-z]{1,20}){0,3})"
-    r" (?:in|after|within|over|during|for|(?:at|by) the end of) [0-9]{1,6} "
+    r" (?:in|after|within|over|during|for|(?:at|by) the end of) (?:the |these )?[0-9]{1,6} "
     r"(?:second|minute|hour|day|week|month|year)s?\b"
     r"(?=\W*$)"
 )

@@ -16,6 +16,11 @@ _TOKEN = re.compile(
     r"|[\u4e00-\u9fff]+|[^\s\x00\u4e00-\u9fff]+"
 )
 _PROSE = re.compile(r"[\"'(\[]*[A-Za-z]{2,}[A-Za-z'\-]*[\"')\]]*[.,;:!?\"')]*")
+_NAMES = re.compile(r"\(?[a-z](?: ?, ?[a-z]){0,5}\)?|[a-z]\([a-z]\)")
+_SUCH = re.compile(
+    r"(?:triples?|pairs?|tuples?|quadruples?|integers?|numbers?|points?|sets?|solutions?|functions?"
+    r"|polynomials?|values?|primes?|matrices|subsets?|sequences?)(?: of)? {0,3}$"
+)
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}(?=\W?$)[.,;]?")
 _FUNCTION = re.compile(r"(?:pi|sqrt|sin|cos|tan|ln|log|inf|infinity)(?![A-Za-z])")
 _OPERATOR_END = re.compile(r"(?:[-+*/^×÷·]|\\cdot|\\times)\s*$")
@@ -28,7 +33,8 @@ _COUNTED_LABEL = re.compile(r"第 ?$"), re.compile(r"[题问步页章节图式]"
 _BARE = re.compile(r"[-+$]?[0-9][0-9.,/]{0,30}%?\$?")
 _SAID = {"等于": "=", "不等于": "\\ne"}
 _LINKS = frozenset(
-    "and or maybe perhaps possibly either alternatively else & 或 或者 和 与 及 以及".split()
+    "and or maybe perhaps possibly either alternatively else & 或 或者 和 与 及 以及 且 "
+    "并且".split()
 )
 NO_VALUE = "\\text{no value}"
 """What a formula is marked with that its sentence makes no answer."""
@@ -90,7 +96,8 @@ def refused(text: str) -> str:
 
 def _between(before: str, after: str) -> bool:
     """Whether letters between these two tokens are factors: p^2 - pq + q^2."""
-    return before in ("+", "-", "*", "/", "=") and after in ("", "+", "-", "*", "/", "=", "\n")
+    ends = after in ("", "+", "-", "*", "/", "=", "\n") or after.startswith("\\text")
+    return ends and before in ("+", "-", "*", "/", "=")
 
 
 def _is_open(run: list[str]) -> bool:
@@ -117,7 +124,7 @@ class _Sentence:
         if not self.run:
             self.start = match.start()
         if self.gap:
-            self.run.append(" or ")
+            self.run.append(" 且 " if self.gap[-1].endswith("且") else " or ")
             self.gap.clear()
         self.run.append(token)
         self.end = match.end()
@@ -131,12 +138,14 @@ class _Sentence:
             return
         text = re.sub(r"\x00(\d+)\x00", lambda m: self.pieces[int(m.group(1))], text)
         stops = len(text) - len(text.rstrip(".;:!?"))
-        text = text.strip().rstrip(".,;:!?")
+        text = text.strip().rstrip(".,;:!?").rstrip()
         before = self.text[max(0, self.start - 80) : self.start]
         after = "" if stops else self.text[self.end : self.end + 80]
         chinese = all(p.search(t) for p, t in zip(_COUNTED_LABEL, (before, after[:1]), strict=True))
         if chinese or _LABEL.search(before):
             self.labels.append(text)
+            return
+        if self.groups and _NAMES.fullmatch(text) and _SUCH.search(before):
             return
         start = text.removeprefix("+") if signed else text  # $+\infty$
         tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(start)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
+from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.values import MAX_ITEMS, Value
@@ -27,6 +29,7 @@ _ABSOLUTE = re.compile(r"\| ?[A-Za-z] ?((?:[-+] ?[0-9./]{1,20} ?)?)\|")
 _CONSTANTS = frozenset({"\\pi", "\\infty", "e", "i", "\\emptyset"})
 FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 _INFINITY, _MINUS_INFINITY = Value("leaf", "\\infty"), Value("leaf", "-\\infty")
+_LINE = Value("span", "(-\\infty,\\infty)", (_MINUS_INFINITY, _INFINITY), ("(", ")"))
 
 
 def is_name(value: Value) -> bool:
@@ -75,7 +78,7 @@ def as_integers(value: Value) -> Value:
     if span is None or span.kind != "span":
         return value if inner.kind == "relation" else inner
     try:
-        low, high = (arithmetic.real(arithmetic.value(formula.parse(v.text))) for v in span.items)
+        low, high = map(_place, span.items)
     except formula.Unreadable:
         return value
     first = math.floor(low) + 1 if span.signs[0] == "(" else math.ceil(low)
@@ -87,26 +90,60 @@ def as_integers(value: Value) -> Value:
 
 def as_rays(value: Value) -> Value:
     """`x < 1 or x > 2`, or `x \\ne 1, x \\ne 2`, as the union that it says."""
-    if value.kind == "list" and all(item.signs == ("\\ne",) for item in value.items):
-        return _between(value)
-    spans = [as_span(item) for item in value.items] if value.kind == "list" else []
-    if len(spans) < 2 or not all(span is not None and span.kind == "span" for span in spans):
+    if value.kind != "list":
         return value
-    return Value("union", value.text, tuple(span for span in spans if span is not None))
+    points = tuple(item for item in value.items if item.signs == ("\\ne",))
+    if len(points) == len(value.items):
+        return _between(value)
+    spans = [as_span(item) for item in value.items if item not in points]
+    if any(span is None or span.kind != "span" for span in spans) or len(value.items) < 2:
+        return value
+    pieces = tuple(span for span in spans if span is not None)
+    if points:
+        return _between(replace(value, items=points), pieces[0]) if len(pieces) == 1 else value
+    both = _overlap(*pieces) if len(pieces) == 2 and value.signs != ("or",) else None
+    return both or Value("union", value.text, pieces)
 
 
-def _between(value: Value) -> Value:
-    """The rays and intervals between points that a name is not."""
+def _overlap(one: Value, other: Value) -> Value | None:
+    """What x > 1 and x < 3 say together; None for rays that do not meet."""
+    if _INFINITY in one.items:
+        one, other = other, one
+    if one.items[0] != _MINUS_INFINITY or other.items[1] != _INFINITY:
+        return None
+    try:
+        high, low = _place(one.items[1]), _place(other.items[0])
+    except formula.Unreadable:
+        return None
+    return _span(other.items[0], one.items[1], other.signs[0], one.signs[1]) if low < high else None
+
+
+def _place(point: Value) -> Any:
+    """Where a point lies on the real line; raises Unreadable for what is no number."""
+    return arithmetic.real(arithmetic.value(formula.parse(point.text)))
+
+
+def _between(value: Value, whole: Value | None = None) -> Value:
+    """The rays and intervals between points that a name is not, within a ray or an interval."""
     points = [item.items[1] for item in value.items]
     names = {item.items[0].text for item in value.items if is_name(item.items[0])}
     if len(names) != 1 or any(map(has_letters, points)):
         return value
     try:
-        points.sort(key=lambda p: arithmetic.real(arithmetic.value(formula.parse(p.text))))
+        points.sort(key=_place)
+        low, high = (whole or _LINE).items
+        if low != _MINUS_INFINITY:
+            points = [p for p in points if _place(p) > _place(low)]
+        if high != _INFINITY:
+            points = [p for p in points if _place(p) < _place(high)]
     except formula.Unreadable:
         return value
-    ends = [_MINUS_INFINITY, *points, _INFINITY]
-    spans = [_span(a, b, "(", ")") for a, b in zip(ends, ends[1:], strict=False)]
+    opening, closing = (whole or _LINE).signs
+    ends = [low, *points, high]
+    spans = [
+        _span(a, b, opening if a is low else "(", closing if b is high else ")")
+        for a, b in zip(ends, ends[1:], strict=False)
+    ]
     return Value("union", value.text, tuple(spans))
 
 

@@ -41,7 +41,8 @@ _CHINESE = re.compile(
 _STATES = re.compile(
     r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
     r"(?: about| exactly| only)?|[:：是为有得共剩=需买卖]了?|[是为占][^，。,.]{0,8}的"
-    r"|(?:^|[ \n])(?:s?he|it|they|we|(?-i:[A-Z][a-z]{1,15})) [a-z]{3,12}) ?$",
+    r"|(?:^|[ \n])(?:s?he|it|they|we|(?-i:[A-Z][a-z]{1,15})) [a-z]{3,12}) ?"
+    r"(?:负|negative |minus )?$",
     re.IGNORECASE,
 )
 _WHOLE = re.compile(

@@ -9,6 +9,7 @@ from r1jax.rewards.answers.values import Value, plain_words
 
 _THERE_IS = re.compile(
     r"\b(?:there (?:is|are)|it is|it's|this is|they are|the|an?(?= [a-z]{2})|quadrant) "
+    r"|\b(?:limit|inverse|value|derivative|integral|maximum|minimum)(?= does not exist) "
 )
 _NUMERAL = re.compile("[ivx]{1,4}")
 _SYNONYMS = {
@@ -27,9 +28,10 @@ def same_words(gold: Value, given: Value) -> bool:
     a, b = (_THERE_IS.sub("", plain_words(value.text)) for value in (gold, given))
     a, b = a.removesuffix(" only"), b.removesuffix(" only")
     b = b.removeprefix("option ").removeprefix("choice ") if len(a) == 1 else b
-    statements = [sorted(set(side.split()) - {"and", "only"}) for side in (a, b)]
-    if all(len(s) > 1 and all(map(_NUMERAL.fullmatch, s)) for s in statements):
-        return statements[0] == statements[1]  # I, II and III
+    names = [sorted(set(re.split("[ 和及]", side)) - {"and", "only"}) for side in (a, b)]
+    numerals = all(len(s) > 1 and all(map(_NUMERAL.fullmatch, s)) for s in names)
+    if numerals or " and " in f"{a}|{b}" and min(map(len, names)) > 1:
+        return names[0] == names[1]  # I, II and III
     if (numeral := roman(a)) is not None or (numeral := roman(b)) is not None:
         return all(str(numeral) in (side, str(roman(side))) for side in (a, b))
     a, b = (_SYNONYMS.get(side, side.removesuffix("条件")) for side in (a, b))

@@ -15,12 +15,20 @@ _TABLE = {
     "imperial length": "in=1 inch=1 inches=1 ft=12 foot=12 feet=12 yard=36 yd=36 "
     "mile=63360 mi=63360",
     "mass": "mg=1/1000 g=1 gram=1 克=1 kg=1000 kilogram=1000 千克=1000 公斤=1000 ton=1000000",
-    "time": "s=1 sec=1 second=1 秒=1 min=60 minute=60 分钟=60 h=3600 hr=3600 hour=3600 小时=3600 "
+    "time": "s=1 sec=1 second=1 秒=1 min=60 minute=60 分钟=60 分=60 h=3600 hr=3600 hour=3600 "
+    "小时=3600 时=3600 "
     "day=86400 天=86400 week=604800",
     "years": "month=1 个月=1 year=12 yr=12 年=12",
     "dollars": "cent=1/100 ¢=1/100 dollar=1 usd=1 ¤=1",
     "yuan": "角=1/10 元=1 ¥=1 yuan=1",
     "volume": "ml=1/1000 毫升=1/1000 l=1 liter=1 litre=1 升=1",
+    "force": "N=1 newton=1 kN=1000",
+    "energy": "J=1 joule=1 kJ=1000",
+    "power": "W=1 watt=1 kW=1000 kilowatt=1000",
+    "voltage": "V=1 volt=1",
+    "current": "A=1 ampere=1 amp=1",
+    "pressure": "Pa=1 pascal=1 kPa=1000",
+    "frequency": "Hz=1 hertz=1 kHz=1000",
     "radians": "radian=1 rad=1",
     "angle": "degree=1 deg=1 度=1 '=1/60",
     "percent": "%=1 percent=1 pct=1 percentage=1",

@@ -22,8 +22,8 @@ MAX_ITEMS = 64
 
 _RELATIONS = re.compile(r"\\(?:le|ge|ne|approx|equiv|in|sim|to)(?![A-Za-z])|(?<![\\:])[=<>]")
 _AND = re.compile(
-    r"(?:, ?)?(?:\\text ?\{ ?(?:and|or|及|和|或) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
-    r"|或者|或|和|及|以及)"
+    r"(?:, ?)?(?:\\text ?\{ ?(?:and|or|及|和|或|且) ?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+    r"|或者|或|和|及|以及|并?且)"
 )
 _PLUS_MINUS = re.compile(r"\\([pm])[pm](?![A-Za-z])")
 _CUP = re.compile(r"\\cup(?![A-Za-z])|(?<=[\])]) ?U ?(?=[\[(])")
@@ -32,6 +32,7 @@ _BASE = re.compile(
     r"(?:_\{? ?\(?(?:\\text ?\{)?([a-z]+|[0-9]{1,2})\)?\}{0,2}"
     r"|,? \(?(?:in )?base[- ]([a-z]+|[0-9]{1,2})\)?)"
 )
+_TRANSPOSED = re.compile(r"(\([^()]{1,200},[^()]{1,200}\)) ?\^ ?\{? ?(?:T|\\top) ?\}?")
 _FACTOR = re.compile(
     r"(-?(?:[0-9.]{1,20}|[0-9]{0,9}\\frac ?\{?[0-9]{1,9}\}? ?\{?[0-9]{1,9}\}?)?) ?\*? ?"
     r"(?=\\begin\{[pb]matrix\}|\()(?<=[-0-9}* ])"
@@ -182,7 +183,7 @@ def _list(text: str, depth: int) -> Value | None:
     if len(parts) < 2 or not 1 <= len(kept) <= MAX_ITEMS:
         return None
     items = [read_tidy(part, depth + 1) for part in kept]
-    either = not re.search("[,;]|and|和|及", text)
+    either = not re.search("[,;]|and|和|及|且", text)
     return Value("list", text, _flat(items), ("or",) if either else ())
 
 
@@ -263,7 +264,9 @@ def _bracketed(text: str, depth: int) -> Value | None:
 
 
 def _scaled(text: str, depth: int) -> Value | None:
-    """A number before a tuple or a column: \\frac{1}{5}(3, 4)."""
+    """A number before a tuple or a column, \\frac{1}{5}(3, 4), and a transposed row (3, 4)^T."""
+    if row := _TRANSPOSED.fullmatch(text):
+        return read_tidy(row[1], depth + 1)
     factor = _FACTOR.match(text)
     inner = read_tidy(text[factor.end() :], depth + 1) if factor else None
     if factor is None or inner is None or inner.signs != ("(", ")"):

@@ -79,7 +79,7 @@ _TONE = re.compile(
     r"\)? ?\}|, I (?:think|believe|guess|suppose)(?=\W*$)"
 )
 _MEASURE = r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]{1,12}|[\u4e00-\u9fff]{1,3})"
-_REPEATED = re.compile(rf"{_MEASURE} ?[(（]{_MEASURE}[)）]")
+_REPEATED = re.compile(rf"{_MEASURE}(?: ?[(（]|,? (?:or|i\.e\.,?) ){_MEASURE}[)）]?(?![A-Za-z])")
 _RATIO = re.compile(
     r"(?:^\W{0,6}|(?<=[Rr]atio)([^.\n0-9]{1,60}))(?<![0-9])([0-9]{1,9}) to ([0-9]{1,9})"
     r"(?: to ([0-9]{1,9}))?(?=\W{0,6}$)"
@@ -173,14 +173,14 @@ _OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 def worded(text: str) -> str:
     """`text` with everyday wording made plain; what makes a number no answer stays."""
     text = bounded(_ADVERBIAL.sub("", detached(emphasized(unlaid(standing(text))))))
-    text = _ROUNDED.sub("is", _TONE.sub("", measured(text)))
+    text = _ROUNDED.sub("is", _TONE.sub("", _REPEATED.sub(_once, measured(text))))
     text = unspoken(_DASHED.sub("", text))
     text = _WITHIN.sub("", text) if "=" in text else text
     if _COUNTING.search(text):
         text = _counted(text)
     text = _ROOT.sub(r"√\1", _ARROW.sub(r"\1", text))
     if "(" in text or "（" in text:
-        text = _REPEATED.sub(_once, _ADDED.sub(r"\2 = \1", text))
+        text = _ADDED.sub(r"\2 = \1", text)
         text = _REMARK.sub("", text) if re.search("[0-9]", text.split("(")[0]) else text
         text = _UNIT_NOTE.sub(_unit, _NOTE.sub("", text))
     text = _NEEDED_CHINESE.sub(lambda m: "".join(filter(None, m.groups())), text)

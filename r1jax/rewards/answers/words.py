@@ -44,7 +44,7 @@ def stands_first(gold: str, given: str) -> bool:
     if _CIRCLED.fullmatch(gold.strip()):
         return _circled(gold, given)
     first = re.split(r"[,，:：;—–]", clause(given).strip(" *"))[0].strip(" *")
-    given = _NOT_OTHER.sub("", given)
+    given = re.sub(r"\\text(?:bf|it|rm)? ?\{([^{}]*)\}", r"\1", _NOT_OTHER.sub("", given))
     sentence = re.split(r"[.!?](?=\s)|[。！？\n]", given.strip(" .。!*\n"))[-1]
     name = read(gold).text
     ends = re.search(
