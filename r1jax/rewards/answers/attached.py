@@ -17,13 +17,14 @@ _ATTAINED = re.compile(
     r"|(?<=[0-9}$)π])[，,；;] ?(?:此时|当)[^。\n]{1,60}?(?:时)?[，,]?(?:取等号|等号成立|取得|取到)"
     r"[^。\n]{0,10}(?=[。．.\s]*$)"
     r"|,? (?:with )?equality (?:if and only if|iff|when|at|holds|occurs|is attained)[^\n]{0,80}$"
-    r"|,? (?:(?:which|and it) is )?(?:attained|achieved|reached|occurring|obtained) "
+    r"|(?<=[0-9}$)π]),? (?:(?:which|and it) is )?(?:attained|achieved|reached|occurring|obtained) "
     r"(?:when|at|for|only|if)\b[^\n]{0,80}$"
 )
 _VALUE = r"[$*]{0,3}-?(?:[0-9]|\\)[^\s，。]{0,40}"
 _AT = re.compile(
     rf"({_EXTREME}{_VALUE}),? (?:at|when|for|where) [^\n]{{1,60}}$"
-    rf"|(最[大小]值[^，。\n]{{0,30}}?[是为=＝] ?{_VALUE})[，,；;] ?(?:此时|当)[^。\n]{{1,60}}$"
+    rf"|(最[大小]值[^，。\n]{{0,30}}?[是为=＝] ?{_VALUE})[，,；;] ?(?:此时|当)[^。\n]{{1,60}}"
+    r"[。\s]*$"
 )
 _ROUNDED = re.compile(
     r"(?<=[0-9}$)π])[，,]? ?(?:(?:即|也就是|或) ?(?:大?约)(?:[为是]|等于)? ?"
@@ -31,12 +32,10 @@ _ROUNDED = re.compile(
     r"(?=\$?[0-9])"
 )
 _REMARK = re.compile(
-    r"(?<=[0-9}$a-z]): [^.\n:]{1,80}?(?:→|->)[^\n]{1,80}$"
-    r"|(?<=[0-9%]) \((?=(?:after|before|since|because|given|assuming|including|excluding)\b)"
+    r"(?<=[0-9%]) \((?=(?:after|before|since|because|given|assuming|including|excluding)\b)"
     r"[^()\n]{1,80}\)"
 )
-
-
+_STEPS = re.compile(r"([0-9][^.\n:]{0,40}): [^.\n:]{1,80}?(?:→|->)[^\n]{1,80}$")
 _PART = re.compile(
     r"(?<=[0-9A-Za-z}$]),? (?:(?:of|among) (?:which|whom)|which includes?|including) [^.\n]{1,80}"
     r"(?=[.\s]*$)"
@@ -46,7 +45,7 @@ _PART = re.compile(
 def detached(text: str) -> str:
     """`text` without where its value is attained; a rounding behind it as \\approx."""
     if "(" in text or ":" in text:
-        text = _REMARK.sub("", text)
+        text = _STEPS.sub(r"\1", _REMARK.sub("", text))
     text = _PART.sub("", text) if re.search("which|whom|includ", text) else text
     text = _AT.sub(lambda m: m[1] or m[2], _ATTAINED.sub("", text))
     return _ROUNDED.sub(r" \\approx ", text)

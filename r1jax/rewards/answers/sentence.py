@@ -147,6 +147,6 @@ class _Sentence:
             return
         if self.groups and _NAMES.fullmatch(text) and _SUCH.search(before):
             return
-        start = text.removeprefix("+") if signed else text  # $+\infty$
+        start = re.sub(r"^\+(?= ?\\infty)", "", text) if signed else text
         tied = _OPERATOR_END.search(text) or _OPERATOR_START.match(start)
         self.groups.append(refused(text) if tied or qualified(before, after) else text)

@@ -144,7 +144,7 @@ def _between(value: Value, whole: Value | None = None) -> Value:
         _span(a, b, opening if a is low else "(", closing if b is high else ")")
         for a, b in zip(ends, ends[1:], strict=False)
     ]
-    return Value("union", value.text, tuple(spans))
+    return spans[0] if len(spans) == 1 else Value("union", value.text, tuple(spans))
 
 
 def as_points(value: Value) -> Value:

@@ -56,7 +56,7 @@ def stands_first(gold: str, given: str) -> bool:
     concluded = re.split(r",? (?:so|hence|thus|therefore) ", sentence)[-1]
     if concluded[: len(name)].lower() == name.lower() and _BEST.match(concluded, len(name)):
         return True
-    if ends and not re.search(r"\bnot\b|n't|\bor\b|或", sentence):
+    if ends and not re.search(r"\b(?:not|never|neither|nor|or)\b|n't|或", sentence):
         return True
     rest = given.strip(" *")[len(first) :].strip(" .,;!*—–-\n")
     return right(gold, first) and (
@@ -68,4 +68,8 @@ def marked(gold: str, answer: str) -> bool:
     """Whether the gold is all that is bold in the last sentence: this is an **ellipse**."""
     sentence = re.split(r"[.!?](?=\s)|[。！？\n]", answer.strip())[-1]
     bold = _BOLD.findall(sentence)
-    return len(bold) == 1 and right(gold, bold[0].strip(" .:")) and not _NEGATION.search(sentence)
+    return (
+        len(bold) == 1
+        and right(gold, bold[0].strip(" .:"))
+        and not _NEGATION.search(_BOLD.sub("", sentence))
+    )
