@@ -110,7 +110,8 @@ def choose_kernel(mesh: Mesh | None, dtype: jnp.dtype, tokens: int, *widths: int
         return "xla"
     most = 256 if capability(mesh) == HOPPER else 128
     fits = all(width % 8 == 0 and width <= most for width in widths)
-    return "cudnn" if fits and float(capability(mesh)) >= float(HOPPER) else "xla"
+    major = capability(mesh).partition(".")[0]  # of another vendor's no number
+    return "cudnn" if fits and major.isdigit() and int(major) >= 9 else "xla"
 
 
 def _xla(

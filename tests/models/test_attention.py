@@ -65,6 +65,7 @@ def test_values_may_be_of_another_width_and_scores_of_another_scale():
         ("gpu", "10.0", jnp.float16, (100, 128), "cudnn"),
         ("gpu", "10.0", jnp.bfloat16, (100, 192, 128), "xla"),
         ("gpu", "8.0", jnp.bfloat16, (100, 64), "xla"),  # has no packed layout
+        ("gpu", "gfx942", jnp.bfloat16, (100, 64), "xla"),
         ("tpu", None, jnp.bfloat16, (256, 192, 128), "splash"),
         ("tpu", None, jnp.float32, (128, 64), "splash"),
         ("tpu", None, jnp.bfloat16, (130, 64), "xla"),
