@@ -176,5 +176,9 @@ CHANGES: dict[str, Change] = {
     "scale-rl": parts(PARTS, named("scale-rl")),
     "prime-rl-loss": parts(PARTS, named("prime-rl-loss")),
     "otb": loss(advantage_baseline="token"),
+    "luspo": parts(
+        PARTS,
+        loss(ratio="sequence", clip_low=2e-3, clip_high=2.5e-3, reduction="sequence_sum"),
+    ),
 }
 """What every arm of reinforcement learning makes of GRPO's run, the most asked for first."""
