@@ -50,8 +50,18 @@ class Config(processes.GateSetting):
         """Raises UserError when a value is out of range."""
         super().__post_init__()
         check_ranges(self, "--", gpus="[0,]")
-        if len(set(self.rates)) < len(self.rates) or any(not rate > 0 for rate in self.rates):
+        shown = {f"{rate:g}" for rate in self.rates}  # as directories are named
+        if len(shown) < len(self.rates) or any(not rate > 0 for rate in self.rates):
             raise UserError(f"--rates {self.rates}: expected numbers above 0 that differ")
+        given, usual = self.zero, {"": DEFAULT} | PRESETS
+        for flag, own, of in (
+            ("run", "--out", lambda c: c.run), ("seed", "--seeds", lambda c: c.seed),
+            ("data.seed", "--seeds", lambda c: c.data.seed),
+        ):  # fmt: skip
+            if of(given) not in {of(run) for run in usual.values()}:
+                raise UserError(
+                    f"--zero.{flag} {of(given)}: {own} says it of all runs; leave it out"
+                )
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -83,8 +93,9 @@ def at(run: RLConfig, rate: float) -> RLConfig:
 def row(rate: float, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the finished runs of a rate came to, means over seeds."""
 
-    def mean(side: str, key: str) -> float:
-        return statistics.fmean(summary[side][key] for summary in summaries)
+    def mean(side: str, key: str) -> float | None:  # of what was not judged before there is none
+        found = [summary[side].get(key) for summary in summaries]
+        return None if None in found else statistics.fmean(found)
 
     after = [summary["after"]["pass_at_1"] for summary in summaries]
     return {

@@ -16,8 +16,10 @@ _ENDS = {
     "]": (operator.le, "at most"),
     ")": (operator.lt, "below"),
 }
+_HELD, _WHOLE = (1e-37, 3e38), 2**31 - 1
+"""Numbers that float32 and int32 hold: with others what is computed is 0, endless or wrong."""
 _SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT,
-           errno.EIO)  # fmt: skip
+           errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # fmt: skip
 
 
 SEEDS = "[0,4294967295]"
@@ -88,7 +90,13 @@ def check_ranges(config: Any, prefix: str, **ranges: str) -> None:
         value = getattr(config, name)
         if value is None:
             continue
-        finite = isinstance(value, int) or math.isfinite(value)
-        if not (finite and all(holds(value, float(end)) for holds, _, end in rules)):
+        held = value == 0 or _HELD[0] <= abs(value) <= _HELD[1]
+        if isinstance(value, int):
+            held = value <= _WHOLE or text[-2].isdigit()
+        if not (held and all(holds(value, float(end)) for holds, _, end in rules)):
             right = " and ".join(f"{words} {end}" for _, words, end in rules) or "a finite number"
+            if not held and isinstance(value, int):
+                right = f"at most {_WHOLE}"
+            elif not held and math.isfinite(value):
+                right = f"0, or from {_HELD[0]} to {_HELD[1]}, as float32 holds no other"
             raise UserError(f"{prefix}{name.replace('_', '-')} {value}: must be {right}")

@@ -1,12 +1,13 @@
-"""Finds a user's own function by its name, `package.module:function`."""
+"""Finds a user's own function by its name, `package.module:function`; what it raises is a line."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,9 @@ def load_function(
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UserError(f"{flag} {name}: cannot import {module_name} ({error})") from error
-    # A script that ends by sys.exit() would end the run as if all of it were done.
     except (Exception, SystemExit) as error:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise UserError(
-            f"{flag} {name}: importing {module_name} failed with {why} "
-            f"({Path(at.filename).name}, line {at.lineno}); check the module"
-        ) from error
+        what = f"{flag} {name}: importing {module_name} failed with"
+        raise UserError(f"{what} {_failed(error)}; check the module") from error
     function = getattr(module, function_name, None)
     if function is None:
         raise UserError(f"{flag} {name}: {module_name} has no function {function_name}")
@@ -56,6 +52,36 @@ def load_function(
             f"{'s' * (len(arguments) > 1)}, ({', '.join(arguments)})"
         )
     return function
+
+
+@contextlib.contextmanager
+def users_own(what: str, function: Callable[..., Any], then: str) -> Iterator[None]:
+    """Whatever the user's `function`, called inside, raises becomes one line: a UserError.
+
+    `what` names it as the user did, `then` says what is expected of it. An exit is a failure too:
+    it would end the run as if all of it were done.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        failed = _failed(error, code.co_filename if code else None)
+        raise UserError(f"{what}: failed with {failed}; {then}") from error
+
+
+def _failed(error: BaseException, file: str | None = None) -> str:
+    """What was raised, in one line, and the innermost line of the user's `file` that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = next((f for f in reversed(frames) if f.filename == file), frames[-1])
+    try:
+        said = " ".join(str(error).split())[:300]
+    except Exception:
+        said = "(no message)"
+    return (
+        f"{f'{type(error).__name__}: {said}'.strip()} ({Path(at.filename).name}, line {at.lineno})"
+    )
 
 
 def _takes(function: Callable[..., Any], arguments: Sequence[str]) -> bool:

@@ -29,7 +29,10 @@ from r1jax.run.names import SUMMARY
 from r1jax.stages.opening import opened
 from r1jax.training.rl.reward_model import RewardModel, load_reward_model
 
-COLUMNS = ("id", "question", "sample", "text", "extracted", "lenient", "finish_reason")
+COLUMNS: dict[str, tuple[type, ...]] = {
+    "id": (str, int), "question": (str,), "sample": (int, str), "text": (str,),
+    "extracted": (str, type(None)), "lenient": (bool,), "finish_reason": (str,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,13 @@ def read_samples(source: str) -> list[list[dict[str, Any]]]:
                 f"{source}, {unit} {number}: no column {missing[0]}; expected completions.jsonl of "
                 "an evaluation"
             )
+        if odd := [name for name, kinds in COLUMNS.items() if not isinstance(row[name], kinds)]:
+            raise UserError(
+                f"{source}, {unit} {number}, column {odd[0]}: is {row[odd[0]]!r:.40}; expected "
+                "completions.jsonl of an evaluation"
+            )
         if row["sample"] != "greedy":
-            by_id.setdefault((row.get("set"), row["id"]), []).append(row)
+            by_id.setdefault((str(row.get("set")), row["id"]), []).append(row)
     if not by_id:
         raise UserError(f"{source}: holds no samples; evaluate with --eval.samples 2 or more")
     return list(by_id.values())

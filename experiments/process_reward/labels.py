@@ -28,6 +28,7 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import RewardPool, accuracy
+from r1jax.rewards.answers.graders import UNRULED
 from r1jax.rewards.tokens import tokens_to
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, load_policy, make_engine
@@ -199,6 +200,14 @@ def main(config: Config) -> None:
         if config.labels == "truth" and any("target" not in p.metadata for p in problems):
             raise UserError("--labels truth: is known of the embedded world's sums, countdowns and "
                             "worded problems alone; use hard or soft")  # fmt: skip
+        if unruled := next((p.id for p in problems if p.grader == UNRULED), None):
+            raise UserError(f"--data.train: no rule judges problem {unruled} (grader {UNRULED}), "
+                            "and labels are told from answers; leave such sources out")  # fmt: skip
+        accuracy().check(problems)
+        for line, row in enumerate(known, start=1):
+            if row.get("number") not in range(len(problems)):
+                raise UserError(f"{path}, line {line}: has no number of one of {len(problems)} "
+                                "problems; remove it, or --overwrite")  # fmt: skip
         refuse_other_problems(path, known, [problems[row["number"]] for row in known])
         done = 1 + max((row["number"] for row in known), default=-1)
         with RewardPool(workers=config.workers) as pool:

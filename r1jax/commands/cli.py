@@ -189,6 +189,9 @@ def _check_names(argv: Sequence[str], flags: dict[str, Any]) -> None:
 
 def _nearest(flag: str, flags: dict[str, Any]) -> str | None:
     """The flag most like `flag`; a forgotten prefix (`--group`) counts as nearly right."""
+    head, dot, tail = flag.removeprefix("--no-").rpartition(".")
+    if flag.startswith("--no-") and (other := f"--{head}{dot}no-{tail}") in flags:
+        return other
 
     def likeness(candidate: str) -> float:
         whole = difflib.SequenceMatcher(None, flag, candidate).ratio()

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from r1jax.commands import Command
 from r1jax.data.rows import refuse_overwrite
-from r1jax.errors import UserError
+from r1jax.errors import UserError, told
 from r1jax.run.directory import flatten, read_json, read_jsonl, write_text
 from r1jax.run.visible import line
 
@@ -57,6 +57,9 @@ def main(config: Config) -> None:
         refuse_overwrite("--out", config.out, read)
     configs = [read_config(path) for path in paths]
     results = [read_result(path, config.metrics) for path in paths]
+    for name in set(config.metrics) - {*Config.metrics}:
+        if all(result[name] is None for result in results):
+            raise UserError(f"--metrics {name}: is in no last row of metrics.jsonl of these runs")
     if config.by:
         rows = averaged(configs, results, config.by)
     else:
@@ -71,14 +74,19 @@ def main(config: Config) -> None:
         writer = csv.DictWriter(table, columns(rows))
         writer.writeheader()
         writer.writerows(rows)
-        write_text(Path(config.out), table.getvalue())
+        with told(f"--out {config.out}: cannot be written"):
+            Path(config.out).parent.mkdir(parents=True, exist_ok=True)
+            write_text(Path(config.out), table.getvalue())
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The flags of a run, dotted; UserError where the directory holds no run."""
     if not (path / "config.json").exists():
         raise UserError(f"--runs {path}: holds no config.json; name run directories")
-    return flatten(read_json(path / "config.json"))
+    config = read_json(path / "config.json")
+    if not isinstance(config, dict):
+        raise UserError(f"--runs {path}: its config.json holds no flags; name run directories")
+    return flatten(config)
 
 
 def read_result(path: Path, metrics: Sequence[str]) -> dict[str, Any]:
@@ -86,8 +94,10 @@ def read_result(path: Path, metrics: Sequence[str]) -> dict[str, Any]:
     metrics_file = path / "metrics.jsonl"
     last = (read_jsonl(metrics_file) if metrics_file.exists() else [])[-1:] or [{}]
     judged = read_json(path / "eval.json") if (path / "eval.json").exists() else []
+    if not isinstance(judged, list) or not all(isinstance(e, dict) for e in judged):
+        raise UserError(f"--runs {path}: its eval.json is no list of evaluations")
     first_set = [e for e in judged if e.get("set") == judged[0].get("set")]
-    scores = [e["pass_at_1"] for e in first_set if "pass_at_1" in e]
+    scores = [s for e in first_set if isinstance(s := e.get("pass_at_1"), int | float)]
     return {
         "state": "finished" if (path / "summary.json").exists() else "unfinished",
         "updates": last[0].get("update", 0),

@@ -24,8 +24,9 @@ from r1jax.errors import UserError, check_ranges
 from r1jax.run.directory import write_json, write_jsonl
 
 RULE = (
-    "words are runs of a-z and 0-9 of the lower-cased question; share = common n-grams / n-grams "
-    "of the evaluation question (sets)"
+    "words are runs of a-z and 0-9, and of other letters, of the lower-cased question, and each "
+    "sign of Chinese and of other scripts without spaces; share = common n-grams / n-grams of the "
+    "evaluation question (sets)"
 )
 
 

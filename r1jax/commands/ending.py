@@ -21,7 +21,8 @@ from r1jax.errors import Stopped, UserError
 
 FILES = {
     errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC,
-    errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE,
+    errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EMFILE,
+    errno.ENFILE,
 }  # fmt: skip
 """What a system says of files and disks that nobody here can help."""
 UNREAD = 128 + signal.SIGPIPE

@@ -289,4 +289,7 @@ def _likeliest(by_token: Mapping[int, Any], wanted: int) -> list[tuple[int, floa
                    key=lambda item: -item[1])  # fmt: skip
     if len(found) < wanted:
         raise Failed(f"{len(found)} of the {wanted} likeliest tokens", "request", again=False)
+    if (total := sum(math.exp(value) for _, value in found)) > 1.02:
+        said = f"sum {total:.3g}"
+        raise Failed("probabilities that exceed 1 together", "request", again=False, said=said)
     return found[:wanted]

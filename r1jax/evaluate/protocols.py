@@ -112,7 +112,7 @@ class Protocol:
     def asked(self, problem: Problem, seed: int) -> Problem:
         """The problem as it is put to the model."""
         options = problem.metadata.get("options")
-        if not options:
+        if problem.grader != "choice" or not options:  # a column of another row may be called so
             return replace(problem, question=self.prompt.replace("{question}", problem.question))
         question = problem.question.removesuffix(lettered("", options))
         order = list(range(len(options)))

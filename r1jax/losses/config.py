@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from r1jax.errors import UserError, check_ranges
@@ -150,6 +149,8 @@ class GRPO:
     def __post_init__(self) -> None:
         """Raises UserError for a value that means nothing or that nothing would read."""
         _check_choices(self)
+        number = isinstance(self.entropy_bonus, (int, float))
+        _require(self, "entropy_bonus", number, "a finite number")
         check_ranges(
             self, "--loss.", advantage_epsilon="[0,]", clip_low="[0,]", clip_high="[0,]",
             dual_clip="(1,]", beta="[0,]", importance_cap="(0,]", importance_floor="[0,]",
@@ -157,9 +158,8 @@ class GRPO:
             gate_positive="(0,]", gate_negative="(0,]", drift="[0,]", top_entropy="(0,1]",
             covariance_share="(0,1]", covariance_weight="[0,]",
             covariance_low="(,)", covariance_high="(,)", entropy_target="[0,]", entropy_step="(0,]",
+            entropy_bonus="(,)",
         )  # fmt: skip
-        number = isinstance(self.entropy_bonus, (int, float)) and isfinite(self.entropy_bonus)
-        _require(self, "entropy_bonus", number, "a finite number")
         _check_pairs(self)
         _check_read(self)
 

@@ -17,14 +17,14 @@ from jax.sharding import Mesh
 
 from r1jax.data.templates import TEMPLATES, Template, chat_text, render
 from r1jax.data.tokenizer import load_tokenizer
-from r1jax.errors import UserError, told
+from r1jax.errors import UserError
 from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import Family, from_hf
 from r1jax.models.hub.find import model_directory
 from r1jax.models.hub.gguf import write as gguf
 from r1jax.models.hub.gguf.tokenizer import gguf_tokenizer
-from r1jax.plugin import load_function
+from r1jax.plugin import load_function, users_own
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import Engine, EngineConfig, Generated, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -167,7 +167,7 @@ def reader(family: str) -> Family:
     read = load_function(family, "--family", ("raw",))
 
     def one(raw: Mapping[str, Any]) -> ModelConfig:
-        with told(f"--family {family}: failed", "; it is given config.json as a mapping"):
+        with users_own(f"--family {family}", read, "it is given config.json as a mapping"):
             return read(raw)
 
     return one

@@ -151,9 +151,9 @@ def find_step(
     known = [s for s in there if unverified or sealed(Path(directory) / str(s))]
     chosen = max(known or there, default=None) if step is None else step
     if chosen is None or chosen not in there:
-        wanted = "" if step is None else step
+        wanted = "" if step is None else f" {step}"
         raise UserError(
-            f"{directory}: no checkpoint {wanted} there; found updates {there or 'none'}"
+            f"{directory}: no checkpoint{wanted} there; found updates {there or 'none'}"
         )
     if chosen not in known:
         raise UserError(

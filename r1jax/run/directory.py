@@ -36,14 +36,15 @@ SCHEMA = 1
 class RunDirectory:
     """One run on disk. With `write=False` (every process but the first) nothing is ever written.
 
-    Rows carry the counters `update` (also as `step`) and `rollout`; both count from 1 and include
-    the row's own, so a checkpoint with counters (u, r) covers the rows with update <= u and
-    rollout <= r.
+    Rows carry the counters `update` (also as `step`) and `rollout`; both count from 1, with the
+    row's own, so a checkpoint with counters (u, r) covers rows with update <= u and rollout <= r.
     """
 
     path: Path
     status: Status
     write: bool = True
+    known: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    """Of each file that this process has added to: its bytes, or its evaluations."""
 
     @classmethod
     def start(
@@ -90,8 +91,8 @@ class RunDirectory:
 
     def metrics(self, update: int, rollout: int, values: Mapping[str, float]) -> None:
         """Appends the row of one optimizer update to `metrics.jsonl`."""
-        row = {"update": update, "step": update, "rollout": rollout, **values}
-        self._append(names.METRICS, [row])
+        counters = {"update": update, "step": update, "rollout": rollout}
+        self._append(names.METRICS, [counters | dict(values)])
 
     def samples(self, update: int, rollout: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends completions (prompt, text, reward parts) of a rollout to `samples.jsonl`.
@@ -111,12 +112,14 @@ class RunDirectory:
         counter = {"update": update, "step": update}
         self._append(names.TRANSCRIPTS, [counter | dict(row) for row in texts])
         if self.write:
-            write_json(self.path / names.EVALUATIONS, [*self.evaluations(), counter | dict(values)])
+            self.known[names.EVALUATIONS] = now = [*self.evaluations(), counter | dict(values)]
+            write_json(self.path / names.EVALUATIONS, now)
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations so far."""
+        """The evaluations so far, those too whose file was removed since."""
         path = self.path / names.EVALUATIONS
-        return read_json(path) if path.exists() else []
+        found = read_json(path) if path.exists() else []
+        return max(found, self.known.get(names.EVALUATIONS, []), key=len)
 
     def transcripts(self) -> list[dict[str, Any]]:
         """The texts of all evaluations so far."""
@@ -131,7 +134,10 @@ class RunDirectory:
     def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if self.write and rows:
             with (self.path / name).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                if file.tell() < self.known.get(name, 0):
+                    print(f"warning: {file.name}: rows were removed; the run goes on without them")
                 file.write("".join(_line(row) for row in rows))
+                self.known[name] = file.tell()
 
 
 def inspect(

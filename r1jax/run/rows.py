@@ -59,6 +59,7 @@ def cut(run: RunDirectory, update: int, rollout: int, since: tuple[int, int] = (
             write_jsonl(path, left[path.name])
     if (run.path / names.EVALUATIONS).exists():
         write_json(run.path / names.EVALUATIONS, [*filter(kept, run.evaluations())])
+    run.known.clear()
     expected = {
         names.METRICS: ("update", since[0], update),
         names.SAMPLES: ("rollout", since[1], rollout),

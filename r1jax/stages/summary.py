@@ -53,7 +53,7 @@ def gained(summary: Record) -> str:
 def transcripts(directory: RunDirectory, updates: int, start: int = 0) -> list[dict[str, Any]]:
     """Samples of the same problems after the updates `start` and `updates`, side by side.
 
-    Those before are missing where nothing was judged before.
+    Those before are missing where nothing was judged before, or rows of them are lost.
     """
     rows = directory.transcripts() if directory.write else []
     before, after = ([row for row in rows if row["update"] == at] for at in (start, updates))
@@ -62,6 +62,6 @@ def transcripts(directory: RunDirectory, updates: int, start: int = 0) -> list[d
         {name: new[name] for name in asked} | {"after": {name: new[name] for name in said}}
         for new in after
     ]
-    for item, old in zip(told, before, strict=bool(before)):
+    for item, old in zip(told, before, strict=False) if len(before) == len(told) else ():
         item["before"] = {name: old[name] for name in said}
     return told

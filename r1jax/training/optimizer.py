@@ -47,7 +47,7 @@ class OptimizerConfig:
         """Raises UserError on a rate or norm that cannot train."""
         check_ranges(
             self, "--optimizer.", lr="(0,]", warmup="[0,]", final="[0,1]", b1="[0,1)", b2="[0,1)",
-            eps="[0,]", weight_decay="[0,]", clip="(0,]",
+            eps="(0,]", weight_decay="[0,]", clip="(0,]",
         )  # fmt: skip
         if self.kind == "adafactor" and self.b1 != OptimizerConfig.b1:
             raise UserError(

@@ -18,7 +18,8 @@ def brute(train, evaluation, n, share):
     """Every pair of every row, word by word."""
 
     def grams(text):
-        words = re.sub("[^a-z0-9]", " ", text.lower()).split()
+        spaced = re.sub("([一-龥])", r" \1 ", re.sub("[^a-z0-9é一-龥]", " ", text.lower()))
+        words = re.sub("(é+)", r" \1 ", spaced).split()
         rows = [words[i : i + n] for i in range(len(words)) if len(words[i : i + n]) == n]
         return rows or ([words] if words else [])
 
@@ -33,7 +34,8 @@ def brute(train, evaluation, n, share):
     return found
 
 
-texts = st.lists(st.sampled_from(["a", "B", "a.", "-", "c3", "é"]), max_size=9).map(" ".join)
+texts = st.lists(st.sampled_from(["a", "B", "a.", "-", "c3", "é", "小明", "3苹"]), max_size=9)
+texts = texts.map(" ".join)
 
 
 @settings(max_examples=200, deadline=None)
@@ -54,6 +56,7 @@ def test_as_brute_force_finds_it(train, evaluation, n, share):
 def test_words_and_shares_by_hand():
     assert ngrams("One, two THREE-4!", 2) == {("one", "two"), ("two", "three"), ("three", "4")}
     assert ngrams("one two", 10) == {("one", "two")} and ngrams("?!", 10) == set()
+    assert ngrams("有3个Äpfel", 2) == {("有", "3"), ("3", "个"), ("个", "ä"), ("ä", "pfel")}
     words = "a b c d e f g h i j k l m"  # 4 n-grams of 10 words
     assert overlaps([("t", "x a b c d e f g h i j k y")], {"e": words}) == [Match("t", "e", 0.5)]
     assert overlaps([("t", "a b c d e f g h i j")], {"e": words}) == []

@@ -401,3 +401,35 @@ def test_names_of_sets(spec, name):
 def test_a_bad_config_names_its_flag(fields, line):
     with pytest.raises(UserError, match=line):
         DataConfig(**fields)
+
+
+TASKS = """
+from r1jax.problem import Problem
+def fails(rng):
+    return Problem(missing, "?", "1")
+def leaves(rng):
+    raise SystemExit(0)
+def number(rng):
+    return 3
+def bare(rng):
+    return Problem(str(rng.random()), "?", "1", metadata=None)
+"""
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        (
+            "fails",
+            r"failed with NameError: .*missing.* \(own_tasks\.py, line 4\); it is to return a",
+        ),
+        ("leaves", r"failed with SystemExit: 0 \(own_tasks\.py, line 6\)"),
+        ("number", "returned a int; expected an r1jax.problem.Problem"),
+        ("bare", "returned a problem whose metadata is NoneType; expected a dict"),
+    ],
+)
+def test_what_a_users_task_does_wrong_is_one_line(tmp_path, monkeypatch, name, said):
+    (tmp_path / "own_tasks.py").write_text(TASKS)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=rf"\Aown_tasks:{name}: {said}[^\n]*\Z"):
+        open_source(f"own_tasks:{name}", DataConfig(), 0)

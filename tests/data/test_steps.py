@@ -41,6 +41,8 @@ def test_every_layout_is_read(tmp_path):
     assert two.steps == ("One and one.", "It is 2.", "So 4.") and two.labels == (1, 1, 0)
     assert three.steps == ("a", "b", "c") and three.labels == (1, 0)  # behind it nothing is known
     assert four.labels == (1, 1, 1)
+    some = trl | {"completions": ["a", "b", "c"], "labels": [True, False]}  # up to the wrong one
+    assert solutions(tmp_path, some)[0].labels == (1, 0)
     asked = solutions(tmp_path, trl | {"q": "?"}, prompt_column="q")
     assert asked[0].prompt == "?"
 
@@ -52,10 +54,13 @@ def test_every_layout_is_read(tmp_path):
         ({"prompt": "a", "completions": ["b"], "labels": [2]}, "label 2; expected true, false, "),
         ({"prompt": "a", "completions": ["b"], "labels": [None]}, "label None; expected"),
         ({"prompt": "a", "completions": ["b"], "labels": [1, 0]}, "a label for each step"),
+        ({"prompt": "a", "completions": ["b", "c"], "labels": [1]}, "labels: 1 for 2 completions"),
+        ({"prompt": "a", "completions": ["b"], "labels": "1"}, "a list with a label for each step"),
         ({"prompt": "a", "completions": "b", "labels": [1]}, "the steps are no list of texts"),
         ({"prompt": 3, "completions": ["b"], "labels": [1]}, "the prompt is int; expected text"),
         ({"problem": "a", "steps": ["b"], "label": 1}, "first wrong step, from 0 to 0, or -1"),
         ({"question": "a", "label": {"steps": ["b"]}}, "column label: step 1 is not PRM800K's"),
+        ({"question": "a", "label": {"steps": 5}}, "column label: its steps are 5; expected a lis"),
         (
             {
                 "question": "a",
@@ -80,12 +85,15 @@ def test_a_row_without_steps_is_left_out_and_named(tmp_path):
         {"prompt": " ", "completions": ["b"], "labels": [1]},
         {"prompt": "\u200b", "completions": ["b"], "labels": [1]},
         {"prompt": "a", "completions": ["\u200b"], "labels": [1]},
+        {"prompt": "a", "completions": ["b"], "labels": []},
+        {"question": "a", "label": {"steps": [{"completions": [{"text": "b", "rating": None}]}]}},
     ])  # fmt: skip
     unfit = []
     assert list(read_solutions(path, unfit=unfit)) == []
     assert unfit == [
         "line 1 (no steps)", "line 2 (a step is empty)", "line 3 (no prompt)",
-        "line 4 (no prompt)", "line 5 (a step is empty)",
+        "line 4 (no prompt)", "line 5 (a step is empty)", "line 6 (no step is judged)",
+        "line 7 (no steps)",
     ]  # fmt: skip
 
 

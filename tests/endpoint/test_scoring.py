@@ -99,6 +99,16 @@ def test_fewer_likeliest_tokens_than_asked_for_are_refused(server):
         scorer(server, 3).probe(TEXT, IDS, [])
 
 
+def test_numbers_that_are_no_distribution_are_refused(server):
+    def certain(ids, answer):
+        for place in answer["choices"][0]["prompt_logprobs"][1:]:
+            place.update({token: {"logprob": -0.1} for token in place})
+
+    serve(server, spoil=certain)
+    with pytest.raises(UserError, match="probabilities that exceed 1 together .sum [23]"):
+        scorer(server, 3).probe(TEXT, IDS, [])
+
+
 def place(**value):
     def change(choice):
         entry = choice["prompt_logprobs"][2]

@@ -111,7 +111,7 @@ def test_where_the_answer_is_read(name, text, answer):
 
 
 def test_math_and_programs_are_asked_in_their_words(tmp_path):
-    (problem,) = rows(tmp_path, "aime24", {"problem": "Find {x}.", "answer": "033"})
+    (problem,) = rows(tmp_path, "aime24", {"problem": "Find {x}.", "answer": "033", "options": 5})
     asked = PROTOCOLS["aime24"].asked(problem, 0)
     assert asked.question.startswith("Solve the following math") and asked.answer == "33"
     assert asked.question.endswith("\n\nFind {x}.") and "$\\boxed{ANSWER}$" in asked.question

@@ -332,9 +332,24 @@ def test_compare_averages_over_equal_flags(tmp_path):
         ([], "--runs: name at least one run directory"),
         (["--runs", "nowhere"], "--runs nowhere: holds no config.json"),
         (["--by", "optimizer.rate"], "--by optimizer.rate: no such flag in config.json"),
+        (["--metrics", "reward"], "--metrics reward: is in no last row of metrics.jsonl"),
+        (["--out", "/dev/null/x.csv"], "--out /dev/null/x.csv: cannot be written (File exists)"),
     ],
 )
 def test_compare_refuses_in_one_line(argv, said, tmp_path, capsys):
-    runs = ["--runs", *sweep(tmp_path)] if "--by" in argv else []
+    runs = ["--runs", *sweep(tmp_path)] if argv and argv[0] != "--runs" else []
     assert cli.run(compare.main, compare.Config(), [*runs, *argv]) == 2
     assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [("eval.json", "[1]", "its eval.json is no list of evaluations"),
+     ("eval.json", "{}", "its eval.json is no list of evaluations"),
+     ("config.json", "[]", "its config.json holds no flags")],
+)  # fmt: skip
+def test_compare_names_a_file_that_is_none_of_a_run(tmp_path, name, text, said):
+    first, *_ = sweep(tmp_path)
+    (Path(first) / name).write_text(text)
+    with pytest.raises(UserError, match=f"--runs {first}: {said}"):
+        compare.main(compare.Config(runs=(first,)))

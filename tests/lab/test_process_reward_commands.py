@@ -109,9 +109,20 @@ def test_a_stopped_run_goes_on_behind_what_is_written(model, tmp_path, monkeypat
     path.write_text(kept.replace(json.loads(kept.splitlines()[0])["problem"], "0" * 16))
     with pytest.raises(UserError, match="line 1: .* the data has another answer, grader or column"):
         labels.main(config)
+    first = json.loads(kept.splitlines()[0])
+    for row in (first | {"number": 99}, {"id": first["id"]}):
+        write_rows(path, [row])
+        with pytest.raises(UserError, match="line 1: has no number of one of 4 problems"):
+            labels.main(config)
     path.write_text(kept)
     labels.main(config)
     assert calls == [0, 2, 2] and written(config) == written(whole)
+
+
+def test_what_no_rule_judges_has_no_labels(model, tmp_path):
+    data = TrainDataConfig(train=("general:helpful",), template="mini")
+    with pytest.raises(UserError, match="--data.train: no rule judges problem"):
+        labels.main(toy(model, tmp_path / "run", data=data))
 
 
 def test_truth_is_of_the_embedded_world_alone(model, tmp_path):
@@ -146,6 +157,10 @@ def test_choosing_by_hand(tmp_path):
     assert found["weighted vote, last"] == 1.0
     with pytest.raises(UserError, match="line 1: no column question; expected completions.jsonl"):
         best.read_samples(write_rows(tmp_path / "other.jsonl", [{"id": 1}]))
+    for name, value in (("id", []), ("text", None), ("lenient", "no"), ("question", 3)):
+        path = write_rows(tmp_path / "odd.jsonl", [sample(0, "5", False) | {name: value}])
+        with pytest.raises(UserError, match=f"line 1, column {name}: is .*; expected completions"):
+            best.read_samples(path)
     with pytest.raises(UserError, match="--reward: names nothing"):
         best.main(best.Config(run=str(tmp_path / "run"), completions="x"))
 

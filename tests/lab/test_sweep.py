@@ -87,7 +87,15 @@ def test_without_rates_there_are_three_around_the_runs_own(tmp_path):
     assert cli.parse(sweep.DEFAULT, other.command[3:]) == other.config
 
 
+def test_without_a_judgement_before_there_is_no_figure_of_it():
+    after = {"pass_at_1": 0.5, "length_mean": 3.0, "format": 1.0}
+    found = sweep.row(1e-6, [{"before": {}, "after": after}])
+    assert found["before"] is None and found["after"] == 0.5
+
+
 @pytest.mark.parametrize("flags", [["--rates", "1", "1"], ["--rates", "0"], ["--gpus", "-1"],
+                                   ["--rates", "1e-6", "1.0000001e-6"], ["--zero.run", "x"],
+                                   ["--zero.seed", "5"], ["--zero.data.seed", "5"],
                                    ["--zero.data.eval"]])  # fmt: skip
 def test_values_that_make_no_sweep_are_refused(flags, capsys):
     assert cli.run(sweep.main, sweep.Config(), flags) == 2

@@ -9,12 +9,31 @@ from r1jax.losses import load_loss
 
 SOURCE = """
 import jax.numpy as jnp
+from r1jax.types import Mean
 def reinforce(stats, batch):
     return -jnp.sum(stats.logp * batch.advantages * batch.mask) / batch.n_tokens, {}
 def with_option(stats, batch, power=2):
     return 0.0, {}
 def of_one(stats):
     return 0.0, {}
+def fails(stats, batch):
+    return batch["logp"], {}
+def leaves(stats, batch):
+    raise SystemExit(0)
+def alone(stats, batch):
+    return jnp.float32(1)
+def rows(stats, batch):
+    return jnp.zeros(3), {}
+def none(stats, batch):
+    return None, {}
+def whole(stats, batch):
+    return jnp.int32(1), {}
+def nothing(stats, batch):
+    return jnp.float32(1), None
+def plain(stats, batch):
+    return jnp.float32(1), {"a": 1.0}
+def numbered(stats, batch):
+    return jnp.float32(1), {3: Mean(1.0, 1.0)}
 number = 3
 """
 
@@ -50,6 +69,27 @@ def test_mistakes_are_named(module, name, message):
         load_loss(name, flag="--train.loss")
     assert str(caught.value).startswith(f"--train.loss {name}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fails", r"failed with TypeError: .* \(own_losses\.py, line 11\); expected \(share,"),
+        ("leaves", r"failed with SystemExit: 0 \(own_losses\.py, line 13\)"),
+        ("alone", r"returned a \w+; expected"),
+        ("rows", r"returned a share of shape \(3,\) and float32; expected"),
+        ("whole", r"returned a share of shape \(\) and int32"),
+        ("none", r"returned a share of shape \(\) and NoneType"),
+        ("nothing", "returned metrics of type NoneType"),
+        ("plain", "returned metrics with 'a' a float"),
+        ("numbered", "returned metrics with 3 a Mean"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_breaks_its_contract_is_one_line(module, name, said):
+    with pytest.raises(UserError, match=rf"\A--loss own_losses:{name}: {said}[^\n]*\Z"):
+        load_loss(f"own_losses:{name}")(None, 3)
+    assert load_loss("own_losses:with_option") is load_loss("own_losses:with_option")
+    assert load_loss("own_losses:with_option")(None, None) == (0.0, {})
 
 
 def test_a_bug_in_the_module_is_said_with_its_place(module):

@@ -106,6 +106,11 @@ def test_a_mistake_is_one_line_and_status_2(argv, line, capsys):
     assert err.count("\n") == 1
 
 
+def test_a_negation_before_the_section_is_shown_where_it_belongs():
+    with pytest.raises(UserError, match=r"did you mean --eval\.no-before\?"):
+        cli.parse(RLConfig(), ["--no-eval.before"])
+
+
 def test_a_value_error_of_the_config_is_one_line_too(capsys):
     assert cli.run(lambda config: 0, PRESET, ["--out", ""]) == 2
     err = capsys.readouterr().err

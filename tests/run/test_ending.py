@@ -120,6 +120,8 @@ def test_a_file_that_a_system_refuses_is_one_line(tmp_path, name, capsys):
     assert ended(lambda: (tmp_path / name).write_text("")) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path / name}: ") and said.count("\n") == 1
+    assert ended(lambda: (tmp_path / "file").mkdir(exist_ok=True)) == 2  # a directory of results
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file'}: File exists\n"
 
 
 def test_a_file_that_should_be_there_keeps_its_traceback(tmp_path):

@@ -33,11 +33,13 @@ def numbers(config):
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != PLANNED])
-def test_no_number_is_nan_endless_or_below_its_range(name):
+def test_no_number_is_nan_endless_beyond_float32_or_below_its_range(name):
     for config, field, whole in numbers(command(name)[1]):
-        odd = [-1] if whole else [math.nan, math.inf, *([] if field in ANY_SIGN else [-1.0])]
-        if field == "seed":
-            odd.append(2**32)  # would draw what 0 draws
+        odd = (
+            [-1]
+            if whole
+            else [math.nan, math.inf, 1e-40, 1e39, *([] if field in ANY_SIGN else [-1.0])]
+        )
         for value in odd:
             with pytest.raises(UserError, match="^(--)?[a-z]"):
                 dataclasses.replace(config, **{field: value})

@@ -160,6 +160,25 @@ def test_rows_and_evaluations(tmp_path):
     ]
 
 
+def test_what_is_removed_while_a_run_writes_is_said_or_still_known(tmp_path, capsys):
+    run = RunDirectory.start(tmp_path, Config())
+    for update in (0, 2):
+        run.evaluation(update, {"pass_at_1": 0.25}, [{"text": "二"}])
+        run.metrics(update + 1, 1, {"a": 1.0})
+        run.metrics(update + 2, 1, {"a": 1.0})
+        assert capsys.readouterr().out == ""
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "eval.json").unlink()
+    assert [e["update"] for e in run.evaluations()] == [0, 2]
+    for update in (5, 6):
+        run.metrics(update, 2, {"a": 1.0})
+    run.evaluation(6, {"pass_at_1": 0.5})
+    said = f"warning: {tmp_path}/metrics.jsonl: rows were removed; the run goes on without them\n"
+    assert capsys.readouterr().out == said
+    assert [row["update"] for row in read_jsonl(tmp_path / "metrics.jsonl")] == [5, 6]
+    assert [e["update"] for e in strict(tmp_path / "eval.json")] == [0, 2, 6]
+
+
 @given(st.integers(0, 6), st.integers(0, 3), st.binary(max_size=9))
 def test_cut_leaves_the_rows_the_checkpoint_covers(tmp_path_factory, update, rollout, half):
     path = tmp_path_factory.mktemp("run")

@@ -91,6 +91,11 @@ def test_what_cannot_go_on_is_refused(first, model, tmp_path):
     refused("saved with another lora", **{"lora.rank": 2, "updates": 8})
     other = save_model(tmp_path / "wide", d_ff=64)
     refused("saved with another model .*intermediate_size", model=other, updates=8)
+    shutil.copytree(first.run, tmp_path / "spoilt")
+    for text in ("[]", "{}", '{"optimizer": 3}'):
+        (tmp_path / "spoilt/config.json").write_text(text)
+        said = "its config.json holds no flags of a run"
+        refused(said, continue_from=str(tmp_path / "spoilt"), updates=8)
     with pytest.raises(UserError, match="is this run itself"):
         changed(first, {"continue_from": f"{first.run}/../run", "overwrite": True})
     with pytest.raises(UserError, match="leave --parent out"):

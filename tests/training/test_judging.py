@@ -284,12 +284,31 @@ def test_reward_models_judge_everything_at_the_end(parts):
     assert drawn.judgement.parts["device"].tolist() == [2.0, 1.0, 3.0, 1.0]
 
 
+def test_rewards_that_are_lost_are_said_once_and_end_a_run_that_has_no_others():
+    def lost(count, why="E: a"):
+        return Judgement(np.zeros(4), {}, {"f": count, "g": 0}, why={"f": why} if why else {})
+
+    known = {}
+    said = "reward f: {} of 4 completions could not be judged and earn 0 by it"
+    with pytest.raises(UserError, match=rf"\A{said.format(4)} \(E: a\); mend it, or"):
+        list(lost(4).complaints(known))
+    with pytest.raises(UserError, match=f"{said.format(4)}; mend it"):  # in another process
+        list(lost(4, "").complaints({}))
+    assert list(lost(0).complaints(known)) == [] and known == {"f": False, "g": False}
+    warned = [f"warning: {said.format(4)} (E: a); reward_lost/f counts them"]
+    assert list(lost(4).complaints(known)) == warned
+    assert list(lost(1).complaints(known)) == [] == list(lost(4).complaints(known))
+
+
 def test_what_was_lost_adds_up_over_calls():
     calls = [([1.0], Counts(cpu=1)), ([None, 0.0], Counts(cpu=2, errors=1, first_error="E: a")),
              ([0.5], Counts(retried=3, errors=1, first_error="E: b"))]  # fmt: skip
     values, counts = joined(calls)
     assert values == [1.0, None, 0.0, 0.5]
     assert counts == Counts(cpu=3, errors=2, retried=3, first_error="E: a") and counts.lost == 5
+    assert counts.why == "E: a" and Counts(cpu=2, died=1, retried=9).why == (
+        "2 over their CPU time, 1 their worker ended"
+    )
     problems = [Problem("p", "?", "1")] * 4
     nothing = Term("other", lambda p, c, x: [1.0] * len(p))
     total, parts, lost = score(

@@ -1,9 +1,11 @@
 """N-gram overlap between training and evaluation questions, and what to drop because of it.
 
-The rule: words are the runs of a-z and 0-9 of the lower-cased text; a text's n-grams are the set of
-its n consecutive words (a shorter text is one n-gram, itself). The overlap of a training row with
-an evaluation row is the share of the evaluation row's n-grams that the training row holds.
-DeepSeek-R1 drops a text at one common 10-gram (paper, supplement on decontamination).
+The rule: words are the runs of a-z and 0-9 of the lower-cased text, the runs of other letters, and
+each sign of a script that puts no spaces between words (Chinese, Japanese, Korean, Thai); a text's
+n-grams are the set of its n consecutive words (a shorter text is one n-gram, itself). The overlap
+of a training row with an evaluation row is the share of the evaluation row's n-grams that the
+training row holds. DeepSeek-R1 drops a text at one common 10-gram (paper, supplement on
+decontamination).
 """
 
 from __future__ import annotations
@@ -15,7 +17,11 @@ from dataclasses import dataclass
 
 from r1jax.errors import UserError
 
-_WORD = re.compile(r"[a-z0-9]+")
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[a-z0-9]+|[{_UNSPACED}]|[^\W_a-z0-9{_UNSPACED}]+")
 
 Gram = tuple[str, ...]
 

@@ -49,8 +49,9 @@ def read_solutions(
 ) -> Iterator[tuple[str, JudgedSolution]]:
     """(place, solution) of every row of `source`, in order.
 
-    A row without a single step is left out and added to `unfit`. Raises UserError naming file, line
-    and column where a row is of no known layout, a label none, or their number not the steps'.
+    A row without a single step, or in which none is judged, is left out and added to `unfit`.
+    Raises UserError naming file, line and column where a row is of no known layout, a label none,
+    or their number not the steps'.
     """
     unit, rows = open_rows(source)
     number = 0
@@ -71,6 +72,7 @@ def _solution(row: Row, where: str, prompt_column: str | None) -> JudgedSolution
     elif "completions" in row:
         prompt = column_of(row, where, prompt_column or "prompt")
         steps, labels = column_of(row, where, "completions"), column_of(row, where, "labels")
+        _refuse_others(steps, labels, where)
     elif "steps" in row:
         prompt = column_of(row, where, prompt_column or "problem")
         steps = column_of(row, where, "steps")
@@ -84,12 +86,24 @@ def _solution(row: Row, where: str, prompt_column: str | None) -> JudgedSolution
         raise UserError(f"{where}: the prompt is {type(prompt).__name__}; expected text")
     if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
         raise UserError(f"{where}: the steps are no list of texts")
-    if not isinstance(labels, list) or len(labels) > len(steps):
-        raise UserError(f"{where}, column labels: expected a list with a label for each step")
     kept = [step.strip() for step in steps]
     if is_blank(prompt) or not kept or any(map(is_blank, kept)):
         raise Unfit("no prompt" if is_blank(prompt) else "a step is empty" if kept else "no steps")
+    if not labels:
+        raise Unfit("no step is judged")
     return JudgedSolution(prompt, tuple(kept), tuple(_label(label, where) for label in labels))
+
+
+def _refuse_others(steps: Any, labels: Any, where: str) -> None:
+    """UserError unless each step has a label, or those up to the first wrong one."""
+    if not isinstance(labels, list):
+        raise UserError(f"{where}, column labels: expected a list with a label for each step")
+    count, given = len(steps) if isinstance(steps, list) else len(labels), len(labels)
+    if given > count or 0 < given < count and _label(labels[-1], where) > 0:
+        raise UserError(
+            f"{where}, column labels: {given} for {count} completions; expected a label for each "
+            "step, or for those up to the first wrong one"
+        )
 
 
 def _label(value: Any, where: str) -> float:
@@ -113,8 +127,10 @@ def _prm800k(row: Row, where: str) -> tuple[Any, list[Any], list[Any]]:
     """The chosen completion of each step, or the first; rated 1 and 0 right, -1 wrong."""
     question = column_of(row, where, "question")
     prompt = question.get("problem") if isinstance(question, Mapping) else question
-    steps, labels = [], []
-    for number, step in enumerate(row["label"].get("steps") or [], start=1):
+    steps, labels, rated = [], [], row["label"].get("steps") or []
+    if not isinstance(rated, list):
+        raise UserError(f"{where}, column label: its steps are {rated!r:.40}; expected a list")
+    for number, step in enumerate(rated, start=1):
         try:
             offered, chosen = step.get("completions") or [], step.get("chosen_completion") or 0
             if not offered:

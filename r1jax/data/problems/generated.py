@@ -13,7 +13,7 @@ from typing import Any
 
 from r1jax.data.rows import half_character
 from r1jax.errors import UserError
-from r1jax.plugin import load_function
+from r1jax.plugin import load_function, users_own
 from r1jax.problem import Problem
 
 HELD_OUT = 20  # one key in this many is evaluation
@@ -96,7 +96,8 @@ def user_task(name: str, params: Mapping[str, Any], seed: int) -> GeneratedSourc
 def _checked(
     name: str, function: Callable[..., Any], params: Mapping[str, Any], rng: random.Random
 ) -> Problem | None:
-    problem = function(rng, **params)
+    with users_own(name, function, "it is to return a Problem, or None"):
+        problem = function(rng, **params)
     if problem is not None and not isinstance(problem, Problem):
         raise UserError(
             f"{name}: returned a {type(problem).__name__}; expected an r1jax.problem.Problem or "
@@ -107,4 +108,7 @@ def _checked(
         if not isinstance(text, str) or half_character(text):
             fault = "half a character in it" if isinstance(text, str) else type(text).__name__
             raise UserError(f"{name}: returned a problem whose {part} has {fault}; expected text")
+    if problem and not isinstance(problem.metadata, Mapping):
+        kind = type(problem.metadata).__name__
+        raise UserError(f"{name}: returned a problem whose metadata is {kind}; expected a dict")
     return problem

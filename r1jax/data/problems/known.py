@@ -31,12 +31,12 @@ def refuse_other_problems(
         if row is None:
             return
         now = problem.id if problem else "no problem"
-        if problem and row["id"] == now:
+        if problem and row.get("id") == now:
             own = digest_of(problem)
             if row.get("problem", own) == own:
                 continue
             now = "another answer, grader or column for it"
         raise UserError(
-            f"{path}, line {number}: has {row['id']}, where the data has {now} now; use "
+            f"{path}, line {number}: has {row.get('id')}, where the data has {now} now; use "
             "the same data, or start anew with --overwrite"
         )

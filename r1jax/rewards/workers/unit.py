@@ -67,6 +67,13 @@ class Counts:
         """Completions that got 0.0 because their reward could not be computed."""
         return self.cpu + self.wall + self.memory + self.died + self.errors
 
+    @property
+    def why(self) -> str:
+        """The first message, or what ended how many; empty where nothing was lost."""
+        ended = {"over their CPU time": self.cpu, "over their time": self.wall,
+                 "over their memory": self.memory, "their worker ended": self.died}  # fmt: skip
+        return self.first_error or ", ".join(f"{n} {what}" for what, n in ended.items() if n)
+
 
 @dataclass
 class Tally:

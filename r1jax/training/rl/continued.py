@@ -10,7 +10,7 @@ from r1jax.checkpoint import read_meta
 from r1jax.errors import UserError
 from r1jax.run import names
 from r1jax.run.digests import find_step
-from r1jax.run.directory import differences, read_json, to_json
+from r1jax.run.directory import differences, flatten, read_json, to_json
 from r1jax.training.rl.config import RLConfig
 
 OWN = (
@@ -73,7 +73,9 @@ def find_source(config: RLConfig) -> SourceCheckpoint | None:
             "weights of any policy, with a new optimizer"
         )
     before = read_json(run / names.CONFIG)
-    if (kind := before["optimizer"]["kind"]) != config.optimizer.kind:
+    if not isinstance(kind := flatten(before).get("optimizer.kind"), str):
+        raise UserError(f"{flag}: its {names.CONFIG} holds no flags of a run; put that back")
+    if kind != config.optimizer.kind:
         raise UserError(
             f"--optimizer.kind {config.optimizer.kind}: the optimizer of {run} is {kind}, whose "
             f"state goes on; use {kind}, or --parent {run / names.SAVED}, which takes the weights "

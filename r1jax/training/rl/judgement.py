@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Counts, RewardPool, Term, score
 from r1jax.rewards.score import Marks
@@ -27,6 +28,8 @@ class Judgement:
     tokens: dict[str, np.ndarray] = field(default_factory=dict)
     """f32[N, C] by term that judges tokens, weight x value at each token of the longest completion;
     NaN where a token has no reward of its own, and beyond a completion's end."""
+    why: dict[str, str] = field(default_factory=dict)
+    """Why rewards were lost, by term; the first process alone knows."""
 
     @property
     def token_rewards(self) -> np.ndarray | None:
@@ -47,7 +50,7 @@ class Judgement:
             {name: values[index] for name, values in by_term.items()}
             for by_term in (self.parts, self.tokens)
         )
-        return Judgement(self.total[index], parts, self.lost, tokens)
+        return Judgement(self.total[index], parts, self.lost, tokens, self.why)
 
     def joined(self, later: Judgement) -> Judgement:
         """These rewards and those of a later round."""
@@ -64,7 +67,24 @@ class Judgement:
             {name: np.concatenate([x, later.parts[name]]) for name, x in self.parts.items()},
             {name: count + later.lost[name] for name, count in self.lost.items()},
             tokens,
+            later.why | self.why,
         )
+
+    def complaints(self, known: dict[str, bool]) -> Iterator[str]:
+        """A line for each term that loses rewards for the first time.
+
+        `known` are the terms that have judged at all, with whether that was said of them; what is
+        seen here is added. Raises UserError where one has lost all of its first rewards.
+        """
+        for name, lost in self.lost.items():
+            said = f"reward {name}: {lost} of {len(self.total)} completions could not be judged and"
+            said = f"{said} earn 0 by it" + (f" ({why})" if (why := self.why.get(name)) else "")
+            if lost == len(self.total) and name not in known:
+                raise UserError(f"{said}; mend it, or raise its limits (--reward.cpu-seconds, "
+                                "--reward.wall-seconds, --reward.memory-mb)")  # fmt: skip
+            if lost and not known.get(name):
+                yield f"warning: {said}; reward_lost/{name} counts them"
+            known[name] = known.get(name, False) or lost > 0
 
 
 def judge(
@@ -85,7 +105,7 @@ def judge(
     longest = max((len(c.token_ids) for c in completions), default=0)
     table = np.zeros((len(terms) + 1, n), np.float32)  # the total, then each term's part
     tokens = np.full((len(of_tokens), n, longest), np.nan, np.float32)
-    lost = np.zeros(len(terms), np.int32)
+    lost, why = np.zeros(len(terms), np.int32), {}
     everywhere = [term for term in terms if term.reward.place == "devices"]
     judged = {
         t.name: (list(t.reward(problems, completions, context)), Counts()) for t in everywhere
@@ -98,6 +118,7 @@ def judge(
         rows = [[np.nan if v is None else v for v in parts[name]] for name in names]
         table = np.asarray([total, *rows], np.float32)
         lost = np.asarray([counts[name].lost for name in names], np.int32)
+        why = {name: count.why for name, count in counts.items() if count.why}
     if jax.process_count() > 1:
         table, tokens, lost = multihost_utils.broadcast_one_to_all((table, tokens, lost))
     return Judgement(
@@ -105,6 +126,7 @@ def judge(
         dict(zip(names, np.asarray(table[1:]), strict=True)),
         dict(zip(names, np.asarray(lost).tolist(), strict=True)),
         {term.name: np.asarray(rewards) for term, rewards in zip(of_tokens, tokens, strict=True)},
+        why,
     )
 
 

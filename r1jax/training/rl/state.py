@@ -56,6 +56,7 @@ class Loop:
     carried: tuple[Group, ...] = ()  # of earlier rollouts, for the next one
     unjudged: bool = False  # whether the last update's evaluation is still to be made
     warned: bool = False  # that sampler and trainer disagree: said once
+    judged: dict[str, bool] = field(default_factory=dict)  # by term: whether losses were said
     scores: list[float] = field(default_factory=list)  # held-out pass@1, evaluation by evaluation
     history: list[Signs] = field(default_factory=list)  # of rollouts: how the policy is
     entropy_weight: float | None = None  # of the bonus that adapts, once a rollout was drawn

@@ -54,7 +54,7 @@ def _splitting(tokenizer: Any) -> str:
     kind = model.get("type"), decoder.get("type"), bool(model.get("byte_fallback"))
     if kind != ("BPE", "ByteLevel", False) or fast.pre_tokenizer is None:
         raise UserError(
-            "its tokenizer is not of GPT-2's kind (byte pairs), the one that is written"
+            "a tokenizer that is not of GPT-2's kind (byte pairs), the one that is written"
         )
     pieces = fast.pre_tokenizer.pre_tokenize_str(_TRIED)
     for name in SPLITS:
