@@ -39,6 +39,8 @@ _STEPS = re.compile(r"([0-9][^.\n:]{0,40}): [^.\n:]{1,80}?(?:→|->)[^\n]{1,80}$
 _PART = re.compile(
     r"(?<=[0-9A-Za-z}$]),? (?:(?:of|among) (?:which|whom)|which includes?|including) [^.\n]{1,80}"
     r"(?=[.\s]*$)"
+    r"|(?<=[0-9A-Za-z}$]),? (?:which is (?:the|our|my) (?:final )?(?:answer|result)"
+    r"|[0-9]{1,3} (?:days|times|hours|weeks|months) (?:a|per|each|every) [a-z]{3,6})(?=\W*$)"
 )
 
 
@@ -46,6 +48,6 @@ def detached(text: str) -> str:
     """`text` without where its value is attained; a rounding behind it as \\approx."""
     if "(" in text or ":" in text:
         text = _STEPS.sub(r"\1", _REMARK.sub("", text))
-    text = _PART.sub("", text) if re.search("which|whom|includ", text) else text
+    text = _PART.sub("", text) if re.search("which|whom|includ| a | per ", text) else text
     text = _AT.sub(lambda m: m[1] or m[2], _ATTAINED.sub("", text))
     return _ROUNDED.sub(r" \\approx ", text)

@@ -64,7 +64,9 @@ _WORDS = re.compile(r"\\(?:textbf|textit|textrm|textnormal|mathrm|mathit|mbox|op
 _STYLES = re.compile(
     r"\\(?:mathbf|boldsymbol|bm|mathsf|mathtt|underline|(?:text)?color ?\{[a-z]+\}) ?\{"
 )
-_INT, _NIL, _INNER = r"([0-9]{1,6})", r"(?:\{ ?\} ?)?", r"\\text ?\{([^{}]{1,20})\}"
+_NIL, _INNER = r"(?:\{ ?\} ?)?", r"\\text ?\{([^{}]{1,20})\}"
+_FIRST, _SECOND = (rf"(\{{ ?)?([0-9]{{1,6}})(?({i}) ?\}})" for i in (1, 3))
+"""Digits with both braces or none, as groups 2 and 4."""
 _TH = r"(?:st|nd|rd|th)(?![A-Za-z])"
 _NAMES = [
     (re.compile(r"\\text ?\{ ?([AC]) ?\}(?=_)"), r"\1"),
@@ -86,9 +88,9 @@ _NAMES = [
     (re.compile(r"\^ ?\{ ?\\circ ?\}|(?<=[0-9])\^ ?\{? ?o ?\}?(?![A-Za-z])"), r"^\\circ "),
     (re.compile(rf"(?<=[0-9])(?:{_TH}|\^ ?(?:{_TH}|\{{ ?(?:{_TH}|\\text ?\{{{_TH}\}}) ?\}}))"), ""),
     (re.compile(r"(?<![A-Za-z\\])cbrt(?![A-Za-z])"), r"\\sqrt[3]"),
-    (re.compile(rf"(?<![A-Za-z\\])C_\{{?{_INT}\}}? ?\^ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
-    (re.compile(rf"{_NIL}[\^_]\{{?{_INT}\}}? ?C_ ?\{{?{_INT}\}}?"), r"\\binom{\1}{\2}"),
-    (re.compile(rf"{_NIL}\^ ?\{{?{_INT}\}}? ?/ ?_ ?\{{?{_INT}\}}?"), r"\\frac{\1}{\2}"),
+    (re.compile(rf"(?<![A-Za-z\\])C_{_FIRST} ?\^ ?{_SECOND}"), r"\\binom{\2}{\4}"),
+    (re.compile(rf"{_NIL}[\^_]{_FIRST} ?C_ ?{_SECOND}"), r"\\binom{\2}{\4}"),
+    (re.compile(rf"{_NIL}\^ ?{_FIRST} ?/ ?_ ?{_SECOND}"), r"\\frac{\2}{\4}"),
     (re.compile(rf"\\frac ?\{{ ?{_INNER} ?\}} ?\{{ ?{_INNER} ?\}}"), r"\\text{\1/\2}"),
     (re.compile(r"^(\$?)\]([^\[\]$]{1,80})(?=[\[\]]\$?$)"), r"\1(\2"),  # ]2,5[
     (re.compile(r"^(\$?[\[(][^\[\]$]{1,80})\[(?=\$?$)"), r"\1)"),
@@ -105,6 +107,7 @@ _NAMES = [
     (re.compile("等于"), "="),
     (re.compile(r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|…|\.\.\.+|。{2,}"), r"\\ldots "),
     (re.compile(r"\\#"), "#"),
+    (re.compile(r"(?<=[0-9]) {0,2}(?:\\Omega(?![A-Za-z])|Ω)"), r"\\text{ ohm}"),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"(?<![A-Za-z\\])(sqrt|pi|ln|log|sin|cos|tan)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(r"(?<=[0-9])(sqrt|pi)(?![A-Za-z])"), r"\\\1 "),
@@ -118,7 +121,7 @@ _PARTS = re.compile(f"([{_DIGITS}])分之(根号)?([{_DIGITS}])(?![{_DIGITS}])")
 _ARRAY = re.compile(
     r"[(\[] ?\\begin\{array\} ?\{[lcr ]{1,9}\}([^()\[\]]{1,400}?)\\end\{array\} ?[)\]]"
 )
-_PERMUTED = re.compile(rf"(?<![A-Za-z\\])A_\{{?{_INT}\}}? ?\^ ?\{{?{_INT}\}}?")
+_PERMUTED = re.compile(rf"(?<![A-Za-z\\])A_{_FIRST} ?\^ ?{_SECOND}")
 _ARC = re.compile(r"(?<![0-9.])([0-9]{1,3}) ?\^ ?\\circ ?([0-9]{1,2}) ?'(?: ?([0-9]{1,2}) ?'')?")
 _SYSTEM = re.compile(r"\\left ?\\\{ ?\\begin\{(?:array|aligned|matrix)\}(?:\{[lcr| ]{0,9}\})?")
 _SYSTEM_ENDS = re.compile(r"\\end\{(?:array|aligned|matrix)\} ?\\right ?\.")
@@ -186,7 +189,7 @@ def _turn(match: re.Match[str]) -> str:
 
 def _permuted(match: re.Match[str]) -> str:
     """A_5^2, the arrangements of 2 out of 5."""
-    n, k = int(match[1]), int(match[2])
+    n, k = int(match[2]), int(match[4])
     return f"\\frac{{{n}!}}{{{n - k}!}}" if k <= n <= 1000 else match.group()
 
 

@@ -262,7 +262,7 @@ def _is_price(text: str, start: int, end: int) -> bool:
     """Whether "$5 and $6" is two prices."""
     inner = text[start:end]
     spaced = inner.endswith(" ") or text[end + 1 : end + 2].isdigit()
-    return inner[:1].isdigit() and spaced and bool(re.search(r"[A-Za-z]{2,}|, ", inner))
+    return inner[:1].isdigit() and spaced and bool(re.search(r"[A-Za-z]{2}|, |[-+*/=×] ?$", inner))
 
 
 def expression(text: str, words: bool = False, last: bool = True) -> str:

@@ -28,6 +28,7 @@ _TABLE = {
     "voltage": "V=1 volt=1",
     "current": "A=1 ampere=1 amp=1",
     "pressure": "Pa=1 pascal=1 kPa=1000",
+    "resistance": "ohm=1",
     "frequency": "Hz=1 hertz=1 kHz=1000",
     "radians": "radian=1 rad=1",
     "angle": "degree=1 deg=1 度=1 '=1/60",
@@ -43,13 +44,13 @@ _GLUED = frozenset(
     "pt pts ct qt pcs px yr yrs sq cu lb lbs oz wk yd yds pm am kn ma kj nm bpm ev "
     "kw mw hz khz mb gb kb ppm rpm fps gal bp hp psi atm mol mph kph ms ns us s".split()
 )
-_SINGLE = frozenset("m g s h l L J N W V K A".split())
+_SINGLE = frozenset("m g s h l L J N W V K A C".split())
 _TEXT = re.compile(r"\\text ?\{([^{}]{0,60})\}(?: ?\^ ?\{? ?([23]) ?\}?)?$")
 _MODULUS = re.compile(r"(?<=[0-9]) ?\(? ?\\?[bp]?mod(?![A-Za-z]) ?[ {(] ?([0-9]{1,12}) ?[})]{0,2}$")
 _DEGREES = re.compile(r"\^ ?\{? ?\\circ ?\}? ?([CF])?$")
 _TRAILING = re.compile(
     r"(?<=[0-9.)}\s%])((?:/ ?(?=[A-Za-z]{3}))?"
-    r"(?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
+    r"(?:(?:[A-Za-z]{2,20}|[mgshlLJNWVKA]|(?<= )C|[\u4e00-\u9fff¤¥¢€£%]{1,10})\.?"
     r"(?: ?\^ ?\{? ?-?[1-3] ?\}?)?[ /]{0,2}){1,5})$"
 )
 _LEADING = re.compile(
