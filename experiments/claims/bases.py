@@ -33,12 +33,18 @@ KINDS: dict[str, pretraining.Config] = {
         kv_heads=pretraining.STUDENT_QWEN.kv_heads,
     ),
     "chinese": replace(_WORLD, chinese=0.8),
-    "large": replace(_WORLD, d_model=384, d_ff=1024, heads=12, kv_heads=4),
-    "tinyzero": replace(pretraining.COUNTDOWN, steps=2000, dtype="bfloat16", workers=8),
+    "large": replace(
+        _WORLD, d_model=384, d_ff=1024, heads=12, kv_heads=4, train=replace(_WORLD.train, rows=64)
+    ),
+    "tinyzero": replace(
+        pretraining.COUNTDOWN, steps=2000, dtype="bfloat16", workers=8,
+        train=replace(pretraining.COUNTDOWN.train, rows=38),
+    ),
 }  # fmt: skip
 """Of each kind there is one for every number: the package's base, its student of less than a
 quarter, one that has read four Chinese documents to one English, one of four times the parameters,
-TinyZero's. Exported in bfloat16: a base takes 3.5 MB."""
+TinyZero's. Fewer rows at a time for the larger two, so that others have room beside them on a
+device. Exported in bfloat16: a base takes 3.5 MB."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,9 @@ class Claim:
     conditions: tuple[Condition, ...] = ()
     """Without which the claim cannot be tested."""
     minutes: int = 0
-    """Of one H200 that 14 runs share, reckoned."""
+    """Of one H200, reckoned, where all runs of its command are to be made."""
+    jobs: int = 14
+    """Runs that share the device."""
     seeds: int = 0
     """Seeds on each base; 0: as many as the study has."""
     over: Over = "mean"

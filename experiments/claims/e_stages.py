@@ -124,4 +124,5 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
     minutes=60,
+    jobs=10,
 )

@@ -20,7 +20,7 @@ from typing import Any
 from experiments.claims import pictures, verdicts
 from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
-from experiments.claims.page_text import FIRST, HEAD
+from experiments.claims.page_text import FIRST, HEAD, UNDECLARED
 from experiments.claims.runs import Config as Flags
 from experiments.claims.trial import Study
 from experiments.claims.verdicts import LineFound, Measured
@@ -31,9 +31,11 @@ from r1jax.report.markdown import markdown_table
 from r1jax.run.directory import read_json
 
 COMMAND = (
-    "python -m experiments.claims --only {} --devices 1 --jobs 14 --memory-fraction 0.06 "
+    "python -m experiments.claims --only {} --devices 1 --jobs {} --memory-fraction {:.2f} "
     "--minutes 9.5"
 )
+MEMORY = 0.85
+"""Of a device, shared by the runs."""
 LINES = ("primary line", "claimed", "mean", "interval", "level", "by base", "pairs", "verdict")
 BESIDE = ("beside (no verdict)", "mean", "95 %", "by base", "pairs")
 
@@ -70,7 +72,7 @@ def main(config: Config) -> None:
         rows.append((f"[({claim.letter})](#{anchor(claim)})", claim.title, spoken(judged, found)))
         parts.append(section(claim, judged, found, f"{where}/{drawn.name}.png" if drawn else ""))
     text = [HEAD, ran_on(known), markdown_table(("", "claim", "verdict"), rows), *parts]
-    text += [rates(known), first_campaign(read_json(Path(config.first)))]
+    text += [UNDECLARED, rates(known), first_campaign(read_json(Path(config.first)))]
     page.write_text("\n\n".join(part.strip("\n") for part in text if part) + "\n", "utf-8")
     print(config.page)
 
@@ -99,13 +101,14 @@ def heading(claim: Claim) -> str:
 def section(claim: Claim, judged: Sequence[LineFound], found: Measured, image: str) -> str:
     """One claim: protocol, lines, what stands beside them, numbers of the arms, picture."""
     conditions = "; ".join(condition.says for condition in claim.conditions)
-    command = COMMAND.format(claim.letter)
+    command = COMMAND.format(claim.letter, claim.jobs, MEMORY / claim.jobs)
     parts = [
         f"## {heading(claim)}",
         f"{claim.hypothesis}",
         f"*Source:* {claim.source}",
         f"*Protocol:* {claim.protocol}" + (f" *Condition:* {conditions}." if conditions else ""),
-        f"*Command* (about {claim.minutes} minutes of one H200, beside what others share):"
+        f"*Command* (about {claim.minutes} minutes of one H200 by reckoning, less where other "
+        f"claims have made runs that it shares):"
         f"\n\n    {command}",
         markdown_table(LINES, [line_row(one) for one in judged]) if judged else "",
     ]

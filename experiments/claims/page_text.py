@@ -42,6 +42,15 @@ The bases lie in `runs/claims_bases`; they and `docs/claims/figures.jsonl` are a
 call needs. Any of the commands below goes on where it stood, and several letters may follow
 `--only`."""
 
+UNDECLARED = """\
+## Claims without a file yet
+
+(n) process rewards: segmentation, label bias, hacking; (o) search: o1 search beside best-of-N at
+equal tokens, the policy without search, iterated search beside rejection sampling; (q) accuracy
+rises with the thought budget. **Not tested because** their runs are not planned here; nearest to
+them are `docs/process_rewards.md`, `docs/search.md` and, on a real model, the budgets of
+`docs/real_model.md`. From (a) to (m) and (p) all have a file and a command above."""
+
 FIRST = """\
 ## The first campaign
 

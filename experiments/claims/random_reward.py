@@ -1,6 +1,6 @@
 """(random) A reward that knows nothing moves TinyZero's base: what drifts, and which way.
 
-python -m experiments.claims --only random --devices 1 --jobs 14 --memory-fraction 0.06
+python -m experiments.claims --only random --devices 1 --jobs 8 --memory-fraction 0.11
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
     minutes=35,
+    jobs=8,
     seeds=t_tinyzero.SEEDS,
     one_base=True,
 )

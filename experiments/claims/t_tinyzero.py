@@ -1,6 +1,6 @@
 """(t) TinyZero: R1-Zero teaches a small base to search, and its text grows by itself.
 
-python -m experiments.claims --only t --devices 1 --jobs 14 --memory-fraction 0.06
+python -m experiments.claims --only t --devices 1 --jobs 8 --memory-fraction 0.11
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COUNTDOWN = replace(
     loss=replace(PUBLISHED.loss, beta=0.0, importance_cap=2.0),
     optimizer=OptimizerConfig(lr=5e-5, warmup=8),
     train=replace(
-        PUBLISHED.train, rows=64, width=512, max_segments=4, remat="none", unroll=4, chunk=256
+        PUBLISHED.train, rows=32, width=512, max_segments=4, remat="none", unroll=4, chunk=256
     ),
     eval=EvalSchedule(every=0, samples=16, before=False),
     checkpoint=CheckpointConfig(every=40, keep=1),
@@ -176,6 +176,7 @@ CLAIM = Claim(
     steps=steps,
     measure=measure,
     minutes=20,
+    jobs=8,
     seeds=SEEDS,
     one_base=True,
 )

@@ -272,7 +272,8 @@ class everything(dict):
             modes = {"guess": [0.1, 5.0], "short": [0.2, 9.0], "long": [0.7, 60.0]}
         sizes = {"base0": 1.8e6, "student0": 0.4e6, "large0": 7e6}
         return {
-            "before": side, "after": side, "course": course, "operations": {"student": 1e12},
+            "before": side, "after": side, "course": course,
+            "operations": {"student": 1e12, "teacher": 2e12},
             "modes": modes | {"checked": [0.0, 0.0]}, "parameters": sizes.get(name),
             "stages": dict.fromkeys(("Zero", "Dev1", "Dev2", "Dev3", "R1"), side),
             "tries": 2.0, "reward": 0.4, "tagged": 0.9, "greedy_tries": 1.0,

@@ -32,7 +32,7 @@ from r1jax.presets.r1 import PRESETS as R1
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import per_completion
 from r1jax.rewards.adapters import named_reward
-from r1jax.run.directory import write_jsonl
+from r1jax.run.directory import read_jsonl, write_jsonl
 from r1jax.training.rl.config import RLConfig
 
 pytestmark = pytest.mark.lab
@@ -283,6 +283,8 @@ def test_flags_mean_what_the_claims_say(phases):
     assert run("countdown-sample-s3").reward.random == 1
     assert run("many-zero-b0-s1-1").data.eval == (f"{WORLD}?harder=true",)
     assert run("many-base0-s90-0").seed == 90 and run("many-base0-s0-0").eval.samples == 256
+    assert run("rl-instruct-b2-s1").parent == "runs/claims/instruct-b2-s1/checkpoints"
+    assert run("instruct-b2-s1").data.train == ("runs/claims/replies-s1/replies.jsonl",)
     assert run("forced-en-zh-zero-b0-s0").data.prefill == "<think> 先"
 
 
@@ -422,6 +424,8 @@ def test_pairs_hold_bare_questions(tmp_path):
         assert set(row) == {"prompt", "chosen", "rejected"}
         assert not row["prompt"].startswith("User") and not row["prompt"].endswith("\n")
         assert row["chosen"] != row["rejected"]
+    replies = read_jsonl(tmp_path / "run" / pairs.REPLIES)
+    assert len(replies) == 8 and all(set(row) == {"prompt", "completion"} for row in replies)
 
 
 @pytest.mark.slow
