@@ -238,7 +238,15 @@ def restore_params(
     item = {"params": table.abstract(model, mesh)}
     how = ocp.checkpoint_utils.construct_restore_args(item)
     part = ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True)
-    return _restored(directory, step, state=part)["state"]["params"]
+    try:
+        return _restored(directory, step, state=part)["state"]["params"]
+    except UserError as error:
+        if "shape" not in str(error):
+            raise
+        raise UserError(
+            f"{directory}/{step}: its weights have other shapes than the model's ({error}); name "
+            "the --model that they were trained from"
+        ) from error
 
 
 def restore_saved(

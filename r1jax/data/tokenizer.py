@@ -28,12 +28,13 @@ def load_tokenizer(path: str | Path) -> Any:
         raise UserError(f"tokenizer {path}: no such directory; give one with a tokenizer.json")
     try:
         tokenizer = _class_of(path).from_pretrained(str(path), local_files_only=True)
+        known = tokenizer("a1", add_special_tokens=False)["input_ids"]
     # The tokenizers library raises bare Exceptions (a regex of tokenizer.json that is none).
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"tokenizer {path}: cannot be loaded ({reason})") from error
     # Without any file of its own a Qwen2 model's class has no words at all.
-    if not tokenizer("a1", add_special_tokens=False)["input_ids"]:
+    if not known:
         raise UserError(f"tokenizer {path}: knows no text; give a directory with a tokenizer.json")
     if tokenizer.eos_token_id is None:
         raise UserError(f"tokenizer {path}: has no eos_token; set one in tokenizer_config.json")

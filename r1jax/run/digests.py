@@ -20,6 +20,7 @@ import jax
 
 from r1jax.errors import UserError
 from r1jax.run import processes
+from r1jax.run.names import SAVED
 
 SMALL = 2**20  # bytes of a file that is quickly read
 _WRITING = ".writing"
@@ -152,8 +153,10 @@ def find_step(
     chosen = max(known or there, default=None) if step is None else step
     if chosen is None or chosen not in there:
         wanted = "" if step is None else f" {step}"
+        inside = Path(directory) / SAVED
+        hint = f"; name {inside}" if inside.is_dir() else ""
         raise UserError(
-            f"{directory}: no checkpoint{wanted} there; found updates {there or 'none'}"
+            f"{directory}: no checkpoint{wanted} there; found updates {there or 'none'}{hint}"
         )
     if chosen not in known:
         raise UserError(

@@ -116,10 +116,11 @@ class RunDirectory:
             write_json(self.path / names.EVALUATIONS, now)
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations so far, those too whose file was removed since."""
+        """The evaluations so far, whatever somebody did to their file since."""
         path = self.path / names.EVALUATIONS
-        found = read_json(path) if path.exists() else []
-        return max(found, self.known.get(names.EVALUATIONS, []), key=len)
+        if path.name in self.known:
+            return self.known[path.name]
+        return read_json(path) if path.exists() else []
 
     def transcripts(self) -> list[dict[str, Any]]:
         """The texts of all evaluations so far."""
@@ -231,7 +232,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({error}); start anew with --overwrite") from None
+        raise UserError(f"{path}: not JSON ({error}); put it back, or take --overwrite") from None
 
 
 def read_jsonl(path: Path, torn: bool = False) -> list[dict[str, Any]]:
@@ -286,10 +287,8 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """A JSON object of objects as one with dotted names; an empty object stays as it is."""
     if not isinstance(value, Mapping) or not value:
         return {prefix[:-1]: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= flatten(item, f"{prefix}{key}.")
-    return flat
+    below = (flatten(item, f"{prefix}{key}.") for key, item in value.items())
+    return {name: leaf for flat in below for name, leaf in flat.items()}
 
 
 def _clear(path: Path) -> None:

@@ -99,7 +99,8 @@ def _writable(path: Path) -> Iterator[None]:
             raise
         left = "what was saved before is whole, and the same command goes on from it once that is "
         left = f"{left}mended" if path.exists() else "it was removed while the run wrote there"
-        raise UserError(f"{path}: cannot be written ({error.strerror}); {left}") from error
+        shown = name if inside and path.exists() else path
+        raise UserError(f"{shown}: cannot be written ({error.strerror}); {left}") from error
 
 
 def _open(path: Path) -> tuple[IO[str], bool | None]:

@@ -115,6 +115,10 @@ def test_a_tokenizer_without_an_end_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="no eos_token"):
         load_tokenizer(tmp_path)
+    settings |= {"eos_token": "</s>", "model_max_length": "long"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="cannot be loaded .*'>' not supported"):
+        load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])

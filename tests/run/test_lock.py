@@ -129,6 +129,15 @@ def test_what_cannot_be_written_later_is_one_line_too(tmp_path, code):
     assert os.strerror(code) in str(caught.value) and "goes on from it" in str(caught.value)
 
 
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "hf").touch()
+    with (
+        pytest.raises(UserError, match=r"/hf: cannot be written \(File ex"),
+        owned(tmp_path, False),
+    ):
+        (tmp_path / "hf").mkdir(exist_ok=True)
+
+
 def test_a_directory_that_vanished_is_named(tmp_path):
     path = tmp_path / "run"
     with pytest.raises(UserError, match=r"run: cannot be written \(No such"), owned(path, False):

@@ -168,7 +168,7 @@ def test_what_is_removed_while_a_run_writes_is_said_or_still_known(tmp_path, cap
         run.metrics(update + 2, 1, {"a": 1.0})
         assert capsys.readouterr().out == ""
     (tmp_path / "metrics.jsonl").unlink()
-    (tmp_path / "eval.json").unlink()
+    (tmp_path / "eval.json").write_text("")
     assert [e["update"] for e in run.evaluations()] == [0, 2]
     for update in (5, 6):
         run.metrics(update, 2, {"a": 1.0})

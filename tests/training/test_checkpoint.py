@@ -242,3 +242,14 @@ def test_the_newest_checkpoint_is_found_by_name(saved):
     assert find_step(saved) == find_step(saved, 7) == 7
     with pytest.raises(UserError, match="no checkpoint 6 there"):
         find_step(saved, 6)
+
+
+def test_a_run_in_place_of_its_checkpoints_is_told_where_they_are(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match=f"found updates none; name {tmp_path}/checkpoints"):
+        find_step(tmp_path)
+
+
+def test_weights_of_another_shape_name_the_model(saved):
+    with pytest.raises(UserError, match=r"/7: its weights have other shapes .* name the --model"):
+        load_params(saved, dataclasses.replace(CONFIG, d_ff=64), mesh_of(data=1))

@@ -64,7 +64,8 @@ def refuse_no_steps(cut: str, rows: Sequence[Record]) -> None:
     if not any(len(s["ends"]) > 1 for row in rows for s in row["solutions"]):
         raise UserError(
             f"--steps {cut}: no solution of the first {len(rows)} problems has a second step; the "
-            "model writes none that end so: choose another --steps, or another model"
+            "model writes none that end so: choose another --steps, more --search.tokens, a larger "
+            "--search.depth, or another model"
         )
 
 

@@ -79,7 +79,7 @@ class Judgement:
         for name, lost in self.lost.items():
             said = f"reward {name}: {lost} of {len(self.total)} completions could not be judged and"
             said = f"{said} earn 0 by it" + (f" ({why})" if (why := self.why.get(name)) else "")
-            if lost == len(self.total) and name not in known:
+            if 0 < lost == len(self.total) and name not in known:
                 raise UserError(f"{said}; mend it, or raise its limits (--reward.cpu-seconds, "
                                 "--reward.wall-seconds, --reward.memory-mb)")  # fmt: skip
             if lost and not known.get(name):
