@@ -9,13 +9,20 @@ take there, and what a million tokens cost. About a minute.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.pages.scale_text import ASSUMED, INTRODUCTION, MISSED
-from experiments.plan import calibration, stage
+from experiments.pages.scale_text import (
+    ASSUMED,
+    COMPILED_ALSO,
+    COMPILING,
+    INTRODUCTION,
+    MISSED,
+)
+from experiments.plan import calibration, compiled, stage
 from experiments.plan.search import Found, StageNeeds, fewest, fitting, stages
 from experiments.plan.shapes import MODELS
 from r1jax.commands import cli
@@ -23,6 +30,8 @@ from r1jax.errors import check_ranges
 from r1jax.models.config import ModelConfig
 from r1jax.report.markdown import markdown_table
 
+COMPILED = Path(__file__).parents[2] / "docs" / "scale" / "deepseek-v3.json"
+"""As `experiments.plan` keeps it."""
 KINDS = ("v5e", "v5p", "v6e", "h200")
 
 
@@ -119,12 +128,30 @@ def _lines(config: Config, needs: list[Any], runs: list[Any], tokens: list[Any])
         "Sampling alone, all devices always busy, on one to four times the fewest that hold the\n"
         "model, whichever is cheapest.\n",
         markdown_table(PRICE_HEADS, tokens),
+        "\n## Compiled for a TPU that is not here\n",
+        *_compiled(),
         "\n## What is assumed\n",
         ASSUMED.format(**vars(run), prices=prices),
         "## Predicted beside measured\n",
         markdown_table(list(cases[0]), [list(row.values()) for row in cases]),
         "",
         MISSED,
+    ]
+
+
+def _compiled() -> list[str]:
+    """What libtpu has said of the largest model's programs, with where and when."""
+    found = json.loads(COMPILED.read_text(encoding="utf-8"))
+    rows = [
+        compiled.row(one) | {"CPU seconds": one.get("CPU seconds to compile", "")}
+        for one in found["programs"]
+    ]
+    heads = tuple(max(rows, key=len))  # of one that was refused little is known
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return [
+        COMPILING.format(versions=versions, date=found["date"]),
+        markdown_table(heads, [[row.get(name, "") for name in heads] for row in rows]),
+        COMPILED_ALSO,
     ]
 
 

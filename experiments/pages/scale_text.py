@@ -40,6 +40,28 @@ ASSUMED = """\
   on 512 H800: other chips, other code, and lengths that it does not give.
 """
 
+COMPILING = """\
+What libtpu says of the functions that training and rollouts run, from abstract weights: DeepSeek-V3
+on 512 chips, `python -m experiments.plan --quick --topology v5p:8x8x8 --mesh.fsdp 16 --mesh.expert
+32`, a few `--programs` at a time, on a share of two CPU cores
+({versions}, {date}). GiB of a chip, which has 95.7, and of what
+collectives give it. A plan keeps each program as it is found, and goes on there.
+"""
+
+COMPILED_ALSO = """
+**It does not fit as it is**: making the rollouts' weights (`prepare`) of all layers in one program
+was refused, for 100.8 GiB of temporaries. Of 3 and 9 layers it had 0.9 and 3.5 beside what it made:
+what is gathered of a layer waits for others. One program for each layer, which the code does not
+have, should do without. And the decode step of 4,096 slots with 4,096 tokens takes 75.0 GiB where
+training holds 21.1: 0.4 too much, with fewer slots not.
+
+Tracing and lowering take 2 seconds of a program, all else is the compiler's. Training's layers are
+scanned, so that 61 take it no longer than 2. Prefills and decode steps have theirs side by side: of
+2, 3 and 5 layers (`--model` with such a config.json) and of all 61 the first decode step took 10,
+12, 17 and 109 CPU seconds, with peaks of 5.8, 6.9, 9.2 and 73.3 GiB. Without `--quick` that of 2
+took 17. **Not compiled**, and predicted by formula alone: prefills of 256, 384 and 512 tokens.
+"""
+
 MISSED = """\
 Updates in milliseconds, rollouts in tokens per second, from `docs/results.md`. The constants were
 set by looking at traces of the first update and the first rollout, and for attention at the row of
