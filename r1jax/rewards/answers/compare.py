@@ -12,7 +12,7 @@ from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula, units
 from r1jax.rewards.answers.algebra import algebra, leaf
-from r1jax.rewards.answers.beside import assigned_lines
+from r1jax.rewards.answers.beside import abbreviated, assigned_lines
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.quantified import renamed
@@ -48,8 +48,9 @@ def right(gold: str, given: str) -> bool:
         return True
     comma = with_decimal_point(given)
     same = renamed(gold, given)
-    forms = (grouped(given), read(comma) if comma else None, read(same) if same else None)
-    for again in (*forms, *_lettered(given)):
+    short = given if "k" in gold else abbreviated(given)  # 1.5k, unless k is a letter there
+    forms = (read(form) for form in (comma, same, short) if form and form != given)
+    for again in (grouped(given), *forms, *_lettered(given)):
         if again is not None and equal(wanted, again):
             return True
     twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
