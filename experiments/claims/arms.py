@@ -50,7 +50,7 @@ ZERO = plain("zero")
 
 def rewarded(arm: str, **weights: float) -> Arm:
     """R1-Zero on these terms of the reward and no others."""
-    return Arm(arm, lambda trial: [learning(trial, arm, reward=trial.zero.reward.only(**weights))])
+    return Arm(arm, lambda trial: [learning(trial, arm, **trial.zero.control(**weights))])
 
 
 def own_samples(arm: str, unverified: bool = False) -> Arm:

@@ -55,7 +55,7 @@ def hacked(trial: ClaimTrial, size: str) -> PlannedJob:
     zero, name = trial.zero, trial.named(f"proxy-{size}")
     return arms.learning(
         trial, f"hack-{size}", (name,),
-        reward=zero.reward.only(
+        **zero.control(
             user=("experiments.claims.gold:gold=0",), model=(f"{trial.config.place(name)}=1.0",)
         ),
         updates=round(LONGER * zero.updates),

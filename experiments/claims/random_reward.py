@@ -23,16 +23,14 @@ CALLED = {
 
 def changes(run: RLConfig, arm: str) -> dict[str, Any]:
     """What an arm changes in TinyZero's run."""
-    coin = run.reward.only(user=("experiments.claims.coins:of_text",))
+    coin = run.control(user=("experiments.claims.coins:of_text",))
     loss, optimizer = run.loss, run.optimizer
     return {
-        "text": {"reward": coin},
-        "unclipped": {
-            "reward": coin, "loss": replace(loss, clip_low=UNBOUND, clip_high=UNBOUND),
-        },
-        "quarter": {"reward": coin, "optimizer": replace(optimizer, lr=optimizer.lr / 4)},
-        "sample": {"reward": run.reward.only(random=1.0)},
-    }[arm]  # fmt: skip
+        "text": coin,
+        "unclipped": coin | {"loss": replace(loss, clip_low=UNBOUND, clip_high=UNBOUND)},
+        "quarter": coin | {"optimizer": replace(optimizer, lr=optimizer.lr / 4)},
+        "sample": run.control(random=1.0),
+    }[arm]
 
 
 def steps(study: Study) -> Steps:

@@ -21,8 +21,8 @@ from r1jax.training.teacher import PolicyTeacher
 Change = Callable[[RLConfig], RLConfig]
 
 REFERENCE = "grpo"
-SEEN = 1e-9
-"""Weight of accuracy where it is only to be seen: nothing beside a coin or a teacher's word."""
+SEEN = ("experiments.methods.seen:accuracy=0",)
+"""Accuracy where it is only to be seen, beside a coin or a teacher's word."""
 PARTS = 4
 """Updates of a rollout, where what bounds a ratio is to be seen: in the first, all ratios are 1."""
 
@@ -103,7 +103,7 @@ def taught(kind: str, alone: bool = True) -> Change:
         run = replace(run, teacher=PolicyTeacher(model=run.model, kind=kind))
         if not alone:
             return run
-        return loss(reduction="token_mean")(replace(run, reward=run.reward.only(accuracy=SEEN)))
+        return loss(reduction="token_mean")(replace(run, reward=run.reward.only(user=SEEN)))
 
     return apply
 
@@ -121,7 +121,7 @@ def shown(run: RLConfig) -> RLConfig:
 
 def coin(run: RLConfig) -> RLConfig:
     """A coin for every sample."""
-    return replace(run, reward=run.reward.only(random=1.0, accuracy=SEEN))
+    return replace(run, **run.control(random=1.0, user=SEEN))
 
 
 def carried(run: RLConfig) -> RLConfig:

@@ -165,7 +165,7 @@ def grpo(trial: Trial) -> PlannedJob:
 
 def coin(trial: Trial) -> PlannedJob:
     """GRPO on a coin for every sample."""
-    return learning(trial, "coin", reward=trial.config.zero.reward.only(random=1.0))
+    return learning(trial, "coin", **trial.zero.control(random=1.0))
 
 
 def own_samples(trial: Trial, unverified: bool) -> PlannedJob:

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from experiments.claims import a_zero, random_reward
+from experiments.claims.runs import Config as ClaimsConfig
+from experiments.claims.trial import ClaimTrial, Study
 from experiments.gates import arithmetic, jobs
+from experiments.methods import changes
+from experiments.smollm2 import arms
 from r1jax.commands import cli
 from r1jax.errors import UserError
+from r1jax.presets.zero import PRESETS
+from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import score
 from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.reward import HOW, RewardConfig
+from r1jax.training.teacher import PolicyTeacher
 
 pytestmark = pytest.mark.lab
 
@@ -74,6 +83,45 @@ def test_a_control_carries_no_reward_that_it_does_not_name():
     assert not any(weights.values())
     terms = make_terms(control, 8, 0)
     assert [(term.name, term.weight) for term in terms] == [("random", 1.0)]
+
+
+def controls(run):
+    """(every control that is made of a run, the one term that it may learn from)."""
+    yield changes.coin(run), "random"
+    yield arms.coin(arms.Trial(arms.Config(zero=run), 0, 1e-4)).job.config, "random"
+    trial = ClaimTrial(Study(ClaimsConfig(zero=run), {}), 0, 0, 1e-4)
+    for arm in (a_zero.COIN, a_zero.FORMAT):
+        yield arm.steps(trial)[0].job.config, "random" if arm is a_zero.COIN else arm.name
+    for arm in random_reward.CALLED:
+        made = dataclasses.replace(run, **random_reward.changes(run, arm))
+        yield made, "random" if arm == "sample" else "of_text"
+
+
+def test_no_control_learns_from_what_is_right():
+    """Neither from another term, nor from a teacher, nor from a tower that outcomes teach."""
+    demo = PRESETS["demo"]
+    reward = dataclasses.replace(
+        RewardConfig(), code=1.0, language=1.0, user=("a:b",), model=("runs/m",)
+    )
+    run = dataclasses.replace(
+        demo,
+        reward=reward,
+        teacher=PolicyTeacher(model="embedded"),
+        loss=dataclasses.replace(demo.loss, advantage_baseline="others"),
+        prime=dataclasses.replace(demo.prime, weight=1.0),
+    )
+    for control, name in controls(run):
+        terms = {term.name: term.weight for term in make_terms(control.reward, 8, 0)}
+        assert {term: weight for term, weight in terms.items() if weight} == {name: 1.0}
+        assert not control.teacher.there and not control.prime.on
+
+
+def test_what_is_only_seen_is_told_and_earns_nothing():
+    terms = make_terms(changes.coin(PRESETS["demo"]).reward, 8, 0)
+    problem = Problem("id", "6 * 7 = ?", "42")
+    said = [Completion.parse(f"<answer>{n}</answer>") for n in (42, 41)]
+    total, parts, _ = score(terms, [problem] * 2, said, RewardContext())
+    assert parts["accuracy"] == [1.0, 0.0] and total == parts["random"]
 
 
 def test_each_job_gets_its_share_of_the_device(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r1jax.data.config import DataConfig
 from r1jax.errors import UserError, check_ranges
@@ -223,6 +223,14 @@ class RLConfig(RLSettings, RunFlags):
         check_ranges(self, "--", continue_step="[0,]")
         if self.continue_step is not None and not self.continue_from:
             raise UserError(f"--continue-step {self.continue_step}: needs --continue-from, the run")
+
+    def control(self, **weights: float | tuple[str, ...]) -> dict[str, Any]:
+        """The changes that make a control of this run: these terms judge, and nothing else.
+
+        No other term of the reward, no teacher, and no tower that outcomes teach.
+        """
+        reward = self.reward.only(**weights)
+        return {"reward": reward, "teacher": PolicyTeacher(), "prime": PrimeConfig()}
 
     def check_programs(self, problems: Iterable[Problem]) -> None:
         """Raises UserError where `problems` ask for programs that could not be run as asked."""
