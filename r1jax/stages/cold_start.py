@@ -109,6 +109,12 @@ class ColdStartSettings(RejectionSettings):
         if self.examples and self.source != "few_shot":
             raise UserError(f"--examples {self.examples}: only --source few_shot shows examples")
 
+    @property
+    def askers(self) -> dict[str, str]:
+        """The flags that may send something to the endpoint, with their values."""
+        own = {"--generator": self.generator, "--rewriter": self.rewriter}
+        return super().askers | own
+
 
 @dataclass(frozen=True)
 class ColdStartConfig(ColdStartSettings, RejectionConfig):

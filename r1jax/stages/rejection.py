@@ -89,6 +89,16 @@ class RejectionSettings(Flags):
         )  # fmt: skip
         if "stratos" in self.export and not self.filters.complete:
             raise UserError("--export stratos: needs a thought and a summary (--filters.complete)")
+        if self.endpoint != EndpointConfig() and ENDPOINT not in self.askers.values():
+            raise UserError(
+                f"--endpoint.*: nothing here asks an endpoint; set {' or '.join(self.askers)} "
+                f"to {ENDPOINT}, or leave these out"
+            )
+
+    @property
+    def askers(self) -> dict[str, str]:
+        """The flags that may send something to the endpoint, with their values."""
+        return {"--judge": self.judge}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from r1jax.commands import cold_start_data as command
 from r1jax.data import TrainDataConfig
 from r1jax.rollout.engine import EngineConfig
 from r1jax.stages.cold_start import ColdStartConfig
+from r1jax.stages.rejection import RejectionConfig
 
 ROLES = {"generator": "no_reply", "judge": "unjudged", "rewriter": "not_rewritten"}
 """Who is asked, and why a sample is dropped that got no reply from it."""
@@ -65,6 +66,16 @@ def test_a_reply_that_says_nothing_costs_its_sample_and_is_listed(server, tmp_pa
     said = capsys.readouterr().out
     for role in ROLES:
         assert re.search(rf"--{role} endpoint: .* 1 lost \(the last: the answer has no text", said)
+
+
+@pytest.mark.parametrize("kind, asker", [
+    (RejectionConfig, "judge"), *((ColdStartConfig, role) for role in ROLES),
+])  # fmt: skip
+def test_an_endpoint_that_nobody_would_ask_is_refused(kind, asker, capsys):
+    place = ["--endpoint.base-url", "http://localhost:1/v1", "--endpoint.model", "m"]
+    assert cli.run(lambda config: 0, kind(), place) == 2
+    assert "--endpoint.*: nothing here asks an endpoint" in capsys.readouterr().err
+    assert cli.run(lambda config: 0, kind(), [*place, f"--{asker}", "endpoint"]) == 0
 
 
 def test_an_endpoint_that_falls_silent_is_one_line_and_costs_no_prompt(server, tmp_path, capsys):

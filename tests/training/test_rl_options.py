@@ -126,6 +126,8 @@ def test_the_reference_follows_by_its_rate(model, tmp_path):
     assert largest_difference(loop.reference, wanted) < 1e-6
     with pytest.raises(UserError, match="--train.reference-rate 0.0"):
         tiny_run(model, tmp_path, {"train.reference_rate": 0.0})
+    with pytest.raises(UserError, match="--train.reference-rate 0.5: the reference never moves"):
+        tiny_run(model, tmp_path, {"train.reference_rate": 0.5})
 
 
 @pytest.mark.parametrize("kl_as", [pytest.param("reward", marks=pytest.mark.slow), "return"])

@@ -48,6 +48,11 @@ class TrainConfig(ComputeConfig):
             self, "--train.", updates_per_rollout="[1,]", reference_every="[0,]",
             reference_rate="(0,1]", max_skipped="[1,]",
         )  # fmt: skip
+        if self.reference_rate != 1 and not self.reference_every:
+            raise UserError(
+                f"--train.reference-rate {self.reference_rate}: the reference never moves; set "
+                "--train.reference-every (1), or leave it out"
+            )
 
     @property
     def compute(self) -> ComputeConfig:
