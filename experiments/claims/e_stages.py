@@ -123,6 +123,6 @@ CLAIM = Claim(
     picture=Picture("The stages", "percent", ("pass@1", "consistency", "helpfulness")),
     steps=steps,
     measure=measure,
-    minutes=60,
+    minutes=30,
     jobs=10,
 )

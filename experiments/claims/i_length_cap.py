@@ -109,5 +109,5 @@ CLAIM = Claim(
     picture=Picture("Held-out pass@1", "percent", ("pass@1",)),
     steps=steps,
     measure=measure,
-    minutes=8,
+    minutes=15,
 )

@@ -108,7 +108,7 @@ CLAIM = Claim(
     picture=Picture("Updates to 90 % of R1-Zero's final accuracy", "updates", ("updates",)),
     steps=steps,
     measure=measure,
-    minutes=8,
+    minutes=15,
     seeds=SEEDS,
     over="median",
 )
