@@ -72,9 +72,13 @@ def _owned(path: Path, take_over: bool, note: Callable[[str], Any]) -> Iterator[
                 raise UserError(f"{path}: {_named(owner)} writes there; if not, --take-over")
             note(f"{path}: its filesystem keeps no locks; only {OWNER} tells others to stay away")
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": here, "since": since}) + "\n")
-        file.flush()
+        said = json.dumps({"pid": os.getpid(), "host": here, "since": since}) + "\n"
+        try:  # without a buffer, which would be written once more as the file is closed
+            file.truncate(0)
+            if os.write(file.fileno(), said.encode()) < len(said):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); name another") from None
         gone = functools.partial((path / OWNER).unlink, missing_ok=True)
         try:
             with farewell(gone):

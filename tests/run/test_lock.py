@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -120,6 +121,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", readonly)
     assert "cannot be written (Read-only file system)" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("room, said", [(0, "File too large"), (10, "No space left on device")])
+def test_a_disk_without_room_for_the_owners_name_is_one_line(tmp_path, room, said):
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        assert refused(tmp_path).endswith(f"cannot be written ({said}); name another")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
