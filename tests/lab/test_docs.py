@@ -21,6 +21,7 @@ import yaml
 from tiny import mesh_of, tiny_config, tiny_params
 
 from experiments import bench_precision
+from experiments.plan import config as plan
 from experiments.pretraining.config import Config as PretrainingConfig
 from experiments.process_reward import labels
 from experiments.smollm2 import study
@@ -111,7 +112,8 @@ def test_every_command_of_every_page_parses(page, command, tmp_path, monkeypatch
 def test_pages_speak_of_flags_that_there_are():
     there = {"--config", "--print-config", "--help", "--preset", "--protocol", "--on-policy"}
     # Of experiments that pages speak of.
-    own = bench_precision.Config(), study.Config(), labels.Config(), PretrainingConfig()
+    own = (bench_precision.Config(), study.Config(), labels.Config(), PretrainingConfig(),
+           plan.Config())  # fmt: skip
     for default in (*own, *(load(name)[0].default for name in paths())):
         there |= cli.flag_types(default).keys()
     for page, text in PAGES.items() - {("results.md", PAGES["results.md"])}:  # has benches' flags
