@@ -33,7 +33,7 @@ def judged(parts: JudgingParts, weights: Params) -> list[Evaluation]:
     """Samples and judges the evaluation sets, in their order; `weights` are of `Engine.prepare`."""
     config = parts.config
     how, seed, sandbox = config.eval, config.seed, config.sandbox
-    sampler = make_sampler(parts.engine, parts.policy, weights, how.max_tokens or None)
+    sampler = make_sampler(parts.engine, parts.policy, weights, config.eval.max_tokens or None)
     return [
         evaluate(problems, sampler, how, parts.pool, name, seed, sandbox=sandbox)
         for name, problems in parts.eval_sets.items()
