@@ -69,13 +69,15 @@ def _with_files(
     word: str,
 ) -> Config:
     """What flags make of what files make of a preset; a mistake of a file says where it stands."""
-    flags = flag_types(default) | ({word: str} if presets else {})
+    flags, typed = flag_types(default) | ({word: str} if presets else {}), argv
     written = settings(files, argv, flags, lambda flag: _nearest(flag, flags))
     argv = [*(word for setting in written.values() for word in setting.words), *argv]
     try:
         if presets:
             default, argv = choose_preset(default, argv, presets, word)
-        return parse(default, argv, page)
+        config = parse(default, argv, page)
+        _check_read(config, typed)
+        return config
     except UserError as mistake:
         said = str(mistake)
         place = written.get(_named(said))
@@ -144,6 +146,31 @@ def flag_types(config: Any, prefix: str = "--") -> dict[str, Any]:
         if hints[field.name] is bool:
             flags[f"{prefix}no-{name}"] = bool
     return flags
+
+
+def idle_flags(config: Any, prefix: str = "--") -> dict[str, str]:
+    """The flags that nothing reads beside the others of this config, and when they would be.
+
+    A dataclass says so of its fields, and of those below it, in a property `idle`.
+    """
+    own = getattr(config, "idle", {})
+    flags = {f"{prefix}{name.replace('_', '-')}": when for name, when in own.items()}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flags |= idle_flags(value, f"{prefix}{field.name.rstrip('_').replace('_', '-')}.")
+    return flags
+
+
+def _check_read(config: Any, typed: Sequence[str]) -> None:
+    """Raises UserError where a typed flag would do nothing; presets and files may hold such ones.
+
+    They are made to be changed: `--preset r1-zero --loss.beta 0` keeps no reference.
+    """
+    idle = idle_flags(config)
+    for flag in map(flag_of, typed):
+        if flag in idle:
+            raise UserError(f"{flag}: is read only {idle[flag]}; leave it out, or change that")
 
 
 class _Refused(Exception):

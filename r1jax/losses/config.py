@@ -18,6 +18,12 @@ EstimatorName = Literal["k1", "abs", "k2", "k3", "k3_clamped"]
 KLGradient = Literal["plain", "straight_through", "importance"]
 Importance = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
+OF_THE_POLICY_TERM = (
+    "ratio", "objective", "ratio_to", "clip_low", "clip_high", "dual_clip", "gate_positive",
+    "gate_negative", "drift", "kl_gradient", "importance", "importance_cap", "importance_floor",
+    "off_policy_limit", "geometric_limit", "k3_limit", "veto",
+)  # fmt: skip
+"""What GRPO's loss alone reads; the others say what advantages, references and marks are."""
 TRUST_REGIONS = ("dppo_tv", "dppo_kl", "ipo")
 """Objectives that bound how far a probability moves, in place of a ratio."""
 

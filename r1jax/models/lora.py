@@ -48,6 +48,11 @@ class LoraConfig:
         return self.rank > 0
 
     @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        return {} if self.on else dict.fromkeys(("alpha", "targets"), "with a rank above 0")
+
+    @property
     def scale(self) -> float:
         """α / r."""
         return self.alpha / self.rank

@@ -77,6 +77,7 @@ def test_all_spend_what_grpo_spends():
 def test_every_command_line_is_read_back_as_it_was_meant():
     for step in plan(Config(), FOUND).values():
         assert cli.parse(step.job.default, step.job.command[3:]) == step.job.config
+        assert not set(step.job.command) & cli.idle_flags(step.job.config).keys()
 
 
 def rows():

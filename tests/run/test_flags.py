@@ -17,6 +17,7 @@ import reads
 import experiments
 from r1jax.commands import cli, paths
 from r1jax.errors import UserError
+from r1jax.presets.zero import PRESETS
 from r1jax.rewards import SandboxConfig, sandbox
 from r1jax.run.flags import part
 
@@ -81,6 +82,42 @@ def test_a_flag_that_would_be_ignored_is_refused(name):
     flag = REFUSED[name]
     with pytest.raises(UserError, match=flag):
         cli.parse(command(name)[1], [flag, "7"])
+
+
+@pytest.mark.parametrize("name, argv, otherwise", [
+    ("zero", "--lora.alpha 8", "--lora.rank 2"),
+    ("sft", "--lora.targets wq", "--lora.rank 2"),
+    ("r1", "--reasoning-rl.reward.language-target en --reasoning-rl.reward.language 0",
+     "--reasoning-rl.reward.language 1"),
+    ("zero", "--reward.language-identifier langid", "--reward.language 1"),
+    ("zero", "--reward.overlong-cache 4", "--reward.overlong 1"),
+    ("zero", "--train.reference-every 4", "--loss.beta 0.1"),
+    ("zero", "--train.reference-every 1 --train.reference-rate 0.5", "--teacher.shown reference"),
+    ("zero", "--loss.clip_low=0.1 --user-loss my:loss", "--user-loss="),
+])  # fmt: skip
+def test_a_flag_that_the_others_leave_without_effect_is_refused(name, argv, otherwise, capsys):
+    _, default = command(name)
+    assert cli.run(lambda config: 0, default, argv.split()) == 2
+    flag = argv.split()[0].partition("=")[0].replace("_", "-")
+    assert capsys.readouterr().err.startswith(f"error: {flag}: is read only with")
+    assert cli.run(lambda config: 0, default, [*argv.split(), *otherwise.split()]) == 0
+
+
+def test_what_a_preset_or_a_file_says_may_do_nothing(tmp_path):
+    """They are made to be changed."""
+    _, default = command("zero")
+    presets = {"r1-zero": PRESETS["r1-zero"]}  # with a reference that is replaced
+    argv = ["--preset", "r1-zero", "--loss.beta", "0"]
+    assert cli.run(lambda config: 0, default, argv, presets=presets) == 0
+    file = tmp_path / "flags.yaml"
+    file.write_text("lora:\n  alpha: 8\n")
+    assert cli.run(lambda config: 0, default, ["--config", str(file)]) == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_command_calls_idle_are_flags(name):
+    _, default = command(name)
+    assert cli.idle_flags(default).keys() <= cli.flag_types(default).keys()
 
 
 def test_no_command_of_the_package_is_left_out():

@@ -11,6 +11,7 @@ from r1jax.data.config import DataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO, CriticConfig, PrimeConfig
+from r1jax.losses.config import OF_THE_POLICY_TERM
 from r1jax.models.hub.gguf.write import Storage
 from r1jax.problem import Problem
 from r1jax.rewards import SandboxConfig
@@ -182,6 +183,12 @@ class RLSettings(TrainingSettings):
             )
 
     @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        names = (f"loss.{name}" for name in OF_THE_POLICY_TERM)
+        return dict.fromkeys(names, "without --user-loss") if self.user_loss else {}
+
+    @property
     def plan(self) -> str:
         """The run's arithmetic in one line."""
         r, parts = self.rollout, self.train.updates_per_rollout
@@ -228,6 +235,14 @@ class RLConfig(RLSettings, RunFlags):
         check_ranges(self, "--", continue_step="[0,]")
         if self.continue_step is not None and not self.continue_from:
             raise UserError(f"--continue-step {self.continue_step}: needs --continue-from, the run")
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        if self.loss.beta or self.prime.on or self.teacher.shown == "reference":
+            return super().idle
+        names = "train.reference_every", "train.reference_rate"
+        return super().idle | dict.fromkeys(names, "with a reference (--loss.beta above 0)")
 
     def control(self, **weights: float | tuple[str, ...]) -> dict[str, Any]:
         """The changes that make a control of this run: these terms judge, and nothing else.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from r1jax.errors import check_ranges
 from r1jax.rewards import AnswerPolicy
@@ -69,7 +69,22 @@ class RewardConfig:
             workers="[0,]", cpu_seconds="(0,]", wall_seconds="(0,]", memory_mb="[1,]",
         )  # fmt: skip
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        terms = {
+            "language_target": "language",
+            "language_identifier": "language",
+            "overlong_cache": "overlong",
+        }
+        off = {name: term for name, term in terms.items() if not getattr(self, term)}
+        return {name: f"with a weight of {term}" for name, term in off.items()}
+
     def only(self, **weights: float | tuple[str, ...]) -> RewardConfig:
-        """These terms and no others, computed as here: every weight not named is 0, or empty."""
+        """These terms and no others, computed as here: every weight not named is 0, or empty.
+
+        What says how others are computed is as it comes.
+        """
         nothing = {f.name: type(getattr(self, f.name))() for f in fields(self)}
-        return RewardConfig(**nothing | {name: getattr(self, name) for name in HOW} | weights)
+        made = RewardConfig(**nothing | {name: getattr(self, name) for name in HOW} | weights)
+        return replace(made, **{f.name: f.default for f in fields(self) if f.name in made.idle})
