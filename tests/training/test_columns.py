@@ -12,6 +12,7 @@ from tiny import identical
 
 from r1jax.commands import cli
 from r1jax.stages import zero
+from r1jax.training import update
 from r1jax.training.rl import collect, memory
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.setup import build
@@ -102,6 +103,29 @@ def test_a_column_that_nothing_fills_ends_the_run_in_one_line(model, tmp_path, c
         "error: the loss reads the column worth of the batch, which nothing here has filled; "
         "there are: advantages, old_logp, sampler_logp\n"
     )
+
+
+@pytest.mark.parametrize(
+    "flags", [{}, {"loss.beta": 0.1, "updates": 2, "train.updates_per_rollout": 2}], ids=str
+)
+def test_the_plan_compiles_what_the_run_learns_with(flags, model, tmp_path, monkeypatch):
+    """Other columns would be another program, compiled for nothing but its size."""
+    parts = build(tiny_run(model, tmp_path / "run", {"updates": 1} | flags), note=print)
+    planned, learnt = [], []
+
+    def seen(into, function):
+        def wrapped(*given):
+            batch = function(*given)
+            into.append(set(batch.columns))
+            return batch
+
+        return wrapped
+
+    monkeypatch.setattr(memory, "abstract_batch", seen(planned, memory.abstract_batch))
+    monkeypatch.setattr(update, "place_batch", seen(learnt, update.place_batch))
+    memory.plan(parts)
+    go(parts, tmp_path / "run")
+    assert planned == learnt[:1] and all(columns == learnt[0] for columns in learnt)
 
 
 @pytest.mark.parametrize("random", [0, 1])

@@ -114,11 +114,16 @@ def tower_bytes(parts: Parts) -> tuple[int, int, int]:
 def update_bytes(
     parts: Parts, functions: Functions, state: TrainState, frozen: Params | None
 ) -> int:
-    """Bytes per device that a micro-batch takes for itself, of the program as it is compiled."""
+    """Bytes per device that a micro-batch takes for itself, of the program as it is compiled.
+
+    It is the run's own program, down to the columns of its batches, so that it is compiled once.
+    """
     total = jax.eval_shape(functions.start, scale_of(state.opt_state))
     routes = kinds.routes(parts.policy.config)
     told = parts.config.rollout.sampling.told
-    batch = abstract_batch(parts.config.train, parts.mesh, functions.columns(), routes, told)
+    filled = {"old_logp": parts.needs_old, "ref_logp": parts.scored_by_reference}
+    columns = [name for name in functions.columns() if filled.get(name, True)]
+    batch = abstract_batch(parts.config.train, parts.mesh, columns, routes, told)
     program = functions.accumulate.lower(state.params, total, batch, frozen).compile()
     return int(program.memory_analysis().temp_size_in_bytes)
 
