@@ -48,7 +48,9 @@ def grpo(config: GRPO, on_policy: bool = False) -> Loss:
     """
 
     def loss(stats: Stats, batch: Batch) -> tuple[jax.Array, Metrics]:
+        # f32[B, T] all of them, 0 outside the mask: nobody vouches for prompts and padding.
         logp, entropy = masked(stats.logp, batch), masked(stats.entropy, batch)
+        # On policy the ratio is 1, but its gradient is that of log p.
         old_logp = jax.lax.stop_gradient(logp) if on_policy else masked(batch.old_logp, batch)
         sampler_logp = masked(batch.sampler_logp, batch)
         advantages = masked(batch.advantages, batch)
@@ -64,6 +66,7 @@ def grpo(config: GRPO, on_policy: bool = False) -> Loss:
             weights = importance_weights(old_logp, sampler_logp, batch, config.importance, *bounds)
             per_token = weights * per_token
             metrics["policy/importance_mean"] = _mean(weights, batch)
+        # Left out of the sum, not of what it is divided by: who remains counts no more for it.
         for name, keep in _kept(config, logp, old_logp, sampler_logp, advantages, batch).items():
             per_token = jnp.where(keep, per_token, 0.0)
             metrics[f"policy/{name}_frac"] = _mean(~keep, batch)
@@ -78,6 +81,7 @@ def grpo(config: GRPO, on_policy: bool = False) -> Loss:
             per_token -= masked(batch.column("entropy_weight"), batch) * entropy
         elif config.entropy_bonus:
             per_token -= config.entropy_bonus * entropy
+        # f32[B, T] -> f32[], this batch's share of the update's loss.
         return REDUCTIONS[config.reduction](per_token, batch), jax.lax.stop_gradient(metrics)
 
     return loss

@@ -43,6 +43,7 @@ def score(
     seen = params
     if c.experts is not None and c.experts.sampled:
         seen = params | {"stacks": kinds.with_routes(c, params["stacks"], batch.routes)}
+    # i32[B, T] tokens -> [B, T, d], in which no token sees another segment than its own.
     hidden, told = decoder.forward_told(
         seen, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,

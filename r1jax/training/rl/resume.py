@@ -15,6 +15,7 @@ from r1jax.types import TrainState
 
 def saved(parts: Parts, loop: Loop) -> Saved:
     """What a checkpoint of this moment holds: with it the next update is the very same."""
+    # Rewards and advantages are kept, never made again: a grader may time out the second time.
     pending = {"scored": loop.scored.arrays()} if loop.scored else {}
     if loop.carried:
         pending["carried"] = carry.to_arrays(loop.carried)
@@ -41,6 +42,7 @@ def begin(parts: Parts, files: Files) -> Loop:
         if parts.source:
             return going_on(parts, parts.source)
         return new_loop(parts, initial_state(parts))
+    # Shapes and shardings alone: no weights are made that would be overwritten.
     like = initial_state(parts, fresh=False)
     restored = files.checkpoints.restore(step, like, parts.identity, abstract_towers(parts))
     pending = restored.pending.get("scored")
@@ -56,6 +58,7 @@ def begin(parts: Parts, files: Files) -> Loop:
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
     since = (parts.start, parts.source.rollout - 1 if parts.source else 0)
+    # Rows of what was done after the checkpoint go: it is done again, and would stand twice.
     files.cut(loop.update, loop.rollout if scored else loop.rollout - 1, since)
     files.progress.note(f"resumed after update {loop.update}")
     return loop
