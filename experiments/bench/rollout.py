@@ -18,7 +18,7 @@ from experiments.bench.loads import Workload
 from experiments.bench.roofline import step_seconds
 from experiments.bench.table import peak_gb
 from r1jax.mesh import devices_of, slot_devices
-from r1jax.models import dispatch
+from r1jax.models import expert_parallel
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.quantized import WeightFormat
 from r1jax.rollout.engine import Engine, EngineConfig
@@ -122,7 +122,7 @@ def roofline(setup: Setup, load: Workload, ceilings: Ceilings) -> float:
         ceilings,
         itemsize=jnp.dtype(setup.dtype).itemsize,
         tensor=setup.mesh.shape["tensor"],
-        spread=devices_of(setup.mesh, dispatch.axes(setup.c, setup.mesh)),
+        spread=devices_of(setup.mesh, expert_parallel.axes(setup.c, setup.mesh)),
         eight_bits=setup.weights != "same",
     )
 

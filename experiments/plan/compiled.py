@@ -30,7 +30,7 @@ from r1jax.losses import GRPO, grpo
 from r1jax.mesh import make_mesh, replicated
 from r1jax.models import table
 from r1jax.models.config import ModelConfig
-from r1jax.rollout import together
+from r1jax.rollout import on_devices
 from r1jax.rollout.ladder import ladder, widths
 from r1jax.rollout.programs import programs
 from r1jax.rollout.sampling import Sampling
@@ -157,7 +157,7 @@ def _rollout(c: ModelConfig, mesh: Mesh, config: Config, params: Any) -> Iterato
     r = config.rollout.engine
     shapes = ladder(r, copies(mesh))
     made = [programs(c, mesh, shape, r.max_tokens, (1,), jnp.bfloat16) for shape in shapes]
-    weights = _weights(made[0].prepare, together.layout(c, mesh, jnp.bfloat16), params)
+    weights = _weights(made[0].prepare, on_devices.layout(c, mesh, jnp.bfloat16), params)
     whole = lambda *shape: jax.ShapeDtypeStruct(shape, np.int32, sharding=replicated(mesh))  # noqa: E731
     if "prepare" in config.programs:
         yield Compilable("prepare", made[0].prepare, (params,))

@@ -140,7 +140,7 @@ def decoded(c: ModelConfig, mesh: Mesh, own: bool = False) -> float:
     """Weights on one device where decoding has them.
 
     Whole but for experts that are spread, unless the mesh cuts columns: then as training has them
-    (`rollout/together.py`). By rules of their `own` nothing but columns and experts would be cut.
+    (`rollout/on_devices.py`). By rules of their `own` nothing but columns and experts would be cut.
     """
     rows = all_rows(replace(c, ahead=None))
     cut = KEPT if own or not meshes.cuts_columns(mesh) else (*GATHERED, *KEPT)

@@ -22,7 +22,7 @@ from r1jax.commands import cli
 from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.examples.steps import Cut, step_ends
 from r1jax.data.problems.known import digest_of, refuse_other_problems
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.world.truth import true_labels
 from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import make_mesh

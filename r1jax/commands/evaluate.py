@@ -26,11 +26,11 @@ from rich.text import Text
 
 from r1jax.commands import Command
 from r1jax.data import EvalDataConfig, load_eval_sets
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.rows import refuse_overwrite
 from r1jax.errors import UserError, check_ranges, told
 from r1jax.evaluate import protocols
-from r1jax.evaluate.kept import KeptSamples
+from r1jax.evaluate.kept_samples import KeptSamples
 from r1jax.evaluate.measures import EvalConfig, completions_rows, evaluate
 from r1jax.mesh import make_mesh
 from r1jax.problem import Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from r1jax.data.problems.layouts import Layout
-from r1jax.data.problems.room import TooLong
+from r1jax.data.problems.prompt_length import TooLong
 from r1jax.data.templates import TEMPLATES, check_template
 from r1jax.data.world.problems import Language
 from r1jax.errors import SEEDS, UserError, check_ranges

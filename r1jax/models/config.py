@@ -58,7 +58,7 @@ class Experts:
 
 @dataclass(frozen=True)
 class Ahead:
-    """A module that predicts one token further (`r1jax.models.ahead`); what is here is training's.
+    """A module that predicts one token further (`r1jax.models.multi_token`): training's part.
 
     It stands in no config.json.
     """

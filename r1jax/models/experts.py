@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from r1jax.models import dispatch
+from r1jax.models import expert_parallel
 from r1jax.models.attention import Segments
 from r1jax.models.config import ModelConfig
 from r1jax.models.layers import Layer, Leaf, linear, rms_norm, swiglu
@@ -118,7 +118,7 @@ def run(
             chosen = jnp.where(read[..., None], sampled, choice.chosen)
             choice = weighed(c, choice.scores, chosen)
     said[ROUTES] = _numbers(c, choice.chosen)
-    if dispatch.wanted(c, x, mesh):
+    if expert_parallel.wanted(c, x, mesh):
         ids = said[ROUTES].astype(jnp.int32)
         routed, needed = _dispatched(c, layer, x, (ids, choice.gates), segments, mesh)
     else:
@@ -153,8 +153,8 @@ def _dispatched(
     rows = (x, ids, gates) if x.ndim == 3 else (a[:, None] for a in (x, ids, gates))
     x3, ids, gates = rows
     real = jnp.ones(x3.shape[:2], bool) if segments is None else segments.ids > 0
-    y, needed = dispatch.mixed(c, layer, x3, (ids, gates), real, mesh)
-    return y.reshape(x.shape), needed._asdict() if dispatch.axes(c, mesh) else {}
+    y, needed = expert_parallel.mixed(c, layer, x3, (ids, gates), real, mesh)
+    return y.reshape(x.shape), needed._asdict() if expert_parallel.axes(c, mesh) else {}
 
 
 def _mixed(layer: Layer, x: jax.Array, gates: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from r1jax.errors import UserError
-from r1jax.models import dense, experts, grouped, latent, windowed
+from r1jax.models import dense, experts, grouped_query, latent, windowed
 from r1jax.models.config import ModelConfig
 from r1jax.models.row import Kept, Matrices, Row
 from r1jax.types import ROUTES, Batch, Metrics
@@ -25,7 +25,7 @@ Told = dict[str, jax.Array]
 
 
 class Attention(NamedTuple):
-    """A kind of attention; `r1jax.models.grouped` has the shapes."""
+    """A kind of attention; `r1jax.models.grouped_query` has the shapes."""
 
     rows: Callable[[ModelConfig], dict[str, Row]]
     kept: Callable[[ModelConfig], dict[str, Kept]]  # what a token leaves in the cache
@@ -53,7 +53,12 @@ class FeedForward(NamedTuple):
 
 ATTENTION = {
     "grouped": Attention(
-        grouped.rows, grouped.kept, grouped.full, grouped.step, grouped.pairs, grouped.MATRICES
+        grouped_query.rows,
+        grouped_query.kept,
+        grouped_query.full,
+        grouped_query.step,
+        grouped_query.pairs,
+        grouped_query.MATRICES,
     ),
     "latent": Attention(
         latent.rows, latent.kept, latent.full, latent.step, latent.pairs, latent.MATRICES

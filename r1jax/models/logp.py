@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.mesh import constrain, cuts_tokens, over_rows
-from r1jax.models import ahead, decoder, kinds
 from r1jax.models import attention as attn
+from r1jax.models import decoder, kinds, multi_token
 from r1jax.models.config import ModelConfig
 from r1jax.types import Batch, Params, Stats
 
@@ -52,8 +52,8 @@ def score(
     if c.ahead is None or not c.ahead.weight:
         return stats, told
     if c.ahead.alone:
-        params, hidden = ahead.alone(params, hidden)
-    further, told_ahead = ahead.forward_told(
+        params, hidden = multi_token.alone(params, hidden)
+    further, told_ahead = multi_token.forward_told(
         params, c, hidden, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, kernel=kernel,
     )  # fmt: skip

@@ -1,13 +1,14 @@
 """Grouped-query attention in a sliding window: a token sees the latest `window` tokens alone.
 
-Weights and cache are those of `r1jax.models.grouped`; the cache keeps what has left the window.
+Weights and cache are those of `r1jax.models.grouped_query`; what has left the window stays in the
+cache.
 """
 
 from __future__ import annotations
 
 import jax
 
-from r1jax.models import grouped
+from r1jax.models import grouped_query
 from r1jax.models.config import ModelConfig
 
 Result = tuple[jax.Array, dict[str, jax.Array]]
@@ -20,9 +21,9 @@ def window(c: ModelConfig) -> int:
 
 def full(c: ModelConfig, *given: object) -> Result:
     """`grouped.full` in the window."""
-    return grouped.full(c, *given, window=c.window)
+    return grouped_query.full(c, *given, window=c.window)
 
 
 def step(c: ModelConfig, *given: object) -> Result:
     """`grouped.step` in the window."""
-    return grouped.step(c, *given, window=c.window)
+    return grouped_query.step(c, *given, window=c.window)

@@ -13,8 +13,8 @@ from r1jax.mesh import platform, replicated
 from r1jax.models import decoder
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding import cache as caches
+from r1jax.rollout import on_devices
 from r1jax.rollout import slots as device
-from r1jax.rollout import together
 from r1jax.rollout.ladder import Shape
 from r1jax.rollout.sampling import request_keys
 
@@ -58,13 +58,13 @@ def programs(
     alone = everywhere if mesh.size == 1 else {}
     # Slots are given away (donated) wherever new ones come back: there is one cache at a time.
     return Programs(
-        prefill=jax.jit(bind(together.prefill, c=c, mesh=mesh), **options),
-        fill=jax.jit(bind(together.fill, c=c, mesh=mesh), donate_argnums=0),
+        prefill=jax.jit(bind(on_devices.prefill, c=c, mesh=mesh), **options),
+        fill=jax.jit(bind(on_devices.fill, c=c, mesh=mesh), donate_argnums=0),
         enter=jax.jit(
-            bind(together.enter, c=c, stop_ids=stop_ids, mesh=mesh), **draws, donate_argnums=0
+            bind(on_devices.enter, c=c, stop_ids=stop_ids, mesh=mesh), **draws, donate_argnums=0
         ),
         decode=jax.jit(
-            bind(together.decode, c=c, stop_ids=stop_ids, mesh=mesh),
+            bind(on_devices.decode, c=c, stop_ids=stop_ids, mesh=mesh),
             **draws, **options, donate_argnums=1,
         ),
         halt=jax.jit(bind(device.halt), donate_argnums=0),
@@ -76,7 +76,7 @@ def programs(
         resize_books=jax.jit(bind(device.resize_books, mesh=mesh), static_argnums=2),
         prepare=jax.jit(
             bind(decoder.unstack, c=c, dtype=dtype, mesh=mesh),
-            static_argnames="weights", out_shardings=together.layout(c, mesh, dtype),
+            static_argnames="weights", out_shardings=on_devices.layout(c, mesh, dtype),
         ),
         empty=jax.jit(
             lambda told=0: device.empty(c, *shape, tokens, dtype, mesh, told),

@@ -15,7 +15,7 @@ from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, make_engine
 from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
-from r1jax.search.together import Order
+from r1jax.search.side_by_side import Order
 from r1jax.search.tree import Continuation, WrittenStep
 from r1jax.types import Params
 

@@ -1,7 +1,7 @@
 """Beam search, Monte Carlo tree search and plain sampling over one problem's tree.
 
 Each is a generator that asks for what it needs next, so that many problems are searched side by
-side (`r1jax.search.together`): `Grow` is answered with the nodes drawn, `Weigh` with nothing.
+side (`r1jax.search.side_by_side`): `Grow` is answered with the nodes drawn, `Weigh` with nothing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.rows import open_rows
 from r1jax.data.templates import TEMPLATES, Template
 from r1jax.data.world.rewrite import rewrite as world_rewrite

@@ -34,7 +34,7 @@ from r1jax.run.profile import Profiler
 from r1jax.run.progress import Alone, Display
 from r1jax.run.signals import watched
 from r1jax.run.sinks import open_sinks
-from r1jax.stages import exhausted
+from r1jax.stages import exhausted_memory
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.state import Files
 from r1jax.training.supervised.config import CourseConfig
@@ -100,7 +100,7 @@ class Run:
         self.opened = Files(self.directory, checkpoints, sinks, self.hold(progress), profiler)
         return self.opened
 
-    def out_of_memory(self, error: Exception, config: PlaceFlags) -> exhausted.OutOfMemory:
+    def out_of_memory(self, error: Exception, config: PlaceFlags) -> exhausted_memory.OutOfMemory:
         """The error in one line: what to change, and how the run goes on with it."""
         step = self.opened.checkpoints.whole if self.opened else None
         then = "with --overwrite, as nothing is saved yet"
@@ -109,7 +109,8 @@ class Run:
         if step is not None and hasattr(config, "continue_from"):
             then = f"--continue-from {self.path} --run NEW goes on from update {step} with it"
         phase = self.opened.progress.doing if self.opened else ""
-        return exhausted.OutOfMemory(exhausted.said(error, config, phase, self.planned), then)
+        said = exhausted_memory.said(error, config, phase, self.planned)
+        return exhausted_memory.OutOfMemory(said, then)
 
     def finish(self, summary: Mapping[str, Any], said: str) -> None:
         """Writes the summary, which marks the run as finished, then the report; shows the result.
@@ -153,6 +154,6 @@ def opened(config: PlaceFlags, display: Display | None = None, page: str = REPOR
         try:
             yield run
         except jax.errors.JaxRuntimeError as error:
-            if not exhausted.is_exhausted(error):
+            if not exhausted_memory.is_exhausted(error):
                 raise
             raise run.out_of_memory(error, config) from error

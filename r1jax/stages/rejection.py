@@ -11,11 +11,11 @@ import jax
 from r1jax.data import ProblemStream, TrainDataConfig
 from r1jax.data.curation.exports import ExportLayout
 from r1jax.data.curation.filters import FilterConfig, make_filters
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.templates import Template
 from r1jax.endpoint import EndpointConfig
 from r1jax.errors import UserError, check_ranges
-from r1jax.evaluate.kept import KeptSamples
+from r1jax.evaluate.kept_samples import KeptSamples
 from r1jax.mesh import make_mesh
 from r1jax.plugin import load_function
 from r1jax.problem import Completion, Problem

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from r1jax.run.progress import Display
 from r1jax.stages.descent import began, ended, taught
-from r1jax.stages.look import look
+from r1jax.stages.first_look import look
 from r1jax.stages.opening import opened
 from r1jax.stages.rescue import rescued
 from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.rl import memory
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.ending import Collapsed
+from r1jax.training.rl.early_stop import Collapsed
 from r1jax.training.rl.loop import ending, judge_held_out, train
 from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build, with_frozen

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
-from r1jax.models import ahead, kinds, table
+from r1jax.models import kinds, multi_token, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import cast
 from r1jax.models.logp import score
@@ -68,7 +68,7 @@ def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: 
 
     def run(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
         stats, told = score(params, batch)
-        return stats.logp, auxiliary.of_room(ahead.with_auxiliary(c, told, batch, 0.0, {})[1])
+        return stats.logp, auxiliary.of_room(multi_token.with_auxiliary(c, told, batch, 0.0, {})[1])
 
     jitted = jax.jit(run, out_shardings=where)
 
@@ -139,7 +139,7 @@ def make_sums(
     def share(params: Params, base: Params | None, batch: Batch) -> tuple[jax.Array, Metrics]:
         # i32[B, T] tokens -> f32[B, T] log-probabilities -> f32[], divided by the update's totals.
         stats, told = run_score(join(params, base, lora), batch)
-        return ahead.with_auxiliary(c, told, batch, *loss(stats, batch))
+        return multi_token.with_auxiliary(c, told, batch, *loss(stats, batch))
 
     base = table.abstract(c) if lora else None
     return sums_of(share, trained_rows(c, lora), mesh, compute, base, kinds.routes(c), scaled)

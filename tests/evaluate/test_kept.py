@@ -12,7 +12,7 @@ from runs import Boundaries, save_model
 from r1jax.commands import evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import Stopped, UserError
-from r1jax.evaluate.kept import KeptSamples
+from r1jax.evaluate.kept_samples import KeptSamples
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.problem import Completion, Problem
 from r1jax.rollout.engine import EngineConfig

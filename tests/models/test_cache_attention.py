@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import mesh_of, on_device, tiny_config, tiny_params
 
-from r1jax.models import decoder, grouped
+from r1jax.models import decoder, grouped_query
 from r1jax.models.decoding import cache_attention
 from r1jax.models.decoding.cache import empty
 from r1jax.models.decoding.cache_attention import Prefix, append_and_attend
@@ -191,7 +191,7 @@ def test_a_joined_projection_reaches_the_kernel_uncopied(axes, monkeypatch):
 
     monkeypatch.setattr("jax.experimental.pallas.pallas_call", opaque)
     forced = functools.partial(append_and_attend, kernel="triton")
-    monkeypatch.setattr(grouped, "append_and_attend", forced)
+    monkeypatch.setattr(grouped_query, "append_and_attend", forced)
     config, mesh, token = tiny_config(), mesh_of(**axes), jnp.zeros(4, jnp.int32)
     weights = decoder.unstack(tiny_params(config), config, jnp.float32, mesh)
     cache = empty(config, 4, 32, jnp.float32)

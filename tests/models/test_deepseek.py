@@ -29,8 +29,8 @@ from tiny import (
 
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
-from r1jax.models import ahead, decoder, experts, kinds, latent, lora, table
 from r1jax.models import attention as attn
+from r1jax.models import decoder, experts, kinds, latent, lora, multi_token, table
 from r1jax.models.config import Latent, Stack
 from r1jax.models.decoding import cache
 from r1jax.models.hub import directory as hub
@@ -327,7 +327,7 @@ def test_the_loss_ahead_is_that_of_its_formula_and_reaches_what_it_should(alone)
     def log_probabilities(tokens):
         given = tokens, jnp.arange(16)[None], attn.Segments(jnp.ones_like(tokens))
         hidden = decoder.forward(params, c, *given)
-        further = ahead.forward(params, c, hidden, *given)
+        further = multi_token.forward(params, c, hidden, *given)
         return jax.nn.log_softmax(decoder.logits(params, further))[0]
 
     for row, start, n in zip(

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 from tiny import FAMILIES, mesh_of, on_device
 
 from r1jax.losses.sft import sft
-from r1jax.models import ahead, decoder
 from r1jax.models import attention as attn
+from r1jax.models import decoder, multi_token
 from r1jax.models.config import to_hf
 from r1jax.models.hub import directory as hub
 from r1jax.models.hub.families import from_hf
@@ -134,7 +134,7 @@ def test_the_module_ahead_is_that_of_transformers():
         segments = attn.Segments(batch.segment_ids)
         given = batch.tokens, batch.positions, segments
         hidden = decoder.forward(params, config, *given)
-        return decoder.logits(params, ahead.forward(params, config, hidden, *given))
+        return decoder.logits(params, multi_token.forward(params, config, hidden, *given))
 
     assert np.ptp(expected["further"]) > 5
     np.testing.assert_allclose(run(params)[:, :-1], expected["further"], atol=1e-4)

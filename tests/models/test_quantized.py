@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import identical, mesh_of, on_device, placed, tiny_config, tiny_params
 
-from r1jax.models import decoder, dense, grouped
+from r1jax.models import decoder, dense, grouped_query
 from r1jax.models.decoding.cache import empty
 from r1jax.models.decoding.quantized import Quantized, quantize
 from r1jax.models.layers import linear, rms_norm
@@ -79,7 +79,7 @@ def test_nothing_is_larger_than_its_reach(seed, aligned, biased):
     layer = jax.tree.map(lambda w: w[1], tiny_params(c, seed % 7)["stacks"][0])
     # Rows along a column of a matrix are the worst there can be for it.
     x = drawn((8, 32), seed) if not aligned else np.asarray(layer["up"] * 100).T[:8]
-    reach = grouped.reach(layer) | dense.reach(layer)
+    reach = grouped_query.reach(layer) | dense.reach(layer)
     attention, ffn = (rms_norm(on_device(x), layer[n], 1e-6) for n in ("attn_norm", "ffn_norm"))
     values = attention @ layer["wv"] + layer["bv"]
     gate, up = (ffn @ layer[n] + layer.get(f"b{n}", 0.0) for n in ("gate", "up"))

@@ -21,7 +21,7 @@ from r1jax.models.decoding import cache
 from r1jax.problem import Problem
 from r1jax.rollout.requests import Drawn, Generated, Request, nothing
 from r1jax.training import update
-from r1jax.training.rl import carry
+from r1jax.training.rl import carried_groups
 from r1jax.training.rl.collect import to_sequences
 from r1jax.training.rl.setup import with_sampled
 
@@ -140,14 +140,14 @@ def test_carried_groups_keep_their_routes_in_a_checkpoint():
     problem, none = Problem("p", "", ""), np.zeros(3, np.int64)
     begun = generated(4, 3), replace(generated(4, 2, 1), finish_reason="stop")
     waiting = Generated(*nothing().arrays, 0, 2, None, (5,) * 4)
-    group = carry.Group(problem, 0, 1, (*begun, waiting), none, none)
+    group = carried_groups.Group(problem, 0, 1, (*begun, waiting), none, none)
     stream = type("Stream", (), {"take": lambda self, place, n: [problem]})()
     policy = type("Policy", (), {"prompt": lambda self, p: (5,) * 4})()
-    (again,) = carry.from_arrays(carry.to_arrays([group]), stream, policy)
+    (again,) = carried_groups.from_arrays(carried_groups.to_arrays([group]), stream, policy)
     for a, b in zip(again.completions, group.completions, strict=True):
         np.testing.assert_array_equal(a.routes, b.routes)
     assert again.completions[2].routes is None
-    untold = carry.to_arrays([replace(group, completions=(waiting,) * 3)])
+    untold = carried_groups.to_arrays([replace(group, completions=(waiting,) * 3)])
     assert "routes" not in untold
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import accuracy
-from r1jax.rewards.answers.beside import assigned_lines
+from r1jax.rewards.answers.qualifiers import assigned_lines
 from r1jax.rewards.answers.retracted import settled, standing, unanswered
 from r1jax.rewards.answers.units import measured
 

@@ -4,7 +4,7 @@ import pytest
 
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import accuracy
-from r1jax.rewards.answers.beside import bare_lines, spoken
+from r1jax.rewards.answers.qualifiers import bare_lines, spoken
 from r1jax.rewards.answers.values import read
 
 GRADERS = ["math", "number"]

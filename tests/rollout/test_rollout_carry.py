@@ -15,7 +15,7 @@ from r1jax.problem import Problem
 from r1jax.rollout.ending import AllBut, WholeGroups
 from r1jax.rollout.engine import Engine, Generated, Prompt
 from r1jax.rollout.requests import Drawn, Request
-from r1jax.training.rl import carry
+from r1jax.training.rl import carried_groups
 from r1jax.training.rl.config import RolloutConfig
 
 CONFIG = tiny_config("qwen2", n_layers=1, init_std=0.15)
@@ -111,9 +111,9 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
     extra, writer, stream = int(np.ceil(leave * prompts)), Writer(seed), Stream()
     carried, taken, places = (), 0, []
     for rollout in range(1, 8):
-        groups = carry.under_way(carried, stream, POLICY, taken, rollout, config)
+        groups = carried_groups.under_way(carried, stream, POLICY, taken, rollout, config)
         taken += len(groups) - len(carried)
-        whole, carried = carry.advance(writer, None, groups, config, 0, rollout)
+        whole, carried = carried_groups.advance(writer, None, groups, config, 0, rollout)
         assert (
             len(whole) == prompts and len(carried) == extra and taken == rollout * prompts + extra
         )
@@ -127,10 +127,10 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
                 assert stale == np.sum(c.logp < rollout) and age == np.sum(rollout - c.logp)
         keys = [(g.problem.id, g.rollout, c.sample) for g in groups for c in g.completions]
         assert len(set(keys)) == len(keys) == (prompts + extra) * group
-        problems, found = zip(*carry.completed(whole), strict=True)
+        problems, found = zip(*carried_groups.completed(whole), strict=True)
         assert [[c.prompt for c in own] for own in found] == [[i] * group for i in range(prompts)]
         assert list(problems) == [g.problem for g in whole]
-        again = carry.from_arrays(carry.to_arrays(carried), stream, POLICY)
+        again = carried_groups.from_arrays(carried_groups.to_arrays(carried), stream, POLICY)
         for a, b in zip(again, carried, strict=True):
             assert (a.problem, a.place, a.rollout) == (b.problem, b.place, b.rollout)
             np.testing.assert_array_equal([a.stale, a.age], [b.stale, b.age])
@@ -144,15 +144,16 @@ def test_nothing_is_lost_nothing_comes_twice(seed, prompts, group, leave, most):
 def test_ages_by_hand():
     def group(lengths, stale, age):
         done = tuple(Generated(*np.zeros((3, n)), 0, i, "stop", ()) for i, n in enumerate(lengths))
-        return carry.Group(Problem("p", "", ""), 0, 1, done, np.array(stale), np.array(age))
+        problem, ages = Problem("p", "", ""), (np.array(stale), np.array(age))
+        return carried_groups.Group(problem, 0, 1, done, *ages)
 
     # Of 20 tokens 5 are from earlier rollouts, 3 of these from the last but one.
-    assert carry.ages([group([6, 4], [5, 0], [8, 0]), group([8, 2], [0, 0], [0, 0])]) == {
+    assert carried_groups.ages([group([6, 4], [5, 0], [8, 0]), group([8, 2], [0, 0], [0, 0])]) == {
         "rollout/carried_frac": 0.25,
         "rollout/stale_frac": 0.25,
         "rollout/age_mean": 0.4,
     }
-    assert carry.from_arrays({}, Stream(), POLICY) == ()
+    assert carried_groups.from_arrays({}, Stream(), POLICY) == ()
 
 
 SHAPE = RolloutConfig(
@@ -178,9 +179,9 @@ def test_a_carried_text_is_the_uninterrupted_one(shapes, strings):
     weights, stream = engine.prepare(tiny_params(CONFIG)), Stream()
     carried, taken, seen, parked = (), 0, [], 0
     for rollout in range(1, 6):
-        groups = carry.under_way(carried, stream, POLICY, taken, rollout, config)
+        groups = carried_groups.under_way(carried, stream, POLICY, taken, rollout, config)
         taken += len(groups) - len(carried)
-        whole, carried = carry.advance(engine, weights, groups, config, 9, rollout)
+        whole, carried = carried_groups.advance(engine, weights, groups, config, 9, rollout)
         seen += whole
         begun = [n for g in carried for n in g.lengths[~np.array(finished(g))]]
         parked += sum(n + 4 >= engine.shapes[0].length for n in begun)
@@ -211,11 +212,11 @@ def test_under_other_weights_what_was_drawn_before_keeps_its_numbers():
     config = replace(SHAPE, max_tokens=24)
     engine = Engine(CONFIG, mesh_of(), config, stop_ids=STOPS)
     old, new = (engine.prepare(tiny_params(CONFIG, seed)) for seed in (0, 1))
-    groups = carry.under_way((), Stream(), POLICY, 0, 1, config)
-    whole, carried = carry.advance(engine, old, groups, config, 0, 1)
-    groups = carry.under_way(carried, Stream(), POLICY, 5, 2, replace(config, carry=1))
+    groups = carried_groups.under_way((), Stream(), POLICY, 0, 1, config)
+    whole, carried = carried_groups.advance(engine, old, groups, config, 0, 1)
+    groups = carried_groups.under_way(carried, Stream(), POLICY, 5, 2, replace(config, carry=1))
     before = {g.place: g for g in carried}
-    whole, rest = carry.advance(engine, new, groups, replace(config, carry=1), 0, 2)
+    whole, rest = carried_groups.advance(engine, new, groups, replace(config, carry=1), 0, 2)
     late = [g for g in whole if g.rollout == 1]
     assert {g.place for g in late} == before.keys() and not any(g.rollout == 1 for g in rest)
     for g in late:

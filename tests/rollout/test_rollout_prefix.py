@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import mesh_of, tiny_config, tiny_params
 
-from r1jax.models import grouped
+from r1jax.models import grouped_query
 from r1jax.models.decoding import cache_attention
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -50,7 +50,7 @@ def test_texts_are_those_of_slots_that_read_their_own(config, traced_anew, monke
     kernel = functools.partial(cache_attention._triton, interpret=True)
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
-    monkeypatch.setattr(grouped, "append_and_attend", forced)
+    monkeypatch.setattr(grouped_query, "append_and_attend", forced)
     traced_anew()
     found, seen = run(config, params, prompts)
     assert found.keys() == wanted.keys()

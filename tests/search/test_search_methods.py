@@ -15,7 +15,7 @@ from r1jax.rollout.policy import load_policy
 from r1jax.rollout.requests import Generated
 from r1jax.search.config import SearchConfig, check_method
 from r1jax.search.drawing import Drawing, Engines
-from r1jax.search.together import Order
+from r1jax.search.side_by_side import Order
 from r1jax.search.tree import Tree
 
 ENDS = [*itertools.product(range(3), repeat=3)]

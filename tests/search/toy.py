@@ -6,7 +6,7 @@ import hashlib
 
 from r1jax.problem import Problem
 from r1jax.search.config import SearchConfig
-from r1jax.search.together import Oracles, search
+from r1jax.search.side_by_side import Oracles, search
 from r1jax.search.tree import Continuation, Tree, WrittenStep
 
 

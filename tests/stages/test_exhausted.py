@@ -13,7 +13,7 @@ from r1jax.errors import UserError
 from r1jax.run.directory import RunDirectory
 from r1jax.run.progress import Alone
 from r1jax.stages import zero
-from r1jax.stages.exhausted import OutOfMemory, make_room
+from r1jax.stages.exhausted_memory import OutOfMemory, make_room
 from r1jax.stages.opening import Run
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.plan import plan

@@ -14,7 +14,7 @@ from r1jax.evaluate.reading import Grader, judge
 from r1jax.presets.zero import PRESETS
 from r1jax.problem import Completion, Problem
 from r1jax.stages import zero
-from r1jax.stages.look import Look, Speed, advice, hours, seen_in
+from r1jax.stages.first_look import Look, Speed, advice, hours, seen_in
 from r1jax.training.rl.config import RLConfig
 
 GSM8K = PRESETS["gsm8k-zero"]

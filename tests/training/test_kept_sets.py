@@ -17,7 +17,7 @@ from r1jax.problem import Problem
 from r1jax.rollout.requests import Drawn, Generated, Request, nothing
 from r1jax.stages.opening import opened
 from r1jax.training.batches import over_completions
-from r1jax.training.rl import carry, memory
+from r1jax.training.rl import carried_groups, memory
 from r1jax.training.rl import loop as rl
 from r1jax.training.rl.collect import to_sequences
 from r1jax.training.rl.resume import begin
@@ -143,10 +143,11 @@ def test_carried_groups_keep_their_sets_in_a_checkpoint():
     problem, none = Problem("p", "", ""), np.zeros(3, np.int64)
     whose = 0, 0, None, (5,) * 4
     begun = [Generated(*d.arrays, *whose, **d.beside) for d in (drawn(3), drawn(2, 50))]
-    group = carry.Group(problem, 0, 1, (*begun, Generated(*nothing().arrays, *whose)), none, none)
+    texts = (*begun, Generated(*nothing().arrays, *whose))
+    group = carried_groups.Group(problem, 0, 1, texts, none, none)
     stream = type("Stream", (), {"take": lambda self, place, n: [problem]})()
     policy = type("Policy", (), {"prompt": lambda self, p: (5,) * 4})()
-    (again,) = carry.from_arrays(carry.to_arrays([group]), stream, policy)
+    (again,) = carried_groups.from_arrays(carried_groups.to_arrays([group]), stream, policy)
     for a, b in zip(again.completions, group.completions, strict=True):
         np.testing.assert_array_equal(a.support, b.support)
         np.testing.assert_array_equal(a.tokens, b.tokens)

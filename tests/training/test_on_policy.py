@@ -29,7 +29,7 @@ from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.stages.descent import taught
 from r1jax.stages.opening import opened
-from r1jax.training.rl import memory, remote
+from r1jax.training.rl import memory, served_teacher
 from r1jax.training.rl.setup import build, initial_state
 
 ALONE = {"reward.random": 0, "updates": 2, "loss.reduction": "token_mean"}
@@ -327,8 +327,8 @@ def test_a_signal_ends_the_wait_for_a_server_that_says_nothing(models, server, m
 
     parts = built(models[0], "unused", served(server))
     sequences = Sequences(np.ones((4, 9), np.int32), np.full(4, 3), np.full(4, 6))
-    monkeypatch.setattr(remote, "boundary", boundary)
+    monkeypatch.setattr(served_teacher, "boundary", boundary)
     server.slow, began = 10, time.monotonic()
-    with pytest.raises(Stopped), remote.asked(parts, sequences) as answers:
-        remote.waited(answers)
+    with pytest.raises(Stopped), served_teacher.asked(parts, sequences) as answers:
+        served_teacher.waited(answers)
     assert time.monotonic() - began < 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from r1jax.data.config import SourceConfig
 from r1jax.data.problems.detect import detect
 from r1jax.data.problems.layouts import LAYOUTS, Columns
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.rows import LISTED, Row, is_blank, listed, open_rows
 from r1jax.errors import UserError
 from r1jax.problem import Problem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from r1jax.data.config import DataConfig, EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.problems.sources import Source, open_source, set_name, unfit
 from r1jax.problem import Problem
 

@@ -12,7 +12,7 @@ from r1jax.data.problems.files import DataReport, load_file
 from r1jax.data.problems.generated import is_task, user_task
 from r1jax.data.problems.gym import GymSource
 from r1jax.data.problems.options import parse_params
-from r1jax.data.problems.room import FittingSource, PromptRoom
+from r1jax.data.problems.prompt_length import FittingSource, PromptRoom
 from r1jax.data.rows import HUB
 from r1jax.data.tinyzero.tasks import TINYZERO, tinyzero
 from r1jax.data.world import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from r1jax.rewards.answers.beside import denied
 from r1jax.rewards.answers.dress import unmarked
 from r1jax.rewards.answers.numeric import plain
+from r1jax.rewards.answers.qualifiers import denied
 from r1jax.rewards.answers.reading import boxes
 from r1jax.rewards.answers.retracted import settled, standing
 

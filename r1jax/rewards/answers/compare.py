@@ -12,9 +12,9 @@ from typing import Any
 
 from r1jax.rewards.answers import arithmetic, formula, units
 from r1jax.rewards.answers.algebra import algebra, leaf
-from r1jax.rewards.answers.beside import abbreviated, assigned_lines
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
+from r1jax.rewards.answers.qualifiers import abbreviated, assigned_lines
 from r1jax.rewards.answers.quantified import renamed
 from r1jax.rewards.answers.spans import (
     FLIPPED,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from r1jax.rewards.answers.beside import spoken
+from r1jax.rewards.answers.qualifiers import spoken
 from r1jax.rewards.answers.units import measured
 
 _FULL_WIDTH = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)}

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from r1jax.rewards.answers.beside import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.dress import unmarked
+from r1jax.rewards.answers.qualifiers import bare_lines, by_cases, denied, spoken
 from r1jax.rewards.answers.retracted import ladder, settled, standing, unanswered
 from r1jax.rewards.answers.sentence import MATHY, groups_of, refused
 from r1jax.rewards.answers.spelled import spelled

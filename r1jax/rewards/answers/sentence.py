@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from r1jax.rewards.answers.beside import qualified
+from r1jax.rewards.answers.qualifiers import qualified
 from r1jax.rewards.answers.units import known
 
 MATHY = re.compile(r"[0-9０-９]|\\[A-Za-z]|∞|[A-Za-z)][=<>^]|√|[½⅓⅔¼¾⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚⅐⅑π]|\x00|\{ ?\}|∅")

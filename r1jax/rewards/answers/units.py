@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from r1jax.rewards.answers.beside import no_unit, qualified
+from r1jax.rewards.answers.qualifiers import no_unit, qualified
 
 # name -> (dimension, how many of the dimension's own unit)
 _KNOWN: dict[str, tuple[str, Fraction]] = {}

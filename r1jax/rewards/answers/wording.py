@@ -12,9 +12,9 @@ from fractions import Fraction
 
 from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.attached import detached
-from r1jax.rewards.answers.beside import no_unit, qualified
 from r1jax.rewards.answers.bounds import bounded
 from r1jax.rewards.answers.dress import without_thousands
+from r1jax.rewards.answers.qualifiers import no_unit, qualified
 from r1jax.rewards.answers.quantified import unspoken
 from r1jax.rewards.answers.retracted import standing
 from r1jax.rewards.answers.units import known, measured

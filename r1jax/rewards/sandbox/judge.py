@@ -15,7 +15,7 @@ from typing import Any
 from r1jax.rewards.sandbox import calls, linux
 from r1jax.rewards.sandbox.compare import same_output
 from r1jax.rewards.sandbox.counted import CASE, Counted
-from r1jax.rewards.sandbox.remote import Over, Remote, Thing
+from r1jax.rewards.sandbox.stand_ins import Over, Remote, Thing
 from r1jax.rewards.sandbox.wire import MAX_FRAME, receive, send
 
 _GRACE_SECONDS = 0.5

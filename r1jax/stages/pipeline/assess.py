@@ -10,7 +10,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from r1jax.data import load_eval_sets
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.world.gold import judge_general
 from r1jax.evaluate.measures import transcript, transcripts
 from r1jax.problem import Problem

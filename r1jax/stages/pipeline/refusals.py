@@ -11,7 +11,7 @@ from pathlib import Path
 from r1jax.data import ProblemStream
 from r1jax.errors import UserError
 from r1jax.run.names import LINEAGE
-from r1jax.stages.exhausted import OutOfMemory
+from r1jax.stages.exhausted_memory import OutOfMemory
 from r1jax.stages.harvest.place import ENDPOINT
 from r1jax.stages.pipeline.config import R1Config
 from r1jax.stages.pipeline.lineage import Entry, outdated, read_lineage

@@ -18,7 +18,7 @@ from r1jax.errors import UserError
 from r1jax.run.directory import Record, read_jsonl, write_jsonl
 from r1jax.run.names import ROUNDS
 from r1jax.run.signals import keeping
-from r1jax.search.together import search
+from r1jax.search.side_by_side import search
 from r1jax.search.tree import Node, Tree
 from r1jax.stages.opening import Run
 from r1jax.stages.search.parts import SearchParts

@@ -14,7 +14,7 @@ from r1jax.evaluate.statistics import bootstrap_interval, vote
 from r1jax.evaluate.steps import best_of
 from r1jax.run.directory import RunDirectory
 from r1jax.search.methods import Method
-from r1jax.search.together import search
+from r1jax.search.side_by_side import search
 from r1jax.search.tree import Tree
 from r1jax.stages.search.parts import SearchParts
 from r1jax.training.rl import held_out

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from r1jax.data.padding import side_by_side
 from r1jax.data.problems.mixture import ProblemStream, open_problems
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.errors import UserError
 from r1jax.mesh import make_mesh
 from r1jax.problem import Completion, Problem, RewardContext
@@ -23,7 +23,7 @@ from r1jax.rollout.policy import Policy, load_policy
 from r1jax.rollout.requests import Generated, nothing
 from r1jax.rollout.sampling import Sampling
 from r1jax.search.drawing import Drawing, Engines
-from r1jax.search.together import Oracles, TreeNode
+from r1jax.search.side_by_side import Oracles, TreeNode
 from r1jax.search.tree import Node, Tree
 from r1jax.stages.search.config import SearchRunConfig
 from r1jax.training.batches import fit_rows

@@ -15,11 +15,11 @@ import numpy as np
 from r1jax.run.signals import boundary
 from r1jax.training.batches import PerToken, over_completions
 from r1jax.training.flops import scoring_flops
-from r1jax.training.rl import carry, collect, remote, showing
+from r1jax.training.rl import carried_groups, collect, served_teacher, showing
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.credit import compared, with_entropy_weight
-from r1jax.training.rl.ending import Collapsed, collapse, noted, plateaued
+from r1jax.training.rl.early_stop import Collapsed, collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.implicit import from_outcomes
 from r1jax.training.rl.judging import JudgedBatch, Judging
@@ -106,12 +106,12 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         # Prompts and completions side by side, i32[N, L]; what is known of the completions' tokens
         # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
         sequences = collect.to_sequences(drawn.generated)
-        with remote.asked(parts, sequences) as answers:  # beside the passes of the devices
+        with served_teacher.asked(parts, sequences) as answers:  # beside the passes of the devices
             for name, (score, params) in scorers(parts, loop).items():
                 logp = over_completions(score, params, sequences, config.train, parts.mesh)
                 sequences = sequences.with_columns(**{name: logp})
             if parts.remote:
-                sequences, of_remote = remote.heard(parts, files, drawn, sequences, answers)
+                sequences, of_remote = served_teacher.heard(parts, files, drawn, sequences, answers)
                 metrics |= of_remote
         if config.teacher.shown:
             sequences, of_shown = showing.judged(parts, loop, drawn, sequences)
@@ -181,16 +181,16 @@ def complete(
     """
     config, r = parts.config, parts.config.rollout
     if r.carry:
-        groups = carry.under_way(
+        groups = carried_groups.under_way(
             loop.carried, parts.stream, parts.policy, loop.taken, loop.rollout, r
         )
         loop.taken += len(groups) - len(loop.carried)
-        whole, loop.carried = carry.advance(
+        whole, loop.carried = carried_groups.advance(
             parts.engine, weights, groups, r, config.seed, loop.rollout
         )
-        for problem, group in carry.completed(whole):
+        for problem, group in carried_groups.completed(whole):
             judging.take(problem, group)
-        return carry.ages(whole)
+        return carried_groups.ages(whole)
     problems = parts.stream.take(loop.taken, r.prompts)
     loop.taken += r.prompts
     collect.generate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from r1jax.checkpoint import restore_saved
 from r1jax.run.saved import Saved
-from r1jax.training.rl import carry
+from r1jax.training.rl import carried_groups
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.continued import SourceCheckpoint
 from r1jax.training.rl.setup import Parts, initial_state
@@ -18,7 +18,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
     # Rewards and advantages are kept, never made again: a grader may time out the second time.
     pending = {"scored": loop.scored.arrays()} if loop.scored else {}
     if loop.carried:
-        pending["carried"] = carry.to_arrays(loop.carried)
+        pending["carried"] = carried_groups.to_arrays(loop.carried)
     meta = parts.identity | {
         "rollout": loop.rollout,
         "taken": loop.taken,
@@ -54,7 +54,7 @@ def begin(parts: Parts, files: Files) -> Loop:
     loop.unjudged = restored.meta.get("unjudged", False)
     loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
     loop.entropy_weight = restored.meta.get("entropy_weight")
-    loop.carried = carry.from_arrays(
+    loop.carried = carried_groups.from_arrays(
         restored.pending.get("carried", {}), parts.stream, parts.policy
     )
     since = (parts.start, parts.source.rollout - 1 if parts.source else 0)

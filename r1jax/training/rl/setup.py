@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax.data.problems.mixture import ProblemStream, open_problems
-from r1jax.data.problems.room import PromptRoom
+from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.errors import UserError
 from r1jax.losses import follow, grpo
 from r1jax.losses.plugin import load_loss
@@ -31,8 +31,8 @@ from r1jax.training.rl.collect import make_terms
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.continued import SourceCheckpoint, find_source
 from r1jax.training.rl.critic import Critic, make_critic
-from r1jax.training.rl.remote import RemoteTeacher, find_remote
 from r1jax.training.rl.reward_tower import RewardTower, make_reward_tower
+from r1jax.training.rl.served_teacher import RemoteTeacher, find_remote
 from r1jax.training.rl.showing import check_room
 from r1jax.training.rl.teaching import Teacher, beneath, find_teacher, taught_functions
 from r1jax.training.rl.tower import Tower

@@ -26,10 +26,10 @@ from r1jax.run.signals import held
 from r1jax.run.sinks import Sink
 from r1jax.training.flops import utilisation
 from r1jax.training.optimizer import schedule
-from r1jax.training.rl.carry import Group
+from r1jax.training.rl.carried_groups import Group
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.ending import Collapsed, Signs
+from r1jax.training.rl.early_stop import Collapsed, Signs
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.types import Batch, Params, TrainState
 

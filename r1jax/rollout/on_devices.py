@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from r1jax.mesh import RULES, cuts_columns, on_own_rows, replicated, samples_whole, sharding
-from r1jax.models import decoder, dispatch, table
+from r1jax.models import decoder, expert_parallel, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.decoding.cache import Cache
 from r1jax.rollout import slots as alone
@@ -23,7 +23,7 @@ LOOK = 16  # steps that devices take on their own before they ask each other whe
 
 def whole(c: ModelConfig, mesh: Mesh) -> bool:
     """Whether each of several devices samples with a whole model of its own."""
-    return samples_whole(mesh) and not dispatch.axes(c, mesh)
+    return samples_whole(mesh) and not expert_parallel.axes(c, mesh)
 
 
 def _own_axes(c: ModelConfig, mesh: Mesh, rows: int) -> tuple[str, ...]:
@@ -43,11 +43,11 @@ def layout(c: ModelConfig, mesh: Mesh, dtype: Any) -> Any:
     """
     if whole(c, mesh):
         return replicated(mesh)
-    if not dispatch.axes(c, mesh) or cuts_columns(mesh):
+    if not expert_parallel.axes(c, mesh) or cuts_columns(mesh):
         return None
 
     def one(path: tuple[Any, ...], x: jax.ShapeDtypeStruct) -> Any:
-        of_experts = any(getattr(key, "key", None) in dispatch.WEIGHTS for key in path)
+        of_experts = any(getattr(key, "key", None) in expert_parallel.WEIGHTS for key in path)
         axes = ("experts" if of_experts else None, *(None,) * (x.ndim - 1))[: x.ndim]
         return sharding(mesh, axes, x.shape)
 

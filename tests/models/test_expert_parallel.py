@@ -17,7 +17,7 @@ from r1jax import mesh as meshes
 from r1jax.errors import UserError
 from r1jax.losses.sft import sft
 from r1jax.models import attention as attn
-from r1jax.models import dispatch, experts, kernels, table
+from r1jax.models import expert_parallel, experts, kernels, table
 from r1jax.models.row_groups import block_size, gathered, swiglu_of
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
@@ -111,7 +111,7 @@ def test_tokens_that_go_to_their_experts_get_what_all_experts_give(axes, monkeyp
     """Where experts are not spread: as on a device that has a kernel for it."""
     found, mesh = [], mesh_of(**axes)
     for goes in (False, True):
-        monkeypatch.setattr(dispatch, "wanted", lambda *_, goes=goes: goes)
+        monkeypatch.setattr(expert_parallel, "wanted", lambda *_, goes=goes: goes)
         found.append(of_layer(0.5, mesh))  # which is said of others' rows
     assert largest_difference(*found) < 1e-5 and "lost" not in found[1][1]
 
@@ -137,8 +137,8 @@ def test_tokens_go_to_their_experts_where_a_kernel_takes_them(
     monkeypatch.setattr(kernels, "platform", lambda mesh: platform)
     monkeypatch.setattr(kernels, "capability", lambda mesh: "9.0")
     x = jax.ShapeDtypeStruct((tokens, 64), dtype)
-    assert dispatch.wanted(c, x, mesh_of(**axes)) == goes
-    assert not dispatch.wanted(c, x, None)
+    assert expert_parallel.wanted(c, x, mesh_of(**axes)) == goes
+    assert not expert_parallel.wanted(c, x, None)
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tiny import mesh_of, placed, tiny_config, tiny_params
 
-from r1jax.models import grouped
+from r1jax.models import grouped_query
 from r1jax.models.decoding import cache_attention
-from r1jax.rollout import together
+from r1jax.rollout import on_devices
 from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.sampling import Sampling
 
@@ -51,14 +51,14 @@ def alone():
 @pytest.mark.parametrize(
     ("axes", "look"),
     [
-        pytest.param((4, 2, 1), together.LOOK, marks=pytest.mark.slow),
+        pytest.param((4, 2, 1), on_devices.LOOK, marks=pytest.mark.slow),
         pytest.param((2, 1, 1), 3, marks=pytest.mark.slow),
         ((2, 1, 2), 3),
     ],
     ids=str,
 )
 def test_texts_are_those_of_one_device(alone, axes, look, traced_anew, monkeypatch):
-    monkeypatch.setattr(together, "LOOK", look)
+    monkeypatch.setattr(on_devices, "LOOK", look)
     found, engine = written(mesh_of(*axes))
     agree(found, alone)
     assert len({len(tokens) for tokens, _, _ in alone.values()}) > 5
@@ -78,7 +78,7 @@ def test_a_group_over_two_devices_reads_its_prompt_from_its_own(alone, traced_an
     kernel = functools.partial(cache_attention._triton, interpret=True)
     monkeypatch.setattr(cache_attention, "_triton", kernel)
     forced = functools.partial(cache_attention.append_and_attend, kernel="triton")
-    monkeypatch.setattr(grouped, "append_and_attend", forced)
+    monkeypatch.setattr(grouped_query, "append_and_attend", forced)
     engine = Engine(CONFIG, mesh_of(2, 1, 1), ENGINE, stop_ids=range(0, 97, 11))
     seen, decode = [], engine.programs.decode
 

@@ -15,9 +15,9 @@ from r1jax.errors import UserError
 from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import opening, zero
-from r1jax.training.rl import ending
+from r1jax.training.rl import early_stop
 from r1jax.training.rl import loop as rl
-from r1jax.training.rl.ending import collapse, noted, plateaued
+from r1jax.training.rl.early_stop import collapse, noted, plateaued
 from r1jax.training.rl.setup import build
 
 WELL = {"entropy": 0.4, "length": 200.0, "truncated": 0.1, "format": 0.6}
@@ -27,7 +27,7 @@ def history(*parts):
     """The history after so many rollouts of each kind of signs."""
     found = []
     for count, signs in parts:
-        named = {ending.SIGNS[sign]: value for sign, value in (WELL | signs).items()}
+        named = {early_stop.SIGNS[sign]: value for sign, value in (WELL | signs).items()}
         for _ in range(count):
             found = noted(found, named)
     return found
@@ -63,7 +63,7 @@ def test_what_sharpens_or_grows_has_not_collapsed(signs):
 
 def test_a_format_never_reached_is_no_collapse_and_the_best_is_remembered():
     assert collapse(history((10, {"format": 0.1}), (10, {"format": 0.0}))) is None
-    assert len(history((100, {}))) == 2 * ending.WINDOW
+    assert len(history((100, {}))) == 2 * early_stop.WINDOW
     assert "format 0.90" in collapse(history((5, {}), (5, {"format": 0.9}), (50, {"format": 0.4})))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from r1jax.data import DataConfig, ProblemStream, load_eval_sets, load_file, open_source
-from r1jax.data.problems.room import LOOKED_AT, PromptRoom
+from r1jax.data.problems.prompt_length import LOOKED_AT, PromptRoom
 from r1jax.errors import UserError
 
 FILES = DataConfig(grader="number")
