@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from r1jax.errors import UserError
@@ -57,6 +57,7 @@ CONFIGS = st.builds(
 
 
 @given(CONFIGS, st.sampled_from([1, 2, 3, 8]))
+@example(EngineConfig(max_prompt=1, max_tokens=4096, first_length=2), 1)  # of 13 shapes
 def test_a_ladder_rises_to_the_whole_length_within_its_bound(config, shards):
     whole = config.max_prompt + config.max_tokens
     try:
@@ -74,7 +75,9 @@ def test_a_ladder_rises_to_the_whole_length_within_its_bound(config, shards):
     slots, lengths = zip(*shapes, strict=True)
     assert lengths[-1] == whole and slots[0] <= config.slots
     assert list(lengths) == sorted(lengths) and list(slots) == sorted(slots, reverse=True)
-    assert len(set(shapes)) == len(shapes) <= 12 and lengths[0] > config.max_prompt
+    # Halvings of the whole, and the tail.
+    assert len(set(shapes)) == len(shapes) <= whole.bit_length() + 1
+    assert lengths[0] > config.max_prompt
     for s, length in shapes:
         assert not config.cache_tokens or s * length <= config.cache_tokens
         assert s >= 1 and (config.slots / s).is_integer() and (config.slots // s).bit_count() == 1
