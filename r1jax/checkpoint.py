@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +24,7 @@ from r1jax.models.lora import rows as lora_rows
 from r1jax.run import digests
 from r1jax.run.flags import TrustConfig
 from r1jax.run.quiet import quiet_writers
-from r1jax.run.saved import ARRAYS, Saved, targets
+from r1jax.run.saved import ARRAYS, Saved, check_same, targets
 from r1jax.types import Params, TrainState
 
 UNJUDGED = -1e9  # stands for the score of a checkpoint without evaluation: below every real one
@@ -137,7 +136,7 @@ class Checkpoints:
             only = ocp.args.Composite(meta=ocp.args.JsonRestore())
             meta = self._manager.restore(step, args=only)["meta"]
             items = self._manager.item_metadata(step)
-        _check_same(meta, expected, where)
+        check_same(meta, expected, where)
         asked = targets(like, towers or {}, lambda name: items.get(name) is not None)
         if items.get("pending") is not None:  # its tree is one of shapes and types
             host = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), items["pending"].tree)
@@ -262,7 +261,7 @@ def restore_saved(
     """
     folder = Path(directory) / str(step)
     digests.check(folder)
-    _check_same(read_meta(directory, step), expected, folder)
+    check_same(read_meta(directory, step), expected, folder)
     asked = targets(like, towers or {}, lambda name: (folder / name).exists())
     return Saved.read(_restored(directory, step, **asked), {}, {})
 
@@ -272,18 +271,3 @@ def _restored(directory: str | Path, step: int, **items: Any) -> Any:
     reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())  # a manager reads what is beside it
     with told(f"{folder}: cannot be read"), reader:
         return reader.restore(folder, args=ocp.args.Composite(**items))
-
-
-def _check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:
-    for name, value in json.loads(json.dumps(expected)).items():  # meta was JSON: lists, no tuples
-        saved = meta.get(name)
-        if saved == value:
-            continue
-        if isinstance(saved, Mapping) and isinstance(value, Mapping):
-            keys = [k for k in {*saved, *value} if saved.get(k) != value.get(k)]
-            shown = "; ".join(f"{k}: {saved.get(k)} -> {value.get(k)}" for k in sorted(keys))
-        else:
-            shown = f"{saved} -> {value}"
-        raise UserError(
-            f"{where}: saved with another {name} ({shown}); use the same one or --overwrite"
-        )

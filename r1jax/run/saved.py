@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from r1jax.errors import UserError
 from r1jax.types import Params, TrainState
 
 TOWERS = ("critic", "prime", "value")
@@ -55,6 +57,36 @@ def targets(
         trees["reference"] = like.params
     trees |= {name: dict(vars(tower)) for name, tower in towers.items() if there(name)}
     return {name: ocp.args.StandardRestore(_abstract(tree)) for name, tree in trees.items()}
+
+
+def check_same(meta: Mapping[str, Any], expected: Mapping[str, Any], where: Any) -> None:
+    """Raises UserError, showing the difference, where `meta` of a checkpoint is not `expected`."""
+    for name, value in comparable(meta, expected).items():
+        saved = meta.get(name)
+        if saved == value:
+            continue
+        if isinstance(saved, Mapping) and isinstance(value, Mapping):
+            keys = [k for k in {*saved, *value} if saved.get(k) != value.get(k)]
+            shown = "; ".join(f"{k}: {saved.get(k)} -> {value.get(k)}" for k in sorted(keys))
+        else:
+            shown = f"{saved} -> {value}"
+        raise UserError(
+            f"{where}: saved with another {name} ({shown}); use the same one or --overwrite"
+        )
+
+
+def comparable(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """What `meta` of a checkpoint must hold to agree with `expected`, as JSON gives it back.
+
+    Of a tokenizer, a teacher's as well, an older one says less: it is held to what it says.
+    """
+    found = json.loads(json.dumps(expected))  # lists, no tuples
+    for name, value in found.items():
+        said = meta.get(name)
+        if isinstance(said, Mapping) and isinstance(value, dict):
+            known = {k: v for k, v in value.items() if k in said}
+            found[name] = known if name == "tokenizer" else comparable(said, value)
+    return found
 
 
 def _abstract(tree: Any) -> Any:

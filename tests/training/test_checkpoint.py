@@ -18,7 +18,7 @@ from r1jax.models import table
 from r1jax.models.config import Experts, Latent, to_hf
 from r1jax.models.lora import LoraConfig, attach, merge, rows
 from r1jax.run.digests import find_step
-from r1jax.run.saved import Saved
+from r1jax.run.saved import Saved, check_same
 from r1jax.training import train_state
 
 CONFIG = tiny_config("qwen2", n_layers=2)
@@ -185,6 +185,23 @@ def test_another_model_or_tokenizer_is_refused_with_the_difference(saved, state,
     checkpoints.close()
     assert named in str(caught.value) and "\n" not in str(caught.value)
     assert "vocab_size" not in str(caught.value)
+
+
+def test_a_checkpoint_is_held_to_what_it_says_of_a_tokenizer_and_to_all_of_the_rest():
+    """Those written before a tokenizer's tokens were told apart know its size alone."""
+    older, newer = {"size": 97}, {"size": 97, "tokens": "ab"}
+    for told in (older, newer):
+        meta = {"model": {"width": 8}, "tokenizer": told, "teacher": {"tokenizer": told}}
+        check_same(meta, meta | {"tokenizer": newer, "teacher": {"tokenizer": newer}}, "there")
+        for other, said in (
+            ({"tokenizer": newer | {"size": 98}}, "tokenizer .size: 97 -> 98"),
+            ({"teacher": {"tokenizer": newer | {"size": 98}}}, "teacher .tokenizer: "),
+            ({"model": {"width": 8, "depth": 2}}, "model .depth: None -> 2"),
+        ):
+            with pytest.raises(UserError, match=f"there: saved with another {said}"):
+                check_same(meta, meta | other, "there")
+    with pytest.raises(UserError, match="tokenizer .tokens: ab -> cd"):
+        check_same(meta, meta | {"tokenizer": newer | {"tokens": "cd"}}, "there")
 
 
 @pytest.mark.parametrize("axes", [{}, {"fsdp": 4, "tensor": 2}])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from r1jax.losses.implicit import PrimeConfig, implicit_loss
 from r1jax.models import table
 from r1jax.models.lora import LoraConfig
 from r1jax.rollout.policy import Policy
+from r1jax.run.saved import comparable
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.training.flops import scoring_flops, train_flops
 from r1jax.training.optimizer import make_optimizer
@@ -73,7 +73,7 @@ def make_reward_tower(config: RLConfig, policy: Policy, mesh: Mesh) -> RewardTow
 def check_alike(parent: Parent, policy: Policy) -> None:
     """UserError where the checkpoint's tokens or shape are not the policy's."""
     there = read_meta(parent["directory"], parent["step"])
-    for name, own in json.loads(json.dumps(policy.identity)).items():
+    for name, own in comparable(there, policy.identity).items():
         if there.get(name) != own:
             raise UserError(
                 f"--prime.parent {parent['directory']}: has another {name} than the policy, with "
