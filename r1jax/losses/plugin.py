@@ -16,6 +16,9 @@ from r1jax.types import Batch, Load, Loss, Max, Mean, Metrics, Quantile, Stats
 
 _EXPECTED = "expected (share, metrics): a number, and a dict of r1jax.types.Mean or Max by name"
 
+_CHECKED: dict[str, tuple[Loss, Loss]] = {}
+"""By flag and name what was found there, and the same held to its contract."""
+
 
 def load_loss(name: str, flag: str = "--loss") -> Loss:
     """The function called `name`, to be used as (stats, batch) -> (share, metrics).
@@ -23,10 +26,14 @@ def load_loss(name: str, flag: str = "--loss") -> Loss:
     Raises UserError, naming `flag`, as `r1jax.plugin.load_function` does; the loss does so where
     the function fails, or returns something else.
     """
-    return _checked(load_function(name, flag, ("stats", "batch")), f"{flag} {name}")
+    loss, what = load_function(name, flag, ("stats", "batch")), f"{flag} {name}"
+    before, checked = _CHECKED.get(what, (None, None))
+    if before is not loss:  # the same loss shares what is compiled; it need not be hashable
+        checked = _checked(loss, what)
+        _CHECKED[what] = loss, checked
+    return checked
 
 
-@functools.cache  # equal losses share what is compiled
 def _checked(loss: Loss, what: str) -> Loss:
     @functools.wraps(loss)
     def one(stats: Stats, batch: Batch) -> tuple[jax.Array, Metrics]:

@@ -8,6 +8,7 @@ from r1jax.errors import UserError
 from r1jax.losses import load_loss
 
 SOURCE = """
+from dataclasses import dataclass
 import jax.numpy as jnp
 from r1jax.types import Mean
 def reinforce(stats, batch):
@@ -35,6 +36,12 @@ def plain(stats, batch):
 def numbered(stats, batch):
     return jnp.float32(1), {3: Mean(1.0, 1.0)}
 number = 3
+@dataclass
+class Scaled:  # equal to others and changeable, so that it has no hash
+    scale: float
+    def __call__(self, stats, batch):
+        return self.scale, {}
+scaled = Scaled(2.0)
 """
 
 
@@ -74,8 +81,8 @@ def test_mistakes_are_named(module, name, message):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("fails", r"failed with TypeError: .* \(own_losses\.py, line 11\); expected \(share,"),
-        ("leaves", r"failed with SystemExit: 0 \(own_losses\.py, line 13\)"),
+        ("fails", r"failed with TypeError: .* \(own_losses\.py, line 12\); expected \(share,"),
+        ("leaves", r"failed with SystemExit: 0 \(own_losses\.py, line 14\)"),
         ("alone", r"returned a \w+; expected"),
         ("rows", r"returned a share of shape \(3,\) and float32; expected"),
         ("whole", r"returned a share of shape \(\) and int32"),
@@ -90,6 +97,15 @@ def test_a_loss_that_breaks_its_contract_is_one_line(module, name, said):
         load_loss(f"own_losses:{name}")(None, 3)
     assert load_loss("own_losses:with_option") is load_loss("own_losses:with_option")
     assert load_loss("own_losses:with_option")(None, None) == (0.0, {})
+
+
+def test_a_loss_may_lack_a_hash_and_what_takes_its_place_is_taken(module, monkeypatch):
+    import own_losses
+
+    first = load_loss("own_losses:scaled")
+    assert first(None, None) == (2.0, {}) and load_loss("own_losses:scaled") is first
+    monkeypatch.setattr(own_losses, "scaled", own_losses.Scaled(3.0))
+    assert load_loss("own_losses:scaled")(None, None) == (3.0, {})
 
 
 def test_a_bug_in_the_module_is_said_with_its_place(module):

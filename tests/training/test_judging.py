@@ -291,13 +291,15 @@ def test_rewards_that_are_lost_are_said_once_and_end_a_run_that_has_no_others():
     known = {}
     said = "reward f: {} of 4 completions could not be judged and earn 0 by it"
     with pytest.raises(UserError, match=rf"\A{said.format(4)} \(E: a\); mend it, or"):
-        list(lost(4).complaints(known))
+        list(lost(4).complaints(known, "f"))
     with pytest.raises(UserError, match=f"{said.format(4)}; mend it"):  # in another process
-        list(lost(4, "").complaints({}))
-    assert list(lost(0).complaints(known)) == [] and known == {"f": False, "g": False}
-    warned = [f"warning: {said.format(4)} (E: a); reward_lost/f counts them"]
-    assert list(lost(4).complaints(known)) == warned
-    assert list(lost(1).complaints(known)) == [] == list(lost(4).complaints(known))
+        list(lost(4, "").complaints({}, "f"))
+    watched, warned = {}, [f"warning: {said.format(4)} (E: a); reward_lost/f counts them"]
+    for expected in (warned, []):  # nothing is learnt from it
+        assert list(lost(4).complaints(watched, "g")) == expected
+    assert list(lost(0).complaints(known, "f")) == [] and known == {"f": False, "g": False}
+    assert list(lost(4).complaints(known, "f")) == warned
+    assert list(lost(1).complaints(known, "f")) == [] == list(lost(4).complaints(known, "f"))
 
 
 def test_what_was_lost_adds_up_over_calls():

@@ -77,6 +77,7 @@ def assert_same_run(path, loop, whole):
     _, other, expected = whole
     assert identical(loop.state, expected.state)
     assert identical(loop.reference, expected.reference)
+    assert loop.judged == expected.judged == {"random": False}
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert rows(path, name) == rows(other, name)
     assert (path / "eval.json").read_text() == (other / "eval.json").read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -70,16 +70,16 @@ class Judgement:
             later.why | self.why,
         )
 
-    def complaints(self, known: dict[str, bool]) -> Iterator[str]:
+    def complaints(self, known: dict[str, bool], needed: Collection[str]) -> Iterator[str]:
         """A line for each term that loses rewards for the first time.
 
         `known` are the terms that have judged at all, with whether that was said of them; what is
-        seen here is added. Raises UserError where one has lost all of its first rewards.
+        seen here is added. Raises UserError where a `needed` one has lost all of its first rewards.
         """
         for name, lost in self.lost.items():
             said = f"reward {name}: {lost} of {len(self.total)} completions could not be judged and"
             said = f"{said} earn 0 by it" + (f" ({why})" if (why := self.why.get(name)) else "")
-            if 0 < lost == len(self.total) and name not in known:
+            if 0 < lost == len(self.total) and name in needed and name not in known:
                 raise UserError(f"{said}; mend it, or raise its limits (--reward.cpu-seconds, "
                                 "--reward.wall-seconds, --reward.memory-mb)")  # fmt: skip
             if lost and not known.get(name):

@@ -166,7 +166,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[JudgedBatch, di
         drawn = this_round if drawn is None else drawn.joined(this_round)
         rounds += 1
         enough = rounds < r.max_rounds and collect.mixed_count(drawn, *within) >= r.prompts
-    for line in drawn.judgement.complaints(loop.judged):
+    for line in drawn.judgement.complaints(loop.judged, parts.needed_terms):
         files.progress.note(line)
     return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages
 

@@ -25,6 +25,7 @@ def saved(parts: Parts, loop: Loop) -> Saved:
         "done": loop.done,
         **loop.counts,
         "unjudged": loop.unjudged,
+        "judged": loop.judged,
         "scores": loop.scores,
         "history": loop.history,
         "entropy_weight": loop.entropy_weight,
@@ -52,6 +53,7 @@ def begin(parts: Parts, files: Files) -> Loop:
                 restored.meta["taken"], scored, restored.meta["done"])  # fmt: skip
     loop.count_on(restored.meta)
     loop.unjudged = restored.meta.get("unjudged", False)
+    loop.judged = restored.meta.get("judged", {})
     loop.scores, loop.history = (restored.meta.get(name, []) for name in ("scores", "history"))
     loop.entropy_weight = restored.meta.get("entropy_weight")
     loop.carried = carried_groups.from_arrays(

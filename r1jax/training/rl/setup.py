@@ -128,6 +128,12 @@ class Parts:
         return self.source.step if self.source else 0
 
     @property
+    def needed_terms(self) -> list[str]:
+        """Terms of the reward that something is learnt from; the others are only watched."""
+        shown = {"accuracy"} if self.config.teacher.shown else ()  # says which to show
+        return [term.name for term in self.terms if term.weight or term.name in shown]
+
+    @property
     def needs_old(self) -> bool:
         """Whether the policy's log-probabilities at the rollout take a pass of their own.
 
