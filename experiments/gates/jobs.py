@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.gates import rejection_sft
-from r1jax.commands import evaluate
+from r1jax.commands import cli, evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
@@ -61,6 +61,10 @@ class Job:
     config: Any
     default: Any
 
+    def __post_init__(self) -> None:
+        """What nothing reads is as the command, which does not say it, leaves it."""
+        object.__setattr__(self, "config", settled(self.config, self.default))
+
     def finished(self, out: Path) -> bool:
         """Whether its result is there; UserError when a run with other flags is in its place.
 
@@ -77,13 +81,37 @@ class Job:
         return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
 
 
-def flags(config: Any, default: Any, prefix: str = "--") -> Iterator[str]:
-    """The command line that turns `default` into `config`, both of one (nested) dataclass."""
+def flags(config: Any, default: Any) -> Iterator[str]:
+    """The command line that turns `default` into `config`, both of one (nested) dataclass.
+
+    It leaves out what nothing reads beside the rest, which a command line may not say.
+    """
+    return _flags(settled(config, default), default, "--")
+
+
+def settled(config: Any, default: Any) -> Any:
+    """`config` with what nothing reads beside the rest as it is in `default`."""
+    idle = cli.idle_flags(config)
+    return _settled(config, default, "--", idle) if idle else config
+
+
+def _settled(config: Any, default: Any, prefix: str, idle: Container[str]) -> Any:
+    found = {}
+    for f in dataclasses.fields(config):
+        value, usual = getattr(config, f.name), getattr(default, f.name)
+        flag = prefix + f.name.rstrip("_").replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            value = _settled(value, usual, f"{flag}.", idle)
+        found[f.name] = usual if flag in idle else value
+    return replace(config, **found)
+
+
+def _flags(config: Any, default: Any, prefix: str) -> Iterator[str]:
     for f in dataclasses.fields(config):
         value, old = getattr(config, f.name), getattr(default, f.name)
         name = f.name.rstrip("_").replace("_", "-")
         if dataclasses.is_dataclass(value):
-            yield from flags(value, old, f"{prefix}{name}.")
+            yield from _flags(value, old, f"{prefix}{name}.")
         elif isinstance(value, bool) and value != old:
             yield prefix + ("" if value else "no-") + name
         elif isinstance(value, tuple) and value != old:

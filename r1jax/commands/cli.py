@@ -153,13 +153,12 @@ def idle_flags(config: Any, prefix: str = "--") -> dict[str, str]:
 
     A dataclass says so of its fields, and of those below it, in a property `idle`.
     """
-    own = getattr(config, "idle", {})
-    flags = {f"{prefix}{name.replace('_', '-')}": when for name, when in own.items()}
+    own, flags = getattr(config, "idle", {}), {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             flags |= idle_flags(value, f"{prefix}{field.name.rstrip('_').replace('_', '-')}.")
-    return flags
+    return flags | {f"{prefix}{name.replace('_', '-')}": when for name, when in own.items()}
 
 
 def _check_read(config: Any, typed: Sequence[str]) -> None:

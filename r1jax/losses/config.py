@@ -24,6 +24,8 @@ OF_THE_POLICY_TERM = (
     "off_policy_limit", "geometric_limit", "k3_limit", "veto",
 )  # fmt: skip
 """What GRPO's loss alone reads; the others say what advantages, references and marks are."""
+BESIDE_THE_POLICY_TERM = ("covariance_weight", "entropy_bonus", "kl_estimator", "reduction")
+"""What that loss reads and, where others ask for it, something else."""
 TRUST_REGIONS = ("dppo_tv", "dppo_kl", "ipo")
 """Objectives that bound how far a probability moves, in place of a ratio."""
 
@@ -151,6 +153,23 @@ class GRPO:
     def masks_tokens(self) -> bool:
         """Whether some tokens of a rollout are left out by what they are among all others."""
         return self.top_entropy < 1 or self.covariance == "clip"
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        name, found = self.objective, {}
+        if not self.beta:
+            names = "kl_estimator", "kl_gradient", "kl_as"
+            found |= dict.fromkeys(names, "with a beta above 0")
+        if name not in ("clip", "cispo", "gmpo", *TRUST_REGIONS):
+            found["clip_low"] = f"with another objective than {name}"
+            if name != "cispo_cap":
+                found["clip_high"] = found["clip_low"]
+        if self.advantage_std in ("none", "mean"):
+            found["advantage_epsilon"] = "with advantage-std population, unbiased or batch"
+        if self.importance_cap is None:
+            found["importance"] = "with an importance-cap"
+        return found
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that means nothing or that nothing would read."""

@@ -43,6 +43,11 @@ class OptimizerConfig:
     clip: float = 1.0
     """Largest global norm of a gradient; larger ones are scaled down to it."""
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """Fields that nothing reads, and when they would be."""
+        return {"final": "with schedule linear or cosine"} if self.schedule == "constant" else {}
+
     def __post_init__(self) -> None:
         """Raises UserError on a rate or norm that cannot train."""
         check_ranges(

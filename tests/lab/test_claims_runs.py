@@ -298,6 +298,8 @@ def test_command_lines_are_read_back_as_they_were_meant(phases):
     for name in names:
         job = found[name]
         assert cli.parse(job.default, job.command[3:]) == job.config, name
+    for name, job in found.items():  # none says what nothing would read
+        assert not job.config or not set(job.command) & cli.idle_flags(job.config).keys(), name
     for kind in ("base3", "student0", "chinese0", "large0", "tinyzero0"):
         job = found[kind]
         assert cli.parse(pretraining.Config(), job.command[3:]) == job.config

@@ -77,12 +77,7 @@ def test_a_control_carries_no_reward_that_it_does_not_name():
     )
     control = reward.only(random=1.0)
     weights = {f.name: getattr(control, f.name) for f in dataclasses.fields(control)}
-    others = {"language_target", "language_identifier", "overlong_cache"}  # of terms that are off
-    assert {name: weights.pop(name) for name in others} == {
-        f.name: f.default for f in dataclasses.fields(reward) if f.name in others
-    }
-    how = set(HOW) - others
-    assert {name: weights.pop(name) for name in how} == {n: getattr(reward, n) for n in how}
+    assert {name: weights.pop(name) for name in HOW} == {n: getattr(reward, n) for n in HOW}
     assert weights.pop("random") == 1.0
     assert set(weights) >= {"accuracy", "code", "format", "language", "user", "model"}
     assert not any(weights.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ from loss_oracle import (
 from r1jax.data.packing import Denominators, Sequences, pack
 from r1jax.errors import UserError
 from r1jax.losses import GRPO, grpo
+from r1jax.losses.config import Objective
 from r1jax.training.metrics import combine, finish
 from r1jax.types import MissingColumn
 
@@ -47,6 +49,24 @@ def test_shares_sum_to_the_loss_of_the_update(config, data):
     assert sum(loss(*pair)[0] for pair in scored) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
     split = [row for pair in scored for row in rows_of(*pair)]
     assert sum(loss(*pair)[0] for pair in split) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("objective", get_args(Objective))
+def test_what_a_loss_calls_idle_changes_nothing_and_what_it_does_not_does(objective):
+    rollout = make_rollout(7, seed=3)
+    ((stats, batch),) = pack_scored(rollout, (7, 24, 8))
+
+    def share(config):
+        return float(grpo.__wrapped__(config)(stats, batch)[0])
+
+    changes = {"clip_low": 1e-3, "clip_high": 2e-3, "kl_estimator": "k1"}
+    changes |= {"importance": "token_mask"}
+    for own in ({}, {"beta": 0.5}, {"importance_cap": 1.1}):
+        config = GRPO(**{"objective": objective, "importance_cap": None} | own)
+        plain = share(config)
+        for name, value in changes.items():
+            changed = share(replace(config, **{name: value})) != plain
+            assert changed == (name not in config.idle), (own, name)
 
 
 def without(sequences, name):

@@ -94,6 +94,22 @@ def test_a_flag_that_would_be_ignored_is_refused(name):
     ("zero", "--train.reference-every 4", "--loss.beta 0.1"),
     ("zero", "--train.reference-every 1 --train.reference-rate 0.5", "--teacher.shown reference"),
     ("zero", "--loss.clip_low=0.1 --user-loss my:loss", "--user-loss="),
+    ("zero", "--loss.entropy-bonus 0.1 --user-loss my:loss", "--loss.entropy-target 0.3"),
+    ("zero", "--loss.reduction token_mean --user-loss my:loss --updates 9",
+     "--loss.advantage-baseline critic"),
+    ("zero", "--loss.reduction token_mean --user-loss my:loss",
+     "--teacher.kind forward --teacher.model m"),
+    ("zero", "--loss.covariance-weight 2 --user-loss my:loss --loss.covariance kl", "--user-loss="),
+    ("zero", "--loss.kl-estimator k1 --user-loss my:loss --loss.beta 0.1", "--loss.kl-as return"),
+    ("zero", "--loss.kl-estimator k1", "--loss.beta 0.1"),
+    ("r1", "--zero.loss.kl-gradient importance", "--zero.loss.beta 0.1"),
+    ("zero", "--loss.kl-as return", "--loss.beta 0.1"),
+    ("zero", "--loss.clip-high 0.3 --loss.objective reinforce", "--loss.objective cispo_cap"),
+    ("zero", "--loss.clip-high 0.3 --loss.objective sapo", "--loss.objective clip"),
+    ("zero", "--loss.clip-low 0.3 --loss.objective cispo_cap", "--loss.objective gmpo"),
+    ("zero", "--loss.advantage-epsilon 0.1", "--loss.advantage-std batch"),
+    ("zero", "--loss.importance token_mask --loss.importance-cap None", "--loss.importance-cap 3"),
+    ("zero", "--optimizer.final 0.2", "--optimizer.schedule linear"),
 ])  # fmt: skip
 def test_a_flag_that_the_others_leave_without_effect_is_refused(name, argv, otherwise, capsys):
     _, default = command(name)

@@ -11,7 +11,7 @@ from r1jax.data.config import DataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.losses import GRPO, CriticConfig, PrimeConfig
-from r1jax.losses.config import OF_THE_POLICY_TERM
+from r1jax.losses.config import BESIDE_THE_POLICY_TERM, OF_THE_POLICY_TERM
 from r1jax.models.hub.gguf.write import Storage
 from r1jax.problem import Problem
 from r1jax.rewards import SandboxConfig
@@ -185,8 +185,16 @@ class RLSettings(TrainingSettings):
     @property
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads, and when they would be."""
-        names = (f"loss.{name}" for name in OF_THE_POLICY_TERM)
-        return dict.fromkeys(names, "without --user-loss") if self.user_loss else {}
+        if not self.user_loss:
+            return {}
+        loss, unread = self.loss, {*OF_THE_POLICY_TERM, *BESIDE_THE_POLICY_TERM}
+        if loss.advantage_baseline == "critic":
+            unread.discard("reduction")
+        if loss.entropy_target is not None:
+            unread.discard("entropy_bonus")
+        if loss.kl_in_reward:
+            unread.discard("kl_estimator")
+        return dict.fromkeys((f"loss.{name}" for name in unread), "without --user-loss")
 
     @property
     def plan(self) -> str:
@@ -239,10 +247,13 @@ class RLConfig(RLSettings, RunFlags):
     @property
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads, and when they would be."""
-        if self.loss.beta or self.prime.on or self.teacher.shown == "reference":
-            return super().idle
-        names = "train.reference_every", "train.reference_rate"
-        return super().idle | dict.fromkeys(names, "with a reference (--loss.beta above 0)")
+        found = super().idle
+        if self.teacher.whole:  # its term is added up in the same way
+            found.pop("loss.reduction", None)
+        if not (self.loss.beta or self.prime.on or self.teacher.shown == "reference"):
+            names = "train.reference_every", "train.reference_rate"
+            found |= dict.fromkeys(names, "with a reference (--loss.beta above 0)")
+        return found
 
     def control(self, **weights: float | tuple[str, ...]) -> dict[str, Any]:
         """The changes that make a control of this run: these terms judge, and nothing else.

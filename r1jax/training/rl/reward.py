@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from r1jax.errors import check_ranges
 from r1jax.rewards import AnswerPolicy
@@ -81,10 +81,6 @@ class RewardConfig:
         return {name: f"with a weight of {term}" for name, term in off.items()}
 
     def only(self, **weights: float | tuple[str, ...]) -> RewardConfig:
-        """These terms and no others, computed as here: every weight not named is 0, or empty.
-
-        What says how others are computed is as it comes.
-        """
+        """These terms and no others, computed as here: every weight not named is 0, or empty."""
         nothing = {f.name: type(getattr(self, f.name))() for f in fields(self)}
-        made = RewardConfig(**nothing | {name: getattr(self, name) for name in HOW} | weights)
-        return replace(made, **{f.name: f.default for f in fields(self) if f.name in made.idle})
+        return RewardConfig(**nothing | {name: getattr(self, name) for name in HOW} | weights)
