@@ -87,7 +87,8 @@ CHOICES = {
                advantage_baseline="second"),
         choice("OTB", "Gₜ − Σ G W / Σ W over those of a group that have a token t, W the sum of "
                "1 − 2π + Σ π² up to it, here with Σ π² = π² + (1 − π)²/2. A token that one "
-               "completion alone has, as the last of completion 2, gets 0 (2602.07078).",
+               "completion alone has, as the last of completion 2, gets 0 (2602.07078); verl's "
+               "`handle_zero_tail` gives it its whole return.",
                advantage_baseline="token"),
         choice("GDPO", "with a second reward 1 1 0 0 1 0: each divided by its own std in the "
                "group, added, then whitened over tokens (2601.05242).", advantage_of="each",
