@@ -34,6 +34,10 @@ class UserError(Exception):
     """
 
 
+class Collapsed(UserError):
+    """What learns is spoilt, and further updates would only cost time."""
+
+
 class Stopped(KeyboardInterrupt):
     """A signal ended the run: its message is one line, the exit status 128 and the `number`."""
 

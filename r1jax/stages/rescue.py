@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from r1jax.checkpoint import restore_params
+from r1jax.errors import Collapsed
 from r1jax.run.names import EXPORT
 from r1jax.stages.opening import Run
-from r1jax.training.rl.early_stop import Collapsed
 from r1jax.training.rl.setup import Parts
 from r1jax.training.rl.state import Files
 from r1jax.training.update import trained_rows

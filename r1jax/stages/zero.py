@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from r1jax.errors import Collapsed
 from r1jax.run.progress import Display
 from r1jax.stages.descent import began, ended, taught
 from r1jax.stages.first_look import look
@@ -10,7 +11,6 @@ from r1jax.stages.rescue import rescued
 from r1jax.stages.summary import digest, gained, transcripts
 from r1jax.training.rl import memory
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.early_stop import Collapsed
 from r1jax.training.rl.loop import ending, judge_held_out, train
 from r1jax.training.rl.resume import begin
 from r1jax.training.rl.setup import build, with_frozen

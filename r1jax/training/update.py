@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from r1jax import mesh as meshes
+from r1jax.errors import Collapsed
 from r1jax.models import kinds, multi_token, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import cast
@@ -204,7 +206,6 @@ def apply(
     metrics = total.metrics | {
         "loss": Mean(total.share, one),
         "grad_norm": Mean(norm, one),
-        "param_norm": Mean(optax.global_norm(state.params), one),
         "skipped": Mean(1.0 - finite, one),
     }
     if scale is not None:
@@ -213,8 +214,10 @@ def apply(
             "loss_scale/overflows": Mean(state.opt_state.overflows + overflow.astype(float), one),
         }
     kept = jax.tree.map(keep, opt_state, state.opt_state)
+    params = jax.tree.map(keep, params, state.params)
+    metrics["param_norm"] = Mean(optax.global_norm(params), one)
     state = TrainState(
-        params=jax.tree.map(keep, params, state.params),
+        params=params,
         opt_state=loss_scale.moved(kept, finite, overflow),
         update=state.update + 1,
         skipped=jnp.where(finite, 0, state.skipped + ~overflow),
@@ -237,7 +240,8 @@ def update(
     """One optimizer update from all its micro-batches (host arrays); returns state and metrics.
 
     All have one shape and the same columns: another would be another program to compile. Raises
-    UserError, the state as it was, where tokens found no room at their experts' devices.
+    UserError, the state as it was, where tokens found no room at their experts' devices, and
+    Collapsed where the step has spoilt the weights: none of these are ever saved.
     """
     kinds = {(*b.tokens.shape, b.lengths.shape[1], *sorted(b.columns)) for b in batches}
     assert len(kinds) == 1, f"micro-batches of one update differ: {kinds}"
@@ -247,4 +251,10 @@ def update(
         total = functions.accumulate(state.params, total, place_batch(batch, mesh), base)
     auxiliary.check_room(total.metrics)
     state, metrics = functions.apply(state, total)
-    return state, finish(jax.device_get(metrics))
+    found = finish(jax.device_get(metrics))
+    if not math.isfinite(norm := found["param_norm"]):
+        raise Collapsed(
+            f"update {int(state.update)}: has made weights that are not finite, or not small "
+            f"enough to have a norm (it is {norm}); lower the learning rate"
+        )
+    return state, found

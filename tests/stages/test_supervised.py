@@ -22,6 +22,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.models.hub import directory as hub
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import opening, supervised
+from r1jax.training.supervised import loop as supervised_loop
 from r1jax.training.weights import trained_weights
 
 CHAT = (
@@ -276,12 +277,34 @@ def test_the_end_of_a_chats_turn_becomes_a_stop_token(model, data, tmp_path, cap
 
 def test_what_never_becomes_finite_stops_and_is_kept(model, data, tmp_path):
     config = tiny_course(model, data, tmp_path / "run",
-                 {"optimizer.lr": 1e38, "optimizer.warmup": 0, "updates": 20})  # fmt: skip
+                 {"optimizer.lr": 1e15, "optimizer.warmup": 0, "updates": 20})  # fmt: skip
     with pytest.raises(UserError, match="not finite 5 times in a row; the batch is in .*lower"):
         supervised.run(config)
     kept = np.load(tmp_path / "run" / "nonfinite_batch.npz")
     assert kept["tokens/0"].shape == (8, 32)
     assert [row["skipped"] for row in rows(tmp_path / "run")][-5:] == [1.0] * 5
+
+
+@pytest.mark.parametrize("spoilt", [1, 2])
+def test_weights_that_the_last_update_spoils_are_neither_saved_nor_exported(
+    spoilt, model, data, tmp_path, monkeypatch
+):
+    real, path = supervised_loop.update, tmp_path / "run"
+
+    def update(functions, state, *given):
+        if state.update + 1 == spoilt:
+            state = state.replace(params=jax.tree.map(lambda x: x * np.inf, state.params))
+        return real(functions, state, *given)
+
+    monkeypatch.setattr(supervised_loop, "update", update)
+    changes = {"updates": spoilt, "checkpoint.every": 1}
+    newest = ("there is no checkpoint", "checkpoint 1 is whole")[spoilt - 1]
+    said = rf"\Aupdate {spoilt}: has made weights that are not finite.*; {newest}\Z"
+    with pytest.raises(UserError, match=said):
+        supervised.run(tiny_course(model, data, path, changes))
+    whole = [int(p.name) for p in (path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert whole == [1][: spoilt - 1]
+    assert not (path / "hf").exists()
 
 
 @pytest.mark.parametrize(

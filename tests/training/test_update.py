@@ -21,7 +21,7 @@ from tiny import (
     tiny_params,
 )
 
-from r1jax.errors import UserError
+from r1jax.errors import Collapsed, UserError
 from r1jax.losses import GRPO, grpo
 from r1jax.models import table
 from r1jax.training import train_state, update
@@ -104,6 +104,19 @@ def test_a_non_finite_update_is_skipped_and_the_next_one_proceeds(functions, upd
     state, metrics = step(functions, packed(SEQUENCES, 2, 26, 4), state)
     assert metrics["skipped"] == 0 and int(state.skipped) == 0 and int(state.update) == 3
     assert identical(state.params, updated[0].params)
+
+
+def test_a_step_that_spoils_the_weights_ends_the_run(updated):
+    """Whatever is finite in it: the rate may be the fault."""
+    loss = grpo(GRPO(beta=0.01))
+    large = make_optimizer(OptimizerConfig(lr=3e38), 100, table.decay_mask(CONFIG))
+    functions = update.make_functions(CONFIG, MESH, COMPUTE, loss, large)
+    state = train_state.init_state(large, placed(tiny_params(CONFIG), CONFIG, MESH), MESH)
+    with pytest.raises(Collapsed, match=r"\Aupdate 1: has made weights that are not finite"):
+        step(functions, packed(SEQUENCES, 2, 26, 4), state)
+    params, metrics = updated[0].params, updated[1]  # those after it, in float64
+    squares = sum(np.sum(np.asarray(x, np.float64) ** 2) for x in jax.tree.leaves(params))
+    assert metrics["param_norm"] == pytest.approx(np.sqrt(squares), rel=1e-6)
 
 
 def test_bfloat16_compute_keeps_float32_weights_moments_and_gradients(updated):

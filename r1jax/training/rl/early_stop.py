@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from r1jax.errors import UserError
-
 WINDOW = 5
 """Rollouts over which signs are averaged; nothing has collapsed before twice as many."""
 POINT = 0.01
@@ -24,10 +22,6 @@ SIGNS = {
 """Signs of a collapse, by the metric that shows them."""
 
 Signs = dict[str, float]
-
-
-class Collapsed(UserError):
-    """The policy is spoilt, and further updates would only cost time."""
 
 
 def noted(history: Sequence[Signs], metrics: Mapping[str, float]) -> list[Signs]:

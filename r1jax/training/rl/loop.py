@@ -12,6 +12,7 @@ import functools
 import jax
 import numpy as np
 
+from r1jax.errors import Collapsed
 from r1jax.run.signals import boundary
 from r1jax.training.batches import PerToken, over_completions
 from r1jax.training.flops import scoring_flops
@@ -19,7 +20,7 @@ from r1jax.training.rl import carried_groups, collect, served_teacher, showing
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
 from r1jax.training.rl.credit import compared, with_entropy_weight
-from r1jax.training.rl.early_stop import Collapsed, collapse, noted, plateaued
+from r1jax.training.rl.early_stop import collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.implicit import from_outcomes
 from r1jax.training.rl.judging import JudgedBatch, Judging

@@ -15,7 +15,7 @@ import numpy as np
 from r1jax.checkpoint import Checkpoints
 from r1jax.data.packing import Sequences
 from r1jax.endpoint import Unscored
-from r1jax.errors import Stopped
+from r1jax.errors import Collapsed, Stopped
 from r1jax.run import rows
 from r1jax.run.directory import RunDirectory
 from r1jax.run.names import NONFINITE
@@ -29,7 +29,7 @@ from r1jax.training.optimizer import schedule
 from r1jax.training.rl.carried_groups import Group
 from r1jax.training.rl.collect import Scored
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.rl.early_stop import Collapsed, Signs
+from r1jax.training.rl.early_stop import Signs
 from r1jax.training.supervised.config import CourseConfig
 from r1jax.types import Batch, Params, TrainState
 
@@ -166,6 +166,7 @@ class Files:
         """Where a signal stops the loop inside, a checkpoint of that moment is written.
 
         So it is where a teacher behind an endpoint scores no more: that is no fault of the run.
+        Of one that is spoilt nothing more is written; its line says what was.
         """
         with held(self.left):
             try:
@@ -178,6 +179,11 @@ class Files:
                     raise
                 name = signal.Signals(stopped.number).name
                 raise Stopped(stopped.number, f"{name}: ended; {self.left()}") from None
+            except Collapsed as spoilt:
+                self.checkpoints.wait()
+                step = self.checkpoints.whole
+                newest = "there is no checkpoint" if step is None else f"checkpoint {step} is whole"
+                raise Collapsed(f"{spoilt}; {newest}") from spoilt
 
     def left(self) -> str:
         """What a run that ends now goes on from."""
