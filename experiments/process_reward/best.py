@@ -13,7 +13,7 @@ that judges whole responses (pairwise, pointwise) has one score. Leaves summary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
@@ -24,7 +24,7 @@ from r1jax.data.rows import open_rows
 from r1jax.errors import UserError
 from r1jax.evaluate.statistics import bootstrap_interval, vote
 from r1jax.evaluate.steps import Reduction, best_of, reduced
-from r1jax.run.flags import PlaceFlags
+from r1jax.run.flags import PlaceFlags, TrustConfig
 from r1jax.run.names import SUMMARY
 from r1jax.stages.opening import opened
 from r1jax.training.rl.reward_model import RewardModel, load_reward_model
@@ -44,6 +44,8 @@ class Config(PlaceFlags):
     """completions.jsonl of an evaluation (experiments.evaluate --out)."""
     reward: str = ""
     """Run directory of a reward model."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """Which checkpoint of it counts, and how this ends when it is asked to."""
 
 
 def main(config: Config) -> None:
@@ -55,7 +57,8 @@ def main(config: Config) -> None:
         if run.finished:
             return
         problems = read_samples(config.completions)
-        model = load_reward_model(config.reward)
+        trusted = config.checkpoint.unverified
+        model = load_reward_model(config.reward, unverified=trusted, use="--checkpoint.unverified")
         flat = [row for rows in problems for row in rows]
         scores = iter(scored(model, flat))
         grouped = [[next(scores) for _ in rows] for rows in problems]

@@ -35,7 +35,7 @@ from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
 from r1jax.run.directory import read_jsonl, write_jsonl
-from r1jax.run.flags import ModelFlags, PlaceFlags
+from r1jax.run.flags import ModelFlags, PlaceFlags, TrustConfig
 from r1jax.run.names import SUMMARY
 from r1jax.run.signals import boundary
 from r1jax.stages.opening import opened
@@ -52,6 +52,8 @@ class Config(ModelFlags, PlaceFlags):
     run: str = "runs/step_labels"
     checkpoints: str = ""
     """Directory of a run's checkpoints, whose newest weights replace the model's."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """Which of them count, and how this ends when it is asked to."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the model."""
     labels: Literal["hard", "soft", "truth"] = "hard"
@@ -121,7 +123,8 @@ class Labeller:
         mesh, usual = make_mesh(config.mesh), config.rollout
         behind = replace(usual, max_prompt=usual.max_prompt + usual.max_tokens)
         first, then = (make_engine(policy, mesh, s, dtype=config.dtype) for s in (usual, behind))
-        params = trained_weights(policy, mesh, config.checkpoints)
+        trusted = config.checkpoint.unverified
+        params = trained_weights(policy, mesh, config.checkpoints, unverified=trusted)
         return cls(config, policy, first, then, first.prepare(params), pool)
 
     def solutions(self, problems: Sequence[Problem]) -> list[DrawnSolution]:

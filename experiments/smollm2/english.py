@@ -9,7 +9,7 @@ from its beginning. Seconds. Leaves summary.json.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -22,7 +22,7 @@ from r1jax.mesh import MeshConfig, make_mesh
 from r1jax.models import attention, decoder
 from r1jax.models.config import ModelConfig
 from r1jax.rollout.policy import load_policy
-from r1jax.run.flags import PlaceFlags
+from r1jax.run.flags import PlaceFlags, TrustConfig
 from r1jax.run.names import SUMMARY
 from r1jax.stages.opening import opened
 from r1jax.training.weights import trained_weights
@@ -40,6 +40,8 @@ class Config(PlaceFlags):
     """The base, as other commands name it, or a model directory."""
     checkpoints: str = ""
     """Directory of a run's checkpoints, whose newest weights replace the model's."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """Which of them count, and how this ends when it is asked to."""
 
 
 def main(config: Config) -> None:
@@ -48,7 +50,10 @@ def main(config: Config) -> None:
         if run.finished:
             return
         policy = load_policy(config.model, "plain")
-        params = trained_weights(policy, make_mesh(MeshConfig()), config.checkpoints)
+        trusted = config.checkpoint.unverified
+        params = trained_weights(
+            policy, make_mesh(MeshConfig()), config.checkpoints, unverified=trusted
+        )
         texts = TEXT.read_text(encoding="utf-8").strip().split("\n\n")
         ids = policy.tokenizer(texts, add_special_tokens=False).input_ids
         logp, tokens = likelihood(params, policy.config, ids)

@@ -29,7 +29,7 @@ from r1jax.rollout.engine import Engine, EngineConfig, Prompt
 from r1jax.rollout.policy import Policy, load_policy, make_engine
 from r1jax.rollout.requests import Generated
 from r1jax.rollout.sampling import Sampling
-from r1jax.run.flags import ModelFlags, PlaceFlags
+from r1jax.run.flags import ModelFlags, PlaceFlags, TrustConfig
 from r1jax.run.names import SUMMARY
 from r1jax.stages.opening import opened
 from r1jax.training.weights import trained_weights
@@ -51,6 +51,8 @@ class Config(ModelFlags, PlaceFlags):
     run: str = "runs/smollm2-thinking"
     checkpoints: str = ""
     """Directory of a run's checkpoints, whose newest weights replace the model's."""
+    checkpoint: TrustConfig = field(default_factory=TrustConfig)
+    """Which of them count, and how this ends when it is asked to."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the model."""
     budgets: tuple[int, ...] = (32, 64, 128, 256, 512)
@@ -160,7 +162,8 @@ def main(config: Config) -> None:
         policy = load_policy(config.model, d.template, d.system, d.prefill, config.family)
         sets = load_eval_sets(d, print)
         mesh = make_mesh(config.mesh)
-        params = trained_weights(policy, mesh, config.checkpoints)
+        trusted = config.checkpoint.unverified
+        params = trained_weights(policy, mesh, config.checkpoints, unverified=trusted)
         many = Budgeted.of(policy, config, params, config.rollout.slots)
         alone = Budgeted.of(policy, config, params, 1) if config.alone else None
         rows = []

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from runs import save_model, write_rows
+from runs import changed, save_model, write_rows
+from tiny import mesh_of
 
 from experiments.process_reward import best, labels
+from experiments.smollm2 import english, thinking
+from r1jax.checkpoint import Checkpoints
 from r1jax.data import TrainDataConfig
 from r1jax.data.examples.steps import read_solutions
 from r1jax.data.world.problems import generate
@@ -17,6 +23,10 @@ from r1jax.data.world.truth import step_truth, true_labels
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rollout.engine import EngineConfig
+from r1jax.run.flags import TrustConfig
+from r1jax.run.saved import Saved
+from r1jax.training.rl.reward_model import Described
+from r1jax.training.train_state import init_state
 
 pytestmark = pytest.mark.lab
 
@@ -138,6 +148,43 @@ def sample(number, extracted, lenient, problem="a"):
         "set": "x", "id": problem, "question": "?", "sample": number, "text": f"{extracted}",
         "extracted": extracted, "lenient": lenient, "finish_reason": "stop",
     }  # fmt: skip
+
+
+def test_a_reward_model_without_digests_is_taken_where_that_is_asked_for(tmp_path, monkeypatch):
+    about = Described("process", "whole", "m", "", "mini", "", "float32")
+    state = init_state(optax.sgd(1.0), {"w": jnp.ones(1)}, mesh_of())
+    checkpoints = Checkpoints(tmp_path / "model" / "checkpoints", keep=1)
+    checkpoints.save(Saved(state, None, {}, {"reward_model": vars(about)}))
+    checkpoints.close()
+    (tmp_path / "model/checkpoints/0/digests.0.json").unlink()
+    rows = [sample(0, "5", False), sample(1, "7", True)]
+    config = best.Config(
+        run=str(tmp_path / "run"), reward=str(tmp_path / "model"),
+        completions=write_rows(tmp_path / "completions.jsonl", rows),
+    )  # fmt: skip
+    monkeypatch.setattr(best, "scored", lambda model, rows: [[0.1], [0.9]])
+    with pytest.raises(UserError, match="digests, .*; --checkpoint.unverified takes it as it is"):
+        best.main(config)
+    best.main(replace(config, checkpoint=TrustConfig(unverified=True)))
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert found["measures"]["best of N, last"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize("module", [labels, english, thinking], ids=lambda m: m.__name__)
+def test_checkpoints_without_digests_are_taken_where_that_is_asked_for(
+    module, model, tmp_path, monkeypatch
+):
+    def weights(policy, mesh, checkpoints, unverified):
+        raise UserError(f"{checkpoints} {unverified}")
+
+    monkeypatch.setattr(module, "trained_weights", weights)
+    changes = {} if module is english else {"data.template": "mini"}
+    changes |= {"data.train": ("world:sum",)} if module is labels else {}
+    changes |= {"data.eval": ("world:sum",), "workers": 0} if module is thinking else {}
+    config = changed(module.Config(run=str(tmp_path), model=model, checkpoints="c"), changes)
+    for asked in (False, True):
+        with pytest.raises(UserError, match=f"c {asked}"):
+            module.main(changed(config, {"checkpoint.unverified": asked}))
 
 
 def test_choosing_by_hand(tmp_path):

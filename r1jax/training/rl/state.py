@@ -1,4 +1,8 @@
-"""Where a run of reinforcement learning stands, and where it writes."""
+"""Where a run stands, and where it writes.
+
+Supervised training takes both, `Loop` with rollout 0 and without what is of rollouts; search takes
+how time and operations are counted.
+"""
 
 from __future__ import annotations
 
