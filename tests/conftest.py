@@ -141,10 +141,10 @@ def traced_anew():
     Called, it forgets what the test itself has traced so far.
     """
     from r1jax.rollout.programs import programs
-    from r1jax.training.update import make_functions, make_sums, token_logp
+    from r1jax.training.update import make_functions, make_sums, sharp_logp, token_logp
 
     def forget():
-        for made in (programs, make_functions, make_sums, token_logp):
+        for made in (programs, make_functions, make_sums, token_logp, sharp_logp):
             made.cache_clear()
 
     forget()

@@ -38,7 +38,7 @@ class GRPO:
     """What is taken from a reward: group (the group's mean), others (RLOO: the mean of the rest of
     the group), length (OPO: the mean weighed by tokens), second (pass@k: only the group's best one
     counts, by how far it is above the second), token (OTB: at each token the mean of the group,
-    weighed by how uncertain a completion has been so far; takes two passes over the rollout),
+    weighed by how uncertain a completion has been so far),
     critic (PPO: a value model, --critic), none (REINFORCE++)."""
     advantage_of: Literal["total", "each"] = "total"
     """Compare a group's completions by their total reward, or by each term of it alone, the

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,8 @@ def score(
     remat: decoder.Remat = "none",
     unroll: int = 1,
     kernel: str = "auto",
-) -> tuple[Stats, tuple[kinds.Told, ...]]:
+    of: Callable[..., Any] | None = None,
+) -> tuple[Any, tuple[kinds.Told, ...]]:
     """log p and entropy of every token of a packed batch given the earlier ones of its segment.
 
     Where the batch says from which set a token was drawn (`Batch.support`), those over that set.
@@ -37,7 +40,8 @@ def score(
     Layers whose experts are to be those of the sampler (`Experts.sampled`) get its choices from
     the batch. Beside the two what the layers tell, for `kinds.with_auxiliary`, and where the module
     ahead is to learn, what its layer tells with its log p of every token given all but the one
-    before: {"ahead": f32[B, T]}.
+    before: {"ahead": f32[B, T]}. `of` takes the place of `score_hidden`, and what it says that of
+    the two.
     """
     segments = attn.Segments(batch.segment_ids, batch.lengths.shape[1])
     seen = params
@@ -48,7 +52,8 @@ def score(
         seen, c, batch.tokens, batch.positions, segments,
         mesh=mesh, remat=remat, unroll=unroll, kernel=kernel,
     )  # fmt: skip
-    stats = score_hidden(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)
+    of = of or score_hidden
+    stats = of(params, hidden, batch, temperature, chunk=chunk, mesh=mesh)
     if c.ahead is None or not c.ahead.weight:
         return stats, told
     if c.ahead.alone:
@@ -72,11 +77,50 @@ def score_hidden(
     mesh: Mesh | None = None,
 ) -> Stats:
     """As `score`, from the hidden states [B, T, d] of `decoder.forward`."""
-    predicted, support = following(hidden, batch.tokens, 1, mesh), batch.support
+    hidden, tokens, support = _predicted(hidden, batch, mesh)
+    stats = token_stats(hidden, tokens, decoder.head(params), temperature, chunk, mesh, support)
+    return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
+
+
+def sharp_hidden(
+    params: Params,
+    hidden: jax.Array,
+    batch: Batch,
+    temperature: float,
+    *,
+    chunk: int,
+    mesh: Mesh | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """log p at `temperature` and at half of it, f32[B, T] each, from the same logits.
+
+    At half of it p is π² / Σ π². Without a gradient of its own: for passes that have none.
+    """
+    hidden, tokens, support = _predicted(hidden, batch, mesh)
+
+    def all_pieces(weight: jax.Array, *of_rows: jax.Array | None) -> tuple[jax.Array, ...]:
+        def step(_: None, xs: tuple[jax.Array | None, ...]) -> tuple[None, tuple[jax.Array, ...]]:
+            h, y, ids = xs
+            z = within(mesh, vocabulary_logits(mesh, temperature, weight, h), ids)
+            logp, _, log_sum = logp_and_entropy(z, y)
+            log_squares = jax.nn.logsumexp(2 * z, axis=-1) - 2 * log_sum
+            return None, (logp, 2 * logp - log_squares)
+
+        found = jax.lax.scan(step, None, jax.tree.map(lambda x: cut_time(x, chunk), of_rows))[1]
+        return tuple(joined_time(x, of_rows[0].shape[1]) for x in found)
+
+    head = decoder.head(params).astype(hidden.dtype)
+    found = over_rows(all_pieces, mesh, *tokens.shape)(head, hidden, tokens, support)
+    return tuple(aligned(x, batch) for x in found)
+
+
+def _predicted(
+    hidden: jax.Array, batch: Batch, mesh: Mesh | None
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Hidden states, the tokens that they predict, and the sets that these were drawn from."""
+    support = batch.support
     if support is not None:
         support = following(hidden, support, 1, mesh)[1]
-    stats = token_stats(*predicted, decoder.head(params), temperature, chunk, mesh, support)
-    return Stats(logp=aligned(stats.logp, batch), entropy=aligned(stats.entropy, batch))
+    return *following(hidden, batch.tokens, 1, mesh), support
 
 
 def following(

@@ -196,7 +196,7 @@ def _update_seconds(parts: Parts, loop: Loop, drawn: list[Generated]) -> float:
     """Seconds of a token in an update: gradients of these samples, which change nothing."""
     sequences = collect.to_sequences(drawn)
     known = sequences.columns["sampler_logp"]
-    columns = {name: known for name in scorers(parts, loop)}
+    columns = {name: known for names in scorers(parts, loop) for name in names}
     columns["advantages"] = np.zeros(len(drawn), np.float32)
     totals = Denominators.of(sequences, parts.config.rollout.max_tokens)
     batches = pack(sequences.with_columns(**columns), *parts.config.train.shape, totals)

@@ -20,7 +20,7 @@ from r1jax.run.signals import boundary
 from r1jax.training.auxiliary import AuxiliaryConfig
 from r1jax.types import COLUMNS, ROUTES, SUPPORT, Batch, Metrics, MissingColumn, Params
 
-PerToken = Callable[[Params, Batch], jax.Array]
+PerToken = Callable[[Params, Batch], Any]  # f32[B, T], or several of these
 """(parameters of a model, batch) -> f32[B, T], replicated."""
 Share = Callable[[Params, Params | None, Batch], tuple[jax.Array, Metrics]]
 """(what is trained, what is frozen, batch) -> (additive share of an update's loss, metrics)."""
@@ -95,23 +95,26 @@ def fit_rows(config: Any, mesh: Mesh, note: Callable[[str], Any]) -> Any:
 
 
 def over_completions(
-    values: PerToken,
+    score: PerToken,
     params: Params,
     sequences: Sequences,
     compute: ComputeConfig,
     mesh: Mesh,
     packing: Packing = ONE_BY_ONE,
-) -> np.ndarray:
-    """f32[N, C], per-token `values` of every completion, 0 beyond its end: a pass without gradient.
+) -> Any:
+    """f32[N, C], per-token values of every completion, 0 beyond its end: a pass without gradient.
 
-    C is the longest completion; of a batch, `values` gives f32[B, T].
+    C is the longest completion; of a batch, `score` gives f32[B, T], or several: then so many.
     """
     # Denominators are a loss's, and no loss is computed here.
     batches = packing.pack(sequences, *compute.shape, Denominators.of(sequences, 1))
     packed = []
     for batch in batches:
         boundary(often=True)
-        packed.append(np.asarray(values(params, place_batch(batch, mesh))))
+        packed.append(jax.tree.map(np.asarray, score(params, place_batch(batch, mesh))))
+    if packed and isinstance(packed[0], tuple):
+        each = zip(*packed, strict=True)
+        return tuple(packing.unpack(values, sequences, *compute.shape) for values in each)
     return packing.unpack(packed, sequences, *compute.shape)
 
 

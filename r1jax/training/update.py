@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from r1jax.errors import Collapsed
 from r1jax.models import kinds, multi_token, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.kinds import cast
-from r1jax.models.logp import score
+from r1jax.models.logp import score, score_hidden, sharp_hidden
 from r1jax.models.lora import LoraConfig, attach
 from r1jax.models.lora import rows as lora_rows
 from r1jax.run.signals import boundary
@@ -47,15 +47,22 @@ def make_score(
 
 
 def make_score_told(
-    c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float
-) -> Callable[[Params, Batch], tuple[Stats, tuple[kinds.Told, ...]]]:
-    """(params, batch) -> (Stats, what the layers tell); the model side of every loss."""
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    temperature: float,
+    of: Callable[..., Any] | None = None,
+) -> Callable[[Params, Batch], tuple[Any, tuple[kinds.Told, ...]]]:
+    """(params, batch) -> (Stats, what the layers tell); the model side of every loss.
 
-    def run(params: Params, batch: Batch) -> tuple[Stats, tuple[kinds.Told, ...]]:
+    `of` says something else than Stats, as in `r1jax.models.logp.score`.
+    """
+
+    def run(params: Params, batch: Batch) -> tuple[Any, tuple[kinds.Told, ...]]:
         return score(
             cast(params, compute.dtype), c, batch, temperature,
             chunk=compute.chunk, mesh=mesh, remat=compute.remat, unroll=compute.unroll,
-            kernel=compute.kernel,
+            kernel=compute.kernel, of=of,
         )  # fmt: skip
 
     return run
@@ -64,20 +71,36 @@ def make_score_told(
 @functools.lru_cache(maxsize=64)
 def token_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
     """Jitted log-probabilities f32[B, T] of the tokens of a batch, at `temperature`."""
+    return _scorer(c, mesh, compute, temperature, lambda *a, **k: score_hidden(*a, **k).logp)
+
+
+@functools.lru_cache(maxsize=64)
+def sharp_logp(c: ModelConfig, mesh: Mesh, compute: ComputeConfig, temperature: float) -> PerToken:
+    """The same with those at half the temperature, of the same pass."""
+    return _scorer(c, mesh, compute, temperature, sharp_hidden)
+
+
+def _scorer(
+    c: ModelConfig,
+    mesh: Mesh,
+    compute: ComputeConfig,
+    temperature: float,
+    of: Callable[..., Any],
+) -> PerToken:
     c = compute.roomy(c)
-    score = make_score_told(c, mesh, compute, temperature)
+    score = make_score_told(c, mesh, compute, temperature, of)
     where = meshes.replicated(mesh)
 
-    def run(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
-        stats, told = score(params, batch)
-        return stats.logp, auxiliary.of_room(multi_token.with_auxiliary(c, told, batch, 0.0, {})[1])
+    def run(params: Params, batch: Batch) -> tuple[Any, Metrics]:
+        found, told = score(params, batch)
+        return found, auxiliary.of_room(multi_token.with_auxiliary(c, told, batch, 0.0, {})[1])
 
     jitted = jax.jit(run, out_shardings=where)
 
-    def checked(params: Params, batch: Batch) -> jax.Array:
-        logp, metrics = jitted(params, batch)
+    def checked(params: Params, batch: Batch) -> Any:
+        found, metrics = jitted(params, batch)
         auxiliary.check_room(metrics)
-        return logp
+        return found
 
     return checked
 

@@ -28,6 +28,7 @@ from r1jax.rollout.engine import Generated
 from r1jax.rollout.policy import load_policy, load_weights
 from r1jax.stages import zero
 from r1jax.training.batches import fit_rows
+from r1jax.training.flops import scoring_flops
 from r1jax.training.rl import credit, resume, setup
 from r1jax.training.rl import loop as training_loop
 from r1jax.training.rl.collect import Scored, mixed_count, mixed_first
@@ -35,7 +36,7 @@ from r1jax.training.rl.judgement import Judgement
 from r1jax.training.rl.judging import JudgedBatch
 from r1jax.training.rl.learning import in_the_loss
 from r1jax.training.rl.setup import build, initial_state
-from r1jax.training.update import token_logp
+from r1jax.training.update import sharp_logp
 
 # One set of low-rank programs serves every test of LoRA.
 LORA = {"lora.rank": 2, "lora.targets": ("wq", "down"), "loss.beta": 0.1}
@@ -178,8 +179,10 @@ def test_a_baseline_of_tokens_is_told_how_uncertain_each_was(model, tmp_path, mo
         found = np.exp(2 * old[i, : end - start] - sharp[i, : end - start])
         np.testing.assert_allclose(found, wanted[i, start - 1 : end - 1], rtol=1e-4)
     warm = build(tiny_run(model, tmp_path, flags | {"rollout.temperature": 0.8}), note=print)
-    assert warm.sharp_logp is token_logp(c, warm.mesh, warm.config.train.compute, 0.4)
+    assert warm.sharp_logp is sharp_logp(c, warm.mesh, warm.config.train.compute, 0.8)
     assert warm.sharp_logp is not parts.sharp_logp
+    (row,) = rows(tmp_path / "run")  # written once, read once
+    assert row["operations/rollout"] == 2 * scoring_flops(c, sequences.totals)
 
 
 def test_lora_trains_factors_alone_and_hands_over_merged_weights(model, tmp_path, monkeypatch):

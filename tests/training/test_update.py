@@ -106,6 +106,18 @@ def test_a_non_finite_update_is_skipped_and_the_next_one_proceeds(functions, upd
     assert identical(state.params, updated[0].params)
 
 
+def test_one_pass_tells_log_p_at_half_the_temperature_as_well():
+    (batch,) = packed(SEQUENCES, 3, 26, 4)
+    mesh, weights = mesh_of(fsdp=2, tensor=2), tiny_params(CONFIG)
+    spread, alone = (placed(weights, CONFIG, m) for m in (mesh, MESH))
+    together = update.sharp_logp(CONFIG, mesh, COMPUTE, 0.7)
+    found = together(spread, update.place_batch(batch, mesh))
+    for values, temperature in zip(found, (0.7, 0.35), strict=True):
+        wanted = update.token_logp(CONFIG, MESH, COMPUTE, temperature)(alone, batch)
+        np.testing.assert_allclose(values, wanted, atol=1e-5)
+        assert np.min(wanted) < -1
+
+
 def test_a_step_that_spoils_the_weights_ends_the_run(updated):
     """Whatever is finite in it: the rate may be the fault."""
     loss = grpo(GRPO(beta=0.01))

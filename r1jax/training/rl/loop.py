@@ -108,9 +108,10 @@ def new_rollout(parts: Parts, loop: Loop, files: Files) -> Scored:
         # are columns, f32[N, C], of which the sampler's log-probabilities are the first.
         sequences = collect.to_sequences(drawn.generated)
         with served_teacher.asked(parts, sequences) as answers:  # beside the passes of the devices
-            for name, (score, params) in scorers(parts, loop).items():
-                logp = over_completions(score, params, sequences, config.train, parts.mesh)
-                sequences = sequences.with_columns(**{name: logp})
+            for names, (score, params) in scorers(parts, loop).items():
+                found = over_completions(score, params, sequences, config.train, parts.mesh)
+                columns = zip(names, found if len(names) > 1 else (found,), strict=True)
+                sequences = sequences.with_columns(**dict(columns))
             if parts.remote:
                 sequences, of_remote = served_teacher.heard(parts, files, drawn, sequences, answers)
                 metrics |= of_remote
@@ -201,17 +202,17 @@ def complete(
     return {}
 
 
-def scorers(parts: Parts, loop: Loop) -> dict[str, tuple[PerToken, Params]]:
-    """The models whose log-probabilities a rollout needs, by the column that these fill."""
+def scorers(parts: Parts, loop: Loop) -> dict[tuple[str, ...], tuple[PerToken, Params]]:
+    """The models whose log-probabilities a rollout needs, by the columns that a pass fills."""
     models = {}
-    if parts.needs_old:  # with one update per rollout the update itself is at the old policy
-        models["old_logp"] = parts.logp, parts.model(loop.state.params)
     if parts.config.loss.advantage_baseline == "token":
-        models["sharp_logp"] = parts.sharp_logp, parts.model(loop.state.params)
+        models["old_logp", "sharp_logp"] = parts.sharp_logp, parts.model(loop.state.params)
+    elif parts.needs_old:  # with one update per rollout the update itself is at the old policy
+        models["old_logp",] = parts.logp, parts.model(loop.state.params)
     if parts.scored_by_reference:
-        models["ref_logp"] = parts.reference_logp, parts.model(loop.reference)
+        models["ref_logp",] = parts.reference_logp, parts.model(loop.reference)
     if parts.teacher and parts.scored_by_teacher:
-        models["teacher_logp"] = parts.teacher.logp, parts.teacher.params
+        models["teacher_logp",] = parts.teacher.logp, parts.teacher.params
     return models
 
 

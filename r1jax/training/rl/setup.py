@@ -40,6 +40,7 @@ from r1jax.training.update import (
     Functions,
     join,
     make_functions,
+    sharp_logp,
     token_entropy,
     token_logp,
     trained_rows,
@@ -70,7 +71,7 @@ class Parts:
     optimizer: optax.GradientTransformation
     functions: Functions
     logp: PerToken  # of the policy
-    sharp_logp: PerToken  # at half the temperature
+    sharp_logp: PerToken  # with those at half the temperature
     entropy: PerToken
     reference_logp: PerToken
     tower: Tower | None = None  # what learns beside the policy
@@ -209,7 +210,7 @@ def build(config: RLConfig, note: Callable[[str], Any]) -> Parts:
         optimizer=optimizer,
         functions=update_functions(config, policy.config, teacher, mesh, optimizer),
         logp=token_logp(followed, mesh, compute, r.temperature),
-        sharp_logp=token_logp(followed, mesh, compute, r.temperature / 2),
+        sharp_logp=sharp_logp(followed, mesh, compute, r.temperature),
         entropy=token_entropy(followed, mesh, compute, r.temperature),
         reference_logp=token_logp(policy.config, mesh, compute, r.temperature),
         tower=tower_of(config, policy, mesh),
