@@ -52,13 +52,14 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
 
 
 def grown(base: dict[str, list[float]], modes: dict[str, list[float]], arm: str) -> Numbers:
-    """Shares of modes, and the growth from shares and within modes."""
+    """Shares of modes, and the growth from shares and within modes; no share of no growth."""
     by_modes, within = split_growth(base, modes)
+    whole = by_modes + within
     shares: dict[str, Number] = {f"{mode}, %/{arm}": 100 * modes[mode][0] for mode in MODES}
     return shares | {
         f"growth by modes/{arm}": by_modes,
         f"growth within modes/{arm}": within,
-        f"share of growth by modes, %/{arm}": 100 * by_modes / (by_modes + within),
+        f"share of growth by modes, %/{arm}": 100 * by_modes / whole if whole else None,
     }
 
 

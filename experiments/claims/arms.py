@@ -14,6 +14,7 @@ from experiments.claims.trial import ClaimTrial, Study
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
 from experiments.gates.study import PlannedJob
+from experiments.methods.changes import taught
 from r1jax.commands import cold_start_data, rejection, sft
 from r1jax.data.examples.conversations import ConversationConfig
 from r1jax.evaluate.measures import EvalConfig
@@ -21,7 +22,6 @@ from r1jax.run.flags import part
 from r1jax.run.names import SAVED
 from r1jax.training.optimizer import OptimizerConfig
 from r1jax.training.rl.config import RLConfig
-from r1jax.training.teacher import PolicyTeacher
 
 DATA_SEED = 1000
 """Added to the seed of the problems that a teacher answers: they are not those of its training."""
@@ -158,12 +158,10 @@ def on_policy(arm: str) -> Arm:
         teacher = trial.of(ZERO.name)
         if teacher is None:
             return []
-        run = trial.zero
-        said = PolicyTeacher(model=teacher.model, parent=teacher.inside(ZERO.name, SAVED))
-        loss = replace(run.loss, reduction="token_mean")
-        named = teacher.named(ZERO.name)
-        reward = run.reward.only(accuracy=SEEN)
-        return [learning(trial, arm, (named,), teacher=said, reward=reward, loss=loss)]
+        run, named = taught("sampled")(trial.zero), teacher.named(ZERO.name)
+        parent = teacher.inside(ZERO.name, SAVED)
+        said = replace(run.teacher, model=teacher.model, parent=parent)
+        return [learning(trial, arm, (named,), teacher=said, reward=run.reward, loss=run.loss)]
 
     return Arm(arm, steps)
 
@@ -176,7 +174,3 @@ def at_equal_operations(arm: Arm, most: Callable[[ClaimTrial], float | None]) ->
         return arm.steps(replace(trial, most=found)) if found else []
 
     return Arm(arm.name, steps)
-
-
-SEEN = 1e-9
-"""Weight of accuracy where it is only to be seen: nothing beside a teacher's word."""

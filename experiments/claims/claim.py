@@ -24,7 +24,8 @@ class ClaimLine:
 
     The value is claimed to lie on the `sign` side of `null`, and its mean at least at `least`: the
     smallest effect that counts. A bound has both in one place (`above`, `below`); with `within` it
-    is claimed to be no further from 0 than that, either way.
+    is claimed to be no further from 0 than that, either way: such lines stand for their claim
+    together, which is supported where all are.
     """
 
     says: str
@@ -71,13 +72,18 @@ def gain(measure: str, new: str, old: str, least: float, unit: str = "points") -
 
 @dataclass(frozen=True)
 class Condition:
-    """A number (`plus`, or `plus` - `minus`) whose mean has to lie between two bounds."""
+    """A number (`plus`, or `plus` - `minus`) whose mean has to lie between two bounds.
+
+    With `each` that of every base has to. `lines` says of which lines it is one; empty: of all.
+    """
 
     says: str
     plus: str
     minus: str = ""
     low: float = -math.inf
     high: float = math.inf
+    each: bool = False
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,8 @@ class Claim:
     protocol: str
     """What is run and how it is measured."""
     lines: tuple[ClaimLine, ...]
-    """What is judged, under Holm where there are several; empty: only reported."""
+    """What is judged, under Holm where there are several (of lines `within` a margin, what lies
+    beyond it); empty: only reported."""
     picture: Picture
     steps: Callable[[Study], Steps]
     """Its runs, as far as what is known says which they are."""

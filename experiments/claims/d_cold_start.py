@@ -10,7 +10,7 @@ from typing import Any
 from experiments.claims import arms
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Arm, Claim, ClaimLine, Number, Numbers, Picture, Steps, gain
-from experiments.claims.results import RIGHT, course, number, numbers, smoothed
+from experiments.claims.results import RIGHT, course, number, numbers, smoothed, went
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from r1jax.run.names import SAVED
 
@@ -78,7 +78,7 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
         before = study.row(pair.named(arm.removeprefix("rl-")))
         if arm == ZERO.name:
             before = study.found.get(f"judge-base{pair.base}", {})
-        found |= numbers(row, called, RIGHT)
+        found |= {**numbers(row, called, RIGHT), **went(before, called)}
         found |= {
             f"updates/{called}": made,
             f"updates, the R1-Zero behind the data charged/{called}": charged,

@@ -1,6 +1,6 @@
 """(e) What each stage of R1 gives and takes.
 
-python -m experiments.claims --only e --devices 1 --jobs 10 --memory-fraction 0.09
+python -m experiments.claims --only e --devices 1 --jobs 10 --memory-fraction 0.08
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from experiments.claims.claim import (
     above,
     gain,
 )  # fmt: skip
-from experiments.claims.results import number
+from experiments.claims.results import number, went
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from experiments.gates.study import PlannedJob
 
@@ -76,11 +76,13 @@ def steps(study: Study) -> Steps:
 
 def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     """Every stage on the same problems."""
-    done = study.found.get(pair.named("r1"), {}).get("stages", {})
+    row = study.found.get(pair.named("r1"), {})
+    done = row.get("stages", {})
     found: dict[str, Number] = {}
     for stage in STAGES:
         record = {"after": done.get(stage, {})}
         found |= {f"{said}/{stage}": number(record, key) for said, key in MEASURES.items()}
+        found |= went(row, stage)
         for key in GENERAL:
             value = number(record, key)
             said = key.replace("_", " ")

@@ -20,8 +20,8 @@ from experiments.claims.claim import (
     Steps,
     gain,
 )  # fmt: skip
-from experiments.claims.results import RIGHT, numbers, of_arms
-from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
+from experiments.claims.results import RIGHT, numbers, of_arms, went
+from experiments.claims.trial import LOST, BaseAndSeed, ClaimTrial, Study
 from r1jax.run.names import SAVED
 from r1jax.training.optimizer import OptimizerConfig
 
@@ -32,6 +32,11 @@ RL = arms.plain("student-rl")
 DISTILLED = tuple(f"distil-{size}" for size in SIZES)
 MOST_UPDATES = 100_000
 """Of supervised training, which ends where its operations are spent."""
+CHARGED = "RL, the teacher's operations too"
+CHARGED_LONGER = 8
+"""Updates, in R1-Zero's, of the student that may spend more than five times its own operations."""
+SPENT = "operations spent, %"
+"""100 where a run went on until its operations were spent, 0 where its updates ended before."""
 
 
 def spent(trial: ClaimTrial) -> float | None:
@@ -85,13 +90,15 @@ def charged(study: Study) -> Steps:
     rate = study.rate(RL.name)
     trials = [ClaimTrial(study, *pair, rate, kind=KIND) for pair in study.pairs()] if rate else []
     most = [(trial, spent_with_teacher(trial)) for trial in trials]
-    return [arms.learning(replace(t, most=m), "charged-rl") for t, m in most if m]
+    return [
+        arms.learning(replace(t, most=m, longer=CHARGED_LONGER), "charged-rl") for t, m in most if m
+    ]
 
 
 ON_POLICY = arms.at_equal_operations(arms.on_policy("student-on-policy"), spent)
 OWN = arms.own_samples("student-own")
 CALLED = {"student-on-policy": "on-policy distilled", "student-own": "own right samples",
-          "distil-rl": "distilled, then RL", "charged-rl": "RL, the teacher's operations too",
+          "distil-rl": "distilled, then RL", "charged-rl": CHARGED,
           RL.name: "RL"}  # fmt: skip
 
 
@@ -110,14 +117,28 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     """Held-out pass@1 of every student, and of the teacher; parameters."""
     called = dict(zip(DISTILLED, (f"distilled, {size} problems" for size in SIZES), strict=True))
     found = of_arms(study, pair, CALLED | called, kind=KIND)
-    found |= numbers(study.row(pair.named(ZERO.name)), "teacher", RIGHT)
+    teacher = study.row(pair.named(ZERO.name))
+    found |= {**numbers(teacher, "teacher", RIGHT), **went(teacher, "distilled")}
+    found |= went(teacher, CALLED[ON_POLICY.name])
     if (best := study.best(DISTILLED)) is not None:
         found |= numbers(study.row(pair.named(best)), "distilled", RIGHT)
+    if all(map(study.lost, DISTILLED)):
+        found |= went(LOST, "distilled")
+    for arm in (ON_POLICY.name, "charged-rl"):
+        ended = study.row(pair.named(arm)).get("ended")
+        found[f"{SPENT}/{CALLED[arm]}"] = None if ended is None else 100.0 * (ended == "operations")
     sizes = [study.found.get(f"{kind}{pair.base}", {}).get("parameters") for kind in (KIND, "base")]
     share: Number = 100 * sizes[0] / sizes[1] if all(sizes) else None
     return found | {"parameters, % of the teacher's/student": share}
 
 
+def has_spent(arm: str, *lines: str) -> Condition:
+    """That all runs of an arm have spent their operations."""
+    said = f"all operations are spent ({arm})"
+    return Condition(said, f"{SPENT}/{arm}", low=100, lines=lines)
+
+
+OTHERS = ("RL", "distilled")
 CLAIM = Claim(
     letter="f",
     title="Distillation beats reinforcement learning on the small model",
@@ -145,11 +166,12 @@ CLAIM = Claim(
             "parameters, % of the teacher's/student",
             high=25,
         ),
+        has_spent(CHARGED, f"pass@1: distilled - {CHARGED}"),
+        has_spent("on-policy distilled", *(f"pass@1: on-policy distilled - {a}" for a in OTHERS)),
     ),
     beside=(
-        gain("pass@1", "on-policy distilled", "RL", 0),
-        gain("pass@1", "on-policy distilled", "distilled", 0),
-        gain("pass@1", "distilled", "RL, the teacher's operations too", 0),
+        *(gain("pass@1", "on-policy distilled", other, 0) for other in OTHERS),
+        gain("pass@1", "distilled", CHARGED, 0),
         gain("pass@1", "distilled", "own right samples", 0),
         gain("pass@1", "distilled, then RL", "distilled", 0),
         ClaimLine("teacher's pass@1 - distilled", "pass@1/teacher", "pass@1/distilled"),

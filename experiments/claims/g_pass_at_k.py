@@ -22,7 +22,7 @@ from experiments.claims.claim import (
     below,
     gain,
 )  # fmt: skip
-from experiments.claims.results import solved
+from experiments.claims.results import solved, went
 from experiments.claims.runs import WORLD
 from experiments.claims.trial import SELECTION_SEEDS, BaseAndSeed, ClaimTrial, Study
 from experiments.gates.study import PlannedJob
@@ -85,8 +85,9 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     first, second = (counts(study, f"{named}{seed}") for seed in SELECTION_SEEDS)
     sides = {"base": f"{named}0", "R1-Zero": f"many-{pair.named(ZERO.name)}"}
     draws = {arm: counts(study, name) for arm, name in sides.items()}
+    lost = dict(went(study.row(pair.named(ZERO.name)), "R1-Zero"))
     if not (first and second and all(draws.values())):
-        return {}
+        return lost
     places = chosen(first, second)
     if not places:
         return {"problems/chosen": 0.0}
@@ -113,13 +114,14 @@ CLAIM = Claim(
     "unbiased estimator. Each base has problems of its own, so that bases are the only units.",
     lines=(below("pass@256: R1-Zero - base", 2, "pass@256/R1-Zero", "pass@256/base"),),
     conditions=(
+        Condition("there are at least 16 problems a base", "problems/chosen", low=16, each=True),
         Condition(
-            "the base solves 60 to 90 % of the problems in 256 samples",
+            "each base solves 60 to 90 % of its problems in 256 samples",
             "pass@256/base",
             low=ROOM[0],
             high=ROOM[1],
+            each=True,
         ),
-        Condition("there are at least 16 problems a base", "problems/chosen", low=16),
     ),
     beside=(
         ClaimLine(

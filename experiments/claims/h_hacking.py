@@ -10,8 +10,8 @@ from dataclasses import replace
 from experiments.claims import arms, pairs
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Claim, ClaimLine, Numbers, Picture, Steps, above, below
-from experiments.claims.results import course
-from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
+from experiments.claims.results import course, went
+from experiments.claims.trial import LOST, BaseAndSeed, ClaimTrial, Study
 from experiments.gates.jobs import Job
 from experiments.gates.study import PlannedJob
 from r1jax.commands import reward_model as reward_models
@@ -84,6 +84,9 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     found: dict[str, float | None] = {}
     for size, (called, _, _) in PROXIES.items():
         row = study.row(pair.named(f"hack-{size}"))
+        taught = study.found.get(pair.named(f"proxy-{size}"), {})
+        rate = LOST if study.lost(ZERO.name) else {}
+        found |= {**went(rate, called), **went(taught, called), **went(row, called)}
         found |= watched(course(row, "reward/gold"), called, "gold", 100)
         found |= watched(course(row, f"reward/{pair.named(f'proxy-{size}')}"), called, "proxy", 1)
     return found

@@ -10,7 +10,7 @@ from dataclasses import replace
 from experiments.claims import arms
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Arm, Claim, Condition, Numbers, Picture, Steps, gain
-from experiments.claims.results import last, numbers, of_arms
+from experiments.claims.results import last, numbers, of_arms, went
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from experiments.gates.study import PlannedJob
 from r1jax.run.names import SAVED
@@ -71,8 +71,10 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     """Held-out accuracy and length of each; what the low cap cuts off the first half."""
     found = of_arms(study, pair, CALLED, MEASURES)
     full = study.found.get(f"full-{pair.named('cap-kept')}", {})
-    found |= numbers(full, "kept, judged at the full cap", MEASURES)
+    kept = "kept, judged at the full cap"
     first = study.row(pair.named(FIRST.name))
+    found |= {**numbers(full, kept, MEASURES), **went(study.row(pair.named("cap-kept")), kept)}
+    found |= {**went(first, kept), **went(first, CALLED["cap-raised"])}
     found |= numbers(first, "first half", MEASURES)
     for arm in ("cap-kept", "cap-raised"):
         row = study.row(pair.named(arm))

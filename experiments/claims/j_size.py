@@ -11,7 +11,7 @@ from statistics import fmean
 from experiments.claims import arms
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Claim, ClaimLine, Condition, Number, Numbers, Picture, Steps
-from experiments.claims.results import minus, number
+from experiments.claims.results import minus, number, went
 from experiments.claims.trial import BaseAndSeed, Study
 
 SIZES = {"student": "student-rl", "base": ZERO.name, "large": "large-zero"}
@@ -33,7 +33,9 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     points = []
     for kind, arm in SIZES.items():
         before = number(study.found.get(f"judge-{kind}{pair.base}", {}), "pass_at_1")
-        after = number(study.row(pair.named(arm)), "pass_at_1")
+        row = study.row(pair.named(arm))
+        after = number(row, "pass_at_1")
+        found |= {**went(row, kind), **went(row, "all sizes")}
         gain = minus(after, before)
         found |= {f"before/{kind}": before, f"after/{kind}": after, f"gain/{kind}": gain}
         count = study.found.get(f"{kind}{pair.base}", {}).get("parameters")

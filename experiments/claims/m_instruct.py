@@ -12,7 +12,7 @@ from experiments.claims import arms, pairs
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Arm, Claim, ClaimLine, Number, Numbers, Picture, Steps, gain
 from experiments.claims.d_cold_start import LAST, SEEDS, updates_to
-from experiments.claims.results import RIGHT, course, number, numbers
+from experiments.claims.results import RIGHT, course, number, numbers, went
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from experiments.gates.jobs import Job
 from experiments.gates.study import PlannedJob
@@ -60,9 +60,10 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     plain = study.row(pair.named(ZERO.name))
     curve = course(plain, "accuracy")
     target = 0.9 * sum(curve[-LAST:]) / len(curve[-LAST:]) if curve else None
-    spent = study.found.get(pair.named(TUNED), {}).get("operations", {}).get("student")
+    tuned_first = study.found.get(pair.named(TUNED), {})
+    spent = tuned_first.get("operations", {}).get("student")
     each = plain.get("operations", {}).get("student", 0.0) / max(1, len(curve))
-    found: dict[str, Number] = {}
+    found: dict[str, Number] = went(tuned_first, CALLED["rl-instruct"])
     for arm, called in CALLED.items():
         row = study.row(pair.named(arm))
         made = None if target is None else updates_to(course(row, "accuracy"), target)

@@ -42,6 +42,7 @@ CLAIM = Claim(
             "pass@1/base",
             low=20,
         ),
+        f_distillation.has_spent(TEACHER[0]),
     ),
     beside=(
         gain("pass@1", "on-policy distilled", "RL", 0),

@@ -22,6 +22,7 @@ from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
 from experiments.claims.page_text import FIRST, HEAD, UNDECLARED
 from experiments.claims.runs import Config as Flags
+from experiments.claims.study import settled
 from experiments.claims.trial import Study
 from experiments.claims.verdicts import LineFound, Measured
 from experiments.gates import study
@@ -58,7 +59,7 @@ def main(config: Config) -> None:
     """Writes page and pictures."""
     if not Path(config.first).is_file():
         raise UserError(f"--first {config.first}: no such file")
-    known = Study(Flags(), study.read(config.figures))
+    known = settled(Flags(), study.read(config.figures))
     images, page = Path(config.images), Path(config.page)
     images.mkdir(parents=True, exist_ok=True)
     where = os.path.relpath(images, page.parent)
@@ -70,7 +71,8 @@ def main(config: Config) -> None:
         if drawn:
             (images / f"{drawn.name}.png").write_bytes(drawn.png())
         rows.append((f"[({claim.letter})](#{anchor(claim)})", claim.title, spoken(judged, found)))
-        parts.append(section(claim, judged, found, f"{where}/{drawn.name}.png" if drawn else ""))
+        image = f"{where}/{drawn.name}.png" if drawn else ""
+        parts.append(section(claim, known, judged, found, image))
     text = [HEAD, ran_on(known), markdown_table(("", "claim", "verdict"), rows), *parts]
     text += [UNDECLARED, rates(known), first_campaign(read_json(Path(config.first)))]
     page.write_text("\n\n".join(part.strip("\n") for part in text if part) + "\n", "utf-8")
@@ -81,6 +83,8 @@ def spoken(judged: Sequence[LineFound], found: Measured) -> str:
     """A claim's verdicts in a word or two; each line's where they differ."""
     if not judged:
         return "reported, not judged" if found else "not run"
+    if said := verdicts.together_said(judged):
+        return f"**{said}**"
     words = [one.verdict for one in judged]
     if len(set(words)) == 1:
         return f"**{words[0]}**"
@@ -98,9 +102,14 @@ def heading(claim: Claim) -> str:
     return f"({claim.letter}) {claim.title}"
 
 
-def section(claim: Claim, judged: Sequence[LineFound], found: Measured, image: str) -> str:
+def section(
+    claim: Claim, known: Study, judged: Sequence[LineFound], found: Measured, image: str
+) -> str:
     """One claim: protocol, lines, what stands beside them, numbers of the arms, picture."""
-    conditions = "; ".join(condition.says for condition in claim.conditions)
+    conditions = "; ".join(
+        condition.says + (f" (of {', '.join(condition.lines)})" if condition.lines else "")
+        for condition in claim.conditions
+    )
     command = COMMAND.format(claim.letter, claim.jobs, MEMORY / claim.jobs)
     parts = [
         f"## {heading(claim)}",
@@ -113,7 +122,7 @@ def section(claim: Claim, judged: Sequence[LineFound], found: Measured, image: s
         markdown_table(LINES, [line_row(one) for one in judged]) if judged else "",
     ]
     if found:
-        beside = [one for one in verdicts.beside(claim, found) if one.pairs]
+        beside = [one for one in verdicts.beside(claim, known, found) if one.pairs]
         parts += [
             markdown_table(BESIDE, [beside_row(one) for one in beside]) if beside else "",
             arms(claim, found),
@@ -133,10 +142,12 @@ def line_row(one: LineFound) -> list[str]:
 
 
 def beside_row(one: LineFound) -> list[str]:
-    """What stands beside."""
-    mean = one.estimate.mean if one.estimate else fmean(one.by_unit)
-    ends = interval(one)
-    return [one.line.says, number(mean), ends, " / ".join(map(number, one.by_unit)), str(one.pairs)]
+    """What stands beside; where a condition of the line does not hold, that alone."""
+    mean = f"not shown: {one.verdict}"
+    if one.by_unit:
+        mean = number(one.estimate.mean if one.estimate else fmean(one.by_unit))
+    by_unit = " / ".join(map(number, one.by_unit))
+    return [one.line.says, mean, interval(one), by_unit, str(one.pairs)]
 
 
 def interval(one: LineFound) -> str:
@@ -169,7 +180,7 @@ def mean_of(by_unit: Mapping[int, Sequence[float]]) -> str:
 def rates(known: Study) -> str:
     """The rates that were chosen, with what was found of all."""
     every = "|".join(re.escape(f"{rate:g}") for rate in known.config.rates)
-    named = re.compile(rf"select-(.+)-(?:{every})-s\d+")
+    named = re.compile(rf"select-(.+)-b{known.config.bases}-(?:{every})-s\d+")
     names = (match[1] for name in known.found if (match := named.fullmatch(name)))
     rows = []
     for arm in sorted(set(names)):
@@ -178,6 +189,8 @@ def rates(known: Study) -> str:
             edge = " (the grid's end)" if rate in (grid[0], grid[-1]) else ""
             values = (f"{100 * tried[r]:.1f}" if r in tried else "–" for r in grid)
             rows.append([arm, f"{rate:g}{edge}", *values])
+        elif tried is not None:
+            rows.append([arm, "none", *("–" for _ in grid)])
     if not rows:
         return ""
     heads = ("arm", "chosen", *(f"{rate:g}" for rate in known.config.rates))

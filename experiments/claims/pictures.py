@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from experiments.claims.claim import Claim
+from experiments.claims.results import DIVERGED
 from experiments.claims.verdicts import Measured, average
 from r1jax.evaluate.statistics import t_interval
 from r1jax.report.chart import Chart, Line, lines
@@ -22,7 +23,7 @@ def table(claim: Claim, rows: Measured) -> dict[str, dict[str, dict[int, list[fl
         unit = pair.seed if claim.one_base else pair.base
         for key, value in row.items():
             measure, _, arm = key.rpartition("/")
-            if measure != "diverged":
+            if measure not in DIVERGED:
                 of_arm = found.setdefault(measure, {}).setdefault(arm, {})
                 of_arm.setdefault(unit, []).extend([] if value is None else [average(value)])
     return found

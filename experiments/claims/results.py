@@ -14,6 +14,8 @@ SHARES = (
 )  # fmt: skip
 """What comes in percent."""
 RIGHT = {"pass@1": "right"}
+DIVERGED = ("diverged", "diverged with every rate")
+"""What is said of a run whose numbers were not finite."""
 
 
 def number(row: Row, key: str, side: str = "after") -> float | None:
@@ -45,7 +47,13 @@ def numbers(row: Row, arm: str, measures: Mapping[str, str], side: str = "after"
         f"{measure}/{arm}": scores(row, side) if key == "right" else number(row, key, side)
         for measure, key in measures.items()
     }
-    return found | ({f"diverged/{arm}": 1.0} if diverged(row) else {})
+    return found | went(row, arm)
+
+
+def went(row: Row, arm: str) -> dict[str, Number]:
+    """That a run diverged, where it did: "diverged/arm", or the same "with every rate"."""
+    how = DIVERGED[bool(row.get("rates"))]
+    return {f"{how}/{arm}": 1.0} if diverged(row) else {}
 
 
 def of_arms(

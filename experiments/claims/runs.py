@@ -102,6 +102,7 @@ class Config(StudySetting):
         if not self.rates or min(self.rates) <= 0:
             raise UserError(f"--rates {self.rates}: name learning rates above 0")
 
-    def place(self, name: str, inside: str = "") -> str:
-        """Directory of a run, or a file of it."""
-        return str(Path(self.out) / name / inside)
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Directories whose own names say nothing of a run."""
+        return (*super().places, str(Path(self.bases_in)))

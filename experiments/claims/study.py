@@ -6,7 +6,7 @@ Rates are chosen first, each arm's on the selection set; then come the runs of a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from experiments.claims.every import CLAIMS
 from experiments.claims.figures import figure
 from experiments.claims.runs import Config
 from experiments.claims.trial import Study, diverged
-from experiments.gates import jobs, study
+from experiments.gates import evidence, jobs, study
 from experiments.gates.study import Figures, PlannedJob
 from r1jax.errors import UserError
 from r1jax.rollout.engine import EngineConfig
@@ -65,27 +65,40 @@ def main(config: Config) -> None:
     if unknown := [letter for letter in config.only if letter not in CLAIMS]:
         raise UserError(f"--only {unknown[0]}: no such claim; choose from {' '.join(CLAIMS)}")
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    found, failed, known = study.read(config.figures), [], -1
-    while known < len(found) and (until is None or time.monotonic() < until):
-        known = len(found)
-        todo = wanted(config, found)
+    found, failed = study.read(config.figures), []
+    known, before = settled(config, found).found, -1
+    while before < len(known) + len(failed) and (until is None or time.monotonic() < until):
+        before = len(known) + len(failed)
+        todo = wanted(config, known, failed)
         print(f"{len(todo)} runs", flush=True)
-        failed = study.perform(config, todo, found, figure, until) if todo else []
-        failed = still_failed(config, found, failed)
+        new = study.perform(config, todo, found, figure, until) if todo else []
+        failed += still_failed(config, todo, found, new)
+        known = settled(config, found).found
     print(f"{len(found)} runs have their figures, {time.monotonic() - started:.0f} s")
     jobs.complain(failed, config)
 
 
-def wanted(config: Config, found: Figures) -> dict[str, PlannedJob]:
+def settled(config: Config, found: Figures) -> Study:
+    """The study with the lines that its own flags have made."""
+    every = lambda known: planned(plan(config, known))  # noqa: E731
+    return Study(config, evidence.agreeing(config, every, found))
+
+
+def planned(plans: Mapping[str, Sequence[PlannedJob]]) -> dict[str, PlannedJob]:
+    """The runs of all claims, by name."""
+    return {step.job.name: step for steps in plans.values() for step in steps}
+
+
+def wanted(config: Config, found: Figures, failed: Sequence[str] = ()) -> dict[str, PlannedJob]:
     """The runs of the chosen claims that have no line, and those whose weights one of them needs.
 
-    What waits for a run that has diverged is left out.
+    What has `failed`, or waits for that or for a run that has diverged, is left out.
     """
     plans = plan(config, found)
-    every = {step.job.name: step for steps in plans.values() for step in steps}
+    every = planned(plans)
     chosen = config.only or tuple(CLAIMS)
     names = [step.job.name for letter in chosen for step in plans[letter]]
-    lost = {name for name, row in found.items() if diverged(row)}
+    lost = {name for name, row in found.items() if diverged(row)} | set(failed)
     for name, step in every.items():  # what a run waits for stands before it
         if lost & set(step.after):
             lost.add(name)
@@ -104,12 +117,15 @@ def plan(config: Config, found: Figures) -> dict[str, Sequence[PlannedJob]]:
     return plans
 
 
-def still_failed(config: Config, found: Figures, failed: Sequence[str]) -> list[str]:
+def still_failed(
+    config: Config, todo: Mapping[str, PlannedJob], found: Figures, failed: Sequence[str]
+) -> list[str]:
     """Those that failed; one whose numbers were not finite has found that, and has its line."""
-    left = []
+    left, marks = [], {}
     for name in failed:
-        if (Path(config.out) / name / NONFINITE).exists():
-            found[name] = {"name": name, "diverged": True}
+        if any((Path(config.out) / name).rglob(NONFINITE)):  # a pipeline has folders of stages
+            asked = evidence.digest(name, todo, config.places, marks)
+            found[name] = {"name": name, evidence.DIGEST: asked, "diverged": True}
             study.write(config.figures, found)
         else:
             left.append(name)

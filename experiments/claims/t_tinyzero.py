@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.claims import bases
 from experiments.claims.claim import Claim, Numbers, Picture, Steps, gain
-from experiments.claims.results import numbers
+from experiments.claims.results import numbers, went
 from experiments.claims.runs import Config
 from experiments.claims.trial import BaseAndSeed, Study
 from experiments.gates import jobs, rejection_sft
@@ -132,6 +132,7 @@ def read(study: Study, name: str, arm: str) -> dict[str, Any]:
     """The numbers of an evaluation of which the texts were read."""
     row = study.found.get(f"judge-{name}", {})
     found: dict[str, Any] = dict(numbers(row, arm, MEASURES))
+    found |= went(study.found.get(name, {}), arm)
     for said, key in TEXTS.items():
         if key in row:
             found[f"{said}/{arm}"] = (100 if said.endswith("%") else 1) * row[key]

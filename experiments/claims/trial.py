@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -17,7 +18,14 @@ SELECTION_SEEDS = (90, 91)
 """Of every run that chooses a rate; no other run has them."""
 
 LONGER = 4
-"""Updates, in R1-Zero's, after which a run ends that has not spent its operations."""
+"""Updates, in R1-Zero's, that usually suffice to spend as many operations."""
+
+
+COMPARED = re.compile(r"(.+)-b\d+-s\d+")
+"""A run that chooses no rate, by the name of its arm."""
+
+LOST = {"diverged": True, "rates": True}
+"""What is found of an arm that diverged with every rate."""
 
 
 class BaseAndSeed(NamedTuple):
@@ -46,8 +54,11 @@ class Study:
     def row(self, name: str) -> Mapping[str, Any]:
         """The line of a run, with what an evaluation apart has found of it; empty without.
 
-        Where the run waits for that evaluation, its line alone is no line.
+        Where the run waits for that evaluation, its line alone is no line. A run that was not made
+        because its arm diverged with every rate has the line LOST.
         """
+        if name not in self.found and (match := COMPARED.fullmatch(name)) and self.lost(match[1]):
+            return LOST
         judged, own = self.found.get(f"judge-{name}", {}), self.found.get(name, {})
         return {**judged, **own} if "after" in judged or "after" in own or diverged(own) else {}
 
@@ -57,17 +68,17 @@ class Study:
             for seed in SELECTION_SEEDS:
                 yield ClaimTrial(self, self.config.bases, seed, rate, selecting=True)
 
-    def tried(self, arm: str) -> dict[float, float]:
-        """Mean pass@1 on the selection set by rate; empty until all rates are tried.
+    def tried(self, arm: str) -> dict[float, float] | None:
+        """Mean pass@1 on the selection set by rate; None until all rates are tried.
 
-        A rate with which a run diverged is not among them.
+        A rate with which a run diverged is not among them: empty where all did.
         """
         means: dict[float, float] = {}
         for rate in self.config.rates:
             trials = [trial for trial in self.selecting() if trial.rate == rate]
             rows = [self.row(trial.named(arm)) for trial in trials]
             if not all(rows):
-                return {}
+                return None
             if not any(map(diverged, rows)):
                 means[rate] = fmean(row["after"]["pass_at_1"] for row in rows)
         return means
@@ -77,11 +88,17 @@ class Study:
         means = self.tried(arm)
         return max(means, key=lambda rate: means[rate]) if means else None
 
+    def lost(self, arm: str) -> bool:
+        """Whether runs diverged with every rate, so that there is none to go on with."""
+        return self.tried(arm) == {}
+
     def best(self, arms: Sequence[str]) -> str | None:
-        """The arm that does best there, each at its rate; None until all are tried."""
-        means = {arm: max(self.tried(arm).values(), default=None) for arm in arms}
-        known = {arm: mean for arm, mean in means.items() if mean is not None}
-        return max(known, key=lambda arm: known[arm]) if len(known) == len(arms) else None
+        """The arm that does best there, each at its rate; None until all are tried, or lost."""
+        tried = {arm: self.tried(arm) for arm in arms}
+        known = {arm: max(means.values()) for arm, means in tried.items() if means}
+        if not known or None in tried.values():
+            return None
+        return max(known, key=lambda arm: known[arm])
 
     def steps(self, *arms: Arm, seeds: int = 0, kind: str = "base") -> Steps:
         """The runs of arms: those that choose a rate, then those of all bases and seeds."""
@@ -107,6 +124,8 @@ class ClaimTrial:
     """Of the base that is trained."""
     most: float = 0.0
     """Operations that the student may spend; 0: as many updates as R1-Zero makes."""
+    longer: int = LONGER
+    """Updates, in R1-Zero's, after which a run ends that has not spent them."""
 
     @property
     def config(self) -> Config:
@@ -126,7 +145,7 @@ class ClaimTrial:
     def named(self, arm: str) -> str:
         """The run's name."""
         if self.selecting:
-            return f"select-{arm}-{self.rate:g}-s{self.seed}"
+            return f"select-{arm}-b{self.base}-{self.rate:g}-s{self.seed}"
         return BaseAndSeed(self.base, self.seed).named(arm)
 
     def of(self, arm: str, kind: str = "base") -> ClaimTrial | None:
@@ -149,7 +168,7 @@ class ClaimTrial:
             eval=replace(c.zero.eval, before=False),
         )  # fmt: skip
         if self.most:
-            run = replace(run, updates=LONGER * run.updates, until_operations=self.most)
+            run = replace(run, updates=self.longer * run.updates, until_operations=self.most)
         return selected(run, c) if self.selecting else run
 
 

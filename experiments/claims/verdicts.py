@@ -3,25 +3,34 @@
 A base is a unit: what a line says is taken within each pair of base and seed, averaged over the
 seeds (or their median, where the claim says so), and then estimated over bases by Student's t; what
 was judged problem by problem on the same problems has these drawn too (`gates.verdicts.crossed`).
-Lines of a claim share its level by Holm. Before that a line is not tested because: its runs are
-missing, an arm diverged, a condition does not hold, or its arms have no room for the effect.
+Lines of a claim share its level by Holm; after the first that fails all intervals are of the level
+that failed, so that none contradicts its word. Of lines within a margin Holm is for what lies
+beyond; each is alike at 5 % by itself (two one-sided tests, a 90 % interval), and only all of them
+together, the claim, are at 5 %. Before that a line is not tested because: its runs are missing, an
+arm diverged, its arms were judged on different problems, a condition does not hold, or its arms
+have no room for the effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.claims.claim import Claim, ClaimLine, Condition, Number, Numbers
+from experiments.claims.results import DIVERGED
 from experiments.claims.trial import BaseAndSeed, Study
 from experiments.gates.verdicts import LEVEL, Estimate, crossed, holm, over_units, word
 
 Measured = Mapping[BaseAndSeed, Numbers]
 FULL = 100.0
 """Points that there are."""
+UNKNOWN = "it is not known whether"
+ALIKE = "alike"
+"""The word for a line that lies within its margin."""
+UNLIKE = "larger than claimed"
 
 
 class LineFound(NamedTuple):
@@ -54,12 +63,21 @@ def measured(claim: Claim, study: Study) -> dict[BaseAndSeed, Numbers]:
 
 
 def difference(line: ClaimLine | Condition, row: Numbers) -> Number:
-    """plus - minus of a pair, problem by problem where both are; None where one is missing."""
+    """plus - minus of a pair, problem by problem where both are.
+
+    None where one is missing, or they were judged on different problems.
+    """
     plus, minus = row.get(line.plus), row.get(line.minus) if line.minus else 0.0
-    if plus is None or minus is None:
+    if plus is None or minus is None or len(problems(line, [row])) > 1:
         return None
     value = np.asarray(plus, np.float64) - np.asarray(minus, np.float64)
     return value.tolist() if value.ndim else float(value)
+
+
+def problems(line: ClaimLine | Condition, rows: Iterable[Numbers]) -> set[int]:
+    """The numbers of problems on which its arms were judged; more than one: on different ones."""
+    values = (row.get(key) for row in rows for key in (line.plus, line.minus))
+    return {len(value) for value in values if isinstance(value, Sequence)}
 
 
 def units(claim: Claim, values: Mapping[BaseAndSeed, Number]) -> list[Number]:
@@ -76,7 +94,9 @@ def together(claim: Claim, values: Sequence[Number]) -> Number:
     """The seeds of a base as one; of medians, what problems say is averaged first."""
     if claim.over == "median":
         return median(map(average, values))
-    if all(isinstance(value, Sequence) for value in values):
+    if len({len(value) if isinstance(value, Sequence) else 0 for value in values}) > 1:
+        return fmean(map(average, values))
+    if isinstance(values[0], Sequence):
         return np.mean(np.asarray(values, np.float64), 0).tolist()
     return fmean(map(average, values))
 
@@ -87,15 +107,17 @@ def average(value: Number) -> float:
 
 
 def look(claim: Claim, line: ClaimLine, rows: Measured) -> LineFound:
-    """What is found of a line, without a verdict; an estimate from two units on."""
+    """What is found of a line, without a verdict; an estimate from two units on.
+
+    None where units were judged on different problems.
+    """
     values = {pair: difference(line, row) for pair, row in rows.items()}
     values = {pair: value for pair, value in values.items() if value is not None}
     every = units(claim, values)
     found = LineFound(line, len(values), tuple(map(average, every)))
-    if len(every) < 2:
+    if len(every) < 2 or len(problems(line, rows.values())) > 1:
         return found
-    same = len({len(value) if isinstance(value, Sequence) else 0 for value in every}) == 1
-    if same and isinstance(every[0], Sequence):
+    if all(isinstance(value, Sequence) for value in every):
         return found._replace(estimate=crossed(every), with_problems=True)
     return found._replace(estimate=over_units(found.by_unit))
 
@@ -104,28 +126,45 @@ def untested(claim: Claim, line: ClaimLine, rows: Measured, wanted: int) -> str:
     """Why a line cannot be tested; empty where it can."""
     there = look(claim, line, rows).pairs
     for arm in line.arms:
-        if any(row.get(f"diverged/{arm}") for row in rows.values()):
-            return f"{arm} diverged"
+        for how in DIVERGED:
+            if any(row.get(f"{how}/{arm}") for row in rows.values()):
+                return f"{arm} {how}"
+    if len(problems(line, rows.values())) > 1:
+        return "judged on other problems"
+    asked = [c for c in claim.conditions if not c.lines or line.says in c.lines]
+    broken = [failed for c in asked if (failed := fails(claim, c, rows, wanted))]
+    known = [failed for failed in broken if not failed.startswith(UNKNOWN)]
+    if known:
+        return known[0]
     if there < wanted:
         return f"{there} of {wanted} pairs of base and seed are there" if there else "not run"
-    for condition in claim.conditions:
-        if (value := mean_of(condition, rows)) is None:
-            return f"it is not known whether {condition.says}"
-        if not condition.low <= value <= condition.high:
-            return f"it is not so that {condition.says} ({value:.1f})"
-    room = mean_of(Condition("", line.minus), rows) if line.minus else None
-    if room is None or line.unit != "points" or line.within or line.null == line.least:
+    return broken[0] if broken else without_room(line, rows)
+
+
+def fails(claim: Claim, condition: Condition, rows: Measured, wanted: int) -> str:
+    """Why a condition does not hold, or is not known to; empty where it holds.
+
+    It is known where all `wanted` pairs are.
+    """
+    values = {pair: difference(condition, row) for pair, row in rows.items()}
+    known = {pair: value for pair, value in values.items() if value is not None}
+    if len(known) < wanted:
+        return f"{UNKNOWN} {condition.says}"
+    every = list(map(average, units(claim, known)))
+    found = every if condition.each else [fmean(map(average, known.values()))]
+    outside = [value for value in found if not condition.low <= value <= condition.high]
+    return f"it is not so that {condition.says} ({outside[0]:.1f})" if outside else ""
+
+
+def without_room(line: ClaimLine, rows: Measured) -> str:
+    """Why the arm compared with leaves no room for the effect; empty where it does."""
+    values = [row.get(line.minus) for row in rows.values()] if line.minus else []
+    known = [average(value) for value in values if value is not None]
+    if not known or line.unit != "points" or line.within or line.null == line.least:
         return ""
-    if not 0 <= room + line.least <= FULL:
+    if not 0 <= (room := fmean(known)) + line.least <= FULL:
         return f"{line.arms[-1]} at {room:.1f} leaves no room for {line.least:+g} points"
     return ""
-
-
-def mean_of(condition: Condition, rows: Measured) -> float | None:
-    """Mean over pairs; None where it is nowhere."""
-    values = [difference(condition, row) for row in rows.values()]
-    known = [average(value) for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def judge(claim: Claim, study: Study, rows: Measured) -> list[LineFound]:
@@ -140,7 +179,7 @@ def judge(claim: Claim, study: Study, rows: Measured) -> list[LineFound]:
         if name in tested:
             level, rejected = steps[name]
             one = one._replace(level=1 - level)
-            found.append(one._replace(verdict=verdict(one, rejected)))
+            found.append(within(one, rejected) if one.line.within else word_of(one, rejected))
         else:
             said = why[name] or "a single unit has no interval"
             found.append(one._replace(verdict=f"not tested because {said}"))
@@ -153,19 +192,45 @@ def p_value(found: LineFound) -> float:
     return estimate.p_beyond(line.within) if line.within else estimate.p_value(line.null)
 
 
-def verdict(found: LineFound, rejected: bool) -> str:
-    """The word for a line that was tested."""
-    line, estimate = found.line, found.estimate
-    if line.within:
-        low, high = estimate.interval(1 - 2 * LEVEL)
-        if -line.within <= low and high <= line.within:
-            return "supported"
-        return "larger than claimed" if rejected else "inconclusive"
+def within(found: LineFound, rejected: bool) -> LineFound:
+    """With the word for a line within a margin; of one that is alike, with its 90 % interval."""
+    margin, level = found.line.within, 1 - 2 * LEVEL
+    low, high = found.estimate.interval(level)
+    if -margin <= low and high <= margin:
+        return found._replace(verdict=ALIKE, level=level)
+    return found._replace(verdict=UNLIKE if rejected else "inconclusive")
+
+
+def word_of(found: LineFound, rejected: bool) -> LineFound:
+    """With the word for any other line. A bound is met, beyond, or neither: nothing falls short."""
+    line = found.line
     high = max(line.sign * end for end in found.interval)
-    mean, least = (line.sign * (v - line.null) for v in (estimate.mean, line.least))
-    return word(mean, least, rejected, short=high < line.sign * line.least)
+    mean, least = (line.sign * (v - line.null) for v in (found.estimate.mean, line.least))
+    short = line.null != line.least and high < line.sign * line.least
+    return found._replace(verdict=word(mean, least, rejected, short))
 
 
-def beside(claim: Claim, rows: Measured) -> list[LineFound]:
-    """What is estimated without a verdict."""
-    return [look(claim, line, rows) for line in claim.beside]
+def together_said(judged: Sequence[LineFound]) -> str:
+    """The one verdict of a claim whose lines all lie within a margin; empty of others.
+
+    Supported where all are alike, contradicted where one lies beyond.
+    """
+    if not judged or not all(one.line.within for one in judged):
+        return ""
+    words = [one.verdict for one in judged]
+    if UNLIKE in words:
+        return "contradicted"
+    if lost := [said for said in words if said.startswith("not tested")]:
+        return lost[0]
+    return "supported" if set(words) == {ALIKE} else "inconclusive"
+
+
+def beside(claim: Claim, study: Study, rows: Measured) -> list[LineFound]:
+    """What is estimated without a verdict; nothing where a condition of the line does not hold."""
+    found, wanted = [], len(pairs(claim, study))
+    for line in claim.beside:
+        asked = [c for c in claim.conditions if line.says in c.lines]
+        why = [failed for c in asked if (failed := fails(claim, c, rows, wanted))]
+        one = look(claim, line, rows)
+        found.append(one._replace(estimate=None, by_unit=(), verdict=why[0]) if why else one)
+    return found

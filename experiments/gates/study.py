@@ -1,7 +1,7 @@
 """What studies of many runs share: one line of figures for each run, kept as soon as it ends.
 
-A run with a line is not made again, so that the file of figures is all that has to be kept, unless
-a run without one needs what it leaves.
+A run with a line of the same flags (`evidence`) is not made again, so that the file of figures is
+all that has to be kept, unless a run without one needs what it leaves.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from experiments.gates import jobs
+from experiments.gates import evidence, jobs
 from r1jax.errors import check_ranges
 from r1jax.run.directory import read_jsonl, write_jsonl
 
@@ -43,6 +43,8 @@ class StudySetting(jobs.GateSetting):
     """Time after which runs under way are stopped; the same command goes on. 0: none."""
     devices: int = 0
     """GPUs, the jobs dealt out to them in turn; 0: every job sees all that there is."""
+    undigested: ClassVar[bool] = False
+    """Whether a line without a digest of its flags counts: the file is older than digests."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no study."""
@@ -52,6 +54,11 @@ class StudySetting(jobs.GateSetting):
     def place(self, name: str, inside: str = "") -> str:
         """Directory of a run, or a file of it."""
         return str(Path(self.out) / name / inside)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Directories whose own names say nothing of a run."""
+        return (str(Path(self.out)),)
 
 
 def read(path: str) -> Figures:
@@ -107,13 +114,16 @@ def perform(
 ) -> list[str]:
     """Runs what is not finished and names what failed; `found` and the file grow run by run.
 
-    `figure(name, flags, out)` is the line of a run that has ended.
+    `figure(name, flags, out)` is the line of a run that has ended; it takes the place of one with
+    other flags.
     """
-    out = Path(config.out)
+    out, marks = Path(config.out), {}
 
     def keep(job: Any) -> None:
-        if job.name not in found:
-            found[job.name] = figure(job.name, job.config, out)
+        asked = evidence.digest(job.name, todo, config.places, marks)
+        if not evidence.agrees(config, found.get(job.name), asked):
+            made = figure(job.name, job.config, out)
+            found[job.name] = {"name": job.name, evidence.DIGEST: asked} | made
             write(config.figures, found)
 
     tasks = [step.job for step in todo.values()]

@@ -5,7 +5,8 @@ every unit was judged problem by problem on the same problems, these are drawn t
 the grand mean is V_units + V_problems - V_rest, of the means by unit, of the means by problem, and
 of what neither explains (a model of two crossed random effects; Owen 2007, "The pigeonhole
 bootstrap", resamples both to the same end), never less than the larger of the first two. Its
-degrees of freedom are Satterthwaite's.
+degrees of freedom are Satterthwaite's, of all three; a small excess of misses is left (five units,
+256 problems, standard deviations 4, 25 and 25: 95 % intervals miss in 5.8 % of 8,000 draws).
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def crossed(values: Sequence[Sequence[float]]) -> Estimate:
     of_rest = (rest**2).sum() / ((units - 1) * (problems - 1)) / (units * problems)
     variance = max(both - of_rest, of_units, of_problems)
     parts = of_units**2 / (units - 1) + of_problems**2 / (problems - 1)
-    df = both**2 / parts if parts else units - 1
+    parts += of_rest**2 / ((units - 1) * (problems - 1))
+    df = variance**2 / parts if variance else units - 1
     return Estimate(float(mean), math.sqrt(variance), float(df))
 
 
@@ -71,13 +73,14 @@ def holm(p_values: Mapping[str, float], family: int) -> dict[str, tuple[float, b
     """(level of its step, whether its null is rejected) of every line, of `family` lines in all.
 
     The smallest p-value is held against LEVEL / family, the next against LEVEL / (family - 1), and
-    after the first that fails all do.
+    after the first that fails all do, at its level: there no interval excludes its null.
     """
     order = sorted(p_values, key=lambda name: p_values[name])
     rejected, found = True, {}
     for step, name in enumerate(order):
-        level = LEVEL / (family - step)
-        rejected = rejected and p_values[name] <= level
+        if rejected:
+            level = LEVEL / (family - step)
+            rejected = p_values[name] <= level
         found[name] = level, rejected
     return found
 

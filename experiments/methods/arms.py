@@ -111,6 +111,19 @@ class MethodTrial:
 
 
 Jobs = list[PlannedJob]
+PLACES = ("--run", "--updates", "--teacher.parent")
+"""Flags with a value that say where a run is and how long it may be, not what its method is."""
+
+
+def told(run: RLConfig, plain: RLConfig) -> str:
+    """What a run changes in GRPO's flags."""
+    words, said = iter(jobs.flags(run, plain)), []
+    for word in words:
+        if word in PLACES:
+            next(words)
+        else:
+            said.append(word)
+    return " ".join(said)
 
 
 def learning(trial: MethodTrial, arm: str, run: RLConfig, *after: str) -> PlannedJob:

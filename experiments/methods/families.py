@@ -63,7 +63,8 @@ FAMILIES = (
         {
             "grpo-4": "GRPO with four updates of a rollout, ε 0.2 and 0.28",
             "gspo": "the sequence's ratio (2507.18071)",
-            "luspo": "the same, tokens added up: longer answers count more (2602.05261)",
+            "luspo": "the same ratio, bounds 2e-3 and 2.5e-3, no std, tokens added up: longer "
+            "answers count more (2602.05261)",
             "cispo": "log π by the capped ratio (2506.13585)",
             "sapo": "a sigmoid of the ratio (2511.20347)",
             "gmpo": "the geometric mean of clipped ratios (2507.20673)",

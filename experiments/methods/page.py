@@ -8,16 +8,16 @@ Seconds; no accelerator. What has no line yet stands there as not run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean as mean
 from typing import Any
 
-from experiments.gates import jobs, study
+from experiments.gates import study
 from experiments.gates.study import Figures
 from experiments.methods.arms import Config as Study
-from experiments.methods.arms import MethodTrial
+from experiments.methods.arms import MethodTrial, told
 from experiments.methods.changes import CHANGES, REFERENCE
 from experiments.methods.families import FAMILIES, MethodFamily
 from r1jax.commands import cli
@@ -31,12 +31,13 @@ HEAD = """\
 Written by `python -m experiments.methods.page` from `docs/methods/figures.jsonl`;
 `tests/lab/test_methods.py` holds it to that file.
 
-Every method of this package that teaches a policy, once, on the embedded base and its problems,
-beside GRPO: 60 updates on 256 completions each (`--preset demo`). What GRPO's policy takes for
-writing, scoring and learning (its reference's passes too) is what every other student may spend
-(`--until-operations`), in at most twice as many rollouts; what critic, reward tower and teacher
-compute stands beside it. Of a preset its loss, critic or reward tower is taken; problems, reward
-(accuracy + 0.3 format), lengths and the rate of 1e-4 are the demo's.
+The methods of this package that teach a policy, each once (or not run yet, as its row then says),
+on the embedded base and its problems, beside GRPO: 60 updates on 256 completions each (`--preset
+demo`). What GRPO's policy takes for writing, scoring and learning (its reference's passes too) is
+what every other student may spend (`--until-operations`), in at most twice as many rollouts; what
+critic, reward tower and teacher compute stands beside it. Of a preset its loss, critic or reward
+tower is taken; problems, reward (accuracy + 0.3 format), lengths and the rate of 1e-4 are the
+demo's.
 
 **What this page is not.** One base of 1.8M parameters, one seed unless said otherwise, one rate
 for all, nobody's settings searched for: it shows that each method runs and what its curve looks
@@ -141,7 +142,7 @@ def section(family: MethodFamily, found: Figures, images: str) -> str:
     if picture := curves(family, found):
         said += [f"![{picture.title}]({images}/{picture.name}.png)", ""]
     for arm, says in family.methods.items():
-        asked = flags(arm)
+        asked = flags(arm, of(found, arm))
         said.append(f"- `{arm}`: {says}" + (f". `{asked}`" if asked else ""))
     return "\n".join(said)
 
@@ -180,24 +181,12 @@ def beside(done: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{name} {value / 1e12:.2f}" for name, value in spent.items()) or "–"
 
 
-def flags(arm: str) -> str:
-    """What a reinforcement learning changes in GRPO's flags; empty of others."""
-    if arm not in CHANGES:
-        return ""
+def flags(arm: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """What a reinforcement learning changed in GRPO's flags as it ran; of none, what it would."""
+    if runs:
+        return runs[0].get("flags", "")
     plain = MethodTrial(Study(), 0).zero
-    changed = CHANGES[arm](plain)
-    told = jobs.flags(changed, plain)
-    return " ".join(dropped(told, "--updates"))
-
-
-def dropped(told: Iterable[str], flag: str) -> Iterator[str]:
-    """The command line without a flag and its value."""
-    words = iter(told)
-    for word in words:
-        if word == flag:
-            next(words)
-        else:
-            yield word
+    return told(CHANGES[arm](plain), plain) if arm in CHANGES else ""
 
 
 def curves(family: MethodFamily, found: Figures) -> Chart | None:

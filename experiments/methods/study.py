@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from experiments.claims.study import SMOKE as CLAIMS
-from experiments.gates import study
+from experiments.gates import evidence, study
 from experiments.gates.figures import figure
 from experiments.gates.study import Figures, PlannedJob
-from experiments.methods.arms import ARMS, FREE, Config, MethodTrial
+from experiments.methods.arms import ARMS, FREE, Config, MethodTrial, told
 from experiments.methods.changes import REFERENCE
+from r1jax.training.rl.config import RLConfig
 
 
 def plan(config: Config, found: Figures) -> dict[str, PlannedJob]:
@@ -37,16 +40,30 @@ def arm_of(name: str) -> str:
 
 def left(config: Config, free: bool, found: Figures) -> dict[str, PlannedJob]:
     """The runs without a line: the `free` ones, or those that may spend what GRPO does."""
-    every = plan(config, found)
+    known = evidence.agreeing(config, functools.partial(plan, config), found)
+    every = plan(config, known)
     part = [name for name in every if (arm_of(name) in FREE) == free]
-    return study.wanted(part, every, found)
+    return study.wanted(part, every, known)
+
+
+def line(config: Config, name: str, job: Any, out: Path) -> dict[str, Any]:
+    """The line of a run that has ended; of reinforcement learning, with its flags."""
+    found = figure(name, job, out)
+    if not isinstance(job, RLConfig):
+        return found
+    plain = MethodTrial(config, job.seed, job.until_operations).zero
+    return found | {"flags": told(job, plain)}
 
 
 def main(config: Config) -> None:
     """Runs what has no line yet; UserError when a run failed."""
     first = functools.partial(left, config, True)
     others = functools.partial(left, config, False)  # what GRPO spends is known once it is done
-    study.conduct(config, (("what comes first", first), ("the methods", others)), figure)
+    study.conduct(
+        config,
+        (("what comes first", first), ("the methods", others)),
+        functools.partial(line, config),
+    )
 
 
 _FULL = Config()

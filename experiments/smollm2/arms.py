@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from experiments.gates import jobs, rejection_sft
 from experiments.gates.jobs import Job
@@ -97,6 +97,7 @@ class Config(StudySetting):
     """Every reinforcement learning, but for what an arm changes."""
     sft: SFTConfig = SFT
     """Every supervised training on solutions."""
+    undigested: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no study."""

@@ -19,7 +19,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from experiments.gates import study
+from experiments.gates import evidence, study
 from experiments.gates.study import Figures, PlannedJob
 from experiments.smollm2 import arms, beside, figures
 from experiments.smollm2.arms import SELECTION_SEED, Config, Trial
@@ -208,9 +208,16 @@ PLANS: dict[str, Callable[[Config, Figures], list[PlannedJob]]] = {
 
 def wanted(config: Config, part: str, found: Figures) -> dict[str, PlannedJob]:
     """The runs of a part without a line, and those of any part whose weights one of them needs."""
-    plans = {name: plan(config, found) for name, plan in PLANS.items()}
-    every = {step.job.name: step for steps in plans.values() for step in steps}
-    return study.wanted((step.job.name for step in plans[part]), every, found)
+    every = functools.partial(planned, config)
+    known = evidence.agreeing(config, every, found)
+    names = (step.job.name for step in PLANS[part](config, known))
+    return study.wanted(names, every(known), known)
+
+
+def planned(config: Config, found: Figures) -> dict[str, PlannedJob]:
+    """The runs of all parts, by name."""
+    plans = (plan(config, found) for plan in PLANS.values())
+    return {step.job.name: step for steps in plans for step in steps}
 
 
 def main(config: Config) -> None:

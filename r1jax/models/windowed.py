@@ -20,10 +20,10 @@ def window(c: ModelConfig) -> int:
 
 
 def full(c: ModelConfig, *given: object) -> Result:
-    """`grouped.full` in the window."""
+    """`grouped_query.full` in the window."""
     return grouped_query.full(c, *given, window=c.window)
 
 
 def step(c: ModelConfig, *given: object) -> Result:
-    """`grouped.step` in the window."""
+    """`grouped_query.step` in the window."""
     return grouped_query.step(c, *given, window=c.window)

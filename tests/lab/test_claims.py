@@ -1,4 +1,4 @@
-"""Claims: verdicts on literal numbers and at their edges, declarations, modes, measures, page."""
+"""Claims: verdicts on literal numbers and at their edges, and the page that says them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.claims import (
-    d_cold_start,
-    g_pass_at_k,
-    h_hacking,
-    j_size,
-    l_methods,
-    page,
-    verdicts,
-)
+from experiments.claims import page, verdicts
 from experiments.claims.claim import Claim, ClaimLine, Condition, Picture, above, below
-from experiments.claims.every import CLAIMS
-from experiments.claims.modes import mode_of, profile, split_growth
 from experiments.claims.pictures import chart, table
-from experiments.claims.results import number, numbers, scores, smoothed
 from experiments.claims.runs import Config
 from experiments.claims.trial import BaseAndSeed, Study
 from r1jax.commands import cli
-from r1jax.data.world.corpus import documents
 from r1jax.errors import UserError
 
 pytestmark = [pytest.mark.lab, pytest.mark.painted]
@@ -86,7 +74,7 @@ def word_of(line, values, **more):
         (below("", 95, "x/new"), three(90.0, 4.9), "supported"),
         (below("", 95, "x/new"), three(97.0, 1.9), "of the other sign"),
         # 90 %: t(2) = 2.920, so that half of the 95 % interval is 1.474 of that of 90 %.
-        (ClaimLine("", "x/new", within=3), three(1.0, 2.9), "supported"),
+        (ClaimLine("", "x/new", within=3), three(1.0, 2.9), "alike"),
         (ClaimLine("", "x/new", within=3), three(1.0, 3.1), "inconclusive"),
         (ClaimLine("", "x/new", within=3), three(6.0, 2.9), "larger than claimed"),
         (ClaimLine("", "x/new", within=3), three(-6.0, 2.9), "larger than claimed"),
@@ -142,9 +130,41 @@ def test_lines_share_the_level_by_holm():
     assert (first.level, last.level) == (pytest.approx(0.975), pytest.approx(0.95))
     assert (first.verdict, last.verdict) == ("supported", "supported")
     rows = {pair: row | {"x/new": 5 * row["y/new"]} for pair, row in rows.items()}
-    assert {one.verdict for one in verdicts.judge(toy(TWO, second), STUDY, rows)} == {
-        "inconclusive"
-    }
+    # After the first that fails no interval contradicts its word: all are of its level.
+    for one in verdicts.judge(toy(TWO, second), STUDY, rows):
+        assert one.verdict == "inconclusive" and one.level == 0.975
+        assert one.interval[0] < 0 < one.interval[1]
+    # A bound is met or not: what lies on its other side, unrejected, is no smaller effect.
+    gold = below("gold", -5, "x/new")
+    rows = {pair: row | {"x/new": three(-3.0, 1.8)[pair.base]} for pair, row in rows.items()}
+    assert verdicts.judge(toy(gold, second), STUDY, rows)[0].verdict == "inconclusive"
+
+
+def test_what_is_alike_is_judged_together():
+    """Of each line the interval is shown that its word came from; the claim has one verdict."""
+    names = ("one", "two")
+    claim = toy(*(ClaimLine(name, f"{name}/new", within=3.0) for name in names))
+
+    def judged(*values):
+        rows = {
+            BaseAndSeed(base, seed): {
+                f"{name}/new": of[base] for name, of in zip(names, values, strict=True)
+            }
+            for base in range(3) for seed in range(2)
+        }  # fmt: skip
+        return verdicts.judge(claim, STUDY, rows)
+
+    alike, wide, beyond = three(1.0, 2.9), three(1.0, 3.1), three(12.0, 2.9)
+    found = judged(alike, wide)
+    assert [one.verdict for one in found] == ["alike", "inconclusive"]
+    # 90 % of three(1, 2.9): 1 +- 2.9 / 1.474.
+    assert found[0].level == 0.9 and found[0].interval[1] == pytest.approx(2.97, abs=0.01)
+    assert verdicts.together_said(found) == "inconclusive"
+    assert verdicts.together_said(judged(alike, alike)) == "supported"
+    assert verdicts.together_said(judged(alike, beyond)) == "contradicted"
+    assert verdicts.together_said(judged(alike, [None] * 3)) == "not tested because not run"
+    assert verdicts.together_said(verdicts.judge(toy(TWO), STUDY, rows_of([1.0]))) == ""
+    assert page.spoken(judged(alike, beyond), {}) == "**contradicted**"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +185,54 @@ def test_what_cannot_be_tested_says_why(more, said):
     rows = {pair: row | more for pair, row in rows.items()}
     (found,) = verdicts.judge(claim, STUDY, rows)
     assert found.verdict == f"not tested because {said}"
+
+
+def conditioned(condition, values, **more):
+    """The verdict where the condition's number has these values by base."""
+    rows = rows_of([5.0, 5.1, 5.2])
+    rows = {pair: row | {"z/new": values[pair.base]} for pair, row in rows.items()}
+    rows[BaseAndSeed(2, 1)] |= more
+    (found,) = verdicts.judge(toy(TWO, conditions=(condition,)), STUDY, rows)
+    return found.verdict
+
+
+def test_conditions_are_of_all_pairs_of_each_base_and_of_their_lines_alone():
+    mean = Condition("z is large", "z/new", low=16.0)
+    each = replace(mean, each=True)
+    assert conditioned(mean, (1.0, 1.0, 80.0)) == "supported"
+    failed = "not tested because it is not so that z is large (1.0)"
+    assert conditioned(each, (40.0, 1.0, 80.0)) == failed
+    assert conditioned(each, (40.0, 16.0, 80.0)) == "supported"
+    unknown = "not tested because it is not known whether z is large"
+    assert conditioned(mean, (40.0, 40.0, 40.0), **{"z/new": None}) == unknown
+    assert conditioned(replace(mean, lines=("another",)), (1.0, 1.0, 1.0)) == "supported"
+    assert conditioned(replace(mean, lines=("gain",)), (1.0, 1.0, 1.0)) == failed
+
+
+def test_what_a_condition_says_of_a_line_beside_is_held_there():
+    other = ClaimLine("b", "x/new")
+    told = Condition("z is large", "z/new", low=16.0, lines=("b",))
+    claim = toy(TWO, beside=(other, TWO), conditions=(told,))
+    rows = {pair: row | {"z/new": 1.0} for pair, row in rows_of([5.0, 5.1, 5.2]).items()}
+    hidden, shown = verdicts.beside(claim, STUDY, rows)
+    assert shown.estimate and not shown.verdict
+    said = "not shown: it is not so that z is large (1.0)"
+    assert page.beside_row(hidden) == ["b", said, "", "", "6"]
+
+
+def test_arms_that_were_judged_on_different_problems_are_not_compared():
+    def said(new, old):
+        rows = {
+            BaseAndSeed(base, seed): {"x/new": [5.0 + base] * new[base], "x/old": [0.0] * old[base]}
+            for base in range(3) for seed in range(2)
+        }  # fmt: skip
+        (found,) = verdicts.judge(toy(TWO), STUDY, rows)
+        return found.verdict
+
+    assert said((8, 8, 8), (8, 8, 8)) == "supported"
+    other = "not tested because judged on other problems"
+    assert said((8, 8, 8), (8, 8, 4)) == other  # within a pair
+    assert said((8, 8, 4), (8, 8, 4)) == other  # of one base
 
 
 def test_a_pair_that_is_missing_is_not_passed_over():
@@ -219,186 +287,3 @@ def test_a_picture_of_units_with_gaps():
     assert table(toy(TWO), rows)["x"]["new"] == {0: [5.0, 7.0], 1: []}
     assert chart(toy(TWO), rows).png().startswith(b"\x89PNG")
     assert chart(toy(TWO), {}) is None
-
-
-# --- declarations ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("letter", CLAIMS)
-def test_every_claim_is_declared(letter):
-    claim = CLAIMS[letter]
-    assert claim.hypothesis.endswith(".") and claim.protocol.endswith(".")
-    assert claim.minutes and len(claim.lines) <= (6 if letter == "l" else 3)
-    assert claim.lines or claim.beside
-    names = [line.says for line in claim.lines + claim.beside]
-    assert len(set(names)) == len(names)
-    for line in claim.lines:
-        # The smallest effect lies on the claimed side of the null, or is the bound itself.
-        assert line.sign * (line.least - line.null) >= 0 and line.plus != line.minus
-        assert line.within or line.least or line.null == line.least
-
-
-@pytest.mark.parametrize("letter", CLAIMS)
-def test_what_a_claim_compares_is_what_it_measures(letter):
-    """With a line for every run, all that its lines and conditions name is a number."""
-    claim = CLAIMS[letter]
-    row = claim.measure(Study(Config(), everything()), BaseAndSeed(0, 0))
-    asked = [*claim.lines, *claim.beside, *claim.conditions]
-    missing = {key for line in asked for key in (line.plus, line.minus) if key} - {
-        key for key, value in row.items() if value is not None
-    }
-    assert not missing
-    assert set(claim.picture.measures) <= {key.rpartition("/")[0] for key in row}
-
-
-class everything(dict):
-    """Figures that have a line for whatever run is asked for."""
-
-    def get(self, name, default=None):
-        counts = " ".join(["3"] * 40 + ["1"] * 60)
-        side = {
-            "samples": 256 if name.startswith("many") else 16, "right": counts,
-            "pass_at_1": 0.5, "pass_at_1_strict": 0.4,
-            "format": 0.5, "length_mean": 20.0, "truncated": 0.03, "cons": 0.6,
-            "language_consistency": 0.7, "thought_words_mean": 9.0, "pass_at_1_greedy": 0.4,
-            "helpfulness": 0.5, "unsafe_compliance": 0.1, "safe_refusal": 0.1,
-        }  # fmt: skip
-        course = dict.fromkeys(
-            ("accuracy", "entropy", "tokens", "clipped", "reward/gold"), [0.5] * 60
-        )
-        course |= {f"reward/proxy-{size}-b0-s0": [0.1] * 60 for size in h_hacking.PROXIES}
-        modes = {"guess": [0.4, 5.0], "short": [0.2, 9.0], "long": [0.4, 50.0]}
-        if name.startswith("judge-zero"):
-            modes = {"guess": [0.1, 5.0], "short": [0.2, 9.0], "long": [0.7, 60.0]}
-        sizes = {"base0": 1.8e6, "student0": 0.4e6, "large0": 7e6}
-        return {
-            "before": side, "after": side, "course": course,
-            "operations": {"student": 1e12, "teacher": 2e12},
-            "modes": modes | {"checked": [0.0, 0.0]}, "parameters": sizes.get(name),
-            "stages": dict.fromkeys(("Zero", "Dev1", "Dev2", "Dev3", "R1"), side),
-            "tries": 2.0, "reward": 0.4, "tagged": 0.9, "greedy_tries": 1.0,
-        }  # fmt: skip
-
-    def __getitem__(self, name):
-        return self.get(name)
-
-
-# --- modes -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "family", "expected"),
-    [
-        (" The answer is 41.", "sum", "guess"),
-        (" <think> I guess 41. </think> <answer> 41 </answer>", "sum", "guess"),
-        (" = 41", "sum", "guess"),
-        (" First 12+30=42. The answer is 42.", "sum", "short"),
-        ("先算12+30=42。再算42-1=41。答案是41。", "sum", "long"),
-        (" First 12+30=42. Then 42-1=41. Check: 41+1=42, good. = 41", "sum", "checked"),
-        (" Try 3*4+5=17 no, 3*5+4=19 no,", "countdown", "short"),
-        ("试试3*4+5=17不对，3*5+4=19不对，4*5+3=23对了。", "countdown", "long"),
-        (" <think> 3+4=7. </think> <answer> 3+4=7=7=7 </answer>", "sum", "short"),
-    ],
-)
-def test_modes_by_rule(text, family, expected):
-    assert mode_of(text, family) == expected
-
-
-def test_modes_agree_with_the_corpus():
-    found = [
-        (d.mode, mode_of(d.completion, d.problem.metadata["family"]))
-        for d in documents(3, 0, 1500)
-        if d.problem.metadata["family"] in ("sum", "word")
-    ]
-    assert np.mean([told == meant for meant, told in found]) > 0.98
-
-
-def test_growth_is_split_without_rest():
-    before = {"guess": (0.5, 10.0), "short": (0.5, 20.0), "long": (0.0, 0.0), "checked": (0.0, 0.0)}
-    after = {"guess": (0.0, 0.0), "short": (0.25, 24.0), "long": (0.75, 40.0), "checked": (0, 0.0)}
-    # By hand: shares -0.5 x 10 - 0.25 x 22 + 0.75 x 40 = 19.5; within 0.375 x 4 = 1.5; 15 -> 36.
-    assert split_growth(before, after) == (pytest.approx(19.5), pytest.approx(1.5))
-
-
-def test_the_profile_of_completions():
-    rows = [
-        {"id": "p", "text": " = 4", "length": 3},
-        {"id": "p", "text": " First 2+2=4.", "length": 9},
-        {"id": "p", "text": " First 2+2=4. = 4", "length": 11},
-        {"id": "p", "text": " = 5", "length": 5},
-    ]
-    found = profile(rows, {"p": "sum"})
-    assert found["guess"] == (0.5, 4.0)
-    assert found["short"] == (0.5, 10.0)
-    assert found["long"] == (0.0, 0.0)
-
-
-# --- measures ----------------------------------------------------------------------------------
-
-
-def test_numbers_of_lines():
-    row = {"after": {"pass_at_1": 0.25, "length_mean": 31, "cons": 0.5, "right": "4 0 2",
-                     "samples": 4}}  # fmt: skip
-    assert number(row, "pass_at_1") == 25.0
-    assert number(row, "cons") == 50.0
-    assert number(row, "length_mean") == 31.0
-    assert number(row, "format") is None and number({}, "pass_at_1") is None
-    assert scores(row) == [100.0, 0.0, 50.0] and scores({}) is None
-    found = numbers(row, "arm", {"pass@1": "right", "tokens": "length_mean"})
-    assert found == {"pass@1/arm": [100.0, 0.0, 50.0], "tokens/arm": 31.0}
-    assert numbers({"diverged": True}, "arm", {}) == {"diverged/arm": 1.0}
-    assert smoothed([1.0, 3.0, 5.0, 7.0], 2) == [1.0, 2.0, 4.0, 6.0]
-
-
-def test_updates_to_a_target():
-    curve = [0.0, 0.3, 0.6, 0.9, 0.9]  # running means 0, 0.15, 0.3, 0.6, 0.8
-    assert d_cold_start.updates_to(curve, 0.6) == 3.0
-    assert d_cold_start.updates_to(curve, 0.95) == 5.0
-    assert d_cold_start.updates_to([], 0.5) is None
-
-
-def test_problems_with_room_are_chosen_by_draws_that_are_not_compared():
-    first = [0, 1, 1, 2, 3, 200]
-    # Of those solved once half are in the second draw, with those solved twice two of three, with
-    # those solved thrice three of four.
-    assert g_pass_at_k.chosen(first, [9, 0, 1, 1, 1, 200]) == [1, 2, 3, 4]
-    assert g_pass_at_k.chosen(first, [0, 1, 1, 0, 0, 0]) == [1, 2]
-    assert g_pass_at_k.chosen(first, [0, 0, 0, 0, 0, 0]) == []
-    assert g_pass_at_k.chosen([0, 0], [1, 1]) == []
-
-
-def test_pass_at_k_is_of_the_chosen_problems_alone():
-    after = lambda right: {"after": {"right": right, "samples": 4}}  # noqa: E731
-    found = {"many-base0-s90": "4 1 1", "many-base0-s91": "4 1 2", "many-base0-s0": "4 0 1",
-             "many-zero-b0-s0": "4 1 2"}  # fmt: skip
-    rows = {f"{name}-0": after(right) for name, right in found.items()}
-    rows |= {f"{name}-1": after("0") for name in found}
-    row = g_pass_at_k.measure(Study(Config(), rows), BaseAndSeed(0, 0))
-    assert row["problems/chosen"] == 2.0
-    # Base: 0 and 1 of 4 right; R1-Zero: 1 and 2. pass@2 is 1 - C(4 - c, 2) / 6.
-    assert row["pass@4/base"] == 50.0 and row["pass@4/R1-Zero"] == 100.0
-    assert row["pass@2/base"] == pytest.approx(100 * (0 + 0.5) / 2)
-    assert row["pass@2/R1-Zero"] == pytest.approx(100 * (0.5 + 5 / 6) / 2)
-
-
-def test_operations_at_which_the_median_gets_there():
-    spent = [10.0, 20.0, 30.0, 40.0]
-    slow, fast = [0.0, 0.0, 0.6, 0.9], [0.9, 0.9, 0.9, 0.9]
-    # Running means of three: slow 0, 0, .2, .5; the median of slow, fast, fast is fast's.
-    assert l_methods.operations_at([(spent, slow), (spent, fast), (spent, fast)]) == 10.0
-    assert l_methods.operations_at([(spent, slow)]) == 40.0  # never: all of them
-    assert l_methods.operations_at([(spent, slow), ([], [])]) is None
-
-
-def test_hacking_is_seen_from_the_beginning():
-    gold = [0.5] * 10 + [0.9] * 10 + [0.3] * 10
-    found = h_hacking.watched(gold, "n", "gold", 100)
-    assert found["gold, first/n"] == pytest.approx(50.0)
-    assert found["gold, last/n"] == pytest.approx(30.0)
-    assert found["gold, change/n"] == pytest.approx(-20.0)  # not from the peak of 90
-    assert h_hacking.watched([], "n", "gold", 100) == {"gold, change/n": None}
-
-
-def test_the_slope_over_sizes():
-    points = [(18.0, 10.0), (19.0, 13.0), (20.0, 16.0)]
-    assert j_size.slope(points) == pytest.approx(3.0)

@@ -17,7 +17,8 @@ from experiments.claims.every import CLAIMS
 from experiments.claims.runs import DEMO, WORLD, Config
 from experiments.claims.trial import SELECTION_SEEDS, BaseAndSeed, Study
 from experiments.gates import jobs
-from experiments.gates.study import read
+from experiments.gates.study import PlannedJob, read
+from experiments.methods.changes import SEEN
 from experiments.pretraining import config as pretraining
 from experiments.pretraining.base import model_config
 from r1jax.commands import cli, evaluate
@@ -189,8 +190,7 @@ def test_rates_are_chosen_before_anything_is_compared(phases):
     arms = {name.removesuffix("-b0-s1") for name in compared}
     for arm in ("zero", "zero-mean", "rejection", "rl-cold", "cold", "distil-1024", "std",
                 "student-rl", "method-ppo", "coin", "on-policy", "cap-raised"):  # fmt: skip
-        tried = {name for name in chosen if name.startswith(f"select-{arm}-") and name[8 + len(
-            arm) :].startswith(tuple(f"{rate:g}" for rate in CONFIG.rates))}  # fmt: skip
+        tried = {name for name in chosen if name.startswith(f"select-{arm}-b5-")}
         assert len(tried) == len(CONFIG.rates) * len(SELECTION_SEEDS), arm
         assert arm in arms
     for name, job in chosen.items():
@@ -220,26 +220,26 @@ def test_the_best_rate_is_taken_and_what_diverged_is_not():
     found = {}
     for rate, value in zip(CONFIG.rates, (0.3, 0.6, 0.5, 0.9), strict=True):
         for seed in SELECTION_SEEDS:
-            found[f"select-zero-{rate:g}-s{seed}"] = line("", value)
+            found[f"select-zero-b5-{rate:g}-s{seed}"] = line("", value)
     assert Study(CONFIG, found).rate("zero") == 1e-3
-    found["select-zero-0.001-s91"] = {"name": "", "diverged": True}
+    found["select-zero-b5-0.001-s91"] = {"name": "", "diverged": True}
     assert Study(CONFIG, found).rate("zero") == 1e-4
-    del found["select-zero-3e-05-s90"]
+    del found["select-zero-b5-3e-05-s90"]
     assert Study(CONFIG, found).rate("zero") is None
     # Where a run is judged apart, its own line is not enough.
     found = {name: {"name": name, "updates": 3} for name in found}
-    assert Study(CONFIG, found).row("select-zero-0.0001-s90") == {}
-    found["judge-select-zero-0.0001-s90"] = line("")
-    assert Study(CONFIG, found).row("select-zero-0.0001-s90")["updates"] == 3
+    assert Study(CONFIG, found).row("select-zero-b5-0.0001-s90") == {}
+    found["judge-select-zero-b5-0.0001-s90"] = line("")
+    assert Study(CONFIG, found).row("select-zero-b5-0.0001-s90")["updates"] == 3
 
 
 def test_what_waits_for_a_run_that_diverged_is_not_asked_for_again():
     config, found = replace(CONFIG, only=("d",)), {}
     while todo := study.wanted(config, found):
         for name in todo:
-            if name.startswith("select-cold-0.001"):
+            if name.startswith("select-cold-b5-0.001"):
                 found[name] = {"name": name, "diverged": True}
-            elif not name.startswith("judge-select-cold-0.001"):  # had nothing to judge
+            elif not name.startswith("judge-select-cold-b5-0.001"):  # had nothing to judge
                 found[name] = line(name)
     assert "rl-cold-b4-s2" in found
 
@@ -250,7 +250,8 @@ def test_all_students_spend_what_reinforcement_learning_spends(phases):
         run = found[f"{arm}-b2-s1"].config
         most = 1e11 if arm.startswith("method") else 1e12
         assert run.until_operations == most, arm
-    assert found["charged-rl-b2-s1"].config.until_operations == 2e12
+    charged = found["charged-rl-b2-s1"].config
+    assert (charged.until_operations, charged.updates) == (2e12, 8 * 60)
     assert found["student-rl-b2-s1"].config.until_operations == 0
 
 
@@ -277,6 +278,8 @@ def test_flags_mean_what_the_claims_say(phases):
     assert run("pairs-null-s0").noise == 0.5
     assert run("hack-many-b1-s0").reward.accuracy == 0
     assert run("distil-256-b3-s0").model == "runs/claims_bases/student3"
+    for name in ("on-policy-b0-s1", "student-on-policy-b0-s1"):  # accuracy is seen, not learnt
+        assert run(name).reward == CONFIG.zero.reward.only(user=SEEN)
     assert run("on-policy-b0-s1").teacher.parent == "runs/claims/zero-b0-s1/checkpoints"
     assert run("countdown-quarter-s3").optimizer.lr == 1.25e-5
     assert run("countdown-text-s3").reward.user == ("experiments.claims.coins:of_text",)
@@ -352,9 +355,15 @@ def test_a_diverged_run_has_a_line_and_a_failed_one_has_none(tmp_path):
     (tmp_path / "lost").mkdir()
     (tmp_path / "lost" / "nonfinite_batch.npz").write_bytes(b"")
     found = {}
-    assert study.still_failed(config, found, ["lost", "broken"]) == ["broken"]
-    assert found == {"lost": {"name": "lost", "diverged": True}}
-    assert json.loads((tmp_path / "f.jsonl").read_text()) == found["lost"]
+    (tmp_path / "stages" / "zero").mkdir(parents=True)
+    (tmp_path / "stages" / "zero" / "nonfinite_batch.npz").write_bytes(b"")
+    names = ["lost", "stages", "broken"]
+    todo = {name: PlannedJob(Script(name, tmp_path)) for name in names}
+    assert study.still_failed(config, todo, found, names) == ["broken"]
+    assert [(name, row["diverged"]) for name, row in found.items()] == [
+        ("lost", True), ("stages", True),
+    ]  # fmt: skip
+    assert read(config.figures) == found and found["lost"]["asked"]
 
 
 def test_an_evaluations_texts_are_told_by_modes_or_by_tries(tmp_path):

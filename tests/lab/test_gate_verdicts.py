@@ -43,7 +43,7 @@ def test_units_and_problems_by_hand():
     found = crossed([[1.0, 3.0], [2.0, 6.0]])
     assert found.mean == 3.0
     assert found.error**2 == pytest.approx(2 / 2 + 4.5 / 2 - 1 / 4)
-    assert found.df == pytest.approx(3.25**2 / (1 + 2.25**2))
+    assert found.df == pytest.approx(3**2 / (1 + 2.25**2 + 0.25**2))
 
 
 def test_the_variance_is_never_less_than_that_of_either():
@@ -55,11 +55,12 @@ def test_the_variance_is_never_less_than_that_of_either():
 
 
 @pytest.mark.parametrize(
-    "of_bases, of_problems, rest", [(1.0, 0.0, 1.0), (1.0, 8.0, 4.0), (0.0, 4.0, 8.0)]
+    "of_bases, of_problems, rest, problems",
+    [(1.0, 0.0, 1.0, 32), (1.0, 8.0, 4.0, 32), (0.0, 4.0, 8.0, 32), (4.0, 25.0, 25.0, 256)],
 )
-def test_intervals_hold_the_truth_as_often_as_they_say(of_bases, of_problems, rest):
-    """Five bases and 32 problems, both drawn; over bases alone the last two hold less than 90 %."""
-    rng, times, bases, problems = np.random.default_rng(0), 3000, 5, 32
+def test_intervals_hold_the_truth_as_often_as_they_say(of_bases, of_problems, rest, problems):
+    """Five bases and the problems drawn; over bases alone the middle two hold less than 90 %."""
+    rng, times, bases = np.random.default_rng(0), 3000, 5
     held = np.zeros(2)
     for _ in range(times):
         data = of_bases * rng.normal(size=(bases, 1)) + of_problems * rng.normal(size=problems)
@@ -68,8 +69,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(of_bases, of_problems, re
             low, high = found.interval()
             held[i] += low <= 0 <= high
     held /= times
-    assert 0.94 <= held[0] <= 0.99
-    assert of_problems < of_bases or held[1] < 0.9
+    assert (0.94 if problems == 32 else 0.935) <= held[0] <= 0.99
+    assert of_problems < of_bases or held[1] < (0.9 if problems == 32 else 0.935)
 
 
 def test_holm_steps_down():
@@ -79,6 +80,8 @@ def test_holm_steps_down():
     # As the smallest of three .02 does not pass, and what lies behind it fails too.
     steps = holm({"a": 0.02, "b": 0.024, "c": 0.9}, 3)
     assert not any(rejected for _, rejected in steps.values())
+    # After the stop the level is that which failed: there no interval excludes its null.
+    assert holm({"a": 0.038, "b": 0.0285}, 2) == {"a": (0.025, False), "b": (0.025, False)}
     # Lines of the family that cannot be tested count.
     assert holm({"a": 0.02}, 3)["a"] == (pytest.approx(0.05 / 3), False)
 
