@@ -63,7 +63,9 @@ def own_samples(arm: str, unverified: bool = False) -> Arm:
             made.sft, epochs=1 if unverified else 2, train=c.sft.train,
             optimizer=replace(made.sft.optimizer, lr=run.optimizer.lr),
         )  # fmt: skip
-        made = replace(made, run=c.place(name), unverified=unverified, sft=how)
+        made = replace(
+            made, run=c.place(name), unverified=unverified, sft=how, until_operations=trial.most
+        )
         job = Job(name, "experiments.gates.rejection_sft", made, rejection_sft.Config())
         return [PlannedJob(job, trial.needed)]
 

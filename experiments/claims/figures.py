@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +13,8 @@ from experiments.claims.modes import profile
 from experiments.gates import figures
 from experiments.gates.study import rounded
 from experiments.pretraining import config as pretraining
+from experiments.process_reward import best, labels
+from experiments.smollm2 import thinking
 from r1jax.commands import evaluate
 from r1jax.data import load_eval_sets
 from r1jax.data.tinyzero.corpus import count_tries
@@ -21,6 +23,8 @@ from r1jax.rewards import tinyzero
 from r1jax.run import names
 from r1jax.run.directory import read_json, read_jsonl
 from r1jax.stages.rejection import RejectionSettings
+from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.stages.search.config import SearchRunConfig
 from r1jax.training.rl.config import RLConfig
 
 MORE = ("language_consistency", "thought_words_mean", "pass_at_1_greedy")
@@ -29,6 +33,13 @@ GREEDY = 3
 """Greedy texts that are kept."""
 TEXTS = 64
 """Samples of a problem up to which an evaluation's texts are read."""
+JUDGING = ("accuracy", "auc", "f1", "share_right")
+"""What is kept of a reward model on rows apart."""
+SEARCHED = (
+    "search/best", "search/vote", "search/any", "sample/best", "sample/vote", "sample/any",
+    "search/tokens", "sample/tokens", "found/solved", "value/auc",
+)  # fmt: skip
+"""What is kept of a round of search."""
 WATCHED = {"clipped": "policy/clip_frac", "cut": "completion/truncated_frac"}
 """What rollouts and updates say beside what every study keeps of it."""
 
@@ -51,12 +62,64 @@ def figure(name: str, job: Any, out: Path) -> dict[str, Any]:
     if job is None:  # a pipeline
         stages = read_json(where / names.SUMMARY)["stages"]
         found["stages"] = {name: stage(record) for name, record in stages.items() if record}
-    if isinstance(job, RejectionSettings):
-        summary = read_json(where / names.SUMMARY)
-        found |= {key: summary[key] for key in ("samples", "kept")}
+    for kind, read in READ.items():
+        if isinstance(job, kind):
+            found |= rounded(read(where))
     if isinstance(job, RLConfig):
         found["course"] |= watched(read_jsonl(where / names.METRICS))
     return found
+
+
+def summary_of(*keys: str) -> Callable[[Path], dict[str, Any]]:
+    """Numbers of a run's summary."""
+
+    def read(where: Path) -> dict[str, Any]:
+        summary = read_json(where / names.SUMMARY)
+        return {key: summary[key] for key in keys}
+
+    return read
+
+
+def reward_model(where: Path) -> dict[str, Any]:
+    """What a reward model is worth on rows apart; nothing where it has none."""
+    after = read_json(where / names.SUMMARY)["after"]
+    return {"after": {key: after[key] for key in JUDGING if key in after}} if after else {}
+
+
+def choices(where: Path) -> dict[str, Any]:
+    """Ways of choosing among samples: whether the chosen one is right, problem by problem."""
+    measures = read_json(where / names.SUMMARY)["measures"]
+    said = {name: " ".join(f"{v:.3g}" for v in m["per_problem"]) for name, m in measures.items()}
+    return {"choices": said}
+
+
+def budgets(where: Path) -> dict[str, Any]:
+    """The evaluation of every budget of thought."""
+    records = read_json(where / names.SUMMARY)["budgets"]
+    return {"budgets": {str(r["budget"]): figures.side(r) | more(r) for r in records}}
+
+
+def rounds(where: Path) -> dict[str, Any]:
+    """The policy before a search and after each round, with what the search is worth then."""
+    records = {r["update"]: figures.side(r) | more(r) for r in read_json(where / names.EVALUATIONS)}
+    rows = read_jsonl(where / names.METRICS)
+    worth = [{key: row[key] for key in SEARCHED if key in row} for row in rows]
+    judged = [records[number] | found for number, found in enumerate(worth, start=1)]
+    return {"before": records[0], "after": records[len(rows)], "rounds": judged}
+
+
+READ: dict[type, Callable[[Path], dict[str, Any]]] = {
+    RejectionSettings: summary_of("samples", "kept"),
+    labels.Config: summary_of(
+        "solutions", "steps", "right", "wrong_called_right", "right_called_wrong",
+        "drawn_tokens", "continued_tokens",
+    ),
+    RewardModelConfig: reward_model,
+    best.Config: choices,
+    thinking.Config: budgets,
+    SearchRunConfig: rounds,
+}  # fmt: skip
+"""What is read of a run beside what every study keeps of it, by its flags."""
 
 
 def stage(record: Mapping[str, Any]) -> dict[str, Any]:

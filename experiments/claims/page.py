@@ -20,7 +20,7 @@ from typing import Any
 from experiments.claims import pictures, verdicts
 from experiments.claims.claim import Claim
 from experiments.claims.every import CLAIMS
-from experiments.claims.page_text import FIRST, HEAD, UNDECLARED
+from experiments.claims.page_text import FIRST, HEAD
 from experiments.claims.runs import Config as Flags
 from experiments.claims.study import settled
 from experiments.claims.trial import Study
@@ -74,7 +74,7 @@ def main(config: Config) -> None:
         image = f"{where}/{drawn.name}.png" if drawn else ""
         parts.append(section(claim, known, judged, found, image))
     text = [HEAD, ran_on(known), markdown_table(("", "claim", "verdict"), rows), *parts]
-    text += [UNDECLARED, rates(known), first_campaign(read_json(Path(config.first)))]
+    text += [rates(known), first_campaign(read_json(Path(config.first)))]
     page.write_text("\n\n".join(part.strip("\n") for part in text if part) + "\n", "utf-8")
     print(config.page)
 

@@ -48,20 +48,11 @@ else stands beside, with a 95 % interval and without a verdict.
 
 **Rates.** Every arm that learns chooses its peak rate from 3e-5, 1e-4, 3e-4 and 1e-3 by pass@1 on a
 selection set: a sixth base, seeds 90 and 91, 128 problems behind the 256 held-out ones. Where it is
-otherwise (e, h, t and the random reward), the claim says so.
+otherwise (e, h, n, t and the random reward), the claim says so.
 
 The bases lie in `runs/claims_bases`; they and `docs/claims/figures.jsonl` are all that a further
 call needs. Any of the commands below goes on where it stood, and several letters may follow
 `--only`."""
-
-UNDECLARED = """\
-## Claims without a file yet
-
-(n) process rewards: segmentation, label bias, hacking; (o) search: o1 search beside best-of-N at
-equal tokens, the policy without search, iterated search beside rejection sampling; (q) accuracy
-rises with the thought budget. **Not tested because** their runs are not planned here; nearest to
-them are `docs/process_rewards.md`, `docs/search.md` and, on a real model, the budgets of
-`docs/real_model.md`. From (a) to (m) and (p) all have a file and a command above."""
 
 FIRST = """\
 ## The first campaign

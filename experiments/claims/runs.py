@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.gates.study import StudySetting
+from experiments.process_reward import labels
 from r1jax.checkpoint import CheckpointConfig
 from r1jax.commands import cold_start_data, rejection, sft
 from r1jax.commands import reward_model as reward_models
+from r1jax.data import TrainDataConfig
+from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError, check_ranges
+from r1jax.presets.search import PRESETS as SEARCH
 from r1jax.presets.zero import PRESETS
 from r1jax.rollout.engine import EngineConfig
 from r1jax.run.flags import part
@@ -17,6 +21,7 @@ from r1jax.stages.cold_start import ColdStartConfig
 from r1jax.stages.harvest.samples import BalanceConfig
 from r1jax.stages.rejection import RejectionConfig
 from r1jax.stages.reward_model import RewardModelConfig
+from r1jax.stages.search.config import SearchRunConfig
 from r1jax.stages.supervised import SFTConfig
 from r1jax.training.rl.config import EvalSchedule, RLConfig
 
@@ -92,6 +97,24 @@ class Config(StudySetting):
     """The proxies of claim h."""
     pairs: tuple[int, ...] = (200, 2000, 20_000)
     """Pairs that the proxies of claim h learn from."""
+    labels: labels.Config = labels.Config(
+        prompts=512, batch=128, workers=1, rollout=_SHAPES, data=TrainDataConfig(template="mini")
+    )
+    """Labels of the steps of claim n."""
+    step_model: RewardModelConfig = replace(
+        reward_model, kind="process", data=PreferenceConfig(template="mini")
+    )
+    """The process reward models of claim n."""
+    search: SearchRunConfig = replace(
+        SEARCH["demo"],
+        prompts=512,
+        batch=256,
+        workers=1,
+        export=False,
+        rollout=_SHAPES,
+        train=replace(SEARCH["demo"].train, rows=48),
+    )
+    """The rounds of search of claim o."""
 
     def __post_init__(self) -> None:
         """Raises UserError on values that make no study."""

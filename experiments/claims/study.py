@@ -52,6 +52,16 @@ SMOKE = replace(
         _DEFAULT.reward_model, updates=2, train=replace(_DEFAULT.reward_model.train, rows=2)
     ),
     pairs=(20, 40, 60),
+    labels=replace(
+        _DEFAULT.labels, prompts=16, samples=2, rollouts=2, batch=16, workers=0, rollout=_SMALL
+    ),
+    step_model=replace(
+        _DEFAULT.step_model, updates=2, train=replace(_DEFAULT.step_model.train, rows=2)
+    ),
+    search=replace(
+        _DEFAULT.search, prompts=16, batch=16, workers=0, rollout=_SMALL,
+        train=replace(_DEFAULT.search.train, rows=4),
+    ),
 )  # fmt: skip
 """Every run in seconds, to see that all of it works; what it finds means nothing."""
 

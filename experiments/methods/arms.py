@@ -14,13 +14,10 @@ from experiments.gates.study import PlannedJob, StudySetting
 from experiments.methods.changes import CHANGES, REFERENCE
 from experiments.process_reward import labels
 from r1jax.commands import rejection, reward_model, sft
-from r1jax.data import TrainDataConfig
 from r1jax.data.examples.conversations import ConversationConfig
-from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.presets.search import PRESETS as SEARCH
-from r1jax.rollout.engine import EngineConfig
 from r1jax.run.flags import part
 from r1jax.run.names import SAVED
 from r1jax.search.config import Method
@@ -32,7 +29,6 @@ from r1jax.training.rl.config import RLConfig
 
 MOST = 2
 """Updates an arm may make, in those of GRPO for as many completions: short answers are cheap."""
-_SHAPES = part(EngineConfig, claims.ZERO.rollout)
 _COMMON = claims.Config()
 
 
@@ -57,20 +53,13 @@ class Config(StudySetting):
     """Supervised training on a teacher's samples; its end is where operations are spent."""
     samples: RejectionConfig = replace(_COMMON.rejection, prompts=4096)
     """Samples of the teacher, whose right ones are learnt."""
-    labels: labels.Config = labels.Config(
-        labels="truth", prompts=1024, batch=256, workers=1, rollout=_SHAPES,
-        data=TrainDataConfig(template="mini"),
-    )  # fmt: skip
+    labels: labels.Config = replace(_COMMON.labels, labels="truth", prompts=1024, batch=256)
     """Steps of the base's own solutions, judged by the world."""
     steps: RewardModelConfig = replace(
-        _COMMON.reward_model, kind="process", steps="sentence",
-        data=PreferenceConfig(template="mini", eval_count=128),
-    )  # fmt: skip
+        _COMMON.step_model, steps="sentence", data=replace(_COMMON.step_model.data, eval_count=128)
+    )
     """The process reward model that learns them."""
-    search: SearchRunConfig = replace(
-        SEARCH["demo"], rounds=48, batch=192, workers=1, export=False, rollout=_SHAPES,
-        train=replace(SEARCH["demo"].train, rows=48),
-    )  # fmt: skip
+    search: SearchRunConfig = replace(_COMMON.search, rounds=48, prompts=192, batch=192)
     """Rounds of search; their end is where operations are spent."""
 
     def __post_init__(self) -> None:

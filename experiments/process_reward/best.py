@@ -102,7 +102,7 @@ def scored(model: RewardModel, rows: Sequence[dict[str, Any]]) -> list[list[floa
 def measured(
     problems: Sequence[Sequence[dict[str, Any]]], scores: Sequence[Sequence[Sequence[float]]]
 ) -> dict[str, Any]:
-    """Each way of choosing: its mean over problems, with a bootstrap interval."""
+    """Each way of choosing: its mean over problems, with a bootstrap interval, and each of them."""
     values: dict[str, list[float]] = {}
     for rows, steps in zip(problems, scores, strict=True):
         right = [bool(row["lenient"]) for row in rows]
@@ -118,7 +118,11 @@ def measured(
     return {
         "samples": len(problems[0]),
         "measures": {
-            name: {"mean": float(np.mean(each)), "ci": list(bootstrap_interval(each))}
+            name: {
+                "mean": float(np.mean(each)),
+                "ci": list(bootstrap_interval(each)),
+                "per_problem": each,
+            }
             for name, each in values.items()
         },
     }

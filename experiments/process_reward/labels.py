@@ -20,7 +20,7 @@ import numpy as np
 
 from r1jax.commands import cli
 from r1jax.data import ProblemStream, TrainDataConfig
-from r1jax.data.examples.steps import Cut, step_ends
+from r1jax.data.examples.steps import Cut, step_ends, steps_of
 from r1jax.data.problems.known import digest_of, refuse_other_problems
 from r1jax.data.problems.prompt_length import PromptRoom
 from r1jax.data.world.truth import true_labels
@@ -43,6 +43,7 @@ from r1jax.training.weights import trained_weights
 from r1jax.types import Params
 
 ROWS = "rows.jsonl"
+LabelKind = Literal["hard", "soft", "truth"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Config(ModelFlags, PlaceFlags):
     """Which of them count, and how this ends when it is asked to."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic of the model."""
-    labels: Literal["hard", "soft", "truth"] = "hard"
+    labels: LabelKind = "hard"
     """Who labels: continuations (hard: any ends right; soft: the share that does), or truth."""
     steps: Cut = "sentence"
     """Where a solution is cut into steps: line, paragraph (an empty line), sentence."""
@@ -102,8 +103,7 @@ class DrawnSolution:
     @property
     def steps(self) -> list[str]:
         """The texts of the steps."""
-        text, starts = self.completion.text, [0, *self.ends]
-        return [text[a:b].strip() for a, b in zip(starts, self.ends, strict=False)]
+        return steps_of(self.completion.text, self.ends)
 
 
 @dataclass(frozen=True)

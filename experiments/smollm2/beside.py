@@ -54,12 +54,8 @@ def budgeted(trial: Trial, of: str, name: str, budgets: tuple[int, ...]) -> Plan
     """Accuracy, tokens and seconds of the run `of` (or the base) by the length of its thought."""
     c = trial.config
     common = evaluated(trial.zero, name, of, c, c.zero.eval, TRAINED, trial.seed).job.config
-    shapes = replace(common.rollout, max_tokens=max(*budgets, common.rollout.max_tokens))
-    run = thinking.Config(
-        run=c.place(name), model=c.model, checkpoints=common.checkpoint, dtype=common.dtype,
-        seed=trial.seed, budgets=budgets, workers=common.workers, data=common.data,
-        eval=replace(common.eval, samples=max(1, common.eval.samples // 2)), rollout=shapes,
-    )  # fmt: skip
+    fewer = replace(common.eval, samples=max(1, common.eval.samples // 2))
+    run = thinking.after_evaluation(common, c.place(name), budgets, eval=fewer)
     job = Job(name, "experiments.smollm2.thinking", run, thinking.Config())
     return PlannedJob(job, (of,) if of else ())
 

@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from r1jax.commands import cli
+from r1jax.commands import evaluate as evaluate_command
 from r1jax.data import EvalDataConfig, load_eval_sets
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig, evaluate
@@ -35,8 +36,8 @@ from r1jax.stages.opening import opened
 from r1jax.training.weights import trained_weights
 from r1jax.types import Params
 
-END, OPEN = "\n</think>\n", "<answer>"
-"""What closes a thought, and what asks for the answer."""
+OPEN = "<answer>"
+"""What asks for the answer."""
 ANSWER = 24
 """Most tokens of an answer behind a closed thought."""
 
@@ -57,6 +58,8 @@ class Config(ModelFlags, PlaceFlags):
     """Arithmetic of the model."""
     budgets: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Tokens after which a completion that has not ended is asked for its answer; 0: never."""
+    end: str = "\n</think>\n"
+    """What closes a thought that is cut, with the spaces that the model writes around it."""
     alone: int = 16
     """Problems of each set that are answered one at a time, with a clock; 0: none."""
     workers: int = 1
@@ -86,6 +89,19 @@ class Config(ModelFlags, PlaceFlags):
         return self.rollout.max_tokens
 
 
+def after_evaluation(
+    judged: evaluate_command.Config, run: str, budgets: tuple[int, ...], **changes: Any
+) -> Config:
+    """What an evaluation judges, by budgets, with `changes` to the flags."""
+    shapes = replace(judged.rollout, max_tokens=max(*budgets, judged.rollout.max_tokens))
+    common = Config(
+        run=run, model=judged.model, family=judged.family, checkpoints=judged.checkpoint,
+        dtype=judged.dtype, seed=judged.seed, budgets=budgets, workers=judged.workers,
+        data=judged.data, eval=judged.eval, rollout=shapes,
+    )  # fmt: skip
+    return replace(common, **changes)
+
+
 @dataclass(frozen=True)
 class Budgeted:
     """A sampler as `r1jax.evaluate.measures` wants it, whose completions think within a budget.
@@ -98,6 +114,7 @@ class Budgeted:
     then: Engine
     weights: Params
     limit: int | None
+    end: str = Config.end
     budget: int = 0
 
     @classmethod
@@ -105,10 +122,11 @@ class Budgeted:
         """With engines of so many slots, and no budget yet."""
         mesh, usual = make_mesh(config.mesh), config.rollout
         shapes = replace(usual, slots=slots, prefill=min(slots, usual.prefill))
-        prompts = shapes.max_prompt + config.longest + len(closing(policy, ""))
+        prompts = shapes.max_prompt + config.longest + len(closing(policy, "", config.end))
         behind = replace(shapes, max_prompt=prompts, max_tokens=ANSWER)
         first, then = (make_engine(policy, mesh, s, dtype=config.dtype) for s in (shapes, behind))
-        return cls(policy, first, then, first.prepare(params), config.eval.max_tokens or None)
+        limit = config.eval.max_tokens or None
+        return cls(policy, first, then, first.prepare(params), limit, config.end)
 
     def __call__(
         self, problems: Sequence[Problem], samples: int, sampling: Sampling, seed: int
@@ -134,7 +152,7 @@ class Budgeted:
         keys, asked = [], []
         for (i, j), g in found.items():
             ids = g.tokens.tolist()
-            added = closing(self.policy, self.policy.tokenizer.decode(ids))
+            added = closing(self.policy, self.policy.tokenizer.decode(ids), self.end)
             if g.finish_reason == "length" and added is not None:
                 keys.append((i, j, [*ids, *added]))
                 tokens = (*prompts[i].tokens, *ids, *added)
@@ -144,11 +162,11 @@ class Budgeted:
             found[i, j] = replace(g, tokens=np.array([*before, *g.tokens], g.tokens.dtype))
 
 
-def closing(policy: Policy, text: str) -> list[int] | None:
+def closing(policy: Policy, text: str, end: str) -> list[int] | None:
     """Tokens that ask for the answer behind a thought that was cut; None where it is there."""
     if "</answer>" in text:
         return None
-    thought = "" if "</think>" in text else END
+    thought = "" if "</think>" in text else end
     asked = "" if "<answer>" in text.partition("</think>")[2] else OPEN
     return policy.tokenizer(thought + asked, add_special_tokens=False).input_ids
 

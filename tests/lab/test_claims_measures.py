@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,11 @@ from experiments.claims import (
     h_hacking,
     j_size,
     l_methods,
+    n_process,
+    o_search,
+    pairs,
+    q_budget,
+    traces,
     verdicts,
 )
 from experiments.claims.every import CLAIMS
@@ -21,7 +28,9 @@ from experiments.claims.modes import mode_of, profile, split_growth
 from experiments.claims.results import number, numbers, scores, smoothed
 from experiments.claims.runs import Config
 from experiments.claims.trial import BaseAndSeed, Study
+from r1jax.commands import cli
 from r1jax.data.world.corpus import documents
+from r1jax.run.directory import read_jsonl
 
 pytestmark = pytest.mark.lab
 
@@ -68,12 +77,15 @@ class everything(dict):
             "pass_at_1": 0.5, "pass_at_1_strict": 0.4,
             "format": 0.5, "length_mean": 20.0, "truncated": 0.03, "cons": 0.6,
             "language_consistency": 0.7, "thought_words_mean": 9.0, "pass_at_1_greedy": 0.4,
+            "f1": 0.5, "auc": 0.9,
             "helpfulness": 0.5, "unsafe_compliance": 0.1, "safe_refusal": 0.1,
         }  # fmt: skip
         course = dict.fromkeys(
             ("accuracy", "entropy", "tokens", "clipped", "reward/gold"), [0.5] * 60
         )
         course |= {f"reward/proxy-{size}-b0-s0": [0.1] * 60 for size in h_hacking.PROXIES}
+        course |= {f"reward/prm-{model}-b0-s0": [3.0] * 60 for model in n_process.MODELS}
+        course |= {"reward/true_steps": [2.0] * 60, "reward/steps": [4.0] * 60}
         modes = {"guess": [0.4, 5.0], "short": [0.2, 9.0], "long": [0.4, 50.0]}
         if name.startswith("judge-zero"):
             modes = {"guess": [0.1, 5.0], "short": [0.2, 9.0], "long": [0.7, 60.0]}
@@ -84,6 +96,10 @@ class everything(dict):
             "modes": modes | {"checked": [0.0, 0.0]}, "parameters": sizes.get(name),
             "stages": dict.fromkeys(("Zero", "Dev1", "Dev2", "Dev3", "R1"), side),
             "tries": 2.0, "reward": 0.4, "tagged": 0.9, "greedy_tries": 1.0,
+            "choices": dict.fromkeys(("best of N, min", "vote"), "1 0.5 0"),
+            "wrong_called_right": 0.3, "right_called_wrong": 0.1,
+            "budgets": dict.fromkeys(("8", "16", "32", "64", "128"), side),
+            "rounds": [side | {"search/best": 0.6, "sample/best": 0.5}] * 3,
         }  # fmt: skip
 
     def __getitem__(self, name):
@@ -256,6 +272,73 @@ def test_hacking_is_seen_from_the_beginning():
     assert h_hacking.watched([], "n", "gold", 100) == {"gold, change/n": None}
 
 
+def test_steps_are_overstated_by_those_that_are_written():
+    course = {"reward/prm": [3.0, 4.0], "reward/true_steps": [2.0, 1.0], "reward/steps": [4.0, 5.0]}
+    assert n_process.overstated({"course": course}, "prm") == [0.25, pytest.approx(0.6)]
+    assert n_process.overstated({}, "prm") == []
+    # By a pair: 20 rollouts in which the model's word goes from the truth's to all of the steps.
+    long = {"reward/prm-hard-b0-s0": [2.0] * 10 + [4.0] * 10, "reward/true_steps": [2.0] * 20,
+            "reward/steps": [4.0] * 20}  # fmt: skip
+    found = {"pleasing-b0-s0": {"after": {}, "course": long}}
+    row = n_process.measure(Study(Config(), found), BaseAndSeed(0, 0))
+    assert row[f"{n_process.OVER}, change/rewarded by the model"] == 50.0
+    assert row[f"{n_process.OVER}, change/rewarded by the rule"] is None
+
+
+def test_search_is_measured_in_its_rounds():
+    after = lambda right, **more: {"right": right, "samples": 4} | more  # noqa: E731
+    rounds = [after("4 0", **{"search/best": 0.75, "sample/best": 0.5}), after("4 1"), after("4 2")]
+    found = {"search-beam-b0-s0": {"after": rounds[-1], "rounds": rounds},
+             "search-own-b0-s0": {"after": after("2 2")}}  # fmt: skip
+    row = o_search.measure(Study(Config(), found), BaseAndSeed(0, 0))
+    values = [verdicts.difference(line, row) for line in o_search.CLAIM.lines]
+    assert values == [25.0, [0.0, 50.0], [50.0, 0.0]]
+
+
+def test_accuracy_by_budget():
+    budgets = {"16": {"right": "0 1", "samples": 4}, "32": {"right": "2 1", "samples": 4}}
+    found = {"thinking-zero-b0-s0": {"budgets": budgets}}
+    row = q_budget.measure(Study(Config(), found), BaseAndSeed(0, 0))
+    first, second, _ = (verdicts.difference(line, row) for line in q_budget.CLAIM.lines)
+    assert first == [50.0, 0.0] and second is None
+
+
 def test_the_slope_over_sizes():
     points = [(18.0, 10.0), (19.0, 13.0), (20.0, 16.0)]
     assert j_size.slope(points) == pytest.approx(3.0)
+
+
+# --- what samples are compared with ------------------------------------------------------------
+
+
+def test_as_many_right_traces_as_samples(tmp_path):
+    kept = tmp_path / "kept.jsonl"
+    rows = [{"prompt": f"p{i}", "completion": f"new {i}", "source": f"old {i}"} for i in range(3)]
+    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    argv = ["--like", str(kept), "--run", str(tmp_path / "run")]
+    assert cli.run(traces.main, traces.Config(), argv) == 0
+    read = lambda name: [  # noqa: E731
+        json.loads(line) for line in (tmp_path / "run" / name).read_text().splitlines()
+    ]
+    corpus = read("corpus.jsonl")
+    assert len(corpus) == 3
+    for row in corpus:
+        assert row["prompt"].startswith("User: ") and row["prompt"].endswith("\nAssistant:")
+        assert row["completion"].startswith(" <think>") and "</answer>" in row["completion"]
+    assert read("unrewritten.jsonl")[1] == {"prompt": "p1", "completion": "old 1"}
+    assert cli.run(traces.main, traces.Config(), argv) == 0  # finished already
+
+
+def test_pairs_hold_bare_questions(tmp_path):
+    argv = ["--count", "8", "--held-out", "4", "--run", str(tmp_path / "run")]
+    assert cli.run(pairs.main, pairs.Config(), argv) == 0
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "pairs.jsonl").read_text().splitlines()
+    ]
+    assert len(rows) == 8
+    for row in rows:
+        assert set(row) == {"prompt", "chosen", "rejected"}
+        assert not row["prompt"].startswith("User") and not row["prompt"].endswith("\n")
+        assert row["chosen"] != row["rejected"]
+    replies = read_jsonl(tmp_path / "run" / pairs.REPLIES)
+    assert len(replies) == 8 and all(set(row) == {"prompt", "completion"} for row in replies)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.claims import coins, figures, pairs, study, traces
+from experiments.claims import coins, figures, gold, study
 from experiments.claims.every import CLAIMS
 from experiments.claims.runs import DEMO, WORLD, Config
 from experiments.claims.trial import SELECTION_SEEDS, BaseAndSeed, Study
@@ -27,13 +27,16 @@ from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.data.problems.sources import open_source
 from r1jax.data.tokenizer import load_tokenizer
 from r1jax.errors import UserError
+from r1jax.evaluate.measures import EvalConfig
 from r1jax.models import table
 from r1jax.models.hub.find import model_directory
 from r1jax.presets.r1 import PRESETS as R1
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import per_completion
 from r1jax.rewards.adapters import named_reward
-from r1jax.run.directory import read_jsonl, write_jsonl
+from r1jax.run.directory import write_jsonl
+from r1jax.run.flags import part
+from r1jax.stages.search.config import SearchRunConfig
 from r1jax.training.rl.config import RLConfig
 
 pytestmark = pytest.mark.lab
@@ -189,12 +192,13 @@ def test_rates_are_chosen_before_anything_is_compared(phases):
     compared = {name: job for name, job in found.items() if "-b0-s1" in name}
     arms = {name.removesuffix("-b0-s1") for name in compared}
     for arm in ("zero", "zero-mean", "rejection", "rl-cold", "cold", "distil-1024", "std",
-                "student-rl", "method-ppo", "coin", "on-policy", "cap-raised"):  # fmt: skip
+                "student-rl", "method-ppo", "coin", "on-policy", "cap-raised", "search-mcts",
+                "search-own"):  # fmt: skip
         tried = {name for name in chosen if name.startswith(f"select-{arm}-b5-")}
         assert len(tried) == len(CONFIG.rates) * len(SELECTION_SEEDS), arm
         assert arm in arms
     for name, job in chosen.items():
-        if isinstance(job.config, (RLConfig, evaluate.Config)):
+        if isinstance(job.config, (RLConfig, SearchRunConfig, evaluate.Config)):
             assert job.config.data.eval == (f"{WORLD}?skip=256",), name
             assert job.config.data.eval_count == 128
             assert job.config.seed in SELECTION_SEEDS and job.config.model.endswith("5"), name
@@ -250,6 +254,8 @@ def test_all_students_spend_what_reinforcement_learning_spends(phases):
         run = found[f"{arm}-b2-s1"].config
         most = 1e11 if arm.startswith("method") else 1e12
         assert run.until_operations == most, arm
+    assert found["search-own-b2-s1"].config.until_operations == 1e12
+    assert found["student-own-b2-s1"].config.until_operations == 0
     charged = found["charged-rl-b2-s1"].config
     assert (charged.until_operations, charged.updates) == (2e12, 8 * 60)
     assert found["student-rl-b2-s1"].config.until_operations == 0
@@ -291,13 +297,37 @@ def test_flags_mean_what_the_claims_say(phases):
     assert run("forced-en-zh-zero-b0-s0").data.prefill == "<think> 先"
 
 
+def test_flags_mean_what_the_claims_of_steps_say(phases):
+    found = jobs_of(phases)
+    run = lambda name: found[name].config  # noqa: E731
+    assert (run("steps-hard-b0-s1").labels, run("steps-hard-b0-s1").steps) == ("hard", "sentence")
+    assert (run("steps-whole-b0-s1").labels, run("steps-whole-b0-s1").steps) == ("truth", "line")
+    assert run("steps-tested-b0-s1").data.seed == 1001 != run("steps-truth-b0-s1").data.seed
+    assert run("prm-hard-b0-s1").kind == "process" and run("prm-hard-b0-s1").steps == "sentence"
+    assert run("prm-hard-b0-s1").data.train == ("runs/claims/steps-hard-b0-s1/rows.jsonl",)
+    assert run("prm-hard-b0-s1").data.eval == ("runs/claims/steps-tested-b0-s1/rows.jsonl",)
+    assert run("best-truth-b2-s1").completions == "runs/claims/judge-base2/completions.jsonl"
+    assert run("best-truth-b2-s1").reward == "runs/claims/prm-truth-b2-s1"
+    alone, watched = run("pleasing-b0-s0").reward, run("watching-b0-s0").reward
+    assert alone.model == ("runs/claims/prm-hard-b0-s0=1.0",) and alone.format == 0
+    assert alone.accuracy == 0 and alone.user == (*SEEN, *watched.user) and len(watched.user) == 2
+    assert watched.model == ("runs/claims/prm-hard-b0-s0=0",) and watched.accuracy == 1
+    search, zero = run("search-beam-b1-s1"), run("zero-b1-s1")
+    assert (search.rounds, search.method, search.model) == (3, "beam", "runs/claims_bases/base1")
+    assert search.data == zero.data and search.eval == part(EvalConfig, zero.eval)
+    assert run("thinking-zero-b1-s1").budgets == (8, 16, 32, 64, 128)
+    assert run("thinking-zero-b1-s1").checkpoints == "runs/claims/zero-b1-s1/checkpoints"
+
+
 def test_command_lines_are_read_back_as_they_were_meant(phases):
     found = jobs_of(phases)
     names = ["zero-b1-s1", "rl-cold-b1-s1", "cold-b0-s0", "cold-data-b0-s0",
              "teacher-data-256-b0-s0", "rejection-b0-s0", "proxy-few-b0-s0", "hack-null-b1-s0",
              "method-ppo-b0-s0",
              "countdown-unclipped-s0", "many-base0-s90-1", "cold-others-b0-s0", "pairs-few-s0",
-             "on-policy-b0-s0", "clip-10-b0-s0"]  # fmt: skip
+             "on-policy-b0-s0", "clip-10-b0-s0", "steps-hard-b0-s0", "prm-whole-b0-s0",
+             "best-hard-b0-s0", "pleasing-b0-s0", "watching-b0-s0", "search-mcts-b0-s0",
+             "search-own-b0-s0", "thinking-zero-b0-s0"]  # fmt: skip
     for name in names:
         job = found[name]
         assert cli.parse(job.default, job.command[3:]) == job.config, name
@@ -388,6 +418,34 @@ def test_an_evaluations_texts_are_told_by_modes_or_by_tries(tmp_path):
     assert (found["tries"], found["greedy_tries"]) == (2.0, 2.0)
 
 
+def test_what_steps_search_and_budgets_leave_is_read(tmp_path):
+    record = {"samples": 4, "pass_at_1": 0.5, "pass_at_1_ci": [0.4, 0.6], "pass_at_1_strict": 0.5,
+              "format": 1.0, "length_mean": 9.0, "truncated": 0.0, "cons_at_4": 0.5,
+              "per_problem": [{"correct": 0.25}, {"correct": 0.75}]}  # fmt: skip
+    summary = {
+        "budgets": [record | {"budget": 8}, record | {"budget": 16}],
+        "measures": {"vote": {"mean": 0.75, "per_problem": [1.0, 0.5]}},
+        "after": {"f1": 0.123456, "auc": 0.9, "rows": 7},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert figures.choices(tmp_path) == {"choices": {"vote": "1 0.5"}}
+    assert figures.reward_model(tmp_path) == {"after": {"f1": 0.123456, "auc": 0.9}}
+    assert figures.budgets(tmp_path)["budgets"]["16"]["right"] == "1 3"
+    evaluations = [record | {"update": 0}, record | {"update": 1, "cons_at_4": 1.0}]
+    (tmp_path / "eval.json").write_text(json.dumps(evaluations))
+    write_jsonl(tmp_path / "metrics.jsonl", [{"search/best": 0.5, "search/best_ci": [0, 1]}])
+    found = figures.rounds(tmp_path)
+    assert found["before"]["cons"] == 0.5 and found["after"]["cons"] == 1.0
+    assert found["rounds"] == [found["after"] | {"search/best": 0.5}]
+
+
+def test_the_world_counts_its_true_steps():
+    problem = Problem("s", "12+34-5=?", "41", "number", {"family": "sum", "target": 41})
+    written = Completion.parse(" First 12+34=36. Then 36+5=41. The answer is 41.")
+    of = lambda term: term([problem], [written], RewardContext())  # noqa: E731
+    assert of(gold.steps) == [3.0] and of(gold.true_steps) == [2.0]
+
+
 def test_every_problem_is_in_the_line_of_a_run():
     record = {"samples": 4, "language_consistency": 0.5, "pass_at_1_greedy": None,
               "per_problem": [{"correct": 0.25}, {"correct": 1.0}]}  # fmt: skip
@@ -401,42 +459,6 @@ def test_the_gold_is_a_reward_of_weight_0():
     name, reward, weight = named_reward("experiments.claims.gold:gold=0")
     assert (name, weight) == ("gold", 0.0)
     assert type(reward) is type(per_completion(lambda problem, completion: 0.0))
-
-
-# --- what samples are compared with ------------------------------------------------------------
-
-
-def test_as_many_right_traces_as_samples(tmp_path):
-    kept = tmp_path / "kept.jsonl"
-    rows = [{"prompt": f"p{i}", "completion": f"new {i}", "source": f"old {i}"} for i in range(3)]
-    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    argv = ["--like", str(kept), "--run", str(tmp_path / "run")]
-    assert cli.run(traces.main, traces.Config(), argv) == 0
-    read = lambda name: [  # noqa: E731
-        json.loads(line) for line in (tmp_path / "run" / name).read_text().splitlines()
-    ]
-    corpus = read("corpus.jsonl")
-    assert len(corpus) == 3
-    for row in corpus:
-        assert row["prompt"].startswith("User: ") and row["prompt"].endswith("\nAssistant:")
-        assert row["completion"].startswith(" <think>") and "</answer>" in row["completion"]
-    assert read("unrewritten.jsonl")[1] == {"prompt": "p1", "completion": "old 1"}
-    assert cli.run(traces.main, traces.Config(), argv) == 0  # finished already
-
-
-def test_pairs_hold_bare_questions(tmp_path):
-    argv = ["--count", "8", "--held-out", "4", "--run", str(tmp_path / "run")]
-    assert cli.run(pairs.main, pairs.Config(), argv) == 0
-    rows = [
-        json.loads(line) for line in (tmp_path / "run" / "pairs.jsonl").read_text().splitlines()
-    ]
-    assert len(rows) == 8
-    for row in rows:
-        assert set(row) == {"prompt", "chosen", "rejected"}
-        assert not row["prompt"].startswith("User") and not row["prompt"].endswith("\n")
-        assert row["chosen"] != row["rejected"]
-    replies = read_jsonl(tmp_path / "run" / pairs.REPLIES)
-    assert len(replies) == 8 and all(set(row) == {"prompt", "completion"} for row in replies)
 
 
 @pytest.mark.slow

@@ -194,7 +194,9 @@ def test_choosing_by_hand(tmp_path):
     assert [len(samples) for samples in problems] == [3, 2]
     # Worst step, product and last step prefer different samples of the first problem.
     scores = [[[0.9, 0.2], [0.5, 0.5], [0.4, 0.9]], [[0.5], []]]
-    found = {k: v["mean"] for k, v in best.measured(problems, scores)["measures"].items()}
+    measures = best.measured(problems, scores)["measures"]
+    assert measures["best of N, min"]["per_problem"] == [0.0, 1.0]
+    found = {k: v["mean"] for k, v in measures.items()}
     assert found["one sample"] == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert found["vote"] == 0.5 and found["any (pass@N)"] == 1.0
     assert found["best of N, min"] == 0.5 and found["best of N, product"] == 1.0

@@ -205,13 +205,17 @@ def test_a_thought_is_closed_at_its_budget():
     policy = load_policy("embedded", "mini")
     first = Scripted(policy, "<think> 1+1 and so on and on", "<think> 2 </think> <answer> 2", "5")
     then = Scripted(policy, " 3 </answer>", " </answer>")
-    sampler = thinking.Budgeted(policy, first, then, None, None, 8)
+    sampler = thinking.Budgeted(policy, first, then, None, None, budget=8)
     problems = [Problem(f"p{i}", "1+2", "3") for i in range(3)]
     cut, begun, ended = (c[0] for c in sampler(problems, 1, Sampling(0.6), 0))
     assert cut.text.endswith("\n</think>\n<answer> 3 </answer>") and cut.answer == "3"
     assert begun.text.count("</think>") == begun.text.count("<answer>") == 1
     assert ended.text.endswith("5") and len(then.asked) == 2  # it had ended by itself
     assert {cut.finish_reason, ended.finish_reason} == {"stop"}
+    first, then = Scripted(policy, "<think> 1+1 and so on"), Scripted(policy, " 3 </answer>")
+    sampler = thinking.Budgeted(policy, first, then, None, None, " </think> ", budget=8)
+    ((cut,),) = sampler(problems[:1], 1, Sampling(0.6), 0)
+    assert cut.text.endswith(" </think> <answer> 3 </answer>")
 
 
 def test_the_likelihood_of_texts_is_the_mean_over_their_tokens():

@@ -7,7 +7,7 @@ ProcessBench's (problem, steps, label: the first wrong step, -1 for none).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,11 @@ def step_ends(text: str, cut: Cut) -> list[int]:
             ends.append(begin + len(step))
         begin = end
     return [end for i, end in enumerate(ends) if text[(ends[i - 1] if i else 0) : end].strip()]
+
+
+def steps_of(text: str, ends: Sequence[int]) -> list[str]:
+    """The steps of a text that end there."""
+    return [text[a:b].strip() for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def read_solutions(
