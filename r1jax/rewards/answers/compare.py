@@ -14,7 +14,7 @@ from r1jax.rewards.answers import arithmetic, formula, units
 from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
-from r1jax.rewards.answers.qualifiers import abbreviated, assigned_lines
+from r1jax.rewards.answers.qualifiers import assigned_lines
 from r1jax.rewards.answers.quantified import renamed
 from r1jax.rewards.answers.spans import (
     FLIPPED,
@@ -48,8 +48,7 @@ def right(gold: str, given: str) -> bool:
         return True
     comma = with_decimal_point(given)
     same = renamed(gold, given)
-    short = given if "k" in gold else abbreviated(given)  # 1.5k, unless k is a letter there
-    forms = (read(form) for form in (comma, same, short) if form and form != given)
+    forms = (read(form) for form in (comma, same) if form and form != given)
     for again in (grouped(given), *forms, *_lettered(given)):
         if again is not None and equal(wanted, again):
             return True

@@ -38,13 +38,28 @@ _CHINESE = re.compile(
     rf"(?:(?:([{_SIGNS}]{{1,9}})又)?([{_SIGNS}]{{1,9}})分之)?([{_SIGNS}]{{1,20}})"
     r"(?:点([零〇一二三四五六七八九]{1,9})(?![点刻整]))?(?![分之几])"
 )
+_NAME = (
+    r"(?!(?:the|this|that|these|those|then|all|both|each|every|some|any|no|now|so|thus|hence|here"
+    r"|there|only|just|also|finally|first|last|next|other|another|if|when|since|once|after|before"
+    r"|with|without|from|for|and|but|or|as|at|on|in|by|to|of|her|his|its|their|our|my|your)\b)"
+    r"(?-i:[A-Z][a-z]{1,15})"
+)
+_VERB = (
+    r"(?:(?!(?:this|his|hers|its|plus|minus|times|less|across|always|perhaps|others|unless|besides"
+    r"|aged|numbered|named|called|labell?ed)\b)[a-z]{2,10}(?:s|ed)|found|spent|won|ate|made|drew"
+    r"|took|paid|caught|earn|spend|need|find|get|eat|make|collect|sell)"
+)
 _STATES = re.compile(
     r"(?:\b(?:is|are|was|were|be|has|have|had|needs?|gets?|got|makes?|sold|bought|total of)"
     r"(?: about| exactly| only)?|[:：是为有得共剩=需买卖]了?|[是为占][^，。,.]{0,8}的"
-    r"|(?:^|[ \n])(?:s?he|it|they|we|(?-i:[A-Z][a-z]{1,15})) [a-z]{3,12}) ?"
-    r"(?:负|negative |minus )?$",
+    r"|\bleaving|\b(?:add|subtract|multiply|divid|tak|doubl|halv)ing [^.,;]{1,40} (?:gives|leaves)"
+    r") ?(?:负|negative |minus )?$",
     re.IGNORECASE,
 )
+_DOES = re.compile(
+    rf"(?:^|[ \n])(?:s?he|it|they|we|{_NAME}) {_VERB}(?: negative| minus)?$", re.IGNORECASE
+)
+"""Tom finds (eight): the answer, unless another number follows."""
 _WHOLE = re.compile(
     rf"\W{{0,6}}(?:an? |one[- ])?({'|'.join(_PARTS)}|{_SCALE})\W{{0,6}}", re.IGNORECASE
 )
@@ -118,7 +133,9 @@ def _is_stated(text: str, match: re.Match[str]) -> bool:
         return False
     part = re.search(rf"(?:{'|'.join(_PARTS)})s?$", match.group(), re.IGNORECASE)
     times = re.match(r" times\b" if part else r" (?:of|times)\b", after)
-    return bool(_STATES.search(before.rstrip("*_ "))) and not times
+    before = before.rstrip("*_ ")
+    does = _DOES.search(before) and not _ENGLISH.search(after)
+    return bool(_STATES.search(before) or does) and not times
 
 
 def _english(match: re.Match[str]) -> str | None:

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 
 from r1jax.rewards.answers import arithmetic, formula
-from r1jax.rewards.answers.attached import detached
+from r1jax.rewards.answers.attached import ASIDE, detached
 from r1jax.rewards.answers.bounds import bounded
 from r1jax.rewards.answers.dress import without_thousands
 from r1jax.rewards.answers.qualifiers import no_unit, qualified
@@ -101,7 +101,7 @@ _BEHIND = re.compile(
     r"([0-9][^.\n]{0,80}?)"
     r"(?: after (?:the )?[0-9]{1,6}(?: [a-z]{2,20})? (?:were|was|are|is|had|have)\b[^.\n0-9]{0,60}"
     r"| (?:after|before|including|excluding) (?:the|an?|her|his|their|all|[a-z]{3,12}ing)\b"
-    r"(?:[^.\n]|\.(?=[0-9])){1,80}"
+    rf"{ASIDE}"
     r"| to (?:reach|finish|complete|fill|read|cover|cross|carry|move|make|pay|buy|get to|type"
     r"|travel|drive|walk|run|bake|paint|feed|seat|save|earn)(?: (?:the|all|her|his|their)){0,2} "
     r"\$?[0-9][0-9,.]{0,12}(?: [a-z]{2,20}){0,3})(?=\W*$)"
