@@ -96,11 +96,13 @@ def check_ranges(config: Any, prefix: str, **ranges: str) -> None:
             continue
         held = value == 0 or _HELD[0] <= abs(value) <= _HELD[1]
         if isinstance(value, int):
-            held = value <= _WHOLE or text[-2].isdigit()
-        if not (held and all(holds(value, float(end)) for holds, _, end in rules)):
+            held = abs(value) <= _WHOLE or text[-2].isdigit()
+        inside = all(holds(value, float(end)) for holds, _, end in rules)
+        if not (held and inside):
             right = " and ".join(f"{words} {end}" for _, words, end in rules) or "a finite number"
-            if not held and isinstance(value, int):
-                right = f"at most {_WHOLE}"
+            if inside and isinstance(value, int):
+                right = f"at most {_WHOLE}" if value > 0 else f"at least -{_WHOLE}"
             elif not held and math.isfinite(value):
-                right = f"0, or from {_HELD[0]} to {_HELD[1]}, as float32 holds no other"
+                zero = "0, or " if all(holds(0, float(end)) for holds, _, end in rules) else ""
+                right = f"{zero}from {_HELD[0]} to {_HELD[1]}, as float32 holds no other"
             raise UserError(f"{prefix}{name.replace('_', '-')} {value}: must be {right}")

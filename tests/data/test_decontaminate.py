@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +33,12 @@ def brute(train, evaluation, n, share):
             if held and held / len(distinct) >= share:
                 found.add((a, b, held / len(distinct)))
     return found
+
+
+@pytest.mark.parametrize("composed", ["naïve café", "नमस्ते दुनिया", "Ελλάδα ёлка"])
+def test_an_accent_does_not_part_a_word(composed):
+    apart = unicodedata.normalize("NFD", composed)
+    assert ngrams(apart, 2) == ngrams(composed, 2) == {tuple(composed.lower().split())}
 
 
 texts = st.lists(st.sampled_from(["a", "B", "a.", "-", "c3", "é", "小明", "3苹"]), max_size=9)

@@ -241,6 +241,14 @@ def test_the_first_held_out_problems_are_left_out(spec):
     assert rest[3] == whole[3]  # training problems are the same
 
 
+@pytest.mark.parametrize("place", ["train", "late"])
+def test_a_source_to_train_on_skips_nothing(place):
+    flags = {"train": ("world:sum",), "late_after": 5, place: ("world:sum?skip=5",)}
+    flags |= {} if place == "late" else {"late_after": None}
+    with pytest.raises(UserError, match="world:sum.skip=5: skip leaves out held-out problems"):
+        ProblemStream(DataConfig(**flags))
+
+
 def test_size_and_seed_are_parameters_too():
     sized, _ = open_source("reasoning_gym:chain_sum?size=7&seed=5", DataConfig(), seed=0)
     free, _ = open_source("reasoning_gym:chain_sum", DataConfig(), seed=5)

@@ -113,6 +113,18 @@ def test_a_forking_process_that_starts_anew_has_the_modules_of_the_one_before():
         assert pool._launcher.ready({"number"}, {"tabnanny"}) == set()
 
 
+@pytest.mark.parametrize("line", ["1 / 0", "raise SystemExit", "import os; os._exit(3)"])
+def test_a_module_that_cannot_be_imported_ends_no_later_worker(tmp_path, monkeypatch, line):
+    (tmp_path / "broken_tokens.py").write_text(f"{line}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with RewardPool(workers=1) as pool:
+        pool._launcher.ready(modules={"broken_tokens"})
+        for _ in range(2):
+            assert pool.map(accuracy(), *batch([0]), CONTEXT)[0] == [1.0]
+            pool._launcher._process.kill()
+            pool._launcher._process.wait()
+
+
 def test_reasoning_gym_is_judged_in_workers(pool):
     import reasoning_gym
 

@@ -441,6 +441,12 @@ def test_a_source_that_ends_is_used_once(model, tmp_path, capsys):
     assert reasons <= {"wrong", "truncated", "empty"}
 
 
+def test_a_digest_of_keys_of_several_types():
+    mixed, text = ({"a": 1, key: [{key: 2, "b": 3}]} for key in (7, "7"))
+    first, second = (digest_of(Problem("p", "?", "1", metadata=m)) for m in (mixed, text))
+    assert first == second != digest_of(Problem("p", "?", "1", metadata={"a": 1}))
+
+
 def test_other_problems_than_it_began_with_are_refused(tmp_path):
     (tmp_path / "prompts.jsonl").write_text('{"id": "p"}\n{"id": "q"}\n')
     known = CurationFiles(tmp_path, fresh=False, write=False)

@@ -1,6 +1,6 @@
 """N-gram overlap between training and evaluation questions, and what to drop because of it.
 
-The rule: words are the runs of a-z and 0-9 of the lower-cased text, the runs of other letters, and
+The rule: words are the runs of letters (with their accents) and digits of the lower-cased text, and
 each sign of a script that puts no spaces between words (Chinese, Japanese, Korean, Thai); a text's
 n-grams are the set of its n consecutive words (a shorter text is one n-gram, itself). The overlap
 of a training row with an evaluation row is the share of the evaluation row's n-grams that the
@@ -11,6 +11,7 @@ decontamination).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_WORD = re.compile(rf"[a-z0-9]+|[{_UNSPACED}]|[^\W_a-z0-9{_UNSPACED}]+")
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f"
+)
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:[^\W_{_UNSPACED}]|[{_MARKS}])+")
 
 Gram = tuple[str, ...]
 
@@ -37,7 +41,7 @@ class Match:
 
 def ngrams(text: str, n: int = 10) -> set[Gram]:
     """The different n-grams of a text; empty only where it holds no word."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(unicodedata.normalize("NFC", text).lower())
     if not words:
         return set()
     return {tuple(words[i : i + n]) for i in range(max(len(words) - n, 0) + 1)}

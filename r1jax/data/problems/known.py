@@ -15,9 +15,16 @@ from r1jax.problem import Problem
 
 def digest_of(problem: Problem) -> str:
     """Of all that a problem is asked and judged by: what a row of it keeps as `problem`."""
-    whole = [problem.question, problem.answer, problem.grader, dict(problem.metadata)]
+    whole = [problem.question, problem.answer, problem.grader, _plain(problem.metadata)]
     text = json.dumps(whole, sort_keys=True, default=lambda value: type(value).__name__)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """`value` with text for every key, so that keys of several types have an order."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def refuse_other_problems(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from r1jax.data.config import DataConfig, EvalDataConfig, TrainDataConfig
 from r1jax.data.problems.files import DataReport
 from r1jax.data.problems.prompt_length import PromptRoom
-from r1jax.data.problems.sources import Source, open_source, set_name, unfit
+from r1jax.data.problems.sources import Source, open_source, refuse_skip, set_name, unfit
 from r1jax.problem import Problem
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class ProblemStream:
     def __init__(self, config: TrainDataConfig, room: PromptRoom | None = None) -> None:
         """Raises UserError when a source cannot be opened, or a prompt exceeds the `room`."""
         specs = (*config.train, *config.late)
+        for spec in specs:
+            refuse_skip(spec)
         opened = [open_source(spec, config, config.seed, room) for spec in specs]
         reports = [
             report or unfit(f"{spec}, its first problems", source)

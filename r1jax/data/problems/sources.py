@@ -118,6 +118,13 @@ def open_source(
     return FittingSource(made, spec, room, config.too_long) if room else made, None
 
 
+def refuse_skip(spec: str) -> None:
+    """Raises UserError where a source to train on would skip problems, as only evaluation does."""
+    kind, _, query = _parts(spec)
+    if kind in (WORLD, GENERAL, GYM) and "skip" in parse_params(query, spec):
+        raise UserError(f"{spec}: skip leaves out held-out problems; leave it out of training data")
+
+
 def unfit(spec: str, source: Source) -> DataReport | None:
     """What of a made source's problems had no room, of those that were looked at; None: all had."""
     if not isinstance(source, FittingSource) or not source.long:

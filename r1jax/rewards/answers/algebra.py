@@ -43,7 +43,9 @@ def leaf(gold: Value, given: Value) -> bool:
     if a == b:
         return times == 1
     try:
-        first, second = formula.parse(gold.text), formula.parse(given.text)
+        second = formula.parse(given.text)
+        arithmetic.value(second)  # what is too large is no matter for math-verify either
+        first = formula.parse(gold.text)
         if times != 1:
             return arithmetic.near(arithmetic.value(first), times * arithmetic.value(second), True)
         same = arithmetic.same(first, second)
@@ -66,8 +68,11 @@ def _proportional(gold: list[str], given: list[str]) -> bool:
         a, b = ([arithmetic.value(formula.parse(x)) for x in ratio] for ratio in (gold, given))
     except formula.Unreadable:
         return gold == given
-    same = (arithmetic.near(x * b[0], y * a[0]) for x, y in zip(a, b, strict=False))
-    return len(a) == len(b) and all(same)
+    if len(a) != len(b) or not any(a):
+        return gold == given
+    pivot = next(i for i, x in enumerate(a) if x)
+    same = (arithmetic.near(x * b[pivot], y * a[pivot]) for x, y in zip(a, b, strict=True))
+    return bool(b[pivot]) and all(same)
 
 
 def _degrees(gold: Value, given: Value) -> tuple[str, str] | None:

@@ -15,7 +15,8 @@ from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.qualifiers import assigned_lines
-from r1jax.rewards.answers.quantified import renamed
+from r1jax.rewards.answers.quantified import elsewhere, renamed
+from r1jax.rewards.answers.respelled import lettered, with_decimal_point
 from r1jax.rewards.answers.spans import (
     FLIPPED,
     as_integers,
@@ -27,14 +28,18 @@ from r1jax.rewards.answers.spans import (
     has_letters,
     is_curve,
     is_name,
+    of_another,
+    other_joiner,
     same_name,
     stands,
+    subject,
 )
 from r1jax.rewards.answers.synonyms import same_words
 from r1jax.rewards.answers.values import Value, grouped, read
 from r1jax.rewards.answers.vectors import as_vector
 
 _TWICE = re.compile(r"([^()（）]{1,60}?) ?[(（](?: ?= ?)?([^()（）]{1,60})[)）]")
+_GOES_ON = re.compile(r"[+,] ?\\ldots$")
 _EQUAL = frozenset({"=", "\\equiv"})
 
 
@@ -44,12 +49,14 @@ def right(gold: str, given: str) -> bool:
     times = same_time(tidy(gold), tidy(given))
     if times is not None:
         return times
+    if as_integers(wanted).kind != "set" and elsewhere(tidy(gold), tidy(given)):
+        return False
     if equal(wanted, found):
         return True
     comma = with_decimal_point(given)
     same = renamed(gold, given)
     forms = (read(form) for form in (comma, same) if form and form != given)
-    for again in (grouped(given), *forms, *_lettered(given)):
+    for again in (grouped(given), *forms, *lettered(given)):
         if again is not None and equal(wanted, again):
             return True
     twice = _TWICE.fullmatch(given.replace("$", "").strip(" ."))  # 3/4 (0.75)
@@ -57,15 +64,6 @@ def right(gold: str, given: str) -> bool:
         return True
     other = grouped(gold)
     return other is not None and found.kind == "list" and equal(other, found)
-
-
-def point_lines(gold: str, text: str) -> str:
-    """`x = 2` and `y = -1` on the last lines as one answer, where the gold has as many values."""
-    wanted = read(gold)
-    if wanted.kind not in ("span", "list") or "=" not in text:
-        return ""
-    lines = assigned_lines(text)
-    return lines if len(read(lines).items) == len(wanted.items) else ""
 
 
 def equal(gold: Value, given: Value) -> bool:
@@ -77,7 +75,10 @@ def equal(gold: Value, given: Value) -> bool:
         return equal(gold.items[0], given.items[0])
     kinds = {gold.kind, given.kind}
     if kinds == {"span", "leaf"}:
-        gold, given = as_vector(gold), as_vector(given)
+        width = len(gold.items or given.items)
+        gold, given = as_vector(gold, width), as_vector(given, width)
+    elif kinds == {"list"} and other_joiner(gold, given):
+        return False
     elif kinds & {"list", "span", "union"}:
         if "list" in kinds and kinds & {"span", "union"}:
             gold, given = as_rays(gold), as_rays(given)
@@ -140,6 +141,8 @@ def _collection(gold: Value, given: Value) -> bool:
         return point and _ordered(_by_name(gold), _by_name(given))
     if "span" in kinds:
         return False
+    if kinds == {"list", "union"} and len({subject(item) for item in given.items}) > 1:
+        return False  # x < 0 or y > 1
     names = [assigned(item) for item in gold.items]
     if gold.kind == "list" and len(set(names)) == len(names) > 1 and "" not in names:
         roots = all(re.fullmatch(r"x_\{?[0-9]\}?", name) for name in names)
@@ -174,8 +177,14 @@ def _unordered(gold: Value, given: Value) -> bool:
     if len(gold.items) != len(given.items):
         return False
     left = list(given.items)
+    named = len({subject(item) for item in gold.items} - {""}) > 1  # x > 1, y < 3
     for item in gold.items:
-        found = next((i for i, other in enumerate(left) if equal(item, other)), None)
+        alike = (
+            i
+            for i, other in enumerate(left)
+            if not (named and of_another(item, other)) and equal(item, other)
+        )
+        found = next(alike, None)
         if found is None:
             return False
         del left[found]
@@ -200,8 +209,8 @@ def _from_relation(gold: Value, given: Value) -> bool:
         return False
     if named and len(members) > 1 and not has_letters(gold) and not has_letters(members[-1]):
         members = tuple(member for member in members if not has_letters(member))  # V = abc = 24
-    if not members[-1].text.endswith("\\ldots"):  # 1 + 4 + \\ldots = 35
-        members = tuple(m for m in members if not m.text.endswith("\\ldots")) or members
+    if not _GOES_ON.search(members[-1].text):  # 1 + 4 + \\ldots = 35
+        members = tuple(m for m in members if not _GOES_ON.search(m.text)) or members
     if "\\approx" in given.signs:
         return _approximated(gold, members, given.signs[len(given.items) - len(members) :])
     if len(given.items) == 2 and not named and is_name(given.items[1]):  # 7 = x
@@ -276,19 +285,3 @@ def _ratio(gold: Value, given: Value, point: int) -> Any:
     if a == b or c == d:
         raise formula.Unreadable("an identity")
     return (a - b) / (c - d)
-
-
-def _lettered(text: str) -> list[Value]:
-    """`P(2, 3)` as the point, `C(10, 3)` as the binomial too."""
-    found = re.fullmatch(r"[\s$]*([A-Z])'{0,2} ?\(([^(),]{1,40},[^()]{1,40})\)[\s$.]*", text)
-    if found is None:
-        return []
-    counts = re.fullmatch(r"([0-9]{1,4}), ?([0-9]{1,4})", found.group(2))
-    forms = [f"\\binom{{{counts[1]}}}{{{counts[2]}}}"] if counts and found.group(1) == "C" else []
-    return [read(form) for form in (f"({found.group(2)})", *forms)]
-
-
-def with_decimal_point(text: str) -> str:
-    """`3,14` as 3.14; "" for what is no such number."""
-    spelled = re.fullmatch(r"[\s$]*(-?[0-9]{1,20}),([0-9]{1,20})[\s$.]*", text)
-    return f"{spelled.group(1)}.{spelled.group(2)}" if spelled else ""

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.choice import choice_letters, final_letter
-from r1jax.rewards.answers.compare import point_lines
 from r1jax.rewards.answers.numeric import last_number, plain
 from r1jax.rewards.answers.qualifiers import word_lines
 from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
+from r1jax.rewards.answers.respelled import point_lines
 from r1jax.rewards.answers.retracted import settled
 from r1jax.rewards.answers.sentence import MATHY, NO_VALUE
 from r1jax.rewards.answers.spelled import spelled

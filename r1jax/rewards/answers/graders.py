@@ -18,12 +18,13 @@ from r1jax.problem import Problem
 from r1jax.rewards.answers import arithmetic, countdown, formula, gym, units
 from r1jax.rewards.answers.algebra import parsed
 from r1jax.rewards.answers.choice import beside_its_option, choice_letter, choice_letters
-from r1jax.rewards.answers.compare import point_lines, right, with_decimal_point
+from r1jax.rewards.answers.compare import right
 from r1jax.rewards.answers.dress import tidy
 from r1jax.rewards.answers.instructions import check_instructions, instructions
 from r1jax.rewards.answers.numeric import parse_number, plain
 from r1jax.rewards.answers.qualifiers import abbreviated, bare_lines
 from r1jax.rewards.answers.reading import expression
+from r1jax.rewards.answers.respelled import point_lines, with_decimal_point
 from r1jax.rewards.answers.sentence import NO_VALUE
 from r1jax.rewards.answers.spans import is_name
 from r1jax.rewards.answers.values import Value, is_words, read

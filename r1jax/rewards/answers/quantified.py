@@ -13,6 +13,7 @@ _BUILDER = re.compile(
 _FAMILY = re.compile(
     rf"\\?\{{((?:[^{{}}|<>]|\{{[^{{}}]{{0,40}}\}}){{1,100}}?)[|:,] ?[nkm] ?\\in ?{_SET} ?\\?\}}"
 )
+_DOMAIN = re.compile(rf"[A-Za-z] ?\\in ?{_SET}(?![A-Za-z])")
 _FOR_ALL = r"(?:for (?:all|every|each|any|some)|where|with|\\forall)"
 _BEHIND = re.compile(
     rf"(?<=.)(?:,? ?\(? ?[nkm]|(?:,|,? ?\(| ?(?:\\text ?\{{ ?)?{_FOR_ALL} ?\}}?) ?[a-z])"
@@ -60,6 +61,17 @@ def unquantified(text: str) -> str:
     number = found and not _LETTER.search(text, 0, found.start())
     text = _REAL.sub("", text[: found.start()] if found and number else text)
     return _BEHIND.sub("", text)
+
+
+def elsewhere(gold: str, given: str) -> bool:
+    """Whether letters run over other sets than the gold's, or a set stands against one formula.
+
+    Both texts are tidy. A domain that only one of them names is no difference.
+    """
+    mine, theirs = (frozenset(_DOMAIN.findall(text)) for text in (gold, given))
+    if mine and theirs:
+        return not (mine <= theirs or theirs <= mine)
+    return bool(_FAMILY.fullmatch(gold)) and not re.search("integer|整数", given)
 
 
 def renamed(gold: str, given: str) -> str:

@@ -36,6 +36,7 @@ _LINKS = frozenset(
     "and or maybe perhaps possibly either alternatively else & 或 或者 和 与 及 以及 且 "
     "并且".split()
 )
+_JOINERS = {"且": " 且 ", "并且": " 且 ", "and": " and "}
 NO_VALUE = "\\text{no value}"
 """What a formula is marked with that its sentence makes no answer."""
 
@@ -52,7 +53,8 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
     for at, match in enumerate(tokens):
         following = tokens[at + 1].group() if at + 1 < len(tokens) else ""
         token = _SAID.get(match.group(), match.group())
-        word = token.strip(".,;:!?\"'()").lower()
+        cased = token.strip(".,;:!?\"'()")
+        word = cased.lower()
         if token.startswith("\x00"):
             if sentence.run and sentence.run[-1].startswith("\x00") and not sentence.gap:
                 sentence.run.append(",")
@@ -68,7 +70,7 @@ def groups_of(text: str, pieces: list[str]) -> list[str] | None:
             sentence.take(token, match)
         elif (_PROSE.fullmatch(token) and not _FUNCTION.match(token)) or _is_chinese(token):
             prose = True
-            if sentence.run and not sentence.gap and known(word) is not None:
+            if sentence.run and not sentence.gap and known(cased) is not None:
                 sentence.take(token, match)
             elif sentence.run and not sentence.gap and following.lower() in _LINKS:
                 sentence.gap.append("")
@@ -124,7 +126,7 @@ class _Sentence:
         if not self.run:
             self.start = match.start()
         if self.gap:
-            self.run.append(" 且 " if self.gap[-1].endswith("且") else " or ")
+            self.run.append(_JOINERS.get(self.gap[-1].lower().strip(",;"), " or "))
             self.gap.clear()
         self.run.append(token)
         self.end = match.end()

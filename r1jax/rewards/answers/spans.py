@@ -90,9 +90,11 @@ def as_integers(value: Value) -> Value:
 
 def as_rays(value: Value) -> Value:
     """`x < 1 or x > 2`, or `x \\ne 1, x \\ne 2`, as the union that it says."""
-    if value.kind != "list":
+    if value.kind != "list" or len({subject(item) for item in value.items}) != 1:
         return value
     points = tuple(item for item in value.items if item.signs == ("\\ne",))
+    if points and value.signs == ("or",):  # x > 0 or x \\ne 1 leaves nothing out
+        return value
     if len(points) == len(value.items):
         return _between(value)
     spans = [as_span(item) for item in value.items if item not in points]
@@ -103,6 +105,31 @@ def as_rays(value: Value) -> Value:
         return _between(replace(value, items=points), pieces[0]) if len(pieces) == 1 else value
     both = _overlap(*pieces) if len(pieces) == 2 and value.signs != ("or",) else None
     return both or Value("union", value.text, pieces)
+
+
+def subject(value: Value) -> str:
+    """The x of x > 1, 0 < x < 4, |x - 1| < 2 and x \\in (0, 4); "" where there is none."""
+    if value.kind != "relation":
+        return ""
+    if inside := _ABSOLUTE.fullmatch(value.items[0].text):
+        return inside.group().strip("| ")[0]
+    return next((item.text for item in value.items if is_name(item)), "")
+
+
+def other_joiner(gold: Value, given: Value) -> bool:
+    """Whether "or" stands against "and", and says another thing: x = 1 and x = 2 does not."""
+    names = {subject(item) for item in (*gold.items, *given.items)}
+    signs = {sign for item in (*gold.items, *given.items) for sign in item.signs}
+    if "" in names or (len(names) == 1 and signs == {"="}):
+        return False
+    joiners = {gold.signs, given.signs}
+    return joiners == {("or",), ("and",)} or (joiners == {("or",), ()} and "\\ne" in signs)
+
+
+def of_another(gold: Value, given: Value) -> bool:
+    """Whether the answer says of another name what the gold says of one."""
+    name = subject(given)
+    return name != "" and not same_name(subject(gold), name)
 
 
 def _overlap(one: Value, other: Value) -> Value | None:
@@ -126,19 +153,20 @@ def _place(point: Value) -> Any:
 def _between(value: Value, whole: Value | None = None) -> Value:
     """The rays and intervals between points that a name is not, within a ray or an interval."""
     points = [item.items[1] for item in value.items]
-    names = {item.items[0].text for item in value.items if is_name(item.items[0])}
-    if len(names) != 1 or any(map(has_letters, points)):
+    if not all(is_name(item.items[0]) for item in value.items) or any(map(has_letters, points)):
         return value
+    low, high = (whole or _LINE).items
+    opening, closing = (whole or _LINE).signs
     try:
         points.sort(key=_place)
-        low, high = (whole or _LINE).items
         if low != _MINUS_INFINITY:
+            opening = "(" if any(_place(p) == _place(low) for p in points) else opening
             points = [p for p in points if _place(p) > _place(low)]
         if high != _INFINITY:
+            closing = ")" if any(_place(p) == _place(high) for p in points) else closing
             points = [p for p in points if _place(p) < _place(high)]
     except formula.Unreadable:
         return value
-    opening, closing = (whole or _LINE).signs
     ends = [low, *points, high]
     spans = [
         _span(a, b, opening if a is low else "(", closing if b is high else ")")

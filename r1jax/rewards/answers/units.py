@@ -22,22 +22,31 @@ _TABLE = {
     "dollars": "cent=1/100 ¢=1/100 dollar=1 usd=1 ¤=1",
     "yuan": "角=1/10 元=1 ¥=1 yuan=1",
     "volume": "ml=1/1000 毫升=1/1000 l=1 liter=1 litre=1 升=1",
-    "force": "N=1 newton=1 kN=1000",
-    "energy": "J=1 joule=1 kJ=1000",
-    "power": "W=1 watt=1 kW=1000 kilowatt=1000",
-    "voltage": "V=1 volt=1",
+    "force": "N=1 newton=1 kn=1000",
+    "energy": "J=1 joule=1 kj=1000",
+    "power": "W=1 watt=1 kw=1000 kilowatt=1000",
+    "voltage": "V=1 volt=1 kv=1000",
     "current": "A=1 ampere=1 amp=1",
-    "pressure": "Pa=1 pascal=1 kPa=1000",
+    "pressure": "Pa=1 pascal=1 kpa=1000 mpa=1000000",
     "resistance": "ohm=1",
-    "frequency": "Hz=1 hertz=1 kHz=1000",
+    "frequency": "Hz=1 hertz=1 khz=1000 mhz=1000000",
+    "Celsius": "°C=1 celsius=1",
+    "Fahrenheit": "°F=1 fahrenheit=1",
     "radians": "radian=1 rad=1",
     "angle": "degree=1 deg=1 度=1 '=1/60",
     "percent": "%=1 percent=1 pct=1 percentage=1",
 }
 for _dimension, _names in _TABLE.items():
     for _entry in _names.split():
-        _name, _, _size = _entry.rpartition("=")
-        _KNOWN[_name] = (_dimension, Fraction(_size))
+        _name, _, _number = _entry.rpartition("=")
+        _KNOWN[_name] = (_dimension, Fraction(_number))
+
+_PREFIXES = {"m": Fraction(1, 1000)} | {p: Fraction(1000**n) for n, p in enumerate("kMG", 1)}
+for _name in ("N", "J", "W", "V", "A", "Pa", "Hz", "ohm"):
+    for _prefix, _size in _PREFIXES.items():
+        _KNOWN[_prefix + _name] = (_KNOWN[_name][0], _size)
+_FEN = ("yuan", Fraction(1, 100))
+"""分 beside 角 or 元, where it is no minute."""
 
 # Letters that stand right behind a number, 5pts; others are factors: 2ab is no 2.
 _GLUED = frozenset(
@@ -112,7 +121,8 @@ def _cut(text: str) -> tuple[str, str] | None:
         )
         return (core, unit.strip() or " ") if core and not no_unit(match.group(1)) else None
     if (match := _DEGREES.search(text)) and not _FORMULA_WORDS.search(text):
-        return (text[: match.start()].strip(), "degree") if text[: match.start()] else None
+        scale = f"°{match[1]}" if match[1] else "degree"
+        return (text[: match.start()].strip(), scale) if text[: match.start()] else None
     match = _TRAILING.search(text)
     if match is None or _FORMULA_WORDS.search(match.group()):
         return None
@@ -149,6 +159,11 @@ def factor(gold: str, given: str) -> Fraction | None:
         return Fraction(1)  # 6' are six feet
     if mine is None or theirs is None or mine == theirs:
         return Fraction(1)
+    kinds = {mine[0], theirs[0]}
+    if "angle" in kinds and kinds & {"Celsius", "Fahrenheit"}:
+        return Fraction(1)  # degrees, of a scale that is left out
+    if kinds == {"yuan", "time"}:
+        mine, theirs = (_FEN if u == "分" else k for u, k in ((gold, mine), (given, theirs)))
     return theirs[1] / mine[1] if mine[0] == theirs[0] else None
 
 
@@ -186,7 +201,7 @@ def is_percent(unit: str) -> bool:
 
 def known(unit: str) -> tuple[str, Fraction] | None:
     """(dimension, size in the dimension's own unit) of a unit that is known."""
-    unit = unit.strip(" .{}")
+    unit = re.sub(r"^degrees? (?=[CcFf])", "", unit.strip(" .{}"))
     if unit.startswith("mod "):
         return unit, Fraction(1)
     if match := _POWER.fullmatch(unit):

@@ -67,7 +67,8 @@ class Value:
     """An answer by its outermost form.
 
     `text` is its tidy spelling; `items` the members of a list, set, span, union or relation;
-    `signs` the two brackets of a span, or the signs between the members of a relation.
+    `signs` the two brackets of a span, the signs between the members of a relation, or the one
+    word, "and" or "or", that joins a list.
     """
 
     kind: ValueKind
@@ -183,8 +184,14 @@ def _list(text: str, depth: int) -> Value | None:
     if len(parts) < 2 or not 1 <= len(kept) <= MAX_ITEMS:
         return None
     items = [read_tidy(part, depth + 1) for part in kept]
-    either = not re.search("[,;]|and|和|及|且", text)
-    return Value("list", text, _flat(items), ("or",) if either else ())
+    return Value("list", text, _flat(items), _joiner(text))
+
+
+def _joiner(text: str) -> tuple[str, ...]:
+    """The one word between members, "and" or "or"; none where commas or both stand there."""
+    if not re.search("[,;]|and|和|及|且", text):
+        return ("or",)
+    return () if re.search(r"[,;]|(?<![A-Za-z])or(?![A-Za-z])|或", text) else ("and",)
 
 
 def _flat(items: list[Value]) -> tuple[Value, ...]:

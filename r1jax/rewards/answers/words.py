@@ -24,7 +24,13 @@ _IS = (
     r"|(?:represents?|describes?|forms?)(?= an? ))(?: an?| the| on)?"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
-_NEGATION = re.compile(r"\b(?:not?|never|neither|nor|or)\b|n['’]t|不|或|非", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:not?|never|neither|nor|or|cannot|rather than|anything but|instead of|hardly"
+    r"|scarcely|fail(?:s|ed)?|impossible|excluded?|excluding|would|(?:could|might|may|can) be|if"
+    r"|unless|false|wrong|incorrect)\b|n['’]t|\?$|不|或|非|未必|无法|难以|没有|可能|排除|如果|若",
+    re.IGNORECASE,
+)
+_SAID_BOLD = re.compile(rf"(?:{_IS}|是|为)[ :：]?\*\*", re.IGNORECASE)
 _CIRCLED = re.compile("[①-⑳](?:[、,，和 ]{0,3}[①-⑳])*")
 _FALSE = re.compile("[^①-⑳,，。;；]{0,6}?(?:错|不|false|wrong|incorrect)")
 
@@ -54,9 +60,10 @@ def stands_first(gold: str, given: str) -> bool:
         re.I,
     )
     concluded = re.split(r",? (?:so|hence|thus|therefore) ", sentence)[-1]
-    if concluded[: len(name)].lower() == name.lower() and _BEST.match(concluded, len(name)):
+    best = concluded[: len(name)].lower() == name.lower() and _BEST.match(concluded, len(name))
+    if best and not _NEGATION.search(concluded[len(name) :]):
         return True
-    if ends and not re.search(r"\b(?:not|never|neither|nor|or)\b|n't|或", sentence):
+    if ends and not _NEGATION.search(sentence[: ends.start()]):
         return True
     rest = given.strip(" *")[len(first) :].strip(" .,;!*—–-\n")
     return right(gold, first) and (
@@ -71,5 +78,6 @@ def marked(gold: str, answer: str) -> bool:
     return (
         len(bold) == 1
         and right(gold, bold[0].strip(" .:"))
+        and _SAID_BOLD.search(sentence) is not None
         and not _NEGATION.search(_BOLD.sub("", sentence))
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pickle
@@ -131,8 +130,10 @@ class Launcher:
         if any(new):
             self.graders |= new[0]
             self.modules |= new[1]
-            with contextlib.suppress(LauncherEnded):  # the next one starts with all of them
+            try:
                 self._order("ready", *map(sorted, new))
+            except LauncherEnded:  # the next one starts without what may have ended this one
+                self.modules -= new[1]
         return set.union(*new)
 
     def close(self) -> None:

@@ -93,6 +93,8 @@ class RewardPool(AbstractContextManager["RewardPool"]):
             if not (reward.needs_tokens or reward.per_token):
                 work = replace(work, completions=[replace(c, token_ids=()) for c in completions])
             with self._lock:
+                if self._closed:
+                    raise RuntimeError("the reward pool is closed")
                 tokenizer = self._pickled(context.tokenizer) if reward.needs_tokenizer else b""
                 if tokenizer:
                     self._ready(self._launcher, modules={type(context.tokenizer).__module__})
@@ -127,8 +129,6 @@ class RewardPool(AbstractContextManager["RewardPool"]):
         self.close()
 
     def _drive(self, launcher: Launcher, work: Work, units: list[Unit]) -> Tally:
-        if self._closed:
-            raise RuntimeError("the reward pool is closed")
         self._ready(launcher, graders={p.grader for p in work.problems})
         team, unwanted = self._team, self._unwanted.is_set
         return WorkerSchedule(

@@ -71,7 +71,7 @@ def _ready(graders: list[str], modules: list[str]) -> None:
     """Imports what workers would otherwise import one by one."""
     warm(graders)
     for module in modules:
-        with contextlib.suppress(ImportError):  # a worker that needs it will say so
+        with contextlib.suppress(Exception):  # a worker that needs it will say so
             importlib.import_module(module)
     gc.freeze()  # the workers' collections then leave the shared pages alone
 

@@ -185,8 +185,14 @@ class RLSettings(TrainingSettings):
     @property
     def idle(self) -> dict[str, str]:
         """Fields that nothing reads, and when they would be."""
+        names = (f"train.reference_{name}" for name in ("every", "rate"))
+        found = (
+            {}
+            if self.has_reference
+            else dict.fromkeys(names, "with a reference (--loss.beta above 0)")
+        )
         if not self.user_loss:
-            return {}
+            return found
         loss, unread = self.loss, {*OF_THE_POLICY_TERM, *BESIDE_THE_POLICY_TERM}
         if loss.advantage_baseline == "critic":
             unread.discard("reduction")
@@ -194,7 +200,12 @@ class RLSettings(TrainingSettings):
             unread.discard("entropy_bonus")
         if loss.kl_in_reward:
             unread.discard("kl_estimator")
-        return dict.fromkeys((f"loss.{name}" for name in unread), "without --user-loss")
+        return found | dict.fromkeys((f"loss.{name}" for name in unread), "without --user-loss")
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether anything is measured against an earlier policy."""
+        return bool(self.loss.beta or self.prime.on)
 
     @property
     def plan(self) -> str:
@@ -250,10 +261,12 @@ class RLConfig(RLSettings, RunFlags):
         found = super().idle
         if self.teacher.whole:  # its term is added up in the same way
             found.pop("loss.reduction", None)
-        if not (self.loss.beta or self.prime.on or self.teacher.shown == "reference"):
-            names = "train.reference_every", "train.reference_rate"
-            found |= dict.fromkeys(names, "with a reference (--loss.beta above 0)")
         return found
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether anything is measured against an earlier policy."""
+        return super().has_reference or self.teacher.shown == "reference"
 
     def control(self, **weights: float | tuple[str, ...]) -> dict[str, Any]:
         """The changes that make a control of this run: these terms judge, and nothing else.
