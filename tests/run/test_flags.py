@@ -92,7 +92,7 @@ def test_a_flag_that_would_be_ignored_is_refused(name):
     ("zero", "--reward.language-identifier langid", "--reward.language 1"),
     ("zero", "--reward.overlong-cache 4", "--reward.overlong 1"),
     ("zero", "--train.reference-every 4", "--loss.beta 0.1"),
-    ("r1", "--zero.loss.beta 0 --zero.train.reference-every 3", "--zero.loss.beta 0.1"),
+    ("r1", "--zero.train.reference-every 3 --zero.loss.beta 0", "--zero.loss.beta 0.1"),
     ("zero", "--train.reference-every 1 --train.reference-rate 0.5", "--teacher.shown reference"),
     ("zero", "--loss.clip_low=0.1 --user-loss my:loss", "--user-loss="),
     ("zero", "--loss.entropy-bonus 0.1 --user-loss my:loss", "--loss.entropy-target 0.3"),

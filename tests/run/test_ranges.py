@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 import typing
 
 import pytest
 from test_flags import COMMANDS, PLANNED, command
 
-from r1jax.errors import UserError
+from r1jax.errors import UserError, check_ranges
 from r1jax.mesh import MeshConfig
 
 ANY_SIGN = {
@@ -44,3 +45,9 @@ def test_no_number_is_nan_endless_beyond_float32_or_below_its_range(name):
             with pytest.raises(UserError, match="^(--)?[a-z]"):
                 dataclasses.replace(config, **{field: value})
                 pytest.fail(f"{type(config).__name__}.{field} takes {value}")
+
+
+@pytest.mark.parametrize("text, right", [("(0,1]", "from 1e-37"), ("[0,1]", "0, or from 1e-37")])
+def test_what_would_be_right_lies_in_the_range(text, right):
+    with pytest.raises(UserError, match=f"^--share 3e-38: must be {right}"):
+        check_ranges(types.SimpleNamespace(share=3e-38), "--", share=text)
