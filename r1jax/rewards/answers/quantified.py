@@ -71,7 +71,10 @@ def elsewhere(gold: str, given: str) -> bool:
     mine, theirs = (frozenset(_DOMAIN.findall(text)) for text in (gold, given))
     if mine and theirs:
         return not (mine <= theirs or theirs <= mine)
-    return bool(_FAMILY.fullmatch(gold)) and not re.search("integer|整数", given)
+    return any(
+        _FAMILY.fullmatch(one) is not None and not re.search("integer|整数", other)
+        for one, other in ((gold, given), (given, gold))
+    )
 
 
 def renamed(gold: str, given: str) -> str:
