@@ -14,7 +14,6 @@ from r1jax.rewards.answers import arithmetic, formula, units
 from r1jax.rewards.answers.algebra import algebra, leaf
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.dress import tidy
-from r1jax.rewards.answers.qualifiers import assigned_lines
 from r1jax.rewards.answers.quantified import elsewhere, renamed
 from r1jax.rewards.answers.respelled import lettered, with_decimal_point
 from r1jax.rewards.answers.spans import (

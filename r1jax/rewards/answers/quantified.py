@@ -68,13 +68,18 @@ def elsewhere(gold: str, given: str) -> bool:
 
     Both texts are tidy. A domain that only one of them names is no difference.
     """
-    mine, theirs = (frozenset(_DOMAIN.findall(text)) for text in (gold, given))
+    mine, theirs = (frozenset(map(_named, _DOMAIN.finditer(text))) for text in (gold, given))
     if mine and theirs:
         return not (mine <= theirs or theirs <= mine)
     return any(
         _FAMILY.fullmatch(one) is not None and not re.search("integer|整数", other)
         for one, other in ((gold, given), (given, gold))
     )
+
+
+def _named(domain: re.Match[str]) -> str:
+    """The set of a domain: Z^+ is N, as N^* and N_+ are; whether 0 is in N is not asked."""
+    return "N" if domain[1] == "Z" and "+" in domain[0] else domain[1]
 
 
 def renamed(gold: str, given: str) -> str:
