@@ -63,7 +63,7 @@ def test_as_brute_force_finds_it(train, evaluation, n, share):
 def test_words_and_shares_by_hand():
     assert ngrams("One, two THREE-4!", 2) == {("one", "two"), ("two", "three"), ("three", "4")}
     assert ngrams("one two", 10) == {("one", "two")} and ngrams("?!", 10) == set()
-    assert ngrams("有3个Äpfel", 2) == {("有", "3"), ("3", "个"), ("个", "ä"), ("ä", "pfel")}
+    assert ngrams("有3个Äpfel", 2) == {("有", "3"), ("3", "个"), ("个", "äpfel")}
     words = "a b c d e f g h i j k l m"  # 4 n-grams of 10 words
     assert overlaps([("t", "x a b c d e f g h i j k y")], {"e": words}) == [Match("t", "e", 0.5)]
     assert overlaps([("t", "a b c d e f g h i j")], {"e": words}) == []

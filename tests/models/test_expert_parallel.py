@@ -166,6 +166,7 @@ def test_rows_that_are_lost_end_it_and_what_is_asked_for_is_enough():
 
     def run(lost, fullest):
         metrics = {"ahead/lost": Mean(lost, 1.0), "ahead/fullest": Max(fullest)}
+        metrics["param_norm"] = Mean(1.0, 1.0)
         total = update.Accumulator({}, 0.0, metrics)
         functions = update.Functions(
             start=lambda scale: total,

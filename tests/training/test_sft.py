@@ -187,6 +187,7 @@ def test_nothing_to_learn_is_refused():
 
 def test_what_never_becomes_finite_stops():
     functions, state, mesh = training()
-    broken = jax.tree.map(lambda w: on_device(np.full(w.shape, np.nan, w.dtype)), state.params)
+    # Finite themselves, and too large to be multiplied.
+    broken = jax.tree.map(lambda w: on_device(np.full(w.shape, 1e15, w.dtype)), state.params)
     with pytest.raises(UserError, match="update 5: .* 5 times in a row"):
         fit(functions, state.replace(params=broken), pairs(4), COMPUTE, mesh, updates=9, batch=4)
