@@ -32,6 +32,12 @@ RL = arms.plain("student-rl")
 DISTILLED = tuple(f"distil-{size}" for size in SIZES)
 MOST_UPDATES = 100_000
 """Of supervised training, which ends where its operations are spent."""
+BETTER_TEACHER = Condition(
+    "the teacher is better than the student by 20 points",
+    "pass@1/teacher",
+    "pass@1/base",
+    low=20,
+)
 CHARGED = "RL, the teacher's operations too"
 CHARGED_LONGER = 8
 """Updates, in R1-Zero's, of the student that may spend more than five times its own operations."""
@@ -155,12 +161,7 @@ CLAIM = Claim(
     "after distilling, and RL that may spend what the teacher's training took as well.",
     lines=(gain("pass@1", "distilled", "RL", 3),),
     conditions=(
-        Condition(
-            "the teacher is better than the student by 20 points",
-            "pass@1/teacher",
-            "pass@1/base",
-            low=20,
-        ),
+        BETTER_TEACHER,
         Condition(
             "the student has at most a quarter of the teacher's parameters",
             "parameters, % of the teacher's/student",

@@ -6,7 +6,7 @@ python -m experiments.claims --only p --devices 1 --jobs 14 --memory-fraction 0.
 from __future__ import annotations
 
 from experiments.claims import f_distillation
-from experiments.claims.claim import Claim, ClaimLine, Condition, Number, Numbers, Picture, gain
+from experiments.claims.claim import Claim, ClaimLine, Number, Numbers, Picture, gain
 from experiments.claims.trial import BaseAndSeed, Study
 
 TEACHER = ("on-policy distilled", "distilled")
@@ -36,12 +36,7 @@ CLAIM = Claim(
     "computes there is not the student's and stands beside.",
     lines=(gain("pass@1", *TEACHER, 2),),
     conditions=(
-        Condition(
-            "the teacher is better than the student by 20 points",
-            "pass@1/teacher",
-            "pass@1/base",
-            low=20,
-        ),
+        f_distillation.BETTER_TEACHER,
         f_distillation.has_spent(TEACHER[0]),
     ),
     beside=(
