@@ -45,10 +45,11 @@ _EQUAL = frozenset({"=", "\\equiv"})
 def right(gold: str, given: str) -> bool:
     """Whether the text `given`, an answer alone, states what `gold` does."""
     wanted, found = read(gold), read(given)
-    times = same_time(tidy(gold), tidy(given))
+    tidied = tidy(gold), tidy(given)
+    times = same_time(*tidied)
     if times is not None:
         return times
-    if as_integers(wanted).kind != "set" and elsewhere(tidy(gold), tidy(given)):
+    if as_integers(wanted).kind != "set" and elsewhere(*tidied):
         return False
     if equal(wanted, found):
         return True

@@ -8,6 +8,7 @@ runs in linear time: texts come from a model and are hostile.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from r1jax.rewards.answers.qualifiers import spoken
 from r1jax.rewards.answers.units import measured
@@ -146,6 +147,7 @@ _POINTS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,6}(?![0-9.,]*
 _COMMAS = re.compile(r"(?<![0-9.,])([0-9]{1,3})((?:,[0-9]{3}){1,9})(?![0-9])(?!,[0-9])")
 
 
+@lru_cache(maxsize=4096)
 def tidy(text: str) -> str:
     """`text` in one spelling: LaTeX names, ASCII signs, no Markdown, no spacing commands."""
     text = _UP.sub(lambda m: f"^{{{m.group().translate(_RAISED)}}}", text)
