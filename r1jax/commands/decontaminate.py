@@ -17,17 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from r1jax.commands import Command
-from r1jax.data.curation.decontaminate import Match, overlaps
+from r1jax.data.curation.decontaminate import RULE, Match, overlaps
 from r1jax.data.problems.layouts import Columns
 from r1jax.data.rows import open_rows, refuse_overwrite
 from r1jax.errors import UserError, check_ranges
 from r1jax.run.directory import write_json, write_jsonl
-
-RULE = (
-    "words are runs of a-z and 0-9, and of other letters, of the lower-cased question, and each "
-    "sign of Chinese and of other scripts without spaces; share = common n-grams / n-grams of the "
-    "evaluation question (sets)"
-)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,12 @@ from dataclasses import dataclass
 
 from r1jax.errors import UserError
 
+RULE = (
+    "words are runs of letters (with their accents) and digits of the lower-cased question, and "
+    "each sign of Chinese and of other scripts without spaces; share = common n-grams / n-grams of "
+    "the evaluation question (sets)"
+)
+"""What a report says of it."""
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
