@@ -89,20 +89,26 @@ def check_ranges(config: Any, prefix: str, **ranges: str) -> None:
     range.
     """
     for name, text in ranges.items():
-        ends = zip((text[0], text[-1]), text[1:-1].split(","), strict=True)
-        rules = [(*_ENDS[bracket], end) for bracket, end in ends if end]
         value = getattr(config, name)
-        if value is None:
-            continue
-        held = value == 0 or _HELD[0] <= abs(value) <= _HELD[1]
-        if isinstance(value, int):
-            held = abs(value) <= _WHOLE or text[-2].isdigit()
-        inside = all(holds(value, float(end)) for holds, _, end in rules)
-        if not (held and inside):
-            right = " and ".join(f"{words} {end}" for _, words, end in rules) or "a finite number"
-            if inside and isinstance(value, int):
-                right = f"at most {_WHOLE}" if value > 0 else f"at least -{_WHOLE}"
-            elif not held and math.isfinite(value):
-                zero = "0, or " if all(holds(0, float(end)) for holds, _, end in rules) else ""
-                right = f"{zero}from {_HELD[0]} to {_HELD[1]}, as float32 holds no other"
+        if value is not None and (right := _right(value, text)):
             raise UserError(f"{prefix}{name.replace('_', '-')} {value}: must be {right}")
+
+
+def _right(value: float, text: str) -> str:
+    """What would be right in place of a number outside a range, or that nothing holds; or ""."""
+    ends = zip((text[0], text[-1]), text[1:-1].split(","), strict=True)
+    rules = [(*_ENDS[bracket], end) for bracket, end in ends if end]
+    inside, zero = (all(holds(x, float(end)) for holds, _, end in rules) for x in (value, 0))
+    whole = isinstance(value, int)
+    if whole:
+        held = abs(value) <= _WHOLE or text[-2].isdigit()
+    else:
+        held = value == 0 or _HELD[0] <= abs(value) <= _HELD[1]
+    if inside and held:
+        return ""
+    if whole and inside:
+        return f"at most {_WHOLE}" if value > 0 else f"at least -{_WHOLE}"
+    if not whole and not held and math.isfinite(value):
+        first = "0, or " if zero else ""
+        return f"{first}from {_HELD[0]} to {_HELD[1]}, as float32 holds no other"
+    return " and ".join(f"{words} {end}" for _, words, end in rules) or "a finite number"
