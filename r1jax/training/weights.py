@@ -52,21 +52,29 @@ def find_parent(
 ) -> Parent | None:
     """The checkpoint whose weights a policy has, its step settled; None where none is named.
 
-    Raises UserError, naming `flag`, where it is a reward model's, which writes no text, or has
-    other tokens, however many (an older one does not say which).
+    Raises UserError, naming `flag`, as `check_of_policy` does.
     """
     if not directory:
         return None
     where, step = str(Path(directory).absolute()), find_step(directory, step, unverified)
-    meta, tokens = read_meta(where, step), policy.identity["tokenizer"]["tokens"]
+    check_of_policy(policy, where, step, f"{flag} {where}")
+    return {"directory": where, "step": step}
+
+
+def check_of_policy(policy: Policy, directory: str, step: int, named: str) -> None:
+    """UserError, beginning as `named`, where a checkpoint's weights are not for this policy.
+
+    It is a reward model's, which writes no text, or has other tokens, however many (an older one
+    does not say which).
+    """
+    meta, tokens = read_meta(directory, step), policy.identity["tokenizer"]["tokens"]
     if "reward_model" in meta:
-        raise UserError(f"{flag} {where}: holds a reward model; name the checkpoints of a policy")
+        raise UserError(f"{named}: holds a reward model; name the checkpoints of a policy")
     if meta["tokenizer"].get("tokens", tokens) != tokens:
         raise UserError(
-            f"{flag} {where}: has other tokens than {policy.directory}; name checkpoints of a "
+            f"{named}: has other tokens than {policy.directory}; name checkpoints of a "
             "model with the same tokenizer"
         )
-    return {"directory": where, "step": step}
 
 
 def load_teacher(config: NamedTeacher, student: Policy) -> Policy | None:
@@ -112,10 +120,15 @@ def trained_weights(
     step: int | None = None,
     unverified: bool = False,
 ) -> Params:
-    """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`)."""
+    """The policy's own weights, or those a run's checkpoints hold (the newest, or `step`).
+
+    Raises UserError as `check_of_policy` does.
+    """
     load = functools.partial(load_weights, policy, mesh)
     if not checkpoint:
         return load()
+    step = find_step(checkpoint, step, unverified)
+    check_of_policy(policy, checkpoint, step, checkpoint)
     return load_params(checkpoint, policy.config, mesh, step, load, unverified)
 
 

@@ -150,11 +150,13 @@ def sample(number, extracted, lenient, problem="a"):
     }  # fmt: skip
 
 
-def test_a_reward_model_without_digests_is_taken_where_that_is_asked_for(tmp_path, monkeypatch):
-    about = Described("process", "whole", "m", "", "mini", "", "float32")
+def test_a_reward_model_without_digests_is_taken_where_that_is_asked_for(
+    model, tmp_path, monkeypatch
+):
+    about = Described("process", "whole", model, "", "mini", "", "float32")
     state = init_state(optax.sgd(1.0), {"w": jnp.ones(1)}, mesh_of())
     checkpoints = Checkpoints(tmp_path / "model" / "checkpoints", keep=1)
-    checkpoints.save(Saved(state, None, {}, {"reward_model": vars(about)}))
+    checkpoints.save(Saved(state, None, {}, {"reward_model": vars(about), "tokenizer": {}}))
     checkpoints.close()
     (tmp_path / "model/checkpoints/0/digests.0.json").unlink()
     rows = [sample(0, "5", False), sample(1, "7", True)]

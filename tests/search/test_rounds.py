@@ -129,8 +129,8 @@ def test_refusals_are_one_line(model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--value.parent .*nowhere"):
         build(changed(config, {"value.parent": str(tmp_path / "nowhere")}), print)
     other = with_other_tokens(model, tmp_path / "other")
-    about = SimpleNamespace(kind="process", model=other, family="")
-    judge = SimpleNamespace(per_token=True, about=about)
+    about = SimpleNamespace(kind="process")
+    judge = SimpleNamespace(per_token=True, about=about, policy=load_policy(other, "plain"))
     asked = []
     monkeypatch.setattr(
         value, "load_reward_model", lambda *a, **k: asked.append(k["unverified"]) or judge
@@ -168,8 +168,7 @@ def test_a_process_reward_model_is_a_value_to_begin_with(model, monkeypatch):
     policy, mesh = load_policy(model, "mini"), mesh_of()
     weights = placed(drawn(policy.config), policy.config, mesh)
     learnt = {**scalar.body(weights), scalar.HEAD: np.linspace(-1, 1, policy.config.d_model)}
-    about = SimpleNamespace(kind="process", model=model, family="")
-    judge = SimpleNamespace(per_token=True, about=about)
+    judge = SimpleNamespace(per_token=True, policy=policy)
     monkeypatch.setattr(value, "load_reward_model", lambda *a, **k: judge)
     monkeypatch.setattr(value, "load_scorer", lambda *a: jax.tree.map(np.float32, learnt))
     compute = ComputeConfig(rows=1, width=16, max_segments=2, remat="none", kernel="xla")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from r1jax.checkpoint import CheckpointConfig
 from r1jax.data.examples.preferences import PreferenceConfig
 from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
+from r1jax.rewards import Term
 from r1jax.rollout.policy import load_policy
 from r1jax.stages import reward_model, zero
 from r1jax.stages.reward_model import RewardModelConfig
 from r1jax.training.batches import ComputeConfig
 from r1jax.training.optimizer import OptimizerConfig
+from r1jax.training.rl import reward_model as models
+from r1jax.training.rl.judgement import Judgement, refuse_no_steps
 from r1jax.training.rl.reward_model import load_reward_model
 
 
@@ -73,18 +77,59 @@ def test_a_policys_tokens_have_their_steps_probability(trained):
     [scores] = model.step_scores(["5?"], [text])
     assert [end for end, _ in scores] == [3, 7, 9]
     np.testing.assert_allclose([p for _, p in scores], list(told.values()), rtol=1e-5)
+    # A policy of another tokenizer, which writes a letter a token.
+    letters = SimpleNamespace(decode=lambda ids: "".join(map(chr, ids)))
+    spelt = Completion.parse(text, [*map(ord, text)])
+    [found] = model(problems[:1], [spelt], RewardContext(tokenizer=letters))
+    there = {i: p for i, p in enumerate(found) if p is not None}
+    assert list(there) == [2, 6, 8]
+    np.testing.assert_allclose(list(there.values()), list(told.values()), rtol=1e-5)
+
+
+def test_a_model_whose_tokens_have_changed_since_is_refused(trained, monkeypatch):
+    known = models.read_meta(Path(trained.run) / "checkpoints", 12)
+    with pytest.raises(UserError, match="--reward.model .*: learnt with other tokens than .* has"):
+        other = known | {"tokenizer": known["tokenizer"] | {"tokens": "0" * 16}}
+        monkeypatch.setattr(models, "read_meta", lambda *_: other)
+        models.named_reward_model(trained.run)
+    older = {k: v for k, v in known["tokenizer"].items() if k != "tokens"}
+    monkeypatch.setattr(models, "read_meta", lambda *_: known | {"tokenizer": older})
+    assert load_reward_model(trained.run).per_token
 
 
 @pytest.mark.slow
 def test_it_rewards_tokens_in_reinforcement_learning(trained, tmp_path):
     changes = {
         "updates": 1, "reward.model": (f"{trained.run}=0.5",), "reward.accuracy": 0.0,
-        "reward.format": 0.0, "eval.before": False,
+        "reward.format": 0.0, "eval.before": False, "rollout.prompts": 16,
     }  # fmt: skip
     config = tiny_run(trained.model, tmp_path / "run", changes)
     zero.run(config)
     row = rows(Path(config.run))[-1]
     assert row["reward/run"] > 0 and np.isfinite(row["loss"])
+
+
+def test_a_policy_that_writes_no_steps_is_refused_by_its_first_rollout(trained):
+    model = load_reward_model(trained.run)
+    one = np.full((3, 4), np.nan)
+    one[:2, -1] = 0.25  # the third was left out
+    asked = np.array([0.5, 0.5, np.nan])
+
+    def refuse(tokens, known=(), weight=0.5, parts=asked):
+        judgement = Judgement(np.zeros(3), {"run": parts}, {"run": 0}, {"run": tokens})
+        refuse_no_steps([Term("run", model, weight)], judgement, known)
+
+    said = "--reward.model .*: none of the first 2 completions has a second step .--steps line."
+    with pytest.raises(UserError, match=said):
+        refuse(one)
+    with pytest.raises(UserError, match=said):  # not even the end of one
+        refuse(np.full((3, 4), np.nan))
+    two = one.copy()
+    two[1, 0] = 0.0
+    refuse(two)
+    refuse(one, known={"run"})  # it wrote steps when the run began
+    refuse(one, weight=0.0)  # it is only watched
+    refuse(one, parts=np.full(3, np.nan))  # no problem was its own
 
 
 def test_flags_that_nothing_would_read_are_refused(trained):

@@ -98,7 +98,7 @@ def summary(path):
 def scorer(path):
     """The trained parameters of a run."""
     found = load_reward_model(path)
-    return load_scorer(found, load_policy(found.about.model, "plain"), mesh_of(data=8))
+    return load_scorer(found, mesh_of(data=8))
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,12 @@ def test_a_parent_of_other_tokens_is_refused_however_many(model, tmp_path, monke
             UserError, match=f"{flag} {tmp_path}: has other tokens than {model}; na"
         ):
             find()
+    # A command that judges, labels or answers with a checkpoint's weights.
+    with pytest.raises(UserError, match=f"^{tmp_path}: has other tokens than {model}; name chec"):
+        weights.trained_weights(policy, None, str(tmp_path))
+    monkeypatch.setattr(weights, "read_meta", lambda *_: policy.identity | {"reward_model": {}})
+    with pytest.raises(UserError, match=f"^{tmp_path}: holds a reward model; name the checkp"):
+        weights.trained_weights(policy, None, str(tmp_path))
 
 
 def test_a_tower_of_another_model_is_refused(model, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from r1jax.errors import UserError
 from r1jax.problem import Completion, Problem, RewardContext
 from r1jax.rewards import Counts, RewardPool, Term, score
 from r1jax.rewards.score import Marks
+from r1jax.training.rl.reward_model import RewardModel
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,25 @@ class Judgement:
             if lost and not known.get(name):
                 yield f"warning: {said}; reward_lost/{name} counts them"
             known[name] = known.get(name, False) or lost > 0
+
+
+def refuse_no_steps(terms: Sequence[Term], judgement: Judgement, known: Collection[str]) -> None:
+    """UserError where a model of steps is learnt from, and its first completions have no second.
+
+    It would tell of no step what it does not tell of the whole. Terms that are `known` have judged.
+    """
+    for term in terms:
+        model = term.reward
+        if not (isinstance(model, RewardModel) and model.per_token and term.weight):
+            continue
+        steps = np.count_nonzero(~np.isnan(judgement.tokens[term.name]), axis=1)
+        asked = steps[~np.isnan(judgement.parts[term.name])]
+        if term.name not in known and len(asked) and asked.max() < 2:
+            raise UserError(
+                f"--reward.model {model.directory}: none of the first {len(asked)} completions has "
+                f"a second step (--steps {model.about.steps}), and it judges steps; take one that "
+                "learnt with another --steps, or a policy that writes steps"
+            )
 
 
 def judge(

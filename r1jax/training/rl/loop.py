@@ -23,6 +23,7 @@ from r1jax.training.rl.credit import compared, with_entropy_weight
 from r1jax.training.rl.early_stop import collapse, noted, plateaued
 from r1jax.training.rl.held_out import recorded
 from r1jax.training.rl.implicit import from_outcomes
+from r1jax.training.rl.judgement import refuse_no_steps
 from r1jax.training.rl.judging import JudgedBatch, Judging
 from r1jax.training.rl.learning import learn
 from r1jax.training.rl.resume import saved
@@ -168,6 +169,7 @@ def draw_groups(parts: Parts, loop: Loop, files: Files) -> tuple[JudgedBatch, di
         drawn = this_round if drawn is None else drawn.joined(this_round)
         rounds += 1
         enough = rounds < r.max_rounds and collect.mixed_count(drawn, *within) >= r.prompts
+    refuse_no_steps(parts.terms, drawn.judgement, loop.judged)
     for line in drawn.judgement.complaints(loop.judged, parts.needed_terms):
         files.progress.note(line)
     return drawn, {"rollout/rounds": rounds, "perf/reward_seconds": seconds} | ages

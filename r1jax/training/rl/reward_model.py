@@ -162,8 +162,13 @@ class RewardModel(BaseReward):
     @property
     def abstract(self) -> Params:
         """ShapeDtypeStructs of its weights as they lie on the devices, LoRA's factors left out."""
-        policy = load_policy(self.about.model, "plain", family=self.about.family)
-        return table.abstract(scalar.rows(policy.config, None), self._devices, self.about.dtype)
+        rows = scalar.rows(self.policy.config, None)
+        return table.abstract(rows, self._devices, self.about.dtype)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The model that it began as, but for its weights."""
+        return load_policy(self.about.model, "plain", family=self.about.family)
 
     @cached_property
     def _devices(self) -> Mesh:
@@ -171,9 +176,8 @@ class RewardModel(BaseReward):
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        about, mesh = self.about, self._devices
-        policy = load_policy(about.model, "plain", family=about.family)
-        params = scalar.cast(load_scorer(self, policy, mesh), about.dtype)
+        about, mesh, policy = self.about, self._devices, self.policy
+        params = scalar.cast(load_scorer(self, mesh), about.dtype)
         compute = ComputeConfig(dtype=about.dtype, remat="none")
         run = token_scores(policy.config, mesh, compute, self.per_token)
         return _Loaded(Encoder(policy.tokenizer, policy.stop_ids), params, run)
@@ -219,7 +223,7 @@ def load_reward_model(
       use: what asks for such a one, for the line that refuses it.
 
     Raises:
-      UserError: there is no checkpoint of a reward model.
+      UserError: there is no checkpoint of a reward model, or as `check_tokens` does.
     """
     directory = Path(where)
     if (directory / SAVED).is_dir():
@@ -230,13 +234,25 @@ def load_reward_model(
         raise UserError(f"{where}: holds no reward model; name a run of r1jax reward_model")
     about = Described(**meta["reward_model"])
     lora = LoraConfig(**meta["lora"]) if meta.get("lora") else None
-    return RewardModel(
-        directory, step, about, lora, meta.get("parent"), view or about.view, only, mesh
-    )
+    parent = meta.get("parent")
+    model = RewardModel(directory, step, about, lora, parent, view or about.view, only, mesh)
+    check_tokens(model, meta["tokenizer"])
+    return model
 
 
-def load_scorer(model: RewardModel, policy: Policy, mesh: Mesh) -> Params:
+def check_tokens(model: RewardModel, known: Mapping[str, Any]) -> None:
+    """UserError where the model it began as has other tokens than were `known` in its training."""
+    own = model.policy.identity["tokenizer"]["tokens"]
+    if known.get("tokens", own) != own:  # an older checkpoint does not say which
+        raise UserError(
+            f"{model.directory}: learnt with other tokens than {model.policy.directory} has now; "
+            "put that model's tokenizer back"
+        )
+
+
+def load_scorer(model: RewardModel, mesh: Mesh) -> Params:
     """The parameters `scalar.every_token` takes, LoRA's factors joined to what they sit on."""
+    policy = model.policy
     rows = scalar.rows(policy.config, model.lora)
     params = restore_params(model.directory, model.step, rows, mesh)
     if model.lora is None:

@@ -18,7 +18,7 @@ from r1jax.losses.value import value_of_score, value_regression
 from r1jax.models import scalar, table
 from r1jax.models.config import ModelConfig
 from r1jax.models.lora import merge
-from r1jax.rollout.policy import Policy, load_policy
+from r1jax.rollout.policy import Policy
 from r1jax.run.digests import UNVERIFIED
 from r1jax.training.batches import ComputeConfig, over_completions
 from r1jax.training.flops import trunk_flops
@@ -51,8 +51,7 @@ class ValueModel:
             head = drawn(scalar.head_rows(self.model), self.mesh, seed)
             params = {**copied(scalar.body(policy)), **head}
         else:
-            own = load_policy(self.parent.about.model, "plain", family=self.parent.about.family)
-            params = jax.jit(merge)(load_scorer(self.parent, own, self.mesh))
+            params = jax.jit(merge)(load_scorer(self.parent, self.mesh))
         return self.began(params)
 
     def began(self, params: Params) -> TrainState:
@@ -136,7 +135,7 @@ def make_value_model(
             f"{FLAG} {parent}: is a reward model of kind {model.about.kind}, which judges whole "
             "responses; name one of kind process"
         )
-    own = load_policy(model.about.model, "plain", family=model.about.family)
+    own = model.policy
     if own.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise UserError(
             f"{FLAG} {parent}: has other tokens than the policy, whose prefixes it is to judge; "
