@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.claims.runs import Config
-from experiments.gates import jobs
+from experiments.gates import command_line
 from experiments.gates.study import PlannedJob
 from experiments.pretraining import config as pretraining
 from r1jax.training.batches import ComputeConfig
@@ -61,7 +61,7 @@ class BaseJob:
     @property
     def command(self) -> list[str]:
         """The command line."""
-        told = jobs.flags(self.config, pretraining.Config())
+        told = command_line.flags(self.config, pretraining.Config())
         return [sys.executable, "-m", "experiments.pretraining.base", *told]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -15,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from experiments.gates import rejection_sft
-from r1jax.commands import cli, evaluate
+from experiments.gates.command_line import flags, settled
+from r1jax.commands import evaluate
 from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
+from r1jax.run.compilation import SHORTEST
 from r1jax.run.directory import inspect, read_json, to_json, write_json
 from r1jax.run.flags import Flags, part
 from r1jax.stages.opening import FREE
 from r1jax.training.rl.config import RLConfig
 
 FLAGS = "flags.json"  # what a finished evaluation was made with
+COMPILED = "compiled"  # directory of programs that jobs share
 TAIL = 15  # lines of a failed job's log that are shown
 
 
@@ -79,45 +81,6 @@ class Job:
     def command(self) -> list[str]:
         """The command line."""
         return [sys.executable, "-m", self.module, *flags(self.config, self.default)]
-
-
-def flags(config: Any, default: Any) -> Iterator[str]:
-    """The command line that turns `default` into `config`, both of one (nested) dataclass.
-
-    It leaves out what nothing reads beside the rest, which a command line may not say.
-    """
-    return _flags(settled(config, default), default, "--")
-
-
-def settled(config: Any, default: Any) -> Any:
-    """`config` with what nothing reads beside the rest as it is in `default`."""
-    idle = cli.idle_flags(config)
-    return _settled(config, default, "--", idle) if idle else config
-
-
-def _settled(config: Any, default: Any, prefix: str, idle: Container[str]) -> Any:
-    found = {}
-    for f in dataclasses.fields(config):
-        value, usual = getattr(config, f.name), getattr(default, f.name)
-        flag = prefix + f.name.rstrip("_").replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            value = _settled(value, usual, f"{flag}.", idle)
-        found[f.name] = usual if flag in idle else value
-    return replace(config, **found)
-
-
-def _flags(config: Any, default: Any, prefix: str) -> Iterator[str]:
-    for f in dataclasses.fields(config):
-        value, old = getattr(config, f.name), getattr(default, f.name)
-        name = f.name.rstrip("_").replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            yield from _flags(value, old, f"{prefix}{name}.")
-        elif isinstance(value, bool) and value != old:
-            yield prefix + ("" if value else "no-") + name
-        elif isinstance(value, tuple) and value != old:
-            yield from (prefix + name, *map(str, value))
-        elif value != old:
-            yield from (prefix + name, str(value))
 
 
 def seed_runs(run: RLConfig, count: int, out: Path) -> dict[str, RLConfig]:
@@ -248,18 +211,14 @@ def perform_one(
     `seconds`: the same command goes on where it stood.
     """
     log = Path(setting.out) / f"{job.name}.log"
-    environment = dict(os.environ)
-    if setting.memory_fraction:
-        environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
-    if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(device)
     print(f"{job.name}: started", flush=True)
     started = time.monotonic()
     limit = {} if seconds is None else {"timeout": max(seconds, 0.0)}
+    told = environment(setting, device)
     with log.open("a") as file:
         try:
             status = subprocess.run(
-                job.command, stdout=file, stderr=subprocess.STDOUT, env=environment, **limit
+                job.command, stdout=file, stderr=subprocess.STDOUT, env=told, **limit
             ).returncode
         except subprocess.TimeoutExpired:
             print(f"{job.name}: stopped, to be gone on with", flush=True)
@@ -273,6 +232,22 @@ def perform_one(
         lines = log.read_text(errors="replace").splitlines()[-TAIL:]
         print("\n".join(f"  {job.name} | {line}" for line in lines), file=sys.stderr, flush=True)
     return status
+
+
+def environment(setting: GateSetting, device: int | None) -> dict[str, str]:
+    """What a job's process is told by its environment: its device and its share of that.
+
+    Where the user names no place for compiled programs, equal ones of all jobs are kept in
+    <out>/compiled: on a GPU compiling takes longer than a short run.
+    """
+    told = dict(os.environ)
+    told.setdefault("JAX_COMPILATION_CACHE_DIR", str((Path(setting.out) / COMPILED).absolute()))
+    told.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
+    if setting.memory_fraction:
+        told["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
+    if device is not None:
+        told["CUDA_VISIBLE_DEVICES"] = str(device)
+    return told
 
 
 def conclude(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from experiments.claims import runs as claims
-from experiments.gates import jobs, rejection_sft
+from experiments.gates import command_line, jobs, rejection_sft
 from experiments.gates.jobs import Job
 from experiments.gates.study import PlannedJob, StudySetting
 from experiments.methods.changes import CHANGES, REFERENCE
@@ -106,7 +106,7 @@ PLACES = ("--run", "--updates", "--teacher.parent")
 
 def told(run: RLConfig, plain: RLConfig) -> str:
     """What a run changes in GRPO's flags."""
-    words, said = iter(jobs.flags(run, plain)), []
+    words, said = iter(command_line.flags(run, plain)), []
     for word in words:
         if word in PLACES:
             next(words)

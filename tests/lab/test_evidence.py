@@ -19,7 +19,7 @@ from r1jax.errors import UserError
 
 pytestmark = pytest.mark.lab
 
-FIGURES = Path(__file__).parents[2] / "docs" / "methods" / "figures.jsonl"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,18 @@ class Failing(Done):
 
 
 def test_the_lines_of_the_methods_say_how_they_were_made():
-    """Three were made before accuracy that is only seen had weight 0: they are asked for again."""
-    found, config = study.read(str(FIGURES)), arms.Config()
+    found, config = study.read(str(DOCS / "methods" / "figures.jsonl")), arms.Config()
     known = evidence.agreeing(config, functools.partial(methods.plan, config), found)
-    assert found.keys() - known.keys() == {"on-policy-s0", "gkd-s0", "coin-s0"}
-    assert "--reward.accuracy 1e-09" in found["coin-s0"]["flags"]
-    left = methods.left(config, False, found)
-    assert {"on-policy-s0", "gkd-s0", "coin-s0"} <= left.keys() and "rloo-s0" not in left
+    assert found.keys() == known.keys()
+    assert not methods.left(config, False, found)
+    other = {**found, "coin-s0": {**found["coin-s0"], evidence.DIGEST: "of other flags"}}
+    assert "coin-s0" in methods.left(config, False, other)
+
+
+def test_the_lines_of_the_claims_say_how_they_were_made():
+    config = Config()
+    found = study.read(str(DOCS / "claims" / "figures.jsonl"))
+    assert found and claims.settled(config, found).found.keys() == found.keys()
 
 
 def test_a_methods_line_keeps_its_flags(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from experiments.claims import a_zero, random_reward
 from experiments.claims.runs import Config as ClaimsConfig
 from experiments.claims.trial import ClaimTrial, Study
-from experiments.gates import arithmetic, jobs
+from experiments.gates import arithmetic, command_line, jobs
 from experiments.methods import changes
 from experiments.smollm2 import arms
 from r1jax.commands import cli
@@ -115,7 +116,7 @@ def test_no_control_learns_from_what_is_right():
         assert {term: weight for term, weight in terms.items() if weight} == {name: 1.0}
         assert not control.teacher.there and not control.prime.on
         # The commands of its own are taken: none has a flag that it would not read.
-        assert not set(jobs.flags(control, demo)) & cli.idle_flags(control).keys()
+        assert not set(command_line.flags(control, demo)) & cli.idle_flags(control).keys()
 
 
 def test_what_is_only_seen_is_told_and_earns_nothing():
@@ -138,6 +139,20 @@ def test_each_job_gets_its_share_of_the_device(tmp_path, monkeypatch):
         jobs.perform_one(Script("seed0", tmp_path), config)
     assert seen[1]["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.25"
     assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in seen[0]
+
+
+def test_jobs_share_what_is_compiled_unless_a_place_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    config = jobs.GateSetting(out=str(tmp_path / "gate"))
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import jax\njax.jit(lambda x: jax.numpy.sin(x @ x))(jax.numpy.ones((8, 8)))\n"
+    )
+    told = jobs.environment(config, None) | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    subprocess.run([sys.executable, program], env=told, check=True)
+    assert list((tmp_path / "gate" / "compiled").glob("*-cache"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    assert jobs.environment(config, None)["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from compiling import quick_flags
 from runs import changed, environment
 
-from experiments.gates.jobs import flags
+from experiments.gates.command_line import flags
 from r1jax.presets.r1 import PRESETS
 from r1jax.run.names import BASE, CHECKPOINTS
 from r1jax.stages.pipeline.lineage import ancestors, read_lineage

@@ -16,7 +16,7 @@ from runs import save_model, tiny_run
 from tiny import only
 
 import experiments
-from experiments.gates.jobs import flags
+from experiments.gates.command_line import flags
 from r1jax.commands import cli
 from r1jax.data import DataConfig
 from r1jax.losses import PRESETS as LOSSES

@@ -19,7 +19,7 @@ from runs import rows, save_model, tiny_run
 from test_resume import written
 from tiny import largest_difference
 
-from experiments.gates.jobs import flags
+from experiments.gates.command_line import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.presets.zero import PRESETS

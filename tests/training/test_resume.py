@@ -27,7 +27,7 @@ from runs import (
 )
 from tiny import identical, largest_difference, only
 
-from experiments.gates.jobs import flags
+from experiments.gates.command_line import flags
 from r1jax.checkpoint import Checkpoints
 from r1jax.errors import UserError
 from r1jax.presets.zero import PRESETS
