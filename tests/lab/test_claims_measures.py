@@ -245,7 +245,8 @@ def test_pass_at_k_is_of_the_chosen_problems_alone():
     found = {"many-base0-s90": "4 1 1", "many-base0-s91": "4 1 2", "many-base0-s0": "4 0 1",
              "many-zero-b0-s0": "4 1 2"}  # fmt: skip
     rows = {f"{name}-0": after(right) for name, right in found.items()}
-    rows |= {f"{name}-1": after("0") for name in found}
+    rows |= {f"{name}-{which}": after("0") for name in found
+             for which in range(1, len(g_pass_at_k.SETS))}  # fmt: skip
     row = g_pass_at_k.measure(Study(Config(), rows), BaseAndSeed(0, 0))
     assert row["problems/chosen"] == 2.0
     # Base: 0 and 1 of 4 right; R1-Zero: 1 and 2. pass@2 is 1 - C(4 - c, 2) / 6.
