@@ -21,6 +21,8 @@ MAX_CHARACTERS = 400
 
 
 _CONSTANT = re.compile(r"\+ ?(?:[ckK]|\\text ?\{ ?(?:[cC]|const(?:ant|\.)?) ?\})$")
+_CLOCK = re.compile("(?:1?[0-9]|2[0-4]):[0-5][0-9]")
+"""A ratio that may be a time: 1:20 is no 2:40."""
 _LEFT_WORDS = re.compile(
     r"\\text ?\{[^{}]{0,200}[A-Za-z]{2}"
     r"|(?<![A-Za-z\\{])[A-Za-z]{2,} [A-Za-z]{2,}"
@@ -32,8 +34,9 @@ def leaf(gold: Value, given: Value) -> bool:
     """Numbers and formulas, with their units."""
     a, b = (_squeezed(value.text) for value in (gold, given))
     ratios = [split(text, ":") for text in (a, b)]
-    if min(map(len, ratios)) > 2:
-        return _proportional(*ratios)
+    if min(map(len, ratios)) > 1:
+        hours = _CLOCK.fullmatch(a) and _CLOCK.fullmatch(b)
+        return a == b if hours else _proportional(*ratios)
     if gold.text.endswith("C") and _CONSTANT.search(given.text):
         given = replace(given, text=_CONSTANT.sub("+C", given.text))
     gold, given = (_without_radians(value) for value in (gold, given))

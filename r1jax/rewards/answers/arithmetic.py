@@ -1,7 +1,7 @@
 """The value of a formula, and whether two formulas have the same values.
 
 Cheap and decisive where it applies: exact fractions where there are no roots, 40 digits elsewhere,
-three fixed points for the letters.
+fixed points for the letters, of both signs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 
 from r1jax.rewards.answers.formula import Formula, TooLarge, Unreadable
 
+POINTS = 8
+"""Two of positive values, one of negative ones, and five where every two of a to z differ once."""
+
 MAX_BITS = 20_000
 """A power with more bits than this has no value here (`TooLarge`)."""
 
@@ -22,8 +25,9 @@ MAX_BITS = 20_000
 def value(formula: Formula, point: int = 0) -> Any:
     """The value at a fixed point: a Fraction where that is exact, else 40 digits, maybe complex.
 
-    Points 0 and 1 give every letter a positive value, point 2 gives some a negative one. Raises
-    Unreadable where there is none, or no finite one: \\ln 0.
+    Points 0 and 1 give every letter a positive value, point 2 a negative one, the others to some;
+    there no part may leave the reals. Raises Unreadable where there is none, or no finite one:
+    \\ln 0.
     """
     try:
         found = _value(formula.tree, point)
@@ -47,10 +51,46 @@ def same(gold: Formula, given: Formula) -> bool | None:
         return near(value(gold), value(given), decimal)
     if gold.names != given.names and not (gold.names and given.names):
         return near(value(gold), value(given), False) and near(value(gold, 1), value(given, 1))
-    verdicts = [near(value(gold, k), value(given, k), decimal) for k in range(3)]
-    if verdicts[0] and verdicts[1]:
-        return True if verdicts[2] else None
-    return False
+    if not all(near(value(gold, k), value(given, k), decimal) for k in (0, 1)):
+        return False
+    return True if all(_agree(gold, given, k, decimal) for k in range(2, POINTS)) else None
+
+
+def _agree(gold: Formula, given: Formula, point: int, decimal: bool) -> bool:
+    """Whether two formulas agree where letters may be negative, or the gold is not real there.
+
+    \\ln x is no \\ln |x|, but \\ln x + \\ln y says \\ln xy.
+    """
+    wanted, found = real_at(gold, point), real_at(given, point)
+    if wanted is None:
+        return True
+    both_rooted = _has_letters_in("root", gold.tree) and _has_letters_in("root", given.tree)
+    if (found is None or both_rooted) and not _has_letters_in("abs", gold.tree, given.tree):
+        return True  # under a root letters are taken to be positive
+    return found is not None and near(wanted, found, decimal)
+
+
+def real_at(formula: Formula, point: int) -> Any:
+    """The value at a point; None where the letters are negative and a part is not real."""
+    try:
+        return value(formula, point)
+    except TooLarge:
+        raise
+    except Unreadable:
+        if point < 2:
+            raise
+        return None
+
+
+def _has_letters_in(kind: str, *trees: Any) -> bool:
+    """Whether a root, or bars, stand around letters in one of the trees."""
+    nodes = [tree for tree in trees if isinstance(tree, tuple)]
+    return any(
+        (node[0] == kind and _has_letters_in("name", *node[1:]))
+        or node[0] == kind == "name"
+        or _has_letters_in(kind, *node[1:])
+        for node in nodes
+    )
 
 
 def near(a: Any, b: Any, decimal: bool = False) -> bool:
@@ -85,14 +125,19 @@ def _value(tree: tuple[Any, ...], point: int) -> Any:
         return {"\\pi": +context.pi, "e": +context.e, "i": context.mpc(0, 1)}[tree[1]]
     if kind == "call":
         base = None if tree[3] is None else _value(tree[3], point)
-        return _called(tree[1], number(_value(tree[2], point)), base)
-    return _OPERATIONS[kind](*(_value(operand, point) for operand in tree[1:]))
+        found = _called(tree[1], number(_value(tree[2], point)), base)
+    else:
+        found = _OPERATIONS[kind](*(_value(operand, point) for operand in tree[1:]))
+    if point > 1 and kind in _MAY_LEAVE_REALS and _context().im(number(found)):
+        raise Unreadable("not real here")
+    return found
 
 
 def _letter_value(name: str, point: int) -> Any:
     seed = zlib.crc32(f"{name}{point}".encode())
     size = 1 + _context().mpf(seed) / 2**31
-    return -size if point == 2 and seed % 2 else size
+    negative = point == 2 or (point > 2 and sum(map(ord, name)) >> (point - 3) & 1)
+    return -size if negative else size
 
 
 def _exact(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -171,6 +216,7 @@ def _called(name: str, inner: Any, base: Any) -> Any:
     return getattr(context, plain)(inner)
 
 
+_MAY_LEAVE_REALS = frozenset({"call", "pow", "root"})
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "neg": lambda a: -a,
     "add": _exact(lambda a, b: a + b),

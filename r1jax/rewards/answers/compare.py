@@ -265,23 +265,31 @@ def _same_relation(gold: Value, given: Value) -> bool:
         return gold.signs == signs and all(map(equal, gold.items, reversed(given.items)))
     flipped = FLIPPED.get(given.signs[0])
     try:
-        ratios = [_ratio(gold, given, point) for point in range(3)]
+        ratio = _ratio(gold, given)
     except formula.Unreadable:
         return given.signs == gold.signs and algebra(gold.text, given.text)
-    if not all(arithmetic.near(ratios[0], ratio) for ratio in ratios[1:]) or not ratios[0]:
+    if not ratio:
         return False
     if gold.signs[0] in _EQUAL or gold.signs[0] == "\\ne":
         return gold.signs == given.signs
-    positive = arithmetic.real(ratios[0]) > 0
+    positive = arithmetic.real(ratio) > 0
     return gold.signs[0] == (given.signs[0] if positive else flipped)
 
 
-def _ratio(gold: Value, given: Value, point: int) -> Any:
-    """(left - right) of the gold over that of the answer, where the letters have fixed values."""
+def _ratio(gold: Value, given: Value) -> Any:
+    """(left - right) of the gold over that of the answer; 0 where it changes with the letters."""
     sides = [formula.parse(item.text) for item in (*gold.items, *given.items)]
     if not any(side.names for side in sides):
         raise formula.Unreadable("no letters")
-    a, b, c, d = (arithmetic.number(arithmetic.value(side, point)) for side in sides)
-    if a == b or c == d:
-        raise formula.Unreadable("an identity")
-    return (a - b) / (c - d)
+    ratio = None
+    for point in range(arithmetic.POINTS):
+        values = [arithmetic.real_at(side, point) for side in sides]
+        if None in values and point > 1:  # a part is not real for such letters
+            continue
+        a, b, c, d = map(arithmetic.number, values)
+        if a == b or c == d:
+            raise formula.Unreadable("an identity")
+        ratio = (a - b) / (c - d) if ratio is None else ratio
+        if not arithmetic.near(ratio, (a - b) / (c - d)):
+            return 0
+    return ratio

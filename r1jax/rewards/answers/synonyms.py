@@ -18,6 +18,8 @@ _PLACED = frozenset(
     "yes no true false agree disagree not then always never 是 否 对 错 真 假 正确 错误".split()
 )
 """Words that say something else when what stands around "and" is exchanged."""
+_SIGN = re.compile(r"[|=<>^!:,;/]|\S\.\S")
+"""What makes letters another thing than their product: |xy|, (x, y), x^y."""
 _NUMERAL = re.compile("[ivx]{1,4}")
 _SYNONYMS = {
     "dne": "does not exist", "doesn't exist": "does not exist", "undefined": "does not exist",
@@ -46,6 +48,8 @@ def same_words(gold: Value, given: Value) -> bool:
     if "does not exist" in (a, b):
         a, b = (_ABSENT.sub("", side) for side in (a, b))
     product = all(re.fullmatch("[a-z](?: ?[a-z]){1,2}", side) for side in (a, b))
+    if product and any(_SIGN.search(v.text.strip(" .!?,;:*()[]{}")) for v in (gold, given)):
+        return False
     letters = [sorted(side.replace(" ", "")) for side in (a, b)]
     return a == b or (product and letters[0] == letters[1] and {a, b} != {"no", "on"})
 

@@ -68,6 +68,8 @@ _NEEDED_CHINESE = re.compile(
 _CLOCK_WORDS = re.compile(r"(?<=[0-9]) ?([ap])\.? ?m\b\.?(?![A-Za-z])", re.IGNORECASE)
 _FENCE = re.compile(r"```[a-z]{0,12}\n?")
 _ROW = re.compile(r"^[ \t]{0,3}\|([^|\n]{0,200}\|[^\n]{0,400})\|[ \t]{0,3}$", re.MULTILINE)
+_RULE = re.compile(r"^[ \t]{0,3}\|(?: {0,9}:?-{2,200}:? {0,9}\|){2,64}[ \t]{0,3}$", re.MULTILINE)
+"""The line below a table's head; without it bars are those of |x| + |y|."""
 _STAR = re.compile(
     r"^[ \t]{0,3}(?:[*•] +(?=[-$\\0-9])(?![^*\n]{1,80}\*[.\s]{0,3}$)"
     r"|[-+*•] +(?=\*\*)|#{1,3} +(?=[-$\\0-9*])|> ?(?=\*\*))",
@@ -194,7 +196,7 @@ def unlaid(text: str) -> str:
     """`text` without bullets, code fences and the bars of a table."""
     if "`" in text:
         text = _FENCE.sub("\n", text)
-    if "|" in text:
+    if "--" in text and _RULE.search(text):
         text = _ROW.sub(lambda m: m.group(1).replace("|", " "), text)
     if "\n>" in text:
         text = _QUOTED.sub("", text)
