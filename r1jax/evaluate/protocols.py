@@ -22,7 +22,7 @@ from r1jax.evaluate.measures import Evaluation
 from r1jax.problem import Completion, Problem
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.answers.instructions import followed
-from r1jax.rewards.answers.reading import after_thought
+from r1jax.rewards.answers.wrapped import after_thought
 
 _LETTER = re.compile(r"(?i)Answer[ \t]*:[ \t]*\$?\(?([A-J])(?![A-Za-z])")
 _FIELD = re.compile(r'(?i)"answer"\s*:\s*"?\(?([A-J])(?![A-Za-z])')

@@ -12,7 +12,7 @@ from r1jax.problem import Completion, Problem
 from r1jax.rewards.adapters import per_completion
 from r1jax.rewards.answers.extract import extract
 from r1jax.rewards.answers.graders import grade
-from r1jax.rewards.answers.reading import boxed
+from r1jax.rewards.answers.wrapped import boxed
 
 
 @per_completion

@@ -9,7 +9,8 @@ from r1jax.rewards import accuracy
 from r1jax.rewards.answers.choice import choice_letters
 from r1jax.rewards.answers.clock import same_time
 from r1jax.rewards.answers.spelled import spelled
-from r1jax.rewards.answers.wording import emphasized, miscounted, worded
+from r1jax.rewards.answers.stated import miscounted
+from r1jax.rewards.answers.wording import emphasized, worded
 
 
 def reward(gold: str, text: str, grader: str = "math", question: str = "") -> float | None:

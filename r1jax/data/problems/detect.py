@@ -5,7 +5,7 @@ from __future__ import annotations
 from r1jax.data.problems.layouts import QUESTION_COLUMNS
 from r1jax.data.problems.programs import has_stream_tests
 from r1jax.data.rows import Row
-from r1jax.rewards.answers.reading import boxes
+from r1jax.rewards.answers.wrapped import boxes
 
 
 def detect(row: Row) -> str:

@@ -23,7 +23,7 @@ from r1jax.data.tinyzero.tasks import countdown_problem
 from r1jax.errors import UserError
 from r1jax.problem import Problem
 from r1jax.rewards.answers.countdown import exact
-from r1jax.rewards.answers.reading import boxes
+from r1jax.rewards.answers.wrapped import boxes
 
 Layout = Literal[
     "auto", "plain", "gsm8k", "math", "aime", "choice", "gpqa", "mbpp", "humaneval", "streams",

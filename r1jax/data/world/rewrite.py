@@ -18,7 +18,7 @@ from r1jax.data.world.stories import NAMES, OBJECTS, STORIES, THINGS, Story
 from r1jax.data.world.words import COUNTDOWN_QUESTIONS, Bilingual
 from r1jax.problem import split_envelope
 from r1jax.rewards.answers.extract import last
-from r1jax.rewards.answers.reading import answer_tag
+from r1jax.rewards.answers.wrapped import answer_tag
 from r1jax.rewards.language import language_of
 
 Role = Literal["step", "repair", "forgotten", "check", "miss", "hit"]

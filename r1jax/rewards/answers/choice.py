@@ -7,8 +7,8 @@ import re
 from r1jax.rewards.answers.dress import unmarked
 from r1jax.rewards.answers.numeric import plain
 from r1jax.rewards.answers.qualifiers import denied
-from r1jax.rewards.answers.reading import boxes
 from r1jax.rewards.answers.retracted import settled, standing
+from r1jax.rewards.answers.wrapped import boxes
 
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|rm)\b|<<|>>|[{}*_`$\"']")
 _ALONE = re.compile(r"[(\[]?([A-Ja-j])[)\].:;]?")

@@ -13,12 +13,13 @@ from r1jax.problem import Problem
 from r1jax.rewards.answers.choice import choice_letters, final_letter
 from r1jax.rewards.answers.numeric import last_number, plain
 from r1jax.rewards.answers.qualifiers import word_lines
-from r1jax.rewards.answers.reading import after_thought, answer_tag, boxed, explicit, expression
+from r1jax.rewards.answers.reading import explicit, expression
 from r1jax.rewards.answers.respelled import point_lines
 from r1jax.rewards.answers.retracted import settled
 from r1jax.rewards.answers.sentence import MATHY, NO_VALUE
 from r1jax.rewards.answers.spelled import spelled
 from r1jax.rewards.answers.values import is_words
+from r1jax.rewards.answers.wrapped import after_thought, answer_tag, boxed
 from r1jax.rewards.fences import program
 
 AnswerPolicy = Literal["answer_tag", "boxed", "last", "auto"]

@@ -1,8 +1,7 @@
 """Everyday wording around an answer, made plain before the sentence is read.
 
 Bold that marks the answer in a sentence that goes on, notes and units in brackets, "needs at least
-17" where the question asks for the least, times of day, and equalities that do not hold. Linear in
-the length of the text.
+17" where the question asks for the least, and times of day. Linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from r1jax.rewards.answers import arithmetic, formula
 from r1jax.rewards.answers.attached import ASIDE, detached
 from r1jax.rewards.answers.bounds import bounded
-from r1jax.rewards.answers.dress import without_thousands
 from r1jax.rewards.answers.qualifiers import no_unit, qualified
 from r1jax.rewards.answers.quantified import unspoken
 from r1jax.rewards.answers.retracted import standing
@@ -168,8 +165,6 @@ _CHINESE_CLOCK = re.compile(
 )
 _BASED = re.compile(r"([0-9]{1,40}),? \(?(?:in )?base[- ]([a-z]{3,7}|[0-9]{1,2})\b\)?")
 _NOT_BUT = re.compile(r"并?不是[^，,。\n]{1,20}[，,] ?而?是")
-_EQUALITY = re.compile(r"(?<![0-9.,+\-*/^()=<>])([0-9.,+\-*/^() ]{1,60})=([0-9.,+\-*/^() ]{1,40})")
-_OTHER_ARITHMETIC = re.compile(r"mod|≡|equiv|base|clock|进制|approx|≈")
 
 
 def worded(text: str) -> str:
@@ -251,34 +246,6 @@ def emphasized(text: str) -> str:
     if _GOES_ON.match(tail) or qualified("", tail) or "=" in tail or "box" in tail:
         return text
     return f"{body[: marks[0].start()]} {marks[0].group(1) or marks[0].group(2)}"
-
-
-def miscounted(text: str) -> bool:
-    """Whether the last sentence holds an equality of numbers that is false: 2+4=7, so 6."""
-    last = re.split(r"[.!?](?=\s)|[。！？\n]", text.rstrip(" .!?。\n"))[-1]
-    if "=" not in last or _OTHER_ARITHMETIC.search(last):
-        return False
-    last = re.sub(r"×|\\times(?![a-z])|\\cdot(?![a-z])", "*", last.replace("$", " ")).lstrip()
-    return any(_is_false(*m.groups(), last, m) for m in _EQUALITY.finditer(last))
-
-
-def _is_false(left: str, right: str, text: str, match: re.Match[str]) -> bool:
-    before, after = text[: match.start()].rstrip()[-1:], text[match.end() :].lstrip()[:1]
-    sides = [without_thousands(side.strip(" ,.")) for side in (left, right)]
-    calculated = re.search(r"\d ?[-+*/]", sides[0]) or not match.start()
-    if any("," in side or not side for side in sides) or not calculated:
-        return False
-    if re.match(r"[+*/^)]", sides[0]) or before in tuple("}\\%$") or after in tuple("\\%^!$({"):
-        return False
-    if before and match.group()[0] != " " and before.isalnum():
-        return False
-    if match.group()[-1] != " " and after.isalpha() and after.isascii():
-        return False  # 2 + 3 = 5x
-    try:
-        a, b = (arithmetic.number(arithmetic.value(formula.parse(side))) for side in sides)
-    except formula.Unreadable:
-        return False
-    return bool(abs(a - b) > 0.02 * max(abs(a), abs(b)))
 
 
 _ASKED = re.compile(r"(?=[^=]{0,160}[A-Za-z])([^=<>]{3,160})=([^<>]{1,200})")
