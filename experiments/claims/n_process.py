@@ -21,7 +21,7 @@ from experiments.claims.claim import (
     gain,
 )  # fmt: skip
 from experiments.claims.h_hacking import watched
-from experiments.claims.results import Row, course, of_arms
+from experiments.claims.results import Row, course, of_arms, went
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from experiments.gates.jobs import Job
 from experiments.gates.study import PlannedJob
@@ -128,6 +128,7 @@ def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     for model, (called, _, _) in MODELS.items():
         get = lambda kind, name=model: study.found.get(pair.named(f"{kind}-{name}"), {})  # noqa: E731
         chosen, judged = get("best").get("choices", {}), get("prm").get("after", {})
+        found |= went(get("prm"), called)
         found[f"best of 16/{called}"] = percents(chosen.get("best of N, min"))
         found[f"vote/{called}"] = percents(chosen.get("vote"))
         for said, key in (("first errors found, F1", "f1"), ("AUC, %", "auc")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from experiments.claims import arms
 from experiments.claims.arms import ZERO
 from experiments.claims.claim import Claim, ClaimLine, Number, Numbers, Picture, Steps, gain
-from experiments.claims.results import numbers
+from experiments.claims.results import numbers, went
 from experiments.claims.runs import Config
 from experiments.claims.trial import BaseAndSeed, ClaimTrial, Study
 from experiments.gates.jobs import Job
@@ -54,9 +54,10 @@ def called(budget: int) -> str:
 def measure(study: Study, pair: BaseAndSeed) -> Numbers:
     """Accuracy, vote and length by budget."""
     judged = study.found.get(f"thinking-{pair.named(ZERO.name)}", {}).get("budgets", {})
-    found: dict[str, Number] = {}
+    trained, found = study.row(pair.named(ZERO.name)), dict[str, Number]()
     for budget in budgets(study.config):
         found |= numbers({"after": judged.get(str(budget), {})}, called(budget), MEASURES)
+        found |= went(trained, called(budget))
     return found
 
 

@@ -304,6 +304,15 @@ def test_accuracy_by_budget():
     assert first == [50.0, 0.0] and second is None
 
 
+def test_runs_that_diverged_are_named_where_others_stand_on_them():
+    lost = {"diverged": True}
+    found = {"zero-b0-s0": lost, "prm-truth-b0-s0": lost}
+    assert q_budget.measure(Study(Config(), found), BaseAndSeed(0, 0))["diverged/16 tokens"] == 1.0
+    row = n_process.measure(Study(Config(), found), BaseAndSeed(0, 0))
+    assert row["diverged/labels of truth"] == 1.0
+    assert "diverged/labels of continuations" not in row
+
+
 def test_the_slope_over_sizes():
     points = [(18.0, 10.0), (19.0, 13.0), (20.0, 16.0)]
     assert j_size.slope(points) == pytest.approx(3.0)
