@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
+from jax.tree_util import keystr, tree_leaves_with_path
 from orbax.checkpoint import checkpoint_managers as policies
 
 from r1jax.errors import UserError, check_ranges, told
@@ -231,21 +232,31 @@ def restore_params(
 ) -> Params:
     """Of a checkpoint only what was trained, shaped and laid out as the weight table says.
 
-    Raises UserError where a file of it does not agree with its digest; every process calls it.
+    Raises UserError where a file of it does not agree with its digest, or a weight has another
+    shape than the model's; every process calls it.
     """
     digests.check(Path(directory) / str(step))
     item = {"params": table.abstract(model, mesh)}
+    _check_shapes(Path(directory) / str(step), item["params"])
     how = ocp.checkpoint_utils.construct_restore_args(item)
     part = ocp.args.PyTreeRestore(item=item, restore_args=how, partial_restore=True)
-    try:
-        return _restored(directory, step, state=part)["state"]["params"]
-    except UserError as error:
-        if "shape" not in str(error):
-            raise
-        raise UserError(
-            f"{directory}/{step}: its weights have other shapes than the model's ({error}); name "
-            "the --model that they were trained from"
-        ) from error
+    return _restored(directory, step, state=part)["state"]["params"]
+
+
+def _check_shapes(folder: Path, asked: Params) -> None:
+    with told(f"{folder}: cannot be read"):
+        tree = ocp.PyTreeCheckpointHandler().metadata(folder.absolute() / "state").tree["params"]
+    named = lambda path: keystr(path, simple=True, separator=".")  # noqa: E731
+    saved = {named(path): leaf.shape for path, leaf in tree_leaves_with_path(tree)}
+    for path, leaf in tree_leaves_with_path(asked):
+        if (found := saved.get(named(path))) != leaf.shape:
+            there = f"its weight {named(path)} has the shape {found}" if found else (
+                f"it holds no weight {named(path)}"
+            )  # fmt: skip
+            raise UserError(
+                f"{folder}: {there}, the model's has {leaf.shape}; name the --model that it was "
+                "trained from"
+            )
 
 
 def restore_saved(

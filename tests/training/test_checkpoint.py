@@ -268,5 +268,8 @@ def test_a_run_in_place_of_its_checkpoints_is_told_where_they_are(tmp_path):
 
 
 def test_weights_of_another_shape_name_the_model(saved):
-    with pytest.raises(UserError, match=r"/7: its weights have other shapes .* name the --model"):
+    said = r"its weight stacks.0.down has the shape \(2, 48, 32\), the model's has \(2, 64, 32\)"
+    with pytest.raises(UserError, match=f"{said}; name the --model"):
         load_params(saved, dataclasses.replace(CONFIG, d_ff=64), mesh_of(data=1))
+    with pytest.raises(UserError, match=r"/7: it holds no weight stacks.0.bdown, .* name the"):
+        load_params(saved, dataclasses.replace(CONFIG, ffn_bias=True), mesh_of(data=1))
