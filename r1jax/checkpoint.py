@@ -250,9 +250,9 @@ def _check_shapes(folder: Path, asked: Params) -> None:
     saved = {named(path): leaf.shape for path, leaf in tree_leaves_with_path(tree)}
     for path, leaf in tree_leaves_with_path(asked):
         if (found := saved.get(named(path))) != leaf.shape:
-            there = f"its weight {named(path)} has the shape {found}" if found else (
-                f"it holds no weight {named(path)}"
-            )  # fmt: skip
+            there = f"its weight {named(path)} has the shape {found}"
+            if found is None:
+                there = f"it holds no weight {named(path)}"
             raise UserError(
                 f"{folder}: {there}, the model's has {leaf.shape}; name the --model that it was "
                 "trained from"

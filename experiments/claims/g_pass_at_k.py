@@ -23,13 +23,15 @@ from experiments.claims.claim import (
     gain,
 )  # fmt: skip
 from experiments.claims.results import solved, went
-from experiments.claims.runs import WORLD
+from experiments.claims.runs import DEMO, WORLD
 from experiments.claims.trial import SELECTION_SEEDS, BaseAndSeed, ClaimTrial, Study
 from experiments.gates.study import PlannedJob
 from r1jax.evaluate.statistics import pass_at_k, powers_of_two
 
-SETS = (WORLD, f"{WORLD}?harder=true",
-        *(f"{WORLD}?harder=true&skip={256 * number}" for number in (1, 2, 3)))  # fmt: skip
+HARDER = f"{WORLD}?harder=true"
+SETS = (
+    WORLD, HARDER, *(f"{HARDER}&skip={part * DEMO.data.eval_count}" for part in (1, 2, 3)),
+)  # fmt: skip
 SAMPLES = 256
 WANTED = 75.0
 """pass@256 that the chosen problems are to reach in a second draw, in percent."""

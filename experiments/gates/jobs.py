@@ -20,7 +20,7 @@ from r1jax.data import EvalDataConfig
 from r1jax.errors import UserError, check_ranges
 from r1jax.evaluate.measures import EvalConfig
 from r1jax.rollout.engine import EngineConfig
-from r1jax.run.compilation import SHORTEST
+from r1jax.run import compilation
 from r1jax.run.directory import inspect, read_json, to_json, write_json
 from r1jax.run.flags import Flags, part
 from r1jax.stages.opening import FREE
@@ -241,8 +241,9 @@ def environment(setting: GateSetting, device: int | None) -> dict[str, str]:
     <out>/compiled: on a GPU compiling takes longer than a short run.
     """
     told = dict(os.environ)
-    told.setdefault("JAX_COMPILATION_CACHE_DIR", str((Path(setting.out) / COMPILED).absolute()))
-    told.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(SHORTEST))
+    if not told.get("JAX_COMPILATION_CACHE_DIR"):
+        keeping = compilation.settings(Path(setting.out) / COMPILED)
+        told |= {name.upper(): str(value) for name, value in keeping.items()}
     if setting.memory_fraction:
         told["XLA_PYTHON_CLIENT_MEM_FRACTION"] = str(setting.memory_fraction)
     if device is not None:

@@ -7,9 +7,9 @@ Every arm chooses its rate from the same grid on a selection split; then come GR
 supervised training on own samples, the cold start and the answers alone with GRPO behind them, what
 a thought is worth, and what keeps exploration alive. What is asked, by which bars and statistics,
 was fixed before the first run and stands in docs/real_model.md. Meant for four H100 with three runs
-on each, 15 to 20 minutes.
-What is finished is not run again, what was stopped goes on; `--figures`, a line for each run, is
-all that has to be kept: a run with a line is made again only where another needs its weights.
+on each, 15 to 20 minutes. What is finished is not run again, what was stopped goes on; `--figures`,
+a line for each run, is all that has to be kept: a run with a line is made again only where another
+needs its weights.
 `--preset smoke` runs everything in miniature with the embedded base on a CPU.
 """
 

@@ -12,6 +12,15 @@ from jax.experimental.compilation_cache import compilation_cache
 SHORTEST = 0.3  # seconds of compilation below which keeping costs more than it saves
 
 
+def settings(directory: str | Path, shortest: float = SHORTEST) -> dict[str, str | float]:
+    """JAX's settings that keep in `directory` what takes at least `shortest` seconds."""
+    return {
+        "jax_compilation_cache_dir": str(Path(directory).absolute()),
+        "jax_persistent_cache_min_compile_time_secs": shortest,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+
+
 @contextlib.contextmanager
 def kept_in(directory: str | Path, shortest: float = SHORTEST) -> Iterator[None]:
     """Programs compiled inside are kept in `directory` and found there again.
@@ -22,13 +31,9 @@ def kept_in(directory: str | Path, shortest: float = SHORTEST) -> Iterator[None]
     if jax.config.jax_compilation_cache_dir:
         yield
         return
-    settings = {
-        "jax_compilation_cache_dir": str(Path(directory).absolute()),
-        "jax_persistent_cache_min_compile_time_secs": shortest,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
+    keeping = settings(directory, shortest)
+    before = {name: getattr(jax.config, name) for name in keeping}
+    for name, value in keeping.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
     try:

@@ -284,7 +284,7 @@ def _ratio(gold: Value, given: Value) -> Any:
     ratio = None
     for point in range(arithmetic.POINTS):
         values = [arithmetic.real_at(side, point) for side in sides]
-        if None in values and point > 1:  # a part is not real for such letters
+        if None in values:  # a part is not real for such letters
             continue
         a, b, c, d = map(arithmetic.number, values)
         if a == b or c == d:

@@ -95,11 +95,13 @@ def refuse_no_steps(terms: Sequence[Term], judgement: Judgement, known: Collecti
     """
     for term in terms:
         model = term.reward
-        if not (isinstance(model, RewardModel) and model.per_token and term.weight):
+        if term.name in known or not (
+            isinstance(model, RewardModel) and model.per_token and term.weight
+        ):
             continue
         steps = np.count_nonzero(~np.isnan(judgement.tokens[term.name]), axis=1)
         asked = steps[~np.isnan(judgement.parts[term.name])]
-        if term.name not in known and len(asked) and asked.max() < 2:
+        if len(asked) and asked.max() < 2:
             raise UserError(
                 f"--reward.model {model.directory}: none of the first {len(asked)} completions has "
                 f"a second step (--steps {model.about.steps}), and it judges steps; take one that "
