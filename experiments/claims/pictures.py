@@ -30,15 +30,21 @@ def table(claim: Claim, rows: Measured) -> dict[str, dict[str, dict[int, list[fl
 
 
 def chart(claim: Claim, rows: Measured) -> Chart | None:
-    """The picture that the claim asks for; None where nothing of it was measured."""
+    """The picture that the claim asks for, of the arms that were measured; None of fewer than two.
+
+    One alone shows nothing that is claimed: it was made for another claim.
+    """
     values = table(claim, rows)
     measures = [measure for measure in claim.picture.measures if measure in values]
-    arms = list(dict.fromkeys(arm for measure in measures for arm in values[measure]))
     means = {
         measure: {arm: {unit: sum(v) / len(v) for unit, v in by_unit.items() if v}
                   for arm, by_unit in values[measure].items()}
         for measure in measures
     }  # fmt: skip
+    named = dict.fromkeys(arm for measure in measures for arm in means[measure])
+    arms = [arm for arm in named if any(means[measure].get(arm) for measure in measures)]
+    if len(arms) < 2:
+        return None
     drawn = []
     for color, measure in enumerate(measures):
         of = means[measure]
@@ -53,7 +59,7 @@ def chart(claim: Claim, rows: Measured) -> Chart | None:
     caption = f"Thin: one {unit}. Thick: their mean, with its 95 % interval."
     picture = claim.picture
     name = f"claims_{claim.letter}"
-    return lines(name, picture.title, caption, picture.unit, drawn, places=arms) if drawn else None
+    return lines(name, picture.title, caption, picture.unit, drawn, places=arms)
 
 
 def spread(label: str, values: Mapping[int, Sequence[float]], style: str, color: int) -> Line:

@@ -287,3 +287,5 @@ def test_a_picture_of_units_with_gaps():
     assert table(toy(TWO), rows)["x"]["new"] == {0: [5.0, 7.0], 1: []}
     assert chart(toy(TWO), rows).png().startswith(b"\x89PNG")
     assert chart(toy(TWO), {}) is None
+    one = {pair: {"x/old": 1.0} for pair in rows}  # what another claim has made
+    assert chart(toy(TWO), one) is None

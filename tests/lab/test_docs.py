@@ -87,6 +87,12 @@ def test_what_a_page_points_to_is_there(page):
     assert paths and not [path for path in paths if not (DOCS.parent / path).exists()]
 
 
+def test_every_picture_is_on_a_page():
+    pages = "".join(PAGES.values()) + (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    pictures = [path.name for path in (DOCS / "images").iterdir()]
+    assert pictures and not [name for name in pictures if f"images/{name})" not in pages]
+
+
 def test_the_page_has_an_example_of_each_under_30_lines():
     assert list(FILES) == ["coins.py", "novelty.py", "steps.py", "lessons.py", "families.py"]
     assert max(len(text.splitlines()) for text in FILES.values()) < 30
